@@ -1,0 +1,197 @@
+"""What the batch jobs write: one dataset a job, partitioned by `as_of`, nothing from after it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from features.raw_datasets import EDGES, EVENTS, STORIES, USERS
+from features.registry import registered
+from features.schema import ID, TS, Check, Column, Dataset
+
+F32, F64, I64 = pa.float32(), pa.float64(), pa.int64()
+HASH = pa.int64()
+"""xxhash64 of the UTF-8 id, seed 42 (Spark's `xxhash64`), the form in which ids travel inside a snapshot."""
+WINDOWS_D = (1, 7, 30)
+"""Counter windows in days: today, this week, this month."""
+COUNTED = ("impressions", "opens", "reads", "claps")
+MODEL_NOTE = "model feature, see features/registry.py"
+
+AS_OF = Column("as_of", TS, "the moment this row describes (the partition)")
+
+
+def _finite(*columns: str) -> Check:
+    return Check("finite_" + columns[0], " AND ".join(f"isfinite({c})" for c in columns))
+
+
+def _model_columns(entity: str) -> tuple[Column, ...]:
+    return tuple(Column(f.name, F32, f.meaning + f" ({MODEL_NOTE})") for f in registered(entity))
+
+
+def _rates(entity: str) -> Check:
+    names = [f.name for f in registered(entity) if f.name.endswith("_rate")]
+    return Check("rates_between_0_and_1", " AND ".join(f"{n} BETWEEN 0 AND 1" for n in names))
+
+
+def _counters() -> tuple[Column, ...]:
+    windows = [Column(f"{what}_{d}d", I64, f"{what} in the last {d} days") for what in COUNTED for d in WINDOWS_D]
+    decayed = [Column(f"decayed_{what}", F64, f"{what}, halved every story half-life") for what in COUNTED]
+    return (*windows, *decayed)
+
+
+def _valid(raw: Dataset, extra: tuple[Column, ...] = ()) -> Dataset:
+    """The raw dataset after validation: same columns, defaults filled, duplicates gone, one partition per run."""
+    columns = tuple(c for c in raw.columns if c.name != "dt")
+    return Dataset(
+        name=f"valid_{raw.name}",
+        layer="features",
+        grain=("as_of", *raw.grain),
+        meaning=f"Rows of `{raw.name}` that passed its checks, deduplicated, as known at the run's latest as_of.",
+        columns=(AS_OF, *columns, *extra),
+        partition_by=("as_of",),
+    )
+
+
+def _per(entity: str, grain: str, meaning: str, extra: tuple[Column, ...] = ()) -> Dataset:
+    return Dataset(
+        name=f"{entity}_features",
+        layer="features",
+        grain=("as_of", grain),
+        meaning=meaning,
+        columns=(AS_OF, Column(grain, ID, f"which {entity}"), *_counters(), *extra, *_model_columns(entity)),
+        partition_by=("as_of",),
+        checks=(_rates(entity), _finite(*(f.name for f in registered(entity)))),
+    )
+
+
+def _affinity(entity: str) -> Dataset:
+    return Dataset(
+        name=f"user_{entity}_affinity",
+        layer="features",
+        grain=("as_of", "user_id", f"{entity}_id"),
+        meaning=f"How much more (or less) a person does with a {entity}'s stories than people do in general.",
+        columns=(
+            AS_OF,
+            Column("user_id", ID, "who"),
+            Column(f"{entity}_id", ID, f"for which {entity}"),
+            Column("affinity", F32, "(-1, 1); 0 is no evidence; see docs/features.md"),
+            Column("weight", F64, "decayed engagement behind it, for analysts"),
+        ),
+        partition_by=("as_of",),
+        checks=(Check("affinity_in_range", "affinity > -1 AND affinity < 1"),),
+    )
+
+
+VALID_STORIES = _valid(
+    STORIES,
+    (
+        Column("story_hash", HASH, "hash of story_id"),
+        Column("duplicate_key", HASH, "equal for near-duplicates: hash of the title's sorted, folded words; story_hash without a title"),
+    ),
+)
+VALID_USERS = _valid(USERS)
+VALID_EDGES = _valid(EDGES)
+VALID_EVENTS = _valid(EVENTS)
+
+STORY_FEATURES = _per("story", "story_id", "How each live story has done; age is computed online.")
+AUTHOR_FEATURES = _per(
+    "author", "author_id", "How an author's stories have done.", (Column("followers", I64, "people who follow the author"),)
+)
+PUBLICATION_FEATURES = _per("publication", "publication_id", "How a publication's stories have done.")
+TOPIC_FEATURES = _per("topic", "topic_id", "How a topic's stories have done.")
+
+USER_AUTHOR_AFFINITY = _affinity("author")
+USER_PUBLICATION_AFFINITY = _affinity("publication")
+USER_TOPIC_AFFINITY = _affinity("topic")
+
+_PAIRS = pa.list_(pa.struct([("story_id", ID), ("at", TS)]))
+USER_PROFILES = Dataset(
+    name="user_profiles",
+    layer="features",
+    grain=("as_of", "user_id"),
+    meaning="What is known of a person: account, edges in force, what was read, hidden, reported and shown.",
+    columns=(
+        AS_OF,
+        Column("user_id", ID, "who"),
+        Column("created_at", TS, "when the account was made; null: only known from events", required=False),
+        Column("languages", pa.list_(pa.string()), "languages read, sorted; empty: any"),
+        Column("is_member", pa.bool_(), "may read members-only stories"),
+        *(
+            Column(f"{kind}_{target}s", pa.list_(ID), f"{target}s with a {kind} edge in force, sorted")
+            for kind in ("follow", "mute", "block")
+            for target in ("author", "publication", "topic")
+        ),
+        Column("read", _PAIRS, "stories read, newest first, with the time of the last read; the latest 2,000"),
+        Column("hidden", pa.list_(ID), "stories hidden, sorted"),
+        Column("reported", pa.list_(ID), "stories reported, sorted"),
+        Column(
+            "seen",
+            pa.list_(pa.struct([("story_id", ID), ("times", pa.int32())])),
+            "stories shown but never opened, with how often; the latest 1,000",
+        ),
+    ),
+    partition_by=("as_of",),
+)
+
+ALS_VECTORS = Dataset(
+    name="als_vectors",
+    layer="features",
+    grain=("as_of", "entity", "id"),
+    meaning="Implicit ALS factors of one fit; only products of a user's and a story's vector of one as_of mean anything.",
+    columns=(
+        AS_OF,
+        Column("entity", pa.string(), "`user` or `story`"),
+        Column("id", ID, "user_id or story_id"),
+        Column("vector", pa.list_(F32), "the factors, same length for all"),
+    ),
+    partition_by=("as_of",),
+    checks=(Check("known_entity", "entity IN ('user', 'story')"), Check("not_empty", "len(vector) > 0")),
+)
+
+SIMILAR_STORIES = Dataset(
+    name="similar_stories",
+    layer="features",
+    grain=("as_of", "story_id", "rank"),
+    meaning="Stories read by the same people: cosine over readers, shrunk for little evidence.",
+    columns=(
+        AS_OF,
+        Column("story_id", ID, "for this story"),
+        Column("rank", pa.int32(), "0 is the most similar"),
+        Column("similar_story_id", ID, "this one is similar"),
+        Column("similarity", F32, "(0, 1]"),
+    ),
+    partition_by=("as_of",),
+    checks=(Check("similarity_in_range", "similarity > 0 AND similarity <= 1"), Check("not_itself", "story_id <> similar_story_id")),
+)
+
+TOP_STORIES = Dataset(
+    name="top_stories",
+    layer="features",
+    grain=("as_of", "language", "rank"),
+    meaning="What is trending, per language and (language `*`) over all.",
+    columns=(
+        AS_OF,
+        Column("language", pa.string(), "language tag, or `*` for all languages together"),
+        Column("rank", pa.int32(), "0 is the top"),
+        Column("story_id", ID, "which story"),
+        Column("heat", F64, "reads halved every trending half-life; see batch/settings.py"),
+    ),
+    partition_by=("as_of",),
+)
+
+DERIVED = (
+    VALID_STORIES,
+    VALID_USERS,
+    VALID_EDGES,
+    VALID_EVENTS,
+    STORY_FEATURES,
+    AUTHOR_FEATURES,
+    PUBLICATION_FEATURES,
+    TOPIC_FEATURES,
+    USER_PROFILES,
+    USER_AUTHOR_AFFINITY,
+    USER_PUBLICATION_AFFINITY,
+    USER_TOPIC_AFFINITY,
+    ALS_VECTORS,
+    SIMILAR_STORIES,
+    TOP_STORIES,
+)

@@ -1,0 +1,113 @@
+"""Every Redis key. Nothing else in the project spells one.
+
+Hash tags stand only where several keys change together: all of one person's keys share the tag of the person's
+partition, so that an event (dedupe, stream entry, state) is one atomic script also on Redis Cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xxhash
+
+HASH_SEED = 42
+"""Seed of Spark's `xxhash64`, so that batch and online agree on every hash."""
+PARTITIONS = 16
+"""People (and their event streams) are spread over this many hash slots; fixed for the life of a deployment."""
+
+
+def hash64(ident: str) -> int:
+    """Signed 64-bit hash of an id; equals Spark's `xxhash64(id)`."""
+    unsigned = xxhash.xxh64_intdigest(ident.encode(), HASH_SEED)
+    return unsigned - (1 << 64) if unsigned >= 1 << 63 else unsigned
+
+
+def hash64_many(idents: list[str]) -> np.ndarray:
+    """`int64[len(idents)]` of `hash64`; for the few ids of one request, never for a story table."""
+    return np.fromiter(map(hash64, idents), dtype=np.int64, count=len(idents))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Builds keys under one prefix."""
+
+    prefix: str = "rex:"
+
+    # Snapshots: the tag keeps pointer, list and lease in one slot, because one script changes them.
+    def current(self) -> str:
+        """String: version of the current snapshot."""
+        return f"{self.prefix}{{snap}}:current"
+
+    def versions(self) -> str:
+        """Sorted set: published versions by publishing sequence number."""
+        return f"{self.prefix}{{snap}}:versions"
+
+    def staged(self) -> str:
+        """Set: versions being written; what a dead publisher left behind."""
+        return f"{self.prefix}{{snap}}:staged"
+
+    def sequence(self) -> str:
+        """Integer: the last publishing sequence number, the fence of the lease."""
+        return f"{self.prefix}{{snap}}:sequence"
+
+    def publish_lease(self) -> str:
+        """String with TTL: who publishes now."""
+        return f"{self.prefix}{{snap}}:lease"
+
+    def manifest(self, version: str) -> str:
+        """String, JSON: what a snapshot consists of."""
+        return f"{self.prefix}snap:{version}:manifest"
+
+    def blob(self, digest: str) -> str:
+        """String: a piece of a snapshot table, named by its content and so shared between versions."""
+        return f"{self.prefix}blob:{digest}"
+
+    def people(self, digest: str) -> str:
+        """Hash, user hash (8 bytes LE) → profile: one bucket of people, named by its content."""
+        return f"{self.prefix}people:{digest}"
+
+    # One person.
+    def partition(self, user_id: str) -> int:
+        """The person's partition, 0 … PARTITIONS - 1."""
+        return hash64(user_id) % PARTITIONS
+
+    def _person(self, what: str, user_id: str) -> str:
+        return f"{self.prefix}{{p{self.partition(user_id)}}}:{what}:{user_id}"
+
+    def event_stream(self, partition: int) -> str:
+        """Stream: accepted events of one partition, until archived and covered by every kept snapshot."""
+        return f"{self.prefix}{{p{partition}}}:events"
+
+    def event_seen(self, user_id: str, event_id: str) -> str:
+        """String with TTL: this event was accepted."""
+        return f"{self._person('seen', user_id)}:{event_id}"
+
+    def edges(self, user_id: str) -> str:
+        """Hash: edges changed since the snapshot, the latest change of each."""
+        return self._person("edges", user_id)
+
+    def acts(self, user_id: str) -> str:
+        """Sorted set: stories opened, read, hidden, reported, by time; capped."""
+        return self._person("acts", user_id)
+
+    def latest_slate(self, user_id: str, surface: str) -> str:
+        """String with TTL: id of the newest slate of a surface."""
+        return f"{self._person('latest', user_id)}:{surface}"
+
+    def slate(self, user_id: str, slate_id: str) -> str:
+        """String with TTL: one immutable slate."""
+        return f"{self._person('slate', user_id)}:{slate_id}"
+
+    # Stories.
+    def story_stream(self) -> str:
+        """Stream: stories published, changed and withdrawn since the oldest kept snapshot."""
+        return f"{self.prefix}{{stories}}:stream"
+
+    def story_names(self) -> str:
+        """Hash: story hash → id of stories put online, to refuse two ids with one hash."""
+        return f"{self.prefix}{{stories}}:names"
+
+    def archive_lease(self) -> str:
+        """String with TTL: who archives now."""
+        return f"{self.prefix}archive:lease"

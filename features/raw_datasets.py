@@ -1,0 +1,182 @@
+"""The raw lake: what a user brings, what the simulator and the importers write, what the online service archives."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from features.schema import ID, MAX_ID_BYTES, TS, Check, Column, Dataset
+
+EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report")
+EDGE_KINDS = ("follow", "mute", "block")
+TARGET_TYPES = ("author", "publication", "topic")
+VISIBILITIES = ("public", "followers", "unlisted")
+CLOCK_SKEW_S = 300
+"""How far a client's clock may run ahead of the time of receipt; five minutes is what phones without NTP reach."""
+
+
+def _id_check(column: str, nullable: bool = False) -> Check:
+    well_formed = f"octet_length({column}) BETWEEN 1 AND {MAX_ID_BYTES} AND NOT {column} RLIKE '[\\\\x00-\\\\x1f\\\\x7f]'"
+    prefix = f"{column} IS NULL OR " if nullable else f"{column} IS NOT NULL AND "
+    return Check(f"malformed_{column}", f"{prefix}({well_formed})")
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> Check:
+    return Check(f"unknown_{column}", f"{column} IN ({', '.join(repr(v) for v in values)})")
+
+
+def _finite(column: str, low: float = 0.0) -> Check:
+    bounds = f"NOT isnan({column}) AND {column} >= {low} AND {column} < double('Infinity')"
+    return Check(f"bad_{column}", f"{column} IS NULL OR ({bounds})")
+
+
+STORIES = Dataset(
+    name="stories",
+    layer="raw",
+    grain=("story_id", "updated_at"),
+    meaning="Every version of every story; the state at a moment is the latest version not after it.",
+    columns=(
+        Column("story_id", ID, "opaque id of the story"),
+        Column("author_id", ID, "opaque id of the author; the same space as user_id", required=False),
+        Column("publication_id", ID, "publication it appeared in; null: none", required=False),
+        Column("topics", pa.list_(ID), "topics, most fitting first; null: none", required=False),
+        Column("language", pa.string(), "BCP 47 tag such as `en`; null: unknown", required=False),
+        Column("title", pa.string(), "title; null: unknown", required=False),
+        Column("published_at", TS, "first publication"),
+        Column("updated_at", TS, "when this version came to be; null: published_at", required=False),
+        Column("reading_time_s", pa.float32(), "estimated reading time in seconds; null: unknown", required=False),
+        Column("visibility", pa.string(), "`public`, `followers` (of the author) or `unlisted`; null: public", required=False),
+        Column("members_only", pa.bool_(), "shown to paying members only; null: false", required=False),
+        Column("deleted_at", TS, "when it was withdrawn; null: it was not", required=False),
+    ),
+    checks=(
+        _id_check("story_id"),
+        _id_check("author_id", nullable=True),
+        _id_check("publication_id", nullable=True),
+        Check("missing_published_at", "published_at IS NOT NULL"),
+        _finite("reading_time_s"),
+        Check("unknown_visibility", f"visibility IS NULL OR visibility IN {VISIBILITIES}"),
+    ),
+)
+
+USERS = Dataset(
+    name="users",
+    layer="raw",
+    grain=("user_id", "updated_at"),
+    meaning="Every version of every person's account.",
+    optional=True,
+    columns=(
+        Column("user_id", ID, "opaque id of the person"),
+        Column("created_at", TS, "when the account was made"),
+        Column("updated_at", TS, "when this version came to be; null: created_at", required=False),
+        Column("languages", pa.list_(pa.string()), "languages the person reads; null or empty: any", required=False),
+        Column("is_member", pa.bool_(), "pays, and so may read members-only stories; null: false", required=False),
+    ),
+    checks=(_id_check("user_id"), Check("missing_created_at", "created_at IS NOT NULL")),
+)
+
+EDGES = Dataset(
+    name="edges",
+    layer="raw",
+    grain=("event_id",),
+    meaning="A log of follows, mutes and blocks and their undoing.",
+    optional=True,
+    columns=(
+        Column("event_id", ID, "id of the change; null: made from the content", required=False),
+        Column("user_id", ID, "who follows, mutes or blocks"),
+        Column("kind", pa.string(), "`follow`, `mute` or `block`"),
+        Column("target_type", pa.string(), "`author`, `publication` or `topic`"),
+        Column("target_id", ID, "what is followed, muted or blocked"),
+        Column("op", pa.string(), "`add` or `remove`"),
+        Column("occurred_at", TS, "when"),
+    ),
+    checks=(
+        _id_check("event_id", nullable=True),
+        _id_check("user_id"),
+        _id_check("target_id"),
+        _one_of("kind", EDGE_KINDS),
+        _one_of("target_type", TARGET_TYPES),
+        _one_of("op", ("add", "remove")),
+        Check("missing_occurred_at", "occurred_at IS NOT NULL"),
+    ),
+)
+
+EVENTS = Dataset(
+    name="events",
+    layer="raw",
+    grain=("event_id",),
+    meaning="What people did: impressions as the client saw them, and everything that followed.",
+    partition_by=("dt",),
+    columns=(
+        Column("event_id", ID, "id of the event; null: made from the content and an ordinal", required=False),
+        Column("user_id", ID, "who"),
+        Column("story_id", ID, "on which story"),
+        Column("type", pa.string(), "one of " + ", ".join(EVENT_TYPES)),
+        Column("occurred_at", TS, "when it happened; decay and windows use this"),
+        Column("received_at", TS, "when it arrived, which decides what an as_of may see; null: occurred_at", required=False),
+        Column("dwell_s", pa.float32(), "seconds spent reading; null: not measured", required=False),
+        Column("claps", pa.int32(), "claps given; null: one", required=False),
+        Column("request_id", ID, "the feed request that showed it; null: unknown", required=False),
+        Column("position", pa.int32(), "0-based position in the chain of cursors; null: unknown", required=False),
+        Column("source", pa.string(), "provider that brought it; null: unknown", required=False),
+        Column("propensity", pa.float64(), "P(this story at this position | request, entries above); null: unknown", required=False),
+        Column("dt", pa.date32(), "UTC date of occurred_at (the partition)", required=False),
+    ),
+    checks=(
+        _id_check("event_id", nullable=True),
+        _id_check("user_id"),
+        _id_check("story_id"),
+        _one_of("type", EVENT_TYPES),
+        Check("missing_occurred_at", "occurred_at IS NOT NULL"),
+        Check(
+            "occurred_after_received",
+            f"received_at IS NULL OR occurred_at <= received_at + INTERVAL {CLOCK_SKEW_S} SECONDS",
+        ),
+        _finite("dwell_s"),
+        _finite("claps"),
+        Check("bad_position", "position IS NULL OR position >= 0"),
+        Check("bad_propensity", "propensity IS NULL OR (NOT isnan(propensity) AND propensity > 0 AND propensity <= 1)"),
+    ),
+)
+
+SERVED = Dataset(
+    name="served",
+    layer="raw",
+    grain=("request_id", "position"),
+    meaning="What the service answered; not proof that anyone saw it (that is an impression).",
+    partition_by=("dt",),
+    optional=True,
+    columns=(
+        Column("request_id", ID, "the feed request"),
+        Column("user_id", ID, "whose feed"),
+        Column("slate", ID, "slate the page was cut from"),
+        Column("position", pa.int32(), "0-based position in the chain of cursors"),
+        Column("story_id", ID, "what was answered"),
+        Column("source", pa.string(), "provider named in the reason"),
+        Column("propensity", pa.float64(), "P(this story at this position | request, entries above)"),
+        Column("snapshot", pa.string(), "snapshot version"),
+        Column("model", pa.string(), "model name and version"),
+        Column("score", pa.float32(), "ranking score"),
+        Column("features", pa.list_(pa.float32()), "sampled feature vector, registry order; null: not sampled", required=False),
+        Column("dt", pa.date32(), "UTC date of the answer (the partition)", required=False),
+    ),
+    checks=(_id_check("request_id"), _id_check("user_id"), _id_check("story_id")),
+)
+
+PROMOTIONS = Dataset(
+    name="promotions",
+    layer="raw",
+    grain=("promotion_id",),
+    meaning="Stories someone paid or decided to promote.",
+    optional=True,
+    columns=(
+        Column("promotion_id", ID, "opaque id"),
+        Column("story_id", ID, "what is promoted"),
+        Column("starts_at", TS, "first moment"),
+        Column("ends_at", TS, "first moment after"),
+        Column("priority", pa.int32(), "higher goes first"),
+        Column("daily_cap_per_user", pa.int32(), "slate entries a person and UTC day; null: no cap", required=False),
+    ),
+    checks=(_id_check("promotion_id"), _id_check("story_id"), Check("empty_interval", "starts_at < ends_at")),
+)
+
+RAW = (STORIES, USERS, EDGES, EVENTS, SERVED, PROMOTIONS)

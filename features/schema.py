@@ -1,0 +1,73 @@
+"""How a dataset is declared: columns, grain, partitioning and checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+
+ID = pa.string()
+"""An opaque id: UTF-8, 1 to 128 bytes, no control characters."""
+TS = pa.timestamp("us", tz="UTC")
+"""An instant: UTC, microseconds."""
+MAX_ID_BYTES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. `required` columns must be present and not null; others may be missing altogether."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named predicate that holds for every good row.
+
+    `sql` is a boolean expression over the dataset's columns. Checks of raw datasets are Spark SQL: rows that fail
+    (or for which the predicate is null) are quarantined with `name` as the reason. Checks of derived datasets are DuckDB SQL
+    and run on what a job wrote: a failing `error` check stops the run, a `warn` check is reported.
+    """
+
+    name: str
+    sql: str
+    level: Literal["error", "warn"] = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One Parquet dataset: `<lake>/<layer>/<name>/[<partition>=…/]*.parquet`."""
+
+    name: str
+    layer: Literal["raw", "features"]
+    grain: tuple[str, ...]
+    meaning: str
+    columns: tuple[Column, ...]
+    partition_by: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    optional: bool = False
+    """Whether a lake may lack the whole dataset (raw layer only)."""
+    max_bad_share: float = 0.05
+    """Share of rows that may be quarantined before a run stops; 5 % is noise of a client, more is a broken producer."""
+    names: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(column.name for column in self.columns))
+        unknown = set(self.grain) - set(self.names)
+        if unknown:
+            raise ValueError(f"dataset {self.name}: grain names unknown columns {sorted(unknown)}")
+
+    def arrow_schema(self) -> pa.Schema:
+        """Arrow schema in declared column order; partition columns included."""
+        return pa.schema([pa.field(c.name, c.type, nullable=not c.required) for c in self.columns])
+
+    def column(self, name: str) -> Column:
+        """The declared column `name`; KeyError when there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"dataset {self.name} has no column {name!r}; it has {', '.join(self.names)}")

@@ -1,0 +1,27 @@
+"""Settings that batch and online share. Each field can be set as an environment variable `REX_<NAME>`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where things are. Checked at start; a bad value stops the program with its name and bound."""
+
+    model_config = SettingsConfigDict(env_prefix="REX_", extra="ignore", frozen=True)
+
+    var: Path = Path("var")
+    """Everything this project writes on this machine and may lose: the lake of the demo, Redis' files, keys, results."""
+    lake: Path = Path("var/lake")
+    """Root of the lake: `raw/`, `features/`, `quarantine/`."""
+    redis_url: str = ""
+    """`redis://…` or `unix://…`; empty: start the bundled redis-server on a private socket under `var`."""
+    redis_prefix: str = Field(default="rex:", min_length=1, max_length=64)
+    """Put before every key, so that several Rexes can share one Redis."""
+    redis_timeout_s: float = Field(default=2.0, gt=0, le=60)
+    """Longest wait for one answer of Redis before the request fails; batch publishing uses ten times this."""
+    snapshots_kept: int = Field(default=3, ge=1, le=100)
+    """Snapshots kept in Redis for rollback, the current one included."""

@@ -1,0 +1,160 @@
+"""What a snapshot is made of, as Redis values: manifest, tables as Arrow IPC chunks, people as packed arrays.
+
+Row numbers, and the indices into authors, publications, topics and languages, mean something only inside one snapshot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import pyarrow as pa
+
+from features.packing import CorruptValue, Layout
+from features.registry import FEATURES, registered
+
+SIMILAR_KEPT = 10
+"""Neighbours kept per story; the provider reads those of the last 20 reads, so 200 candidates."""
+CHUNK_BYTES = 4 << 20
+"""Size of a table chunk; well under Redis' 512 MB value limit and small enough not to stall other clients."""
+ABSENT = -1
+"""Index of a missing author, publication, topic, language or neighbour."""
+
+PROFILE = Layout(
+    "profile",
+    1,
+    (
+        ("created_at", "<i8"),  # [1], µs; empty: unknown
+        ("is_member", "u1"),  # [1]
+        ("languages", "<i8"),  # hashes
+        *((f"{kind}_{target}", "<i8") for kind in ("follow", "mute", "block") for target in ("author", "publication", "topic")),
+        ("author_affinity_ids", "<i8"),
+        ("author_affinity", "<f4"),
+        ("publication_affinity_ids", "<i8"),
+        ("publication_affinity", "<f4"),
+        ("topic_affinity_ids", "<i8"),
+        ("topic_affinity", "<f4"),
+        ("vector", "<f4"),  # [factors] or empty
+        ("read", "<i8"),  # story hashes, newest first
+        ("read_at", "<i8"),  # µs
+        ("hidden", "<i8"),
+        ("reported", "<i8"),
+        ("seen", "<i8"),  # shown, never opened
+        ("seen_times", "<i4"),
+    ),
+)
+
+
+def stories_schema(factors: int) -> pa.Schema:
+    """The story table: one row a story, by (published_at, story_id); `factors` is the length of the ALS vectors."""
+    return pa.schema(
+        [
+            ("story_id", pa.string()),
+            ("story_hash", pa.int64()),
+            ("author", pa.int32()),
+            ("publication", pa.int32()),
+            ("topics", pa.list_(pa.int32())),
+            ("language", pa.int32()),
+            ("title", pa.string()),
+            ("published_at", pa.int64()),  # µs
+            ("reading_time_s", pa.float32()),  # NaN: unknown
+            ("visibility", pa.int8()),  # index into VISIBILITIES
+            ("members_only", pa.bool_()),
+            ("duplicate_key", pa.int64()),
+            *((feature.name, pa.float32()) for feature in registered("story")),
+            ("vector", pa.list_(pa.float32(), factors)),  # all 0: none
+            ("similar", pa.list_(pa.int32(), SIMILAR_KEPT)),  # rows, ABSENT at the end
+            ("similarity", pa.list_(pa.float32(), SIMILAR_KEPT)),
+        ]
+    )
+
+
+def names_schema(entity: str) -> pa.Schema:
+    """The author, publication, topic or language table: id, its hash, and the entity's features."""
+    return pa.schema(
+        [("id", pa.string()), ("hash", pa.int64()), *((f.name, pa.float32()) for f in registered(entity))]
+    )
+
+
+TOP_SCHEMA = pa.schema([("language", pa.int32()), ("row", pa.int32()), ("heat", pa.float32())])
+"""Trending stories, hottest first within a language; language ABSENT: over all languages."""
+
+TABLES = ("stories", "authors", "publications", "topics", "languages", "top")
+
+
+def schema_hash(factors: int) -> str:
+    """Changes whenever a reader of the old form could misread the new one: layouts, table schemas, registry."""
+    parts = [
+        repr((PROFILE.version, PROFILE.fields)),
+        stories_schema(factors).to_string(),
+        *(names_schema(entity).to_string() for entity in ("author", "publication", "topic", "language")),
+        TOP_SCHEMA.to_string(),
+        repr([(f.name, f.entity, f.default) for f in FEATURES]),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The table of contents of one snapshot; small, JSON, written before and verified after everything it names."""
+
+    version: str
+    as_of: str
+    built_at: str
+    schema_hash: str
+    factors: int
+    positions: dict[str, str]
+    """Online stream → id of the last entry that the lake of this snapshot holds."""
+    counts: dict[str, int]
+    """Rows per table, and `people`."""
+    tables: dict[str, list[str]]
+    """Table → digests of its chunks, in order."""
+    people: list[str]
+    """Digest of each people bucket; empty string: nobody. A person's bucket is `hash mod len(people)`."""
+    bytes: int
+    """Bytes of all values named here."""
+
+    def encode(self) -> bytes:
+        """JSON, keys sorted, so that equal manifests are equal bytes."""
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Manifest:
+        """CorruptValue when `data` is not a manifest of this code's form."""
+        try:
+            return cls(**json.loads(data))
+        except (ValueError, TypeError) as error:
+            raise CorruptValue(f"snapshot manifest: {error}") from error
+
+
+def version_of(as_of: datetime, sequence: int) -> str:
+    """`20260131T000000Z-17`: readable, sortable by as_of, unique by publishing sequence number."""
+    return f"{as_of:%Y%m%dT%H%M%SZ}-{sequence}"
+
+
+def digest(data: bytes) -> str:
+    """Content name of a blob: 128 bits of SHA-256, hex."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def encode_table(table: pa.Table) -> list[bytes]:
+    """Arrow IPC streams of at most about CHUNK_BYTES each; one (with the schema) for an empty table."""
+    rows_per_chunk = max(1, int(table.num_rows * CHUNK_BYTES / max(table.nbytes, 1)))
+    chunks = []
+    for start in range(0, max(table.num_rows, 1), rows_per_chunk):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table.slice(start, rows_per_chunk).combine_chunks())
+        chunks.append(sink.getvalue().to_pybytes())
+    return chunks
+
+
+def decode_table(name: str, chunks: Sequence[bytes]) -> pa.Table:
+    """The table from its chunks, in order. CorruptValue when one is not an Arrow stream."""
+    try:
+        return pa.concat_tables([pa.ipc.open_stream(chunk).read_all() for chunk in chunks]).combine_chunks()
+    except pa.ArrowInvalid as error:
+        raise CorruptValue(f"snapshot table {name}: {error}") from error

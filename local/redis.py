@@ -1,0 +1,99 @@
+"""A Redis to talk to: the one of REX_REDIS_URL, else a redis-server of our own under `var/redis`.
+
+Several processes of one machine share that server. Each holds a shared lock while it uses it; whoever leaves last, and
+normally that is whoever started it, stops it in good order. Its data stay on disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from features.errors import BadInput, Unavailable
+from features.settings import Settings
+from local.redis_server import Server
+
+RETRIES = 2
+"""Two more tries bridge a restart or a failover of Redis; what takes longer has to be seen by the caller."""
+BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 0.5
+"""Waits between tries: 0.1 s and 0.2 s, doubling from the base."""
+
+
+@contextmanager
+def connect(settings: Settings, timeout_s: float | None = None) -> Iterator[redis.Redis]:
+    """A client of Redis that answers: bytes in, bytes out.
+
+    `timeout_s` is the longest wait for one answer, `settings.redis_timeout_s` by default. Unavailable when Redis cannot
+    be reached, BadInput when the URL is none. The client is closed at the end; safe to share between threads.
+    """
+    with ExitStack() as stack:
+        url = settings.redis_url or stack.enter_context(_own_server(settings.var / "redis")).url
+        client = stack.enter_context(_client(url, timeout_s or settings.redis_timeout_s))
+        try:
+            client.ping()
+        except redis.RedisError as error:
+            raise Unavailable(
+                f"Redis at {blank_password(url)} does not answer ({error}); "
+                "start it, or mend REX_REDIS_URL, or unset it to use the bundled redis-server."
+            ) from error
+        yield client
+
+
+def blank_password(url: str) -> str:
+    """`url` fit for logs: the password, wherever it stands, is `***`."""
+    in_login = re.sub(r"(://[^:/@]*:)[^/]*@", r"\1***@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", in_login)
+
+
+def _client(url: str, timeout_s: float) -> redis.Redis:
+    retry = Retry(ExponentialBackoff(cap=BACKOFF_CAP_S, base=BACKOFF_BASE_S), RETRIES)
+    try:
+        return redis.Redis.from_url(
+            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=retry, decode_responses=False
+        )
+    except ValueError as error:
+        raise BadInput(
+            f"REX_REDIS_URL is not an address of Redis: {blank_password(url)}; write redis://host:port/0 or unix:///path."
+        ) from error
+
+
+@contextmanager
+def _own_server(directory: Path) -> Iterator[Server]:
+    """The server over `directory`, started unless it runs already; stopped when nobody uses it any more."""
+    directory.mkdir(parents=True, exist_ok=True)
+    server = Server(directory)
+    with (directory / "users.lock").open("w") as users:
+        with _exclusive(directory / "starting.lock"):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            if server.state() == "absent":
+                server.start()
+            server.wait_until_ready()
+        try:
+            yield server
+        finally:
+            with _exclusive(directory / "starting.lock"):
+                if _last_one(users) and server.state() != "absent":
+                    server.stop()
+
+
+@contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    """Starting and stopping happen one process at a time."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _last_one(users: object) -> bool:
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[arg-type]
+    except BlockingIOError:
+        return False
+    return True

@@ -85,7 +85,11 @@ VALID_STORIES = _valid(
     STORIES,
     (
         Column("story_hash", HASH, "hash of story_id"),
-        Column("duplicate_key", HASH, "equal for near-duplicates: hash of the title's sorted, folded words; story_hash without a title"),
+        Column(
+            "duplicate_key",
+            HASH,
+            "equal for near-duplicates: hash of the title's sorted, folded words; story_hash without a title",
+        ),
     ),
 )
 VALID_USERS = _valid(USERS)
@@ -94,7 +98,10 @@ VALID_EVENTS = _valid(EVENTS)
 
 STORY_FEATURES = _per("story", "story_id", "How each live story has done; age is computed online.")
 AUTHOR_FEATURES = _per(
-    "author", "author_id", "How an author's stories have done.", (Column("followers", I64, "people who follow the author"),)
+    "author",
+    "author_id",
+    "How an author's stories have done.",
+    (Column("followers", I64, "people who follow the author"),),
 )
 PUBLICATION_FEATURES = _per("publication", "publication_id", "How a publication's stories have done.")
 TOPIC_FEATURES = _per("topic", "topic_id", "How a topic's stories have done.")
@@ -160,7 +167,10 @@ SIMILAR_STORIES = Dataset(
         Column("similarity", F32, "(0, 1]"),
     ),
     partition_by=("as_of",),
-    checks=(Check("similarity_in_range", "similarity > 0 AND similarity <= 1"), Check("not_itself", "story_id <> similar_story_id")),
+    checks=(
+        Check("similarity_in_range", "similarity > 0 AND similarity <= 1"),
+        Check("not_itself", "story_id <> similar_story_id"),
+    ),
 )
 
 TOP_STORIES = Dataset(

@@ -91,9 +91,9 @@ class Keys:
         """Sorted set: stories opened, read, hidden, reported, by time; capped."""
         return self._person("acts", user_id)
 
-    def latest_slate(self, user_id: str, surface: str) -> str:
-        """String with TTL: id of the newest slate of a surface."""
-        return f"{self._person('latest', user_id)}:{surface}"
+    def latest_slates(self, user_id: str) -> str:
+        """Hash with TTL, surface → id of its newest slate; deleted when the person changes what may be in it."""
+        return self._person("latest", user_id)
 
     def slate(self, user_id: str, slate_id: str) -> str:
         """String with TTL: one immutable slate."""
@@ -104,9 +104,9 @@ class Keys:
         """Stream: stories published, changed and withdrawn since the oldest kept snapshot."""
         return f"{self.prefix}{{stories}}:stream"
 
-    def story_names(self) -> str:
-        """Hash: story hash → id of stories put online, to refuse two ids with one hash."""
-        return f"{self.prefix}{{stories}}:names"
+    def story_documents(self) -> str:
+        """Hash with TTL, story hash → latest document put online; also refuses two ids with one hash."""
+        return f"{self.prefix}{{stories}}:documents"
 
     def archive_lease(self) -> str:
         """String with TTL: who archives now."""

@@ -15,7 +15,9 @@ CLOCK_SKEW_S = 300
 
 
 def _id_check(column: str, nullable: bool = False) -> Check:
-    well_formed = f"octet_length({column}) BETWEEN 1 AND {MAX_ID_BYTES} AND NOT {column} RLIKE '[\\\\x00-\\\\x1f\\\\x7f]'"
+    well_formed = (
+        f"octet_length({column}) BETWEEN 1 AND {MAX_ID_BYTES} AND NOT {column} RLIKE '[\\\\x00-\\\\x1f\\\\x7f]'"
+    )
     prefix = f"{column} IS NULL OR " if nullable else f"{column} IS NOT NULL AND "
     return Check(f"malformed_{column}", f"{prefix}({well_formed})")
 
@@ -44,7 +46,12 @@ STORIES = Dataset(
         Column("published_at", TS, "first publication"),
         Column("updated_at", TS, "when this version came to be; null: published_at", required=False),
         Column("reading_time_s", pa.float32(), "estimated reading time in seconds; null: unknown", required=False),
-        Column("visibility", pa.string(), "`public`, `followers` (of the author) or `unlisted`; null: public", required=False),
+        Column(
+            "visibility",
+            pa.string(),
+            "`public`, `followers` (of the author) or `unlisted`; null: public",
+            required=False,
+        ),
         Column("members_only", pa.bool_(), "shown to paying members only; null: false", required=False),
         Column("deleted_at", TS, "when it was withdrawn; null: it was not", required=False),
     ),
@@ -112,13 +119,20 @@ EVENTS = Dataset(
         Column("story_id", ID, "on which story"),
         Column("type", pa.string(), "one of " + ", ".join(EVENT_TYPES)),
         Column("occurred_at", TS, "when it happened; decay and windows use this"),
-        Column("received_at", TS, "when it arrived, which decides what an as_of may see; null: occurred_at", required=False),
+        Column(
+            "received_at", TS, "when it arrived, which decides what an as_of may see; null: occurred_at", required=False
+        ),
         Column("dwell_s", pa.float32(), "seconds spent reading; null: not measured", required=False),
         Column("claps", pa.int32(), "claps given; null: one", required=False),
         Column("request_id", ID, "the feed request that showed it; null: unknown", required=False),
         Column("position", pa.int32(), "0-based position in the chain of cursors; null: unknown", required=False),
         Column("source", pa.string(), "provider that brought it; null: unknown", required=False),
-        Column("propensity", pa.float64(), "P(this story at this position | request, entries above); null: unknown", required=False),
+        Column(
+            "propensity",
+            pa.float64(),
+            "P(this story at this position | request, entries above); null: unknown",
+            required=False,
+        ),
         Column("dt", pa.date32(), "UTC date of occurred_at (the partition)", required=False),
     ),
     checks=(
@@ -156,7 +170,12 @@ SERVED = Dataset(
         Column("snapshot", pa.string(), "snapshot version"),
         Column("model", pa.string(), "model name and version"),
         Column("score", pa.float32(), "ranking score"),
-        Column("features", pa.list_(pa.float32()), "sampled feature vector, registry order; null: not sampled", required=False),
+        Column(
+            "features",
+            pa.list_(pa.float32()),
+            "sampled feature vector, registry order; null: not sampled",
+            required=False,
+        ),
         Column("dt", pa.date32(), "UTC date of the answer (the partition)", required=False),
     ),
     checks=(_id_check("request_id"), _id_check("user_id"), _id_check("story_id")),

@@ -26,29 +26,101 @@ class Feature:
 
 FEATURES: tuple[Feature, ...] = (
     # Of the story: columns of story_features, stored in the snapshot's story table.
-    Feature("story_open_rate", "story", 0.1, "opens per impression, decayed, smoothed towards the author's rate", "story_features"),
-    Feature("story_read_rate", "story", 0.3, "reads per open, decayed, smoothed towards the author's rate", "story_features"),
+    Feature(
+        "story_open_rate",
+        "story",
+        0.1,
+        "opens per impression, decayed, smoothed towards the author's rate",
+        "story_features",
+    ),
+    Feature(
+        "story_read_rate", "story", 0.3, "reads per open, decayed, smoothed towards the author's rate", "story_features"
+    ),
     Feature("story_popularity", "story", 0.0, "log1p of decayed reads", "story_features"),
     Feature("story_momentum", "story", 0.0, "log1p of reads in the last day", "story_features"),
     Feature("story_applause", "story", 0.0, "log1p of decayed claps", "story_features"),
     # Of the author, the publication, the topics: one row each, gathered through the story's indices.
-    Feature("author_open_rate", "author", 0.1, "opens per impression over the author's stories, decayed, smoothed", "author_features"),
-    Feature("author_read_rate", "author", 0.3, "reads per open over the author's stories, decayed, smoothed", "author_features"),
+    Feature(
+        "author_open_rate",
+        "author",
+        0.1,
+        "opens per impression over the author's stories, decayed, smoothed",
+        "author_features",
+    ),
+    Feature(
+        "author_read_rate",
+        "author",
+        0.3,
+        "reads per open over the author's stories, decayed, smoothed",
+        "author_features",
+    ),
     Feature("author_followers", "author", 0.0, "log1p of followers", "author_features"),
-    Feature("publication_open_rate", "publication", 0.1, "opens per impression over the publication, decayed, smoothed", "publication_features"),
-    Feature("publication_read_rate", "publication", 0.3, "reads per open over the publication, decayed, smoothed", "publication_features"),
-    Feature("topic_open_rate", "topic", 0.1, "opens per impression over the topic, decayed, smoothed; mean over the story's topics", "topic_features"),
-    Feature("topic_read_rate", "topic", 0.3, "reads per open over the topic, decayed, smoothed; mean over the story's topics", "topic_features"),
+    Feature(
+        "publication_open_rate",
+        "publication",
+        0.1,
+        "opens per impression over the publication, decayed, smoothed",
+        "publication_features",
+    ),
+    Feature(
+        "publication_read_rate",
+        "publication",
+        0.3,
+        "reads per open over the publication, decayed, smoothed",
+        "publication_features",
+    ),
+    Feature(
+        "topic_open_rate",
+        "topic",
+        0.1,
+        "opens per impression over the topic, decayed, smoothed; mean over the story's topics",
+        "topic_features",
+    ),
+    Feature(
+        "topic_read_rate",
+        "topic",
+        0.3,
+        "reads per open over the topic, decayed, smoothed; mean over the story's topics",
+        "topic_features",
+    ),
     # Of a person and a story together: computed by the same functions in batch and online.
     Feature("author_affinity", "user_story", 0.0, "affinity of the person to the author, (-1, 1)", "formulas.gather"),
-    Feature("publication_affinity", "user_story", 0.0, "affinity of the person to the publication, (-1, 1)", "formulas.gather"),
-    Feature("topic_affinity", "user_story", 0.0, "affinity to the story's topics, mean, (-1, 1)", "formulas.gather_mean"),
+    Feature(
+        "publication_affinity",
+        "user_story",
+        0.0,
+        "affinity of the person to the publication, (-1, 1)",
+        "formulas.gather",
+    ),
+    Feature(
+        "topic_affinity", "user_story", 0.0, "affinity to the story's topics, mean, (-1, 1)", "formulas.gather_mean"
+    ),
     Feature("follows_author", "user_story", 0.0, "1 when the person follows the author", "formulas.gather"),
     Feature("follows_publication", "user_story", 0.0, "1 when the person follows the publication", "formulas.gather"),
-    Feature("follows_topics", "user_story", 0.0, "share of the story's topics that the person follows", "formulas.gather_mean"),
-    Feature("taste", "user_story", 0.0, "dot product of the ALS vectors: people with a reading history like yours", "formulas.dot"),
-    Feature("similarity", "user_story", 0.0, "greatest similarity to a story just read, [0, 1]", "formulas.scatter_max"),
-    Feature("times_seen", "user_story", 0.0, "log1p of impressions of it by the person, before today's", "formulas.times_seen"),
+    Feature(
+        "follows_topics",
+        "user_story",
+        0.0,
+        "share of the story's topics that the person follows",
+        "formulas.gather_mean",
+    ),
+    Feature(
+        "taste",
+        "user_story",
+        0.0,
+        "dot product of the ALS vectors: people with a reading history like yours",
+        "formulas.dot",
+    ),
+    Feature(
+        "similarity", "user_story", 0.0, "greatest similarity to a story just read, [0, 1]", "formulas.scatter_max"
+    ),
+    Feature(
+        "times_seen",
+        "user_story",
+        0.0,
+        "log1p of impressions of it by the person, before today's",
+        "formulas.times_seen",
+    ),
     Feature("recency", "user_story", 0.0, "0.5 ** (age / RECENCY_HALF_LIFE_H), (0, 1]", "formulas.recency"),
 )
 

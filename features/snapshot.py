@@ -30,7 +30,11 @@ PROFILE = Layout(
         ("created_at", "<i8"),  # [1], µs; empty: unknown
         ("is_member", "u1"),  # [1]
         ("languages", "<i8"),  # hashes
-        *((f"{kind}_{target}", "<i8") for kind in ("follow", "mute", "block") for target in ("author", "publication", "topic")),
+        *(
+            (f"{kind}_{target}", "<i8")
+            for kind in ("follow", "mute", "block")
+            for target in ("author", "publication", "topic")
+        ),
         ("author_affinity_ids", "<i8"),
         ("author_affinity", "<f4"),
         ("publication_affinity_ids", "<i8"),
@@ -74,9 +78,7 @@ def stories_schema(factors: int) -> pa.Schema:
 
 def names_schema(entity: str) -> pa.Schema:
     """The author, publication, topic or language table: id, its hash, and the entity's features."""
-    return pa.schema(
-        [("id", pa.string()), ("hash", pa.int64()), *((f.name, pa.float32()) for f in registered(entity))]
-    )
+    return pa.schema([("id", pa.string()), ("hash", pa.int64()), *((f.name, pa.float32()) for f in registered(entity))])
 
 
 TOP_SCHEMA = pa.schema([("language", pa.int32()), ("row", pa.int32()), ("heat", pa.float32())])
@@ -114,7 +116,7 @@ class Manifest:
     """Table → digests of its chunks, in order."""
     people: list[str]
     """Digest of each people bucket; empty string: nobody. A person's bucket is `hash mod len(people)`."""
-    bytes: int
+    size_bytes: int
     """Bytes of all values named here."""
 
     def encode(self) -> bytes:

@@ -1,0 +1,1 @@
+"""The feed service: aggregation, online checks, vectorised scoring, postprocessing. Read pipeline.py first."""

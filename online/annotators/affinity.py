@@ -1,0 +1,45 @@
+"""What the reader has to do with a story's author, publication and topics: affinities and follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from features.formulas import gather, gather_mean
+from online.columns import Candidates, Floats
+from online.context import Context
+
+
+class Affinity:
+    """Affinities learned from behaviour, and follows as they are now."""
+
+    name: ClassVar[str] = "affinity"
+    features: ClassVar[tuple[str, ...]] = (
+        "author_affinity",
+        "publication_affinity",
+        "topic_affinity",
+        "follows_author",
+        "follows_publication",
+        "follows_topics",
+    )
+
+    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
+        """float32[n] each."""
+        world, person = ctx.world, ctx.person
+        topics = candidates.of(world.topics)
+        columns = {"topic_affinity": gather_mean(person.affinity("topic")[:-1], topics)}
+        for target_type, index in (("author", world.author), ("publication", world.publication)):
+            at = candidates.of(index)
+            columns[f"{target_type}_affinity"] = gather(person.affinity(target_type), at)
+            columns[f"follows_{target_type}"] = self._follows(ctx, target_type, at)
+        marks = person.marks("follow", "topic")
+        columns["follows_topics"] = (
+            np.zeros(len(candidates), np.float32) if marks is None else gather_mean(marks[:-1], topics)
+        )
+        return columns
+
+    def _follows(self, ctx: Context, target_type: str, at: np.ndarray) -> Floats:
+        marks = ctx.person.marks("follow", target_type)
+        return np.zeros(len(at), np.float32) if marks is None else gather(marks, at)

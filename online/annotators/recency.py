@@ -1,0 +1,21 @@
+"""How new a story is, now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from features.formulas import age_hours, recency
+from online.columns import Candidates, Floats
+from online.context import Context
+
+
+class Recency:
+    """Computed online, because it changes by the minute."""
+
+    name: ClassVar[str] = "recency"
+    features: ClassVar[tuple[str, ...]] = ("recency",)
+
+    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
+        """float32[n]."""
+        return {"recency": recency(age_hours(candidates.of(ctx.world.published_at), ctx.now_us))}

@@ -1,0 +1,21 @@
+"""Features of the story, its author, its publication and its topics: gathered from the snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from features.registry import FEATURES
+from online.columns import Candidates, Floats
+from online.context import Context
+
+
+class Story:
+    """Everything in the registry that does not depend on the reader."""
+
+    name: ClassVar[str] = "story"
+    features: ClassVar[tuple[str, ...]] = tuple(f.name for f in FEATURES if f.entity != "user_story")
+
+    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
+        """float32[n] each."""
+        return {name: candidates.of(ctx.world.static[name]) for name in self.features}

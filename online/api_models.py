@@ -1,0 +1,81 @@
+"""The forms of the API's answers, for its documentation. Answers are built as plain dicts and not validated again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+
+class Item(BaseModel):
+    """One story of a page."""
+
+    story_id: str
+    author_id: str | None
+    publication_id: str | None
+    topics: list[str]
+    title: str | None
+    published_at: datetime
+    position: int
+    """Items delivered before it in this chain of cursors."""
+    score: float
+    sources: list[str]
+    """Providers that brought it, most telling first."""
+    reason: str
+    promoted: bool
+
+
+class SlateAbout(BaseModel):
+    """The list the page was cut from."""
+
+    id: str
+    built_at: datetime
+    snapshot: str
+    model: str
+    variant: str
+    cached: bool
+    candidates: int
+    """Stories that aggregation found."""
+
+
+class Feed(BaseModel):
+    """One page of a ranked feed."""
+
+    request_id: str
+    """Hand it back with events, so that a read can be attributed."""
+    items: list[Item]
+    next_cursor: str | None
+    slate: SlateAbout
+    degraded: list[str]
+
+
+class RejectedEvent(BaseModel):
+    """Why one event was not accepted."""
+
+    index: int
+    code: Literal["malformed", "in_the_future"]
+    detail: str
+
+
+class EventsReceipt(BaseModel):
+    """What became of a batch of events."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[RejectedEvent]
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class EventsBatch(BaseModel):
+    """Events as clients send them; each is judged on its own."""
+
+    events: list[Any]

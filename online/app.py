@@ -1,0 +1,126 @@
+"""The HTTP face of the feed service."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import Any
+
+import redis
+from fastapi import FastAPI
+
+from features.errors import Unavailable
+from features.keys import Keys
+from features.packing import CorruptValue
+from features.settings import Settings
+from local.redis import connect
+from online import problems
+from online.archiver import archive
+from online.clock import Clock, clock_from
+from online.components import Components, default_components
+from online.cursor import CursorCodec, cursor_keys
+from online.events import EventIntake
+from online.live import LiveSnapshot
+from online.metrics import Metrics
+from online.routes import router
+from online.service import FeedService
+from online.settings import OnlineSettings
+from online.state import AppState
+from online.store import PersonStore
+from online.stories import StoryIntake
+
+log = logging.getLogger("rex.online")
+
+
+def create_app(
+    settings: Settings | None = None,
+    online: OnlineSettings | None = None,
+    components: Components | None = None,
+    clock: Clock | None = None,
+) -> FastAPI:
+    """The app; settings come from the environment unless given. Redis is connected when the app starts."""
+    settings, online = settings or Settings(), online or OnlineSettings()
+    components, clock = components or default_components(), clock or clock_from(online.as_if)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with ExitStack() as stack:
+            client = stack.enter_context(connect(settings))
+            state = wire(client, settings, online, components, clock, metrics)
+            _follow(state)  # so that the first request finds a snapshot, if there is one
+            stack.enter_context(_every(online.poll_s, lambda: _follow(state)))
+            stack.enter_context(_every(online.archive_every_s, lambda: _archive(state)))
+            app.state.rex = state
+            yield
+
+    app = FastAPI(title="Rex", description="Ranked feeds, with reasons.", version="1", lifespan=lifespan)
+    problems.install(app, metrics)
+    app.include_router(router)
+    return app
+
+
+def wire(
+    client: redis.Redis,
+    settings: Settings,
+    online: OnlineSettings,
+    components: Components,
+    clock: Clock,
+    metrics: Metrics,
+) -> AppState:
+    """Everything a request needs, put together in one place."""
+    keys = Keys(settings.redis_prefix)
+    live = LiveSnapshot(client, keys)
+    cursors = CursorCodec(cursor_keys(online.cursor_keys, settings.var))
+    return AppState(
+        settings=settings,
+        online=online,
+        client=client,
+        keys=keys,
+        clock=clock,
+        metrics=metrics,
+        live=live,
+        feeds=FeedService(live, PersonStore(client, keys), components, online, cursors),
+        events=EventIntake(client, keys, online),
+        stories=StoryIntake(client, keys, online),
+    )
+
+
+def _follow(state: AppState) -> None:
+    try:
+        if state.live.refresh():
+            world = state.live.get().world
+            state.metrics.stories.set(len(world))
+            log.info("serving snapshot %s with %d stories", world.version, len(world))
+    except (Unavailable, CorruptValue) as error:
+        log.warning("the snapshot cannot be loaded, the one at hand is served on: %s", error)
+
+
+def _archive(state: AppState) -> None:
+    try:
+        state.metrics.archived.inc(archive(state.client, state.keys, state.settings.lake))
+    except (Unavailable, OSError) as error:
+        log.warning("events stay in Redis for now: %s", error)
+
+
+@contextmanager
+def _every(period_s: float, work: Callable[[], None]) -> Any:
+    """Runs `work` in a thread of its own, `period_s` after it last ended, until the block ends."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(period_s):
+            try:
+                work()
+            except Exception:
+                log.exception("background work failed and will be tried again in %s s", period_s)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

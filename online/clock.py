@@ -1,0 +1,23 @@
+"""The only clock of the service: read at the edge, passed in everywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+Clock = Callable[[], datetime]
+"""Says what time it is, in UTC."""
+
+
+def clock_from(as_if: datetime | None) -> Clock:
+    """The wall clock; or one that stands at `as_if` now and goes on from there."""
+    if as_if is None:
+        return lambda: datetime.now(UTC)
+    started, start = time.monotonic(), as_if.astimezone(UTC) if as_if.tzinfo else as_if.replace(tzinfo=UTC)
+    return lambda: start + timedelta(seconds=time.monotonic() - started)
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -1,0 +1,105 @@
+"""Columnar building blocks: hash lookup, grouping of rows, and the candidates of one request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.registry import BY_NAME
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+Hashes = NDArray[np.int64]
+Ints = NDArray[np.int32]
+Micros = NDArray[np.int64]
+Rows = NDArray[np.int32]
+Bits = NDArray[np.uint32]
+
+
+class HashIndex:
+    """Finds positions of 64-bit hashes in bulk."""
+
+    def __init__(self, hashes: Hashes) -> None:
+        self._order = np.argsort(hashes, kind="stable").astype(np.int32)
+        self._sorted = hashes[self._order]
+
+    def find(self, wanted: Hashes) -> Ints:
+        """int64[m] → int32[m]: position of each hash, -1 where it is not known."""
+        if not len(self._sorted) or not len(wanted):
+            return np.full(len(wanted), -1, np.int32)
+        at = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
+        return np.where(self._sorted[at] == wanted, self._order[at], np.int32(-1))
+
+    def known(self, wanted: Hashes) -> Ints:
+        """Like `find`, without the unknown ones: int32[≤ m]."""
+        found = self.find(wanted)
+        return found[found >= 0]
+
+
+class Grouping:
+    """Rows grouped by a key in 0 … groups - 1 (-1: in no group); rows stay in ascending order within a group."""
+
+    def __init__(self, keys: Ints, groups: int, rows: Rows | None = None) -> None:
+        present = keys >= 0
+        rows = np.flatnonzero(present).astype(np.int32) if rows is None else rows[present]
+        keys = keys[present]
+        self._rows = rows[np.argsort(keys, kind="stable")]
+        self._starts = np.concatenate(([0], np.cumsum(np.bincount(keys, minlength=groups)))).astype(np.int64)
+
+    def of(self, groups: Ints) -> Rows:
+        """Rows of all the given groups, one group after the other; a row in several groups repeats."""
+        if not len(groups):
+            return np.empty(0, np.int32)
+        return np.concatenate([self._rows[self._starts[g] : self._starts[g + 1]] for g in groups])
+
+
+@dataclass(slots=True)
+class Candidates:
+    """The stories flowing through one request, as arrays. Never an object per story."""
+
+    rows: Rows
+    """int32[n]: rows of the story table, ascending until ranked."""
+    sources: Bits
+    """uint32[n]: bit i is set where provider i brought the story."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Annotated columns by name, each [n]."""
+    whole: bool = False
+    """Whether `rows` is every row of the table in order, so that a table column needs no gathering."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def of(self, table_column: NDArray[Any]) -> NDArray[Any]:
+        """The candidates' values of a column of the story table: [N, …] → [n, …]. Not to be written to."""
+        return table_column if self.whole else table_column[self.rows]
+
+    def keep(self, mask: Bools, reason: str, dropped: dict[str, int]) -> Candidates:
+        """The candidates where `mask` is true; the others are counted in `dropped` under `reason`."""
+        out = len(self) - int(np.count_nonzero(mask))
+        if not out:
+            return self
+        dropped[reason] = dropped.get(reason, 0) + out
+        return self.take(mask)
+
+    def defaults(self, features: Iterable[str]) -> dict[str, Floats]:
+        """float32[n] of each feature's registered default."""
+        return {name: np.full(len(self), BY_NAME[name].default, np.float32) for name in features}
+
+    def take(self, which: NDArray[Any]) -> Candidates:
+        """The candidates picked by a boolean mask or by positions, with all their columns."""
+        return Candidates(self.rows[which], self.sources[which], {k: v[which] for k, v in self.columns.items()})
+
+
+def occurrence(keys: NDArray[Any]) -> Ints:
+    """For each entry, how many earlier entries have the same key: [n] → int32[n]."""
+    order = np.argsort(keys, kind="stable")
+    grouped = keys[order]
+    starts = np.flatnonzero(np.concatenate(([True], grouped[1:] != grouped[:-1]))) if len(keys) else np.empty(0, int)
+    run = np.arange(len(keys)) - np.repeat(starts, np.diff(np.append(starts, len(keys))))
+    out = np.empty(len(keys), np.int32)
+    out[order] = run
+    return out

@@ -1,0 +1,112 @@
+"""Every component of the feed, listed once, in order. A third party adds one through an entry point.
+
+Entry point groups: `rex.providers`, `rex.rules`, `rex.annotators`, `rex.postprocessors`; each names a class without
+arguments. They come after the ones here, by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
+from typing import Any
+
+from online.annotators.affinity import Affinity
+from online.annotators.history import History
+from online.annotators.recency import Recency
+from online.annotators.story import Story
+from online.postprocessors.diversity import Diversity
+from online.postprocessors.near_duplicate import NearDuplicate
+from online.protocols import Annotator, Postprocessor, Provider, Ranker, Rule, Validator
+from online.providers.followed_authors import FollowedAuthors
+from online.providers.followed_publications import FollowedPublications
+from online.providers.followed_topics import FollowedTopics
+from online.providers.fresh_stories import FreshStories
+from online.providers.reading_history import ReadingHistory
+from online.providers.similar_to_read import SimilarToRead
+from online.providers.trending import Trending
+from online.rankers.weighted import Weighted
+from online.rules.already_read import AlreadyRead
+from online.rules.blocked import Blocked
+from online.rules.hidden import Hidden
+from online.rules.language import Language
+from online.rules.members_only import MembersOnly
+from online.rules.muted import Muted
+from online.rules.own import Own
+from online.rules.reported import Reported
+from online.rules.too_old import TooOld
+from online.rules.visibility import Visibility
+from online.rules.withdrawn import Withdrawn
+from online.validators.rule_still_holds import RuleStillHolds
+from online.validators.unfollowed import Unfollowed
+
+MAX_PROVIDERS = 32
+"""Sources are bits of a uint32."""
+
+
+def _plugged_in(group: str) -> tuple[Any, ...]:
+    found = sorted(entry_points(group=f"rex.{group}"), key=lambda entry: entry.name)
+    return tuple(entry.load()() for entry in found)
+
+
+@dataclass(frozen=True)
+class Components:
+    """What one pipeline is made of. Order matters: it decides source bits, drop reasons and the reason that is told."""
+
+    providers: tuple[Provider, ...]
+    """Most telling reason first: an entry with several sources tells the first."""
+    rules: tuple[Rule, ...]
+    annotators: tuple[Annotator, ...]
+    ranker: Ranker
+    postprocessors: tuple[Postprocessor, ...]
+
+    def __post_init__(self) -> None:
+        names = [provider.name for provider in self.providers]
+        if len(names) > MAX_PROVIDERS or len(set(names)) < len(names):
+            raise ValueError(f"at most {MAX_PROVIDERS} providers, each with its own name; got {names}")
+        missing = set(self.ranker.inputs) - {name for annotator in self.annotators for name in annotator.features}
+        if missing:
+            raise ValueError(f"ranker {self.ranker.name} needs {sorted(missing)}, which no annotator provides")
+
+    @cached_property
+    def bits(self) -> dict[str, int]:
+        """Provider name → bit number."""
+        return {provider.name: bit for bit, provider in enumerate(self.providers)}
+
+    @cached_property
+    def validators(self) -> tuple[Validator, ...]:
+        """What is checked on every read of a slate: every rule again, and the follows."""
+        return (*(RuleStillHolds(rule) for rule in self.rules), Unfollowed(self.bits))
+
+
+def default_components(ranker: Ranker | None = None) -> Components:
+    """The feed as it is shipped, plus what entry points bring."""
+    return Components(
+        providers=(
+            FollowedAuthors(),
+            FollowedPublications(),
+            FollowedTopics(),
+            SimilarToRead(),
+            ReadingHistory(),
+            Trending(),
+            FreshStories(),
+            *_plugged_in("providers"),
+        ),
+        rules=(
+            Withdrawn(),
+            Visibility(),
+            Blocked(),
+            Muted(),
+            Reported(),
+            Hidden(),
+            AlreadyRead(),
+            Own(),
+            MembersOnly(),
+            Language(),
+            TooOld(),
+            *_plugged_in("rules"),
+        ),
+        annotators=(Story(), Affinity(), History(), Recency(), *_plugged_in("annotators")),
+        ranker=ranker or Weighted(),
+        postprocessors=(NearDuplicate(), Diversity(), *_plugged_in("postprocessors")),
+    )

@@ -1,0 +1,123 @@
+"""One request: who asks, what is pinned for it, and what the stages report."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.formulas import dot
+from online.columns import Candidates, Floats
+from online.overlay import StoryOverlay
+from online.person import Person
+from online.settings import OnlineSettings
+from online.world import World
+
+if TYPE_CHECKING:
+    from online.protocols import Ranker
+
+log = logging.getLogger("rex.online")
+
+
+@dataclass(slots=True)
+class StageReport:
+    """What one stage did, as `explain` shows it."""
+
+    stage: str
+    taken: int
+    """Candidates in."""
+    given: int = 0
+    """Candidates out."""
+    ms: float = 0.0
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Reason → how many; adds up to taken - given wherever the stage drops."""
+    parts: dict[str, Any] = field(default_factory=dict)
+    """Component → what it brought, or its milliseconds."""
+
+
+@dataclass(slots=True)
+class Trace:
+    """The funnel of one request, and the path of one story through it when one is watched."""
+
+    stages: list[StageReport] = field(default_factory=list)
+    degraded: list[str] = field(default_factory=list)
+    watched_row: int | None = None
+    watched: dict[str, Any] = field(default_factory=lambda: {"positions": {}})
+
+    @contextmanager
+    def stage(self, name: str, taken: int) -> Iterator[StageReport]:
+        """Times a stage; the caller fills in what went out."""
+        report = StageReport(name, taken)
+        started = time.perf_counter()
+        yield report
+        report.ms = (time.perf_counter() - started) * 1000
+        self.stages.append(report)
+
+    def degrade(self, part: str, error: Exception) -> None:
+        """Note that an enrichment failed and the feed goes on without it."""
+        log.warning("%s failed; the feed goes on without it", part, exc_info=error)
+        self.degraded.append(part)
+
+    def watch(self, step: str, candidates: Candidates) -> None:
+        """Note where the watched story stands after a step; None: it is not among the candidates."""
+        if self.watched_row is not None:
+            at = self._at(candidates)
+            self.watched["positions"][step] = at
+            if step == "aggregate" and at is not None:
+                self.watched["sources"] = int(candidates.sources[at])
+
+    def watch_drop(self, candidates: Candidates, reason: np.ndarray, names: list[str]) -> None:
+        """Note which rule drops the watched story: uint8[n], 0 for none, else 1 + the rule's index."""
+        at = self._at(candidates)
+        if at is not None and reason[at]:
+            self.watched["dropped_by"] = names[int(reason[at]) - 1]
+
+    def watch_rank(self, candidates: Candidates, score: Floats, ranker: Ranker) -> None:
+        """Note the watched story's features and what each adds to its score."""
+        at = self._at(candidates)
+        if at is None:
+            return
+        one = {name: column[at : at + 1] for name, column in candidates.columns.items()}
+        self.watched["features"] = {name: float(value[0]) for name, value in one.items()}
+        self.watched["contributions"] = {name: float(v[0]) for name, v in ranker.contributions(one, 1).items()}
+        self.watched["score"] = float(score[at])
+        self.watched["rank"] = int(np.count_nonzero(score > score[at]))
+
+    def _at(self, candidates: Candidates) -> int | None:
+        if self.watched_row is None:
+            return None
+        found = np.flatnonzero(candidates.rows == self.watched_row)
+        return int(found[0]) if len(found) else None
+
+
+@dataclass
+class Context:
+    """Pinned from start to end of a request: snapshot, overlay, person, now."""
+
+    world: World
+    overlay: StoryOverlay
+    person: Person
+    now_us: int
+    settings: OnlineSettings
+    surface: str = "home"
+    trace: Trace = field(default_factory=Trace)
+
+    @property
+    def user_id(self) -> str:
+        return self.person.state.user_id
+
+    @property
+    def pinned(self) -> str:
+        """Names everything the answer depends on besides `now`: snapshot, overlay position, the person's state."""
+        return f"{self.world.version}/{self.overlay.position}/{self.person.state.digest.hex()}/{self.settings.variant}"
+
+    @cached_property
+    def taste(self) -> Floats:
+        """float32[N]: product of the person's and each story's ALS vector, shared by provider and annotator."""
+        return dot(self.world.vectors, self.person.vector)

@@ -1,0 +1,71 @@
+"""Cursors: opaque, signed, bound to their user; they point into one slate."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from itsdangerous import BadData, URLSafeSerializer
+
+VERSION = 1
+"""Changes when a cursor's content does; an older one is then refused, never misread."""
+
+
+class InvalidCursor(ValueError):
+    """Forged, damaged, from another version, or another person's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where the next page of a chain starts."""
+
+    slate_id: str
+    index: int
+    """Index in the slate."""
+    delivered: int
+    """Items that this chain of cursors has delivered so far."""
+
+
+class CursorCodec:
+    """Signs with the newest key and verifies with all."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = list(keys)
+
+    def encode(self, cursor: Cursor, user_id: str) -> str:
+        """A URL-safe text."""
+        return str(self._serializer(user_id).dumps([VERSION, cursor.slate_id, cursor.index, cursor.delivered]))
+
+    def decode(self, text: str, user_id: str) -> Cursor:
+        """InvalidCursor unless this service made `text` for this very user."""
+        try:
+            version, slate_id, index, delivered = self._serializer(user_id).loads(text)
+        except (BadData, ValueError, TypeError) as error:
+            raise InvalidCursor("the cursor was not made for this user by this service") from error
+        if version != VERSION:
+            raise InvalidCursor(f"the cursor is of version {version}; this service reads version {VERSION}")
+        return Cursor(slate_id, index, delivered)
+
+    def _serializer(self, user_id: str) -> URLSafeSerializer:
+        return URLSafeSerializer(self._keys, salt=f"rex.cursor.{user_id}")
+
+
+def cursor_keys(configured: Sequence[str], var: Path) -> Sequence[str]:
+    """The configured keys, or one made once under `var` and shared by all processes there."""
+    if configured:
+        return configured
+    path = var / "cursor.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_text(secrets.token_urlsafe(32))
+    try:
+        os.link(draft, path)  # atomic, and fails if another process was first
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return [path.read_text()]

@@ -1,0 +1,163 @@
+"""Events in: validated one by one, applied to the person's state and appended to the stream, atomically and once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import orjson
+import redis
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from features.errors import Unavailable
+from features.keys import Keys, hash64
+from features.raw_datasets import CLOCK_SKEW_S, EVENT_TYPES
+from online.ids import Id
+from online.person import ACT_CODES
+from online.settings import OnlineSettings
+
+EDGE_TYPES = {
+    "follow": ("follow", "add"),
+    "unfollow": ("follow", "remove"),
+    "mute": ("mute", "add"),
+    "unmute": ("mute", "remove"),
+    "block": ("block", "add"),
+    "unblock": ("block", "remove"),
+}
+"""Event type → kind and operation of the edge."""
+MAX_EVENTS = 1000
+"""Events of one request; more is refused, so that one client cannot hold a worker."""
+_NEW_SLATE_AFTER = frozenset(EDGE_TYPES) | {"hide", "report"}
+"""After these the person's next first page is ranked anew."""
+
+# KEYS: seen, stream, state (edges or acts), latest slates. ARGV: window s, event, state ttl s, what, then per kind.
+# An edge keeps the latest change by occurred_us, so that events arriving out of order do not undo a later one.
+_APPLY = """
+if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then return 0 end
+local id = redis.call('XADD', KEYS[2], '*', 'event', ARGV[2])
+if ARGV[4] == 'edge' then
+  local before = redis.call('HGET', KEYS[3], ARGV[5])
+  if not before or tonumber(string.match(before, '^-?%d+')) <= tonumber(ARGV[6]) then
+    redis.call('HSET', KEYS[3], ARGV[5], ARGV[6] .. '|' .. ARGV[7] .. '|' .. id)
+  end
+  redis.call('EXPIRE', KEYS[3], ARGV[3])
+elseif ARGV[4] == 'act' then
+  redis.call('ZADD', KEYS[3], 'GT', ARGV[6], ARGV[5])
+  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[7]))
+  redis.call('EXPIRE', KEYS[3], ARGV[3])
+end
+if ARGV[8] == '1' then redis.call('DEL', KEYS[4]) end
+return 1
+"""
+
+
+class Event(BaseModel):
+    """One event as clients send it."""
+
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+    event_id: Id
+    user_id: Id
+    type: Literal[*EVENT_TYPES, *EDGE_TYPES]  # type: ignore[valid-type]
+    story_id: Id | None = None
+    target_type: Literal["author", "publication", "topic"] | None = None
+    target_id: Id | None = None
+    occurred_at: AwareDatetime
+    dwell_s: float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
+    claps: int | None = Field(default=None, ge=0, le=50)
+    request_id: Id | None = None
+    position: int | None = Field(default=None, ge=0, le=1_000_000)
+    source: Id | None = None
+    propensity: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _names_its_object(self) -> Event:
+        if self.type in EDGE_TYPES and (self.target_type is None or self.target_id is None):
+            raise ValueError(f"{self.type} needs target_type and target_id")
+        if self.type not in EDGE_TYPES and self.story_id is None:
+            raise ValueError(f"{self.type} needs story_id")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Why one event of a batch was not accepted."""
+
+    index: int
+    code: Literal["malformed", "in_the_future"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a batch."""
+
+    accepted: int
+    duplicates: int
+    rejected: tuple[Rejected, ...]
+
+
+class EventIntake:
+    """Accepts batches of events. A batch is not one transaction: each event is."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, settings: OnlineSettings) -> None:
+        self._client = client
+        self._keys = keys
+        self._settings = settings
+        self._apply = client.register_script(_APPLY)
+
+    def accept(self, raw_events: Sequence[Any], now: datetime) -> Receipt:
+        """Validates and applies; an accepted event is in the stream and in the person's state when this returns."""
+        events, rejected = _validated(raw_events, now)
+        pipe = self._client.pipeline(transaction=False)
+        for event in events:
+            self._apply(keys=self._keys_of(event), args=self._arguments(event, now), client=pipe)
+        try:
+            applied = sum(pipe.execute()) if events else 0
+        except redis.RedisError as error:
+            raise Unavailable(f"events cannot be stored now, send them again: {error}") from error
+        return Receipt(applied, len(events) - applied, tuple(rejected))
+
+    def _keys_of(self, event: Event) -> list[str]:
+        user = event.user_id
+        state = self._keys.edges(user) if event.type in EDGE_TYPES else self._keys.acts(user)
+        stream = self._keys.event_stream(self._keys.partition(user))
+        return [self._keys.event_seen(user, event.event_id), stream, state, self._keys.latest_slates(user)]
+
+    def _arguments(self, event: Event, now: datetime) -> list[Any]:
+        document = event.model_dump(exclude_none=True, mode="json") | {"received_at": now.isoformat()}
+        shared = [self._settings.event_window_s, orjson.dumps(document), self._settings.state_ttl_s]
+        new_slate = int(event.type in _NEW_SLATE_AFTER)
+        occurred_us = (event.occurred_at - _EPOCH) // timedelta(microseconds=1)
+        if event.type in EDGE_TYPES:
+            kind, op = EDGE_TYPES[event.type]
+            target = f"{kind}|{event.target_type}|{hash64(event.target_id or '')}|{event.target_id}"
+            return [*shared, "edge", target, occurred_us, op, new_slate]
+        if event.type in ACT_CODES:
+            member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes([ACT_CODES[event.type]])
+            return [*shared, "act", member, occurred_us // 1000, self._settings.acts_kept, new_slate]
+        return [*shared, "none", "", "", "", new_slate]
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _validated(raw_events: Iterable[Any], now: datetime) -> tuple[list[Event], list[Rejected]]:
+    events, rejected = [], []
+    for index, raw in enumerate(raw_events):
+        try:
+            event = Event.model_validate(raw)
+        except ValidationError as error:
+            rejected.append(Rejected(index, "malformed", _told(error)))
+            continue
+        if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
+            rejected.append(Rejected(index, "in_the_future", f"occurred_at {event.occurred_at.isoformat()} lies ahead"))
+            continue
+        events.append(event)
+    return events, rejected
+
+
+def _told(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors())

@@ -1,0 +1,37 @@
+"""What the service counts, for Prometheus. docs/api.md lists every name."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from online.context import Trace
+
+STAGE_BUCKETS_MS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 1000)
+"""From a cached page to a slow machine with millions of stories."""
+
+
+class Metrics:
+    """One set per app, so that several apps in one process do not mix."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.pages = Counter("rex_pages", "Pages answered", ["cached"], registry=self.registry)
+        self.problems = Counter("rex_problems", "Requests answered with a problem", ["type"], registry=self.registry)
+        self.stage_ms = Histogram(
+            "rex_stage_ms", "Milliseconds in a stage", ["stage"], buckets=STAGE_BUCKETS_MS, registry=self.registry
+        )
+        self.dropped = Counter("rex_dropped", "Candidates dropped", ["stage", "reason"], registry=self.registry)
+        self.degraded = Counter("rex_degraded", "Parts a feed went without", ["part"], registry=self.registry)
+        self.events = Counter("rex_events", "Events by outcome", ["outcome"], registry=self.registry)
+        self.archived = Counter("rex_archived_entries", "Stream entries moved to the lake", registry=self.registry)
+        self.stories = Gauge("rex_snapshot_stories", "Stories in the loaded snapshot", registry=self.registry)
+
+    def observe(self, trace: Trace, *, cached: bool) -> None:
+        """Counts one page."""
+        self.pages.labels(str(cached).lower()).inc()
+        for report in trace.stages:
+            self.stage_ms.labels(report.stage).observe(report.ms)
+            for reason, count in report.dropped.items():
+                self.dropped.labels(report.stage, reason).inc(count)
+        for part in trace.degraded:
+            self.degraded.labels(part).inc()

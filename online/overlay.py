@@ -1,0 +1,54 @@
+"""What happened to stories since the snapshot: withdrawals and changed visibility, from the story stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+
+from features.keys import hash64
+from features.raw_datasets import VISIBILITIES
+from online.columns import Bools
+from online.world import World
+
+StreamEntry = tuple[bytes, dict[bytes, bytes]]
+
+
+def stream_order(position: str) -> tuple[int, int]:
+    """Stream ids `<ms>-<seq>` compared as numbers."""
+    ms, _, sequence = position.partition("-")
+    return int(ms), int(sequence or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class StoryOverlay:
+    """Immutable; `after` gives the next one. Overrides the snapshot from `position` on."""
+
+    position: str
+    """Id of the last stream entry applied."""
+    withdrawn: Bools | None = None
+    """bool[N]: no longer to be shown; None: nothing was withdrawn."""
+    visibility: np.ndarray | None = None
+    """int8[N]: the visibility in force; None: that of the snapshot."""
+    members_only: Bools | None = None
+    """bool[N]: members-only in force; None: that of the snapshot."""
+    applied: int = field(default=0)
+    """Entries applied since the snapshot."""
+
+    def after(self, world: World, entries: Sequence[StreamEntry]) -> StoryOverlay:
+        """This overlay with later stream entries applied in order. A story the snapshot lacks waits for the next one."""
+        if not entries:
+            return self
+        withdrawn = np.zeros(len(world), bool) if self.withdrawn is None else self.withdrawn.copy()
+        visibility = (world.visibility if self.visibility is None else self.visibility).copy()
+        members_only = (world.members_only if self.members_only is None else self.members_only).copy()
+        for _, fields in entries:
+            change: dict[str, Any] = orjson.loads(fields[b"story"])
+            row = world.by_hash.known(np.array([hash64(change["story_id"])]))
+            withdrawn[row] = change.get("deleted_at") is not None
+            visibility[row] = VISIBILITIES.index(change.get("visibility") or VISIBILITIES[0])
+            members_only[row] = bool(change.get("members_only"))
+        return StoryOverlay(entries[-1][0].decode(), withdrawn, visibility, members_only, self.applied + len(entries))

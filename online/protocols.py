@@ -1,0 +1,87 @@
+"""What a component of the pipeline has to be. One small class each, in one file, listed in components.py.
+
+Enrichment fails open: a provider or annotator that raises is left out and named in `degraded`. Privacy fails closed:
+a rule or validator that raises fails the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+from online.columns import Bits, Bools, Candidates, Floats, Rows
+from online.context import Context
+
+
+class Provider(Protocol):
+    """Brings candidates for one reason."""
+
+    name: ClassVar[str]
+    """The same in code, `sources`, metrics, explain and docs."""
+    reason: ClassVar[str]
+    """What the reader is told; `{publication}`, `{topic}` are filled in."""
+
+    def rows(self, ctx: Context) -> Rows | slice:
+        """int32[m] rows of the story table, or a slice of it; rows may repeat."""
+        ...
+
+
+class Rule(Protocol):
+    """Says which candidates must not be shown. Its name is the reason of the drop."""
+
+    name: ClassVar[str]
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n], true where the rule forbids the story; None: it forbids nothing to this reader."""
+        ...
+
+
+class Annotator(Protocol):
+    """Adds feature columns; never reorders or drops."""
+
+    name: ClassVar[str]
+    features: ClassVar[tuple[str, ...]]
+    """Names from the registry that it provides."""
+
+    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
+        """float32[n] for each of `features`."""
+        ...
+
+
+class Ranker(Protocol):
+    """Turns feature columns into one score; knows no person and no story."""
+
+    name: str
+    inputs: tuple[str, ...]
+    """The features it reads."""
+
+    def score(self, columns: Mapping[str, Floats], n: int) -> Floats:
+        """float32[n], greater is better; finite."""
+        ...
+
+    def contributions(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Floats]:
+        """float32[n] for each input; they add up to the score (in float32, in the order of `inputs`)."""
+        ...
+
+
+class Postprocessor(Protocol):
+    """Reorders or drops ranked candidates."""
+
+    name: ClassVar[str]
+
+    def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
+        """The candidates (with a `score` column) in their new order; what is missing was dropped for `name`."""
+        ...
+
+
+class Validator(Protocol):
+    """Checks the entries of a slate on every read."""
+
+    @property
+    def name(self) -> str:
+        """The reason of its drops."""
+        ...
+
+    def sources(self, ctx: Context, entries: Candidates) -> Bits | None:
+        """uint32[n]: the sources that still hold; 0 drops the entry. None: all still hold."""
+        ...

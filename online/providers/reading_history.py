@@ -1,0 +1,26 @@
+"""Stories that people with a reading history like the reader's have read."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from online.columns import Rows
+from online.context import Context
+
+
+class ReadingHistory:
+    """The stories with the greatest products of ALS vectors."""
+
+    name: ClassVar[str] = "reading_history"
+    reason: ClassVar[str] = "Read by people with a reading history like yours"
+
+    def rows(self, ctx: Context) -> Rows:
+        """int32[≤ history_stories]: positive products only; none for a reader without a vector."""
+        if not ctx.person.vector.any():
+            return np.empty(0, np.int32)
+        taste = ctx.taste
+        wanted = ctx.settings.history_stories
+        rows = np.argpartition(taste, -wanted)[-wanted:] if wanted < len(taste) else np.arange(len(taste))
+        return rows[taste[rows] > 0].astype(np.int32)

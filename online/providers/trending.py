@@ -1,0 +1,24 @@
+"""Stories that many people read right now."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from features.snapshot import ABSENT
+from online.columns import Rows
+from online.context import Context
+
+
+class Trending:
+    """The top stories of the reader's languages; of all languages when none is known."""
+
+    name: ClassVar[str] = "trending"
+    reason: ClassVar[str] = "Trending now"
+
+    def rows(self, ctx: Context) -> Rows:
+        """int32[m]."""
+        languages = [int(language) for language in ctx.person.languages] or [ABSENT]
+        lists = [ctx.world.top[language] for language in languages if language in ctx.world.top]
+        return np.concatenate(lists) if lists else np.empty(0, np.int32)

@@ -1,0 +1,59 @@
+"""A ranker with named weights: the score is their sum over the features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from online.columns import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """How much one unit of a feature is worth, and why."""
+
+    feature: str
+    value: float
+    why: str
+
+
+WEIGHTS: tuple[Weight, ...] = (
+    Weight("topic_affinity", 2.0, "what a person reads about is the steadiest sign of interest"),
+    Weight("author_affinity", 1.5, "people come back to writers"),
+    Weight("publication_affinity", 0.5, "weaker than the author: publications are broad"),
+    Weight("taste", 1.5, "what people with the same reading history liked"),
+    Weight("similarity", 0.5, "more of what was just read, but not only that"),
+    Weight("follows_author", 0.7, "a follow is a promise to show"),
+    Weight("follows_publication", 0.3, "a broader promise"),
+    Weight("follows_topics", 0.5, "stated interest; half of what behaviour says"),
+    Weight("story_open_rate", 2.0, "its title makes people open it; rates are small numbers"),
+    Weight("story_read_rate", 1.0, "and those who opened it read on"),
+    Weight("author_open_rate", 1.0, "stands in while the story itself is unknown"),
+    Weight("story_popularity", 0.1, "a logarithm of up to ten; popularity is a tie-breaker, not the point"),
+    Weight("recency", 0.5, "of two equal stories the newer one"),
+    Weight("times_seen", -0.5, "what was shown in vain sinks"),
+)
+
+
+class Weighted:
+    """score = Σ weight · feature, in the order of the weights, in float32."""
+
+    def __init__(self, weights: tuple[Weight, ...] = WEIGHTS, name: str = "weighted-1") -> None:
+        self.name = name
+        self.weights = weights
+        self.inputs = tuple(weight.feature for weight in weights)
+
+    def score(self, columns: Mapping[str, Floats], n: int) -> Floats:
+        """float32[n]."""
+        total = np.zeros(n, np.float32)
+        product = np.empty(n, np.float32)
+        for weight in self.weights:
+            np.multiply(columns[weight.feature], np.float32(weight.value), out=product)
+            total += product
+        return total
+
+    def contributions(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Floats]:
+        """float32[n] for each input: weight · feature."""
+        return {weight.feature: columns[weight.feature] * np.float32(weight.value) for weight in self.weights}

@@ -1,0 +1,167 @@
+"""The HTTP API, version 1. docs/api.md tells it as a story; /docs shows the forms."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+import redis
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from features.errors import Unavailable
+from features.keys import hash64
+from features.snapshot_reader import snapshots
+from online.api_models import EventsBatch, EventsReceipt, Feed, Problem
+from online.clock import micros
+from online.events import MAX_EVENTS
+from online.ids import Id
+from online.presenting import document
+from online.problems import problem
+from online.service import FeedRequest
+from online.state import AppState
+from online.stories import Story
+from online.whois import about_person
+
+router = APIRouter()
+UserId = Annotated[Id, Path(description="opaque id of the person")]
+StoryId = Annotated[Id, Path(description="opaque id of the story")]
+Surface = Annotated[str, Query(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="where the feed is shown")]
+Limit = Annotated[int, Query(ge=1, le=100, description="items on the page")]
+_PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 410, 422, 503)}
+
+
+def _rex(request: Request) -> AppState:
+    state: AppState = request.app.state.rex
+    return state
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+@router.get("/v1/users/{user_id}/feed", responses={200: {"model": Feed}, **_PROBLEMS}, tags=["feed"])
+async def feed(
+    request: Request,
+    user_id: UserId,
+    limit: Limit = 20,
+    cursor: str | None = None,
+    surface: Surface = "home",
+    fresh: bool = False,
+) -> Response:
+    """One page of the ranked feed. Unknown people get a newcomer's feed."""
+    rex = _rex(request)
+    wanted = FeedRequest(user_id, limit, cursor, surface, fresh)
+    prepared = await to_thread.run_sync(rex.feeds.prepare, wanted, micros(rex.clock()))
+    # Rankings wait for a place of their own, so that they never keep cached pages from theirs.
+    limiter = _ranking_places(request, rex) if prepared.slate is None else None
+    page = await to_thread.run_sync(rex.feeds.answer, prepared, limiter=limiter)
+    rex.metrics.observe(prepared.ctx.trace, cached=prepared.slate is not None)
+    return _json(page)
+
+
+def _ranking_places(request: Request, rex: AppState) -> CapacityLimiter:
+    state = request.app.state
+    if not hasattr(state, "ranking_places"):  # made here, because it belongs to the running event loop
+        state.ranking_places = CapacityLimiter(rex.online.rankings_at_once)
+    places: CapacityLimiter = state.ranking_places
+    return places
+
+
+@router.get("/v1/users/{user_id}/feed/explain", responses=_PROBLEMS, tags=["feed"])
+def explain(request: Request, user_id: UserId, story_id: Id | None = None, surface: Surface = "home") -> Response:
+    """The funnel of a fresh ranking and, with `story_id`, the path of that story through it."""
+    rex = _rex(request)
+    return _json(rex.feeds.explain(user_id, micros(rex.clock()), story_id, surface))
+
+
+@router.post("/v1/events", status_code=202, responses={202: {"model": EventsReceipt}, **_PROBLEMS}, tags=["events"])
+def events(request: Request, batch: EventsBatch) -> Response:
+    """Accepts events one by one; what is accepted acts on the next request and reaches the lake."""
+    rex = _rex(request)
+    if len(batch.events) > MAX_EVENTS:
+        return problem(413, "too_many_events", f"{len(batch.events)} events in one request; send at most {MAX_EVENTS}")
+    receipt = rex.events.accept(batch.events, rex.clock())
+    for outcome, count in (
+        ("accepted", receipt.accepted),
+        ("duplicate", receipt.duplicates),
+        ("rejected", len(receipt.rejected)),
+    ):
+        rex.metrics.events.labels(outcome).inc(count)
+    return _json(asdict(receipt), 202)
+
+
+@router.put("/v1/stories/{story_id}", status_code=202, responses=_PROBLEMS, tags=["stories"])
+def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
+    """Publishes or changes a story. Narrowed visibility acts at once, all else with the next snapshot."""
+    rex = _rex(request)
+    row = _row(rex, story_id)
+    if row >= 0 and (known := rex.live.get().world.ids[row].as_py()) != story_id:
+        return problem(
+            409, "hash_collision", f"the id {story_id!r} has the same 64-bit hash as {known!r}; choose another id"
+        )
+    return _json({"story_id": story_id, "position": rex.stories.put(story_id, story, rex.clock())}, 202)
+
+
+@router.delete("/v1/stories/{story_id}", status_code=202, responses=_PROBLEMS, tags=["stories"])
+def withdraw_story(request: Request, story_id: StoryId) -> Response:
+    """Withdraws a story: no feed read after this answer shows it."""
+    rex = _rex(request)
+    row = _row(rex, story_id)
+    try:
+        position = rex.stories.withdraw(
+            story_id, rex.clock(), document(rex.live.get().world, row) if row >= 0 else None
+        )
+    except KeyError:
+        raise HTTPException(404, f"no story {story_id!r} is known") from None
+    return _json({"story_id": story_id, "position": position}, 202)
+
+
+def _row(rex: AppState, story_id: str) -> int:
+    """Row of the story in the loaded snapshot; -1: not in it, or none is loaded."""
+    try:
+        return int(rex.live.get().world.by_hash.find(np.array([hash64(story_id)]))[0])
+    except Unavailable:
+        return -1
+
+
+@router.get("/v1/users/{user_id}", responses=_PROBLEMS, tags=["people"])
+def person(request: Request, user_id: UserId) -> Response:
+    """What the service knows of a person now."""
+    rex = _rex(request)
+    ctx, _ = rex.feeds.context(user_id, micros(rex.clock()))
+    return _json(about_person(ctx))
+
+
+@router.get("/v1/snapshots", responses=_PROBLEMS, tags=["operation"])
+def list_snapshots(request: Request) -> Response:
+    """Snapshots in Redis, newest first."""
+    rex = _rex(request)
+    return _json({"snapshots": [asdict(about) for about in snapshots(rex.client, rex.keys, rex.clock())]})
+
+
+@router.get("/healthz", tags=["operation"])
+async def healthz() -> Response:
+    """The process runs. Touches nothing."""
+    return _json({"status": "ok"})
+
+
+@router.get("/readyz", responses=_PROBLEMS, tags=["operation"])
+def readyz(request: Request) -> Response:
+    """A snapshot is loaded and Redis answers."""
+    rex = _rex(request)
+    world = rex.live.get().world
+    try:
+        rex.client.ping()
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis does not answer: {error}") from error
+    return _json({"status": "ready", "snapshot": world.version, "stories": len(world)})
+
+
+@router.get("/metrics", tags=["operation"])
+def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    return Response(generate_latest(_rex(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)

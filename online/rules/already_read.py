@@ -1,0 +1,19 @@
+"""What the reader has read is not shown again."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from online.columns import Bools, Candidates
+from online.context import Context
+
+
+class AlreadyRead:
+    """Reads before and after the snapshot."""
+
+    name: ClassVar[str] = "already_read"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n]."""
+        read = ctx.person.acted("read", "read")
+        return None if read is None else candidates.of(read)

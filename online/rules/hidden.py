@@ -1,0 +1,19 @@
+"""What the reader has hidden stays hidden."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from online.columns import Bools, Candidates
+from online.context import Context
+
+
+class Hidden:
+    """Hides before and after the snapshot."""
+
+    name: ClassVar[str] = "hidden"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n]."""
+        hidden = ctx.person.acted("hide", "hidden")
+        return None if hidden is None else candidates.of(hidden)

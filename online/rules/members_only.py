@@ -1,0 +1,21 @@
+"""Members-only stories are for members."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from online.columns import Bools, Candidates
+from online.context import Context
+
+
+class MembersOnly:
+    """Members-only stories, for readers who are not members or not known to be."""
+
+    name: ClassVar[str] = "members_only"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n]."""
+        if ctx.person.is_member:
+            return None
+        members_only = ctx.world.members_only if ctx.overlay.members_only is None else ctx.overlay.members_only
+        return candidates.of(members_only)

@@ -1,0 +1,19 @@
+"""Nothing from authors, publications or topics that the reader has muted."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from online.columns import Bools, Candidates
+from online.context import Context
+from online.rules.edges import any_target
+
+
+class Muted:
+    """Stories of a muted author or publication, or with a muted topic."""
+
+    name: ClassVar[str] = "muted"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n]."""
+        return any_target(ctx, candidates, "mute")

@@ -1,0 +1,18 @@
+"""Nobody is recommended their own stories."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from online.columns import Bools, Candidates
+from online.context import Context
+
+
+class Own:
+    """Stories whose author is the reader."""
+
+    name: ClassVar[str] = "own"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n]."""
+        return candidates.of(ctx.world.author) == ctx.person.own if ctx.person.own >= 0 else None

@@ -1,0 +1,19 @@
+"""What the reader has reported is not shown to them again."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from online.columns import Bools, Candidates
+from online.context import Context
+
+
+class Reported:
+    """Reports before and after the snapshot."""
+
+    name: ClassVar[str] = "reported"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n]."""
+        reported = ctx.person.acted("report", "reported")
+        return None if reported is None else candidates.of(reported)

@@ -1,0 +1,21 @@
+"""Old stories are not news."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from online.columns import Bools, Candidates
+from online.context import Context
+from online.providers.fresh_stories import DAY_US
+
+
+class TooOld:
+    """Stories published more than max_age_d ago, and those dated in the future."""
+
+    name: ClassVar[str] = "too_old"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n]."""
+        published_at = candidates.of(ctx.world.published_at)
+        oldest = ctx.now_us - int(ctx.settings.max_age_d * DAY_US)
+        return (published_at < oldest) | (published_at > ctx.now_us)

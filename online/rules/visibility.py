@@ -1,0 +1,25 @@
+"""Unlisted stories are in no feed; followers-only stories are for followers of the author."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from features.raw_datasets import VISIBILITIES
+from online.columns import Bools, Candidates
+from online.context import Context
+
+
+class Visibility:
+    """Uses the visibility in force now, changes since the snapshot included."""
+
+    name: ClassVar[str] = "visibility"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n]."""
+        in_force = ctx.world.visibility if ctx.overlay.visibility is None else ctx.overlay.visibility
+        visibility = candidates.of(in_force)
+        for_followers = visibility == VISIBILITIES.index("followers")
+        follows = ctx.person.marks("follow", "author")
+        if follows is not None:
+            for_followers &= follows[candidates.of(ctx.world.author)] == 0
+        return for_followers | (visibility == VISIBILITIES.index("unlisted"))

@@ -1,0 +1,19 @@
+"""Withdrawn stories disappear at once."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from online.columns import Bools, Candidates
+from online.context import Context
+
+
+class Withdrawn:
+    """Withdrawals since the snapshot; earlier ones are not in it."""
+
+    name: ClassVar[str] = "withdrawn"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n]."""
+        withdrawn = ctx.overlay.withdrawn
+        return None if withdrawn is None else candidates.of(withdrawn)

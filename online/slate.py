@@ -1,0 +1,74 @@
+"""A slate: one immutable ranked list for one person, as it lies in Redis."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from features.packing import CorruptValue, Layout
+from online.columns import Bits, Floats, Hashes
+
+SLATE = Layout("slate", 1, (("story", "<i8"), ("score", "<f4"), ("sources", "<u4"), ("about", "u1")))
+"""story hashes, scores, source bits, and what the slate says about itself as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlateInfo:
+    """What a slate says about itself."""
+
+    id: str
+    built_at_us: int
+    snapshot: str
+    model: str
+    variant: str
+    candidates: int
+    """Stories that aggregation found."""
+    sources: tuple[str, ...]
+    """Provider names by bit."""
+    degraded: tuple[str, ...]
+    """Parts that failed while it was built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """Entries by position; m ≤ 1,000."""
+
+    info: SlateInfo
+    stories: Hashes
+    scores: Floats
+    sources: Bits
+
+    def __len__(self) -> int:
+        return len(self.stories)
+
+    def encode(self) -> bytes:
+        """Packed bytes, equal for equal slates."""
+        about: dict[str, Any] = {name: getattr(self.info, name) for name in SlateInfo.__slots__}
+        return SLATE.encode(
+            {
+                "story": self.stories,
+                "score": self.scores,
+                "sources": self.sources,
+                "about": np.frombuffer(orjson.dumps(about), np.uint8),
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Slate:
+        """CorruptValue when `data` is not a slate."""
+        arrays = SLATE.decode(data)
+        try:
+            about = orjson.loads(arrays["about"].tobytes())
+            info = SlateInfo(**{**about, "sources": tuple(about["sources"]), "degraded": tuple(about["degraded"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise CorruptValue(f"slate: {error}") from error
+        return cls(info, arrays["story"], arrays["score"], arrays["sources"])
+
+
+def identify(*parts: object) -> str:
+    """A short id made of what it identifies: equal parts, equal ids. 96 bits, URL-safe."""
+    return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=12).hexdigest()

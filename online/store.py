@@ -1,0 +1,99 @@
+"""What the service reads and writes in Redis for one person: one pipelined round trip each way."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import redis
+
+from features.errors import Unavailable
+from features.keys import Keys, hash64
+from features.packing import CorruptValue
+from features.snapshot import PROFILE, Manifest
+from online.overlay import StreamEntry
+from online.person import ACT, EMPTY_PROFILE, PersonState, decode_changes
+from online.slate import Slate
+
+START = "0-0"
+"""Position before the first entry of any stream."""
+STORY_TAIL = 10_000
+"""Story changes read with one request; a process further behind than this takes several requests to catch up."""
+
+# The slate key shares the hash tag of the person's keys, so naming it inside the script is safe on Redis Cluster.
+_READ_LATEST_SLATE = """
+local id = redis.call('HGET', KEYS[1], ARGV[1])
+return id and redis.call('GET', ARGV[2] .. id)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The answer of the one round trip a request makes before it ranks."""
+
+    state: PersonState
+    slate: Slate | None
+    """The slate asked for; None: there is none (any more)."""
+    story_changes: list[StreamEntry]
+    """Entries of the story stream after the position asked from."""
+
+
+class PersonStore:
+    """Person state and slates. Raises Unavailable when Redis cannot be read: without mutes and blocks no feed."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def read(
+        self, manifest: Manifest, user_id: str, *, surface: str, slate_id: str | None, story_position: str
+    ) -> Reading:
+        """Everything a request needs of one person; `slate_id` None: the newest slate of the surface."""
+        user_hash = hash64(user_id)
+        bucket = manifest.people[user_hash % len(manifest.people)] if manifest.people else ""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hget(self._keys.people(bucket), user_hash.to_bytes(8, "little", signed=True))
+        pipe.hgetall(self._keys.edges(user_id))
+        pipe.zrevrange(self._keys.acts(user_id), 0, -1)
+        pipe.xrange(self._keys.story_stream(), f"({story_position}", "+", count=STORY_TAIL)
+        if slate_id is None:
+            pipe.eval(_READ_LATEST_SLATE, 1, self._keys.latest_slates(user_id), surface, self._keys.slate(user_id, ""))
+        else:
+            pipe.get(self._keys.slate(user_id, slate_id))
+        try:
+            profile, edges, acts, story_changes, slate = pipe.execute()
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
+        covered = manifest.positions.get(self._keys.event_stream(self._keys.partition(user_id)), START)
+        state = _decode_person(user_id, user_hash, profile, edges, acts, covered)
+        return Reading(state, Slate.decode(slate) if slate else None, story_changes)
+
+    def write_slate(self, user_id: str, surface: str, slate: Slate, ttl_s: int) -> int:
+        """Stores a slate and makes it the newest of its surface; returns its size in bytes."""
+        value = slate.encode()
+        latest = self._keys.latest_slates(user_id)
+        pipe = self._client.pipeline(transaction=True)
+        pipe.set(self._keys.slate(user_id, slate.info.id), value, ex=ttl_s)
+        pipe.hset(latest, surface, slate.info.id)
+        pipe.expire(latest, ttl_s)
+        pipe.execute()
+        return len(value)
+
+
+def _decode_person(
+    user_id: str, user_hash: int, profile: bytes | None, edges: dict[bytes, bytes], acts: list[bytes], covered: str
+) -> PersonState:
+    raw: list[Any] = [profile or b"", *(part for item in sorted(edges.items()) for part in item), *acts]
+    packed = b"".join(acts)
+    if len(packed) != ACT.itemsize * len(acts):
+        raise CorruptValue(f"acts of {user_id}: entries must be {ACT.itemsize} bytes each")
+    return PersonState(
+        user_id=user_id,
+        user_hash=user_hash,
+        profile=PROFILE.decode(profile) if profile else EMPTY_PROFILE,
+        changes=decode_changes(edges, covered),
+        acts=np.frombuffer(packed, ACT),
+        digest=hashlib.blake2b(b"\x1f".join(raw), digest_size=12).digest(),
+    )

@@ -1,0 +1,137 @@
+"""People, the authors among them, and publications: who they are and what they like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lake.simulator.config import LANGUAGES, US_PER_DAY, WorldConfig
+from lake.simulator.vocabulary import TOPICS
+
+Floats = NDArray[np.float32]
+TASTE_DIMENSIONS = 8
+"""Finer taste than topics: tone, depth, length … Eight are enough to make neighbours differ and few enough to be learned."""
+LOVED_TOPICS = (1.0, 0.85, 0.7, 0.5, 0.3)
+"""How much a person likes their first, second … topic; all others get INDIFFERENCE."""
+INDIFFERENCE = 0.05
+HOME_LANGUAGE_SHARES = (0.74, 0.11, 0.06, 0.05, 0.04)
+HOURS_FROM_UTC = (-5, -4, -3, 1, 1)
+"""Where most speakers of each language live, so that the daily rhythm differs between people."""
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """n people; all arrays by row of person."""
+
+    created_us: NDArray[np.int64]
+    home_language: NDArray[np.int8]
+    reads_language: NDArray[np.bool_]
+    """bool[n, languages]"""
+    is_member: NDArray[np.bool_]
+    activity: Floats
+    """Relative number of sessions."""
+    topic_interest: Floats
+    """float32[n, topics] in [0, 1]"""
+    taste: Floats
+    """float32[dimensions, n], about unit length a person"""
+
+
+@dataclass(frozen=True, slots=True)
+class Authors:
+    """m authors and their publications; all arrays by row of author."""
+
+    person: NDArray[np.int32]
+    quality: Floats
+    """Standard normal."""
+    reach: Floats
+    """How well known: power law, decides follows and productivity."""
+    topics: NDArray[np.int16]
+    """int16[m, 3]: what they write about"""
+    style: Floats
+    """float32[dimensions, m]"""
+    publication: NDArray[np.int32]
+    """-1: none"""
+    publication_topics: NDArray[np.int16]
+    """int16[publications, 3]"""
+
+
+def make_people(config: WorldConfig) -> People:
+    """One row a person; the last ones joined last."""
+    rng, n = config.random("people"), config.people
+    home = rng.choice(len(LANGUAGES), n, p=HOME_LANGUAGE_SHARES).astype(np.int8)
+    reads = rng.random((n, len(LANGUAGES))) < 0.03
+    reads[:, 0] |= rng.random(n) < 0.6  # most of those whose home language is not English read it
+    reads[np.arange(n), home] = True
+    return People(
+        created_us=_created(config, rng),
+        home_language=home,
+        reads_language=reads,
+        is_member=rng.random(n) < 0.3,
+        activity=rng.lognormal(0.0, 0.8, n).astype(np.float32),
+        topic_interest=_topic_interest(rng, n),
+        taste=_taste(rng, n),
+    )
+
+
+def _created(config: WorldConfig, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Four in five joined in the two years before the interval, the others in it, at least two on the last day."""
+    n = config.people
+    ages = np.where(rng.random(n) < 0.8, rng.uniform(config.days, 730, n), rng.uniform(0, config.days, n))
+    ages[-max(2, n // (10 * config.days)) :] *= 0.9 / np.maximum(ages[-max(2, n // (10 * config.days)) :], 0.9)
+    return np.sort(config.ends_us - (ages * US_PER_DAY).astype(np.int64))
+
+
+def popular_first(size: int) -> NDArray[np.float64]:
+    """Zipf-like shares by rank, flattened by an offset of 3 so that the last still occurs."""
+    weights = 1.0 / (np.arange(size) + 3.0)
+    return np.asarray(weights / weights.sum())
+
+
+def pick_topics(rng: np.random.Generator, n: int, count: int) -> NDArray[np.int16]:
+    """int16[n, count] distinct topics a row, popular ones more often (Gumbel top-k)."""
+    scores = np.log(popular_first(len(TOPICS))) + rng.gumbel(size=(n, len(TOPICS)))
+    return np.argsort(-scores, axis=1)[:, :count].astype(np.int16)
+
+
+def _topic_interest(rng: np.random.Generator, n: int) -> Floats:
+    interest = np.full((n, len(TOPICS)), INDIFFERENCE, np.float32)
+    loved = pick_topics(rng, n, len(LOVED_TOPICS))
+    strength = np.minimum(1.0, np.array(LOVED_TOPICS) * rng.uniform(0.8, 1.2, loved.shape))
+    np.put_along_axis(interest, loved.astype(np.int64), strength.astype(np.float32), axis=1)
+    return interest
+
+
+def _taste(rng: np.random.Generator, n: int) -> Floats:
+    """People cluster around twelve tastes, which is what lets one learn from another."""
+    centres = rng.normal(size=(TASTE_DIMENSIONS, 12))
+    taste = centres[:, rng.integers(0, 12, n)] + 0.5 * rng.normal(size=(TASTE_DIMENSIONS, n))
+    return np.asarray(taste / np.linalg.norm(taste, axis=0), np.float32)
+
+
+def make_authors(config: WorldConfig, people: People) -> Authors:
+    """One in ten people writes, about what they like themselves; one publication for every hundred people."""
+    rng = config.random("authors")
+    m, publications = max(5, config.people // 10), max(5, config.people // 100)
+    person = np.sort(rng.choice(config.people, m, replace=False)).astype(np.int32)
+    topics = np.argsort(-people.topic_interest[person], axis=1, kind="stable")[:, :3].astype(np.int16)
+    publication_topics = pick_topics(rng, publications, 3)
+    return Authors(
+        person=person,
+        quality=rng.normal(size=m).astype(np.float32),
+        reach=(rng.pareto(1.2, m) + 1).astype(np.float32),
+        topics=topics,
+        style=people.taste[:, person],
+        publication=_join_publications(rng, topics, publication_topics),
+        publication_topics=publication_topics,
+    )
+
+
+def _join_publications(
+    rng: np.random.Generator, topics: NDArray[np.int16], offered: NDArray[np.int16]
+) -> NDArray[np.int32]:
+    """Two in three authors join the publication that shares most of their topics; ties by chance."""
+    shared = (topics[:, :, None, None] == offered[None, None]).sum(axis=(1, 3))
+    best = np.argmax(shared + 0.5 * rng.random(shared.shape), axis=1)
+    return np.where(rng.random(len(topics)) < 2 / 3, best, -1).astype(np.int32)

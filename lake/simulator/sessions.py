@@ -1,0 +1,188 @@
+"""Sessions of one chunk of people, day after day: who comes when, what is shown, what they do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lake.simulator.behaviour import CODE, Columns, Shown, respond
+from lake.simulator.config import US_PER_DAY
+from lake.simulator.draw import NONE, draw_lists
+from lake.simulator.edges import AUTHOR, FOLLOW, PUBLICATION, TOPIC, Edges
+from lake.simulator.people import HOURS_FROM_UTC
+from lake.simulator.policy import Beliefs, day_weights, live_rows
+from lake.simulator.rhythm import times_of_day
+from lake.simulator.world import Truth
+
+PEOPLE_PER_CHUNK = 256
+"""Chunks are the unit of parallel work and of chance, so this is part of the world: changing it changes every lake."""
+WEIGHTS_AT_ONCE = 1 << 20
+"""Weights (people × live stories) per batch: 4 MB of float32 and 8 MB of their sums, near enough to the cache."""
+SHORTEST_LIST, LONGEST_LIST = 5, 20
+EVENTS_PER_SESSION = 16.0
+"""First guess only: from the second day on a chunk goes by what its sessions have yielded so far."""
+SOURCES = ("followed_authors", "followed_publications", "followed_topics", "trending", "fresh_stories")
+TRENDING_SHARE = 0.1
+"""Best-liked share of stories that is called trending when no follow explains it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many events each chunk should have made by the end of each day."""
+
+    chunk_targets: NDArray[np.float64]
+    """float64[chunks, days], cumulative"""
+    expected: NDArray[np.float64]
+    """float64[people, days]: relative number of sessions"""
+
+
+def make_plan(truth: Truth, events: float) -> Plan:
+    """Activity of everyone from the moment they join, scaled to `events`."""
+    config = truth.config
+    day_ends = config.starts_us + (np.arange(config.days) + 1) * US_PER_DAY
+    present = np.clip((day_ends - truth.people.created_us[:, None]) / US_PER_DAY, 0, 1)
+    expected = present * truth.people.activity[:, None]
+    chunks = np.add.reduceat(expected, np.arange(0, config.people, PEOPLE_PER_CHUNK), axis=0)
+    return Plan(np.cumsum(chunks, axis=1) * (events / expected.sum()), expected)
+
+
+def simulate_chunk(truth: Truth, beliefs: Beliefs, plan: Plan, chunk: int) -> dict[int, Columns]:
+    """All events of a chunk of people, by UTC day number (days since 1970)."""
+    persons = np.arange(chunk * PEOPLE_PER_CHUNK, min((chunk + 1) * PEOPLE_PER_CHUNK, truth.config.people), dtype=np.int32)
+    edges = truth.edges.at((truth.edges.person >= persons[0]) & (truth.edges.person <= persons[-1]))
+    gone = (np.empty(0, np.int32), np.empty(0, np.int32))
+    by_day: defaultdict[int, list[Columns]] = defaultdict(list)
+    made = sessions = 0
+    for day in range(truth.config.days):
+        per_session = made / sessions if made else EVENTS_PER_SESSION
+        wanted = max(0, round((plan.chunk_targets[chunk, day] - made) / per_session))
+        events = _one_day(truth, beliefs, plan, persons, edges, gone, (chunk, day, wanted))
+        sessions += wanted
+        made += len(events["story"])
+        ended = np.isin(events["type"], (CODE["read"], CODE["hide"], CODE["report"]))
+        gone = (np.append(gone[0], events["person"][ended]), np.append(gone[1], events["story"][ended]))
+        for number, part in _split_by_day(events):
+            by_day[number].append(part)
+    return {day: {name: np.concatenate([p[name] for p in parts]) for name in parts[0]} for day, parts in by_day.items()}
+
+
+def _one_day(
+    truth: Truth,
+    beliefs: Beliefs,
+    plan: Plan,
+    persons: NDArray[np.int32],
+    edges: Edges,
+    gone: tuple[NDArray[np.int32], NDArray[np.int32]],
+    what: tuple[int, int, int],
+) -> Columns:
+    chunk, day, wanted = what
+    rng = truth.config.random("day", chunk, day)
+    start = truth.config.starts_us + day * US_PER_DAY
+    person, at = _arrivals(truth, rng, persons, plan.expected[persons, day], start, wanted)
+    in_force = edges.in_force(start)
+    active = np.unique(person)
+    low, high = live_rows(truth, start)
+    step = max(1, WEIGHTS_AT_ONCE // max(1, high - low))
+    shown = []
+    for first in range(0, len(active), step):
+        some = active[first : first + step]
+        mine = (person >= some[0]) & (person <= some[-1])
+        parts = (in_force.at(np.isin(in_force.person, some)), tuple(column[np.isin(gone[0], some)] for column in gone))
+        weights = day_weights(truth, beliefs, some, start, *parts)
+        lists = _lists(truth, rng, weights, np.searchsorted(some, person[mine]), at[mine], low)
+        shown.append(_entries(lists, person[mine], at[mine], np.nonzero(mine)[0]))
+    joined = _join(truth, beliefs, in_force, shown, ((chunk << 10) + day) << 24)
+    events = respond(truth, rng, joined)
+    kept = events["occurred_us"] < truth.config.ends_us
+    return {name: values[kept] for name, values in events.items()}
+
+
+def _arrivals(
+    truth: Truth,
+    rng: np.random.Generator,
+    persons: NDArray[np.int32],
+    expected: NDArray[np.float64],
+    start_us: int,
+    wanted: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Sessions sorted by person: who and when, never before the account was made."""
+    counts = rng.multinomial(wanted, expected / expected.sum()) if expected.sum() else np.zeros(len(persons), np.int64)
+    person = np.repeat(persons, counts)
+    offsets = np.array(HOURS_FROM_UTC, np.float64)[truth.people.home_language[person]]
+    at = start_us + times_of_day(rng, offsets)
+    created = truth.people.created_us[person]
+    end = start_us + US_PER_DAY
+    later = created + ((end - created) * rng.random(len(person))).astype(np.int64)
+    return person, np.where(at < created, later, at)
+
+
+def _lists(
+    truth: Truth,
+    rng: np.random.Generator,
+    weights: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    at: NDArray[np.int64],
+    low: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    ends = np.searchsorted(truth.stories.published_us, at) - low
+    lengths = rng.integers(SHORTEST_LIST, LONGEST_LIST + 1, len(rows))
+    columns, propensity = draw_lists(rng, weights, rows, ends, lengths)
+    return np.where(columns == NONE, NONE, columns + low), propensity
+
+
+def _entries(
+    lists: tuple[NDArray[np.int64], NDArray[np.float64]],
+    person: NDArray[np.int32],
+    at: NDArray[np.int64],
+    session: NDArray[np.int64],
+) -> Columns:
+    story, propensity = lists
+    row, position = np.nonzero(story != NONE)
+    return {
+        "person": person[row],
+        "story": story[row, position].astype(np.int32),
+        "position": position.astype(np.int32),
+        "request": session[row],
+        "started_us": at[row],
+        "propensity": propensity[row, position],
+    }
+
+
+def _join(truth: Truth, beliefs: Beliefs, in_force: Edges, parts: list[Columns], request_base: int) -> Shown:
+    names = ("person", "story", "position", "request", "started_us", "propensity")
+    empty = {name: np.empty(0, np.float64 if name == "propensity" else np.int64) for name in names}
+    columns = {name: np.concatenate([part[name] for part in (parts or [empty])]) for name in names}
+    columns["request"] = columns["request"] + request_base
+    source = _sources(truth, beliefs, in_force, columns["person"], columns["story"])
+    return Shown(source=source, **columns)  # type: ignore[arg-type]
+
+
+def _sources(
+    truth: Truth, beliefs: Beliefs, in_force: Edges, person: NDArray[np.int32], story: NDArray[np.int32]
+) -> NDArray[np.int8]:
+    """Index into SOURCES: the nearest explanation of each impression."""
+    stories = truth.stories
+    follows = in_force.at(in_force.kind == FOLLOW)
+    trending = beliefs.popularity >= np.quantile(beliefs.popularity, 1 - TRENDING_SHARE)
+    source = np.where(trending[story], 3, 4).astype(np.int8)
+    for slot in range(3):
+        source[_follows(follows, TOPIC, person, stories.topics[story, slot])] = 2
+    source[_follows(follows, PUBLICATION, person, stories.publication[story])] = 1
+    source[_follows(follows, AUTHOR, person, stories.author[story])] = 0
+    return source
+
+
+def _follows(
+    follows: Edges, target_type: int, person: NDArray[np.int32], target: NDArray[np.generic]
+) -> NDArray[np.bool_]:
+    chosen = follows.at(follows.target_type == target_type)
+    keys = (chosen.person.astype(np.int64) << 32) + chosen.target
+    return np.isin((person.astype(np.int64) << 32) + target, keys)
+
+
+def _split_by_day(events: Columns) -> list[tuple[int, Columns]]:
+    number = events["occurred_us"] // US_PER_DAY  # type: ignore[operator]
+    return [(int(day), {name: values[number == day] for name, values in events.items()}) for day in np.unique(number)]

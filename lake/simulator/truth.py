@@ -1,0 +1,49 @@
+"""Reads back the truth of a simulated lake: for evaluation only, nothing that ranks may use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import BadInput
+from lake.simulator.people import Floats
+from lake.simulator.world import Truth, read_truth
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The truth behind a lake, by ids."""
+
+    truth: Truth
+
+    def interest(self, user_ids: list[str], story_ids: list[str]) -> Floats:
+        """P(opens | looks at it) of every person and story: float32[users, stories] in [0, 1].
+
+        The very function that made the behaviour. It knows no rules: a story that may not be shown has interest too,
+        save one in a language the person does not read (0). BadInput for an id that this world does not have.
+        """
+        people = _rows(user_ids, "u", 6, self.truth.config.people)
+        stories = _rows(story_ids, "s", 7, self.truth.config.stories)
+        out = np.empty((len(people), len(stories)), np.float32)
+        for index, person in enumerate(people):
+            out[index] = self.truth.interest(np.full(len(stories), person), stories)
+        return out
+
+
+def load_world(lake: Path) -> World:
+    """The world of a simulated lake; BadInput when the lake was not simulated."""
+    try:
+        return World(read_truth(lake / "world"))
+    except FileNotFoundError as error:
+        raise BadInput(f"{lake} has no world/ directory; true interest is known of simulated lakes only.") from error
+
+
+def _rows(ids: list[str], letter: str, width: int, size: int) -> NDArray[np.int32]:
+    for ident in ids:
+        digits = ident[1:]
+        if not (ident[:1] == letter and len(digits) == width and digits.isdecimal() and int(digits) < size):
+            raise BadInput(f"The simulated world has no {ident!r}; its ids go up to {letter}{size - 1:0{width}d}.")
+    return np.array([int(ident[1:]) for ident in ids], np.int32)

@@ -17,6 +17,8 @@ LOVED_TOPICS = (1.0, 0.85, 0.7, 0.5, 0.3)
 """How much a person likes their first, second … topic; all others get INDIFFERENCE."""
 INDIFFERENCE = 0.05
 HOME_LANGUAGE_SHARES = (0.74, 0.11, 0.06, 0.05, 0.04)
+BACKLOG_DAYS = 2
+"""Days of stories before the first session, which would else find next to nothing."""
 HOURS_FROM_UTC = (-5, -4, -3, 1, 1)
 """Where most speakers of each language live, so that the daily rhythm differs between people."""
 
@@ -62,7 +64,7 @@ def make_people(config: WorldConfig) -> People:
     rng, n = config.random("people"), config.people
     home = rng.choice(len(LANGUAGES), n, p=HOME_LANGUAGE_SHARES).astype(np.int8)
     reads = rng.random((n, len(LANGUAGES))) < 0.03
-    reads[:, 0] |= rng.random(n) < 0.6  # most of those whose home language is not English read it
+    reads[:, 0] |= rng.random(n) < 0.85  # most of those whose home language is not English read it
     reads[np.arange(n), home] = True
     return People(
         created_us=_created(config, rng),
@@ -76,9 +78,9 @@ def make_people(config: WorldConfig) -> People:
 
 
 def _created(config: WorldConfig, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Four in five joined in the two years before the interval, the others in it, at least two on the last day."""
+    """Four in five joined in the two years before the first story, the others later, at least two on the last day."""
     n = config.people
-    ages = np.where(rng.random(n) < 0.8, rng.uniform(config.days, 730, n), rng.uniform(0, config.days, n))
+    ages = np.where(rng.random(n) < 0.8, rng.uniform(config.days + BACKLOG_DAYS, config.days + 730, n), rng.uniform(0, config.days, n))
     ages[-max(2, n // (10 * config.days)) :] *= 0.9 / np.maximum(ages[-max(2, n // (10 * config.days)) :], 0.9)
     return np.sort(config.ends_us - (ages * US_PER_DAY).astype(np.int64))
 
@@ -114,7 +116,8 @@ def make_authors(config: WorldConfig, people: People) -> Authors:
     """One in ten people writes, about what they like themselves; one publication for every hundred people."""
     rng = config.random("authors")
     m, publications = max(5, config.people // 10), max(5, config.people // 100)
-    person = np.sort(rng.choice(config.people, m, replace=False)).astype(np.int32)
+    old = int(np.searchsorted(people.created_us, config.starts_us - BACKLOG_DAYS * US_PER_DAY))
+    person = np.sort(rng.choice(old, m, replace=False)).astype(np.int32)  # nobody publishes before they join
     topics = np.argsort(-people.topic_interest[person], axis=1, kind="stable")[:, :3].astype(np.int16)
     publication_topics = pick_topics(rng, publications, 3)
     return Authors(

@@ -23,7 +23,7 @@ WEIGHTS_AT_ONCE = 1 << 20
 """Weights (people × live stories) per batch: 4 MB of float32 and 8 MB of their sums, near enough to the cache."""
 SHORTEST_LIST, LONGEST_LIST = 5, 20
 EVENTS_PER_SESSION = 16.0
-"""First guess only: from the second day on a chunk goes by what its sessions have yielded so far."""
+"""First guess only: from the second day on a chunk goes by what its sessions yielded the day before."""
 SOURCES = ("followed_authors", "followed_publications", "followed_topics", "trending", "fresh_stories")
 TRENDING_SHARE = 0.1
 """Best-liked share of stories that is called trending when no follow explains it."""
@@ -55,13 +55,12 @@ def simulate_chunk(truth: Truth, beliefs: Beliefs, plan: Plan, chunk: int) -> di
     edges = truth.edges.at((truth.edges.person >= persons[0]) & (truth.edges.person <= persons[-1]))
     gone = (np.empty(0, np.int32), np.empty(0, np.int32))
     by_day: defaultdict[int, list[Columns]] = defaultdict(list)
-    made = sessions = 0
+    made, per_session = 0, EVENTS_PER_SESSION
     for day in range(truth.config.days):
-        per_session = made / sessions if made else EVENTS_PER_SESSION
         wanted = max(0, round((plan.chunk_targets[chunk, day] - made) / per_session))
         events = _one_day(truth, beliefs, plan, persons, edges, gone, (chunk, day, wanted))
-        sessions += wanted
         made += len(events["story"])
+        per_session = max(1.0, len(events["story"]) / wanted) if wanted else per_session
         ended = np.isin(events["type"], (CODE["read"], CODE["hide"], CODE["report"]))
         gone = (np.append(gone[0], events["person"][ended]), np.append(gone[1], events["story"][ended]))
         for number, part in _split_by_day(events):

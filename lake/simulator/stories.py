@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lake.simulator.config import US_PER_DAY, WorldConfig
-from lake.simulator.people import TASTE_DIMENSIONS, Authors, Floats, People
+from lake.simulator.people import BACKLOG_DAYS, TASTE_DIMENSIONS, Authors, Floats, People
 from lake.simulator.rhythm import times_of_day
 
 TOPIC_SHARES = np.array(((1.0, 0.0, 0.0), (0.6, 0.4, 0.0), (0.5, 0.3, 0.2)), np.float32)
@@ -87,7 +87,8 @@ def _productivity(authors: Authors) -> NDArray[np.float64]:
 
 def _published(config: WorldConfig, rng: np.random.Generator) -> NDArray[np.int64]:
     """Spread evenly over the days, so that every day has some, and by the rhythm of the day within each."""
-    day = np.arange(config.stories) * config.days // config.stories
+    days = config.days + BACKLOG_DAYS
+    day = np.arange(config.stories) * days // config.stories - BACKLOG_DAYS
     return np.sort(config.starts_us + day * US_PER_DAY + times_of_day(rng, np.zeros(config.stories)))
 
 

@@ -1,0 +1,74 @@
+"""Removing snapshots: those beyond the kept ones, and what dead publishers left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import redis
+
+from batch.lease import Lease, lost
+from features.keys import Keys
+from features.snapshot_reader import current_version, published, stored_manifest
+
+_RETIRE = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+for i = 2, #ARGV do
+  redis.call('zrem', KEYS[2], ARGV[i])
+  redis.call('sadd', KEYS[3], ARGV[i])
+end
+return 1
+"""
+"""What is about to be deleted is half there: whoever is killed while deleting leaves a note to the next publisher."""
+
+
+def retire(client: redis.Redis, keys: Keys, lease: Lease, kept: int) -> None:
+    """Take all but the `kept` latest publications, and the current one, off the list of versions."""
+    current = current_version(client, keys)
+    old = [version for version in published(client, keys)[kept:] if version != current]
+    names = [keys.publish_lease(), keys.versions(), keys.staged()]
+    if old and not client.eval(_RETIRE, len(names), *names, lease.token, *old):
+        raise lost()
+
+
+def clear_half_there(client: redis.Redis, keys: Keys, lease: Lease, deleted: Callable[[], None]) -> None:
+    """Delete versions that are being written by a dead publisher or were retired, except pieces that others share.
+
+    `deleted` is called after every piece.
+    """
+    half_there = sorted(version.decode() for version in cast("set[bytes]", client.smembers(keys.staged())))
+    needed = {key for version in published(client, keys) for key in _piece_keys(client, keys, version)}
+    for version in half_there:
+        for key in sorted(_piece_keys(client, keys, version) - needed):
+            lease.check()
+            client.unlink(key)
+            deleted()
+        client.delete(keys.manifest(version))
+        client.srem(keys.staged(), version)
+
+
+def trim_streams(client: redis.Redis, keys: Keys) -> None:
+    """Drop the entries of online streams that every kept snapshot's lake holds.
+
+    A stream that a kept snapshot does not name stays whole: that snapshot may need all of it after a rollback.
+    """
+    manifests = [m for v in published(client, keys) if (m := stored_manifest(client, keys, v)) is not None]
+    streams = set.intersection(*(set(manifest.positions) for manifest in manifests))
+    for stream in sorted(streams):
+        oldest = min((manifest.positions[stream] for manifest in manifests), key=_order)
+        client.xtrim(stream, minid=oldest, approximate=False)
+
+
+def _order(entry: str) -> tuple[int, int]:
+    """Stream ids are `milliseconds-sequence`; as text they would sort wrongly."""
+    milliseconds, _, sequence = entry.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def _piece_keys(client: redis.Redis, keys: Keys, version: str) -> set[str]:
+    """Keys of all pieces of a version; none when its publisher died before it wrote the manifest."""
+    manifest = stored_manifest(client, keys, version)
+    if manifest is None:
+        return set()
+    blobs = {keys.blob(piece) for pieces in manifest.tables.values() for piece in pieces}
+    return blobs | {keys.people(piece) for piece in manifest.people if piece}

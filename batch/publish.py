@@ -1,0 +1,156 @@
+"""Publishing: lease → clean → build → stage → write → verify → flip → prune. Readers see the old snapshot or the new one.
+
+Killed anywhere, it leaves the pointer on a whole snapshot; the next publisher removes what is half there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import redis
+from rich.progress import Progress
+
+from batch.lease import LEASE_TTL_S, hold_lease
+from batch.prune import clear_half_there, retire, trim_streams
+from batch.snapshot_content import Content, read_content
+from batch.snapshot_pieces import Pieces, cut, manifest_of
+from batch.versions import flip, stage, verify
+from features.errors import Unavailable
+from features.keys import Keys
+from features.packing import CorruptValue
+from features.snapshot import Manifest
+from features.snapshot_reader import read_blob, read_bucket
+
+Step = Literal["lease", "clean", "build", "stage", "write", "verify", "flip", "retire", "delete", "trim"]
+"""Where a publisher stands: `step` is called after each of these; after every piece for `write` and `delete`."""
+
+
+def ignore(step: Step) -> None:
+    """Nobody watches the steps."""
+
+
+def publish(
+    lake: Path,
+    as_of: datetime,
+    client: redis.Redis,
+    keys: Keys,
+    *,
+    now: datetime,
+    kept: int,
+    lease_ttl_s: float = LEASE_TTL_S,
+    progress: Progress | None = None,
+    step: Callable[[Step], None] = ignore,
+) -> Manifest:
+    """Make the features of `as_of` the current snapshot, and keep `kept` of them.
+
+    BadInput when the batch has not finished for `as_of` or ids collide; Unavailable when someone else publishes or
+    what was written does not read back. In both cases readers keep what they have.
+    """
+    build = partial(read_content, lake, as_of)
+    return publish_content(
+        build, client, keys, now=now, kept=kept, lease_ttl_s=lease_ttl_s, progress=progress, step=step
+    )
+
+
+def publish_content(
+    build: Callable[[], Content],
+    client: redis.Redis,
+    keys: Keys,
+    *,
+    now: datetime,
+    kept: int,
+    lease_ttl_s: float = LEASE_TTL_S,
+    progress: Progress | None = None,
+    step: Callable[[Step], None] = ignore,
+) -> Manifest:
+    """As `publish`, with what `build` makes under the lease."""
+    with hold_lease(client, keys, lease_ttl_s) as lease:
+        step("lease")
+        clear_half_there(client, keys, lease, partial(step, "delete"))
+        step("clean")
+        with _shown(progress, "read features"):
+            content = build()
+            pieces = cut(content)
+        step("build")
+        manifest = manifest_of(content, pieces, lease.sequence, now)
+        stage(client, keys, lease, manifest)
+        step("stage")
+        _write(client, keys, pieces, lease.check, progress, partial(step, "write"))
+        with _shown(progress, "verify snapshot"):
+            _verify(client, keys, manifest)
+        step("verify")
+        flip(client, keys, lease, manifest.version)
+        step("flip")
+        retire(client, keys, lease, kept)
+        step("retire")
+        clear_half_there(client, keys, lease, partial(step, "delete"))
+        trim_streams(client, keys)
+        step("trim")
+    return manifest
+
+
+def _write(
+    client: redis.Redis,
+    keys: Keys,
+    pieces: Pieces,
+    check: Callable[[], None],
+    progress: Progress | None,
+    written: Callable[[], None],
+) -> None:
+    """Write the pieces that are not in Redis yet, or not as their names say."""
+    with _shown(progress, "write snapshot", len(pieces.chunks) + len(pieces.buckets)) as advance:
+        for piece, chunk in pieces.chunks.items():
+            if not _there(read_blob, client, keys, piece):
+                check()
+                client.set(keys.blob(piece), chunk)
+                written()
+            advance()
+        for piece in pieces.buckets:
+            if not _there(read_bucket, client, keys, piece):
+                check()
+                _write_bucket(client, keys.people(piece), pieces.bucket(piece))
+                written()
+            advance()
+
+
+def _write_bucket(client: redis.Redis, key: str, bucket: dict[bytes, bytes]) -> None:
+    """All or nothing, so that a bucket that exists is whole; what else was under this key goes."""
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.delete(key)
+        pipeline.hset(key, mapping=bucket)  # type: ignore[arg-type]
+        pipeline.execute()
+
+
+def _there(read: Callable[[redis.Redis, Keys, str], object], client: redis.Redis, keys: Keys, piece: str) -> bool:
+    try:
+        read(client, keys, piece)
+    except (Unavailable, CorruptValue):
+        return False
+    return True
+
+
+def _verify(client: redis.Redis, keys: Keys, manifest: Manifest) -> None:
+    try:
+        if verify(client, keys, manifest.version) != manifest:
+            raise CorruptValue("its manifest is not the one that was written")
+    except (CorruptValue, Unavailable) as error:
+        raise Unavailable(
+            f"Snapshot {manifest.version} was not published, for it does not read back ({error}); "
+            "readers keep what they have; publish again."
+        ) from error
+
+
+@contextmanager
+def _shown(progress: Progress | None, what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
+    """A progress bar while the work lasts; yields what advances it by one."""
+    if progress is None:
+        yield lambda: None
+        return
+    task = progress.add_task(what, total=total)
+    yield partial(progress.advance, task)
+    progress.update(task, total=total or 1, completed=total or 1)

@@ -1,0 +1,144 @@
+"""People of a snapshot: everything known of one person, packed, in buckets that are named by their content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from batch.snapshot_tables import refuse_collisions
+from features.keys import hash64_many
+from features.snapshot import PROFILE
+from features.snapshot_reader import profile_field
+
+PEOPLE_PER_BUCKET = 256
+"""At most this many on average: a bucket of busy readers stays under a few MB, a manifest of a million people under 8,000 names."""
+
+AFFINITIES = ("author", "publication", "topic")
+EDGES = tuple(f"{kind}_{target}" for kind in ("follow", "mute", "block") for target in AFFINITIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """One array per person, end to end: person i has `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: NDArray[np.generic]
+    offsets: NDArray[np.int64]
+
+    def of(self, person: int) -> NDArray[np.generic]:
+        """The person's array."""
+        return self.values[self.offsets[person] : self.offsets[person + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Everyone, columnar. Buckets are packed on demand, so that a million people need not be packed at once."""
+
+    hashes: NDArray[np.int64]
+    """int64[people], hash of each user_id"""
+    fields: dict[str, Ragged]
+    """Array of PROFILE → one array a person"""
+
+    @property
+    def buckets(self) -> int:
+        """A power of two, so that growth moves everyone to another bucket only when the number of people doubles."""
+        wanted = -(-len(self.hashes) // PEOPLE_PER_BUCKET)
+        return 1 << max(0, wanted - 1).bit_length()
+
+    def members(self) -> list[NDArray[np.int64]]:
+        """Positions of the people of each bucket: `hash mod buckets`."""
+        bucket_of = self.hashes % self.buckets
+        order = np.argsort(bucket_of, kind="stable")
+        return np.split(order, np.searchsorted(bucket_of[order], np.arange(1, self.buckets)))
+
+    def pack(self, members: NDArray[np.int64]) -> dict[bytes, bytes]:
+        """User hash (8 bytes LE) → PROFILE of each member."""
+        return {profile_field(int(self.hashes[i])): self.profile(int(i)) for i in members}
+
+    def profile(self, person: int) -> bytes:
+        """Packed PROFILE of the person at this position."""
+        return PROFILE.encode({name: ragged.of(person) for name, ragged in self.fields.items()})
+
+
+def read_people(connection: duckdb.DuckDBPyConnection, factors: int) -> People:
+    """Everyone in `user_profiles`, by user_id. BadInput when two of them share one hash."""
+    connection.execute("""
+        CREATE TEMP TABLE people AS
+        SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS person, * FROM user_profiles
+    """)
+    profiles = connection.sql("SELECT * FROM people ORDER BY person").to_arrow_table()
+    hashes = hash64_many(profiles["user_id"].to_pylist())
+    refuse_collisions("people", pa.table([profiles["user_id"], pa.array(hashes)], names=["id", "hash"]))
+    fields = _profile_fields(profiles)
+    for target in AFFINITIES:
+        fields |= _affinity_fields(connection, target, len(hashes))
+    fields["vector"] = _vectors(connection, len(hashes), factors)
+    return People(hashes, fields)
+
+
+def _profile_fields(profiles: pa.Table) -> dict[str, Ragged]:
+    columns = {name: profiles[name].combine_chunks() for name in profiles.column_names}
+    one_each = np.arange(len(profiles) + 1, dtype=np.int64)
+    fields = {name: _hashed(columns[f"{name}s"]) for name in EDGES}
+    fields |= {name: _hashed(columns[name]) for name in ("languages", "hidden", "reported")}
+    fields["is_member"] = Ragged(columns["is_member"].fill_null(False).cast(pa.uint8()).to_numpy(), one_each)
+    known = columns["created_at"].is_valid().to_numpy(zero_copy_only=False)
+    fields["created_at"] = Ragged(
+        columns["created_at"].drop_null().cast(pa.int64()).to_numpy(), np.concatenate([[0], np.cumsum(known)])
+    )
+    fields["read"], fields["read_at"] = _pairs(columns["read"], "at")
+    fields["seen"], fields["seen_times"] = _pairs(columns["seen"], "times")
+    return fields
+
+
+def _hashed(lists: pa.ListArray) -> Ragged:
+    """Hashes of the ids in each person's list; each different id is hashed once."""
+    return Ragged(_hashes(lists.flatten()), _offsets(lists))
+
+
+def _pairs(lists: pa.ListArray, second: str) -> tuple[Ragged, Ragged]:
+    """Lists of (story_id, `second`) → hashes of the stories, and the second values as integers."""
+    pairs, offsets = lists.flatten(), _offsets(lists)
+    values = pairs.field(second)
+    integers = values.cast(pa.int64() if pa.types.is_timestamp(values.type) else pa.int32())
+    return Ragged(_hashes(pairs.field("story_id")), offsets), Ragged(integers.to_numpy(), offsets)
+
+
+def _hashes(ids: pa.Array) -> NDArray[np.int64]:
+    encoded = ids.dictionary_encode()
+    return hash64_many(encoded.dictionary.to_pylist())[encoded.indices.to_numpy()]
+
+
+def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
+    """Where each list starts in `lists.flatten()`, which leaves null lists out."""
+    lengths = lists.value_lengths().fill_null(0).to_numpy()
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def _affinity_fields(connection: duckdb.DuckDBPyConnection, target: str, people: int) -> dict[str, Ragged]:
+    table = connection.sql(f"""
+        SELECT person, a.{target}_id AS id, affinity::REAL AS affinity
+        FROM user_{target}_affinity a JOIN people USING (user_id) ORDER BY person, id
+    """).to_arrow_table()
+    offsets = _group_offsets(table["person"].to_numpy(), people)
+    return {
+        f"{target}_affinity_ids": Ragged(_hashes(table["id"].combine_chunks()), offsets),
+        f"{target}_affinity": Ragged(table["affinity"].to_numpy(), offsets),
+    }
+
+
+def _vectors(connection: duckdb.DuckDBPyConnection, people: int, factors: int) -> Ragged:
+    table = connection.sql("""
+        SELECT person, vector FROM als_vectors v JOIN people ON people.user_id = v.id
+        WHERE v.entity = 'user' ORDER BY person
+    """).to_arrow_table()
+    offsets = _group_offsets(table["person"].to_numpy(), people) * factors
+    return Ragged(table["vector"].combine_chunks().flatten().to_numpy(), offsets)
+
+
+def _group_offsets(person: NDArray[np.int32], people: int) -> NDArray[np.int64]:
+    """Offsets of each person's rows in a table sorted by person."""
+    return np.searchsorted(person, np.arange(people + 1)).astype(np.int64)

@@ -1,0 +1,69 @@
+"""A snapshot cut into pieces that are named by their content, and the manifest that lists them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batch.snapshot_content import Content
+from batch.snapshot_people import People
+from features.snapshot import TABLES, Manifest, digest, encode_table, schema_hash, version_of
+from features.snapshot_reader import bucket_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Table chunks as bytes; people as positions, packed again when written, so that they are never all in memory."""
+
+    chunks: dict[str, bytes]
+    tables: dict[str, list[str]]
+    """Table → digests of its chunks, in order."""
+    people: People
+    buckets: dict[str, NDArray[np.int64]]
+    """Digest of a bucket that is not empty → positions of its people."""
+    places: list[str]
+    """Bucket number → digest; empty string: nobody."""
+    size_bytes: int
+
+    def bucket(self, piece: str) -> dict[bytes, bytes]:
+        """User hash (8 bytes LE) → PROFILE."""
+        return self.people.pack(self.buckets[piece])
+
+
+def cut(content: Content) -> Pieces:
+    """Chunks of every table, and the name of every bucket of people."""
+    chunks: dict[str, bytes] = {}
+    tables: dict[str, list[str]] = {}
+    for name in TABLES:
+        encoded = encode_table(content.tables[name])
+        tables[name] = [digest(chunk) for chunk in encoded]
+        chunks |= zip(tables[name], encoded, strict=True)
+    size = sum(map(len, chunks.values()))
+    places, buckets = [], {}
+    for members in content.people.members():
+        packed = content.people.pack(members)
+        places.append(bucket_digest(packed) if packed else "")
+        size += sum(len(field) + len(value) for field, value in packed.items())
+        if packed:
+            buckets[places[-1]] = members
+    return Pieces(chunks, tables, content.people, buckets, places, size)
+
+
+def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datetime) -> Manifest:
+    """The table of contents of this content as publication number `sequence`."""
+    counts = {name: content.tables[name].num_rows for name in TABLES}
+    return Manifest(
+        version=version_of(content.as_of.astimezone(UTC), sequence),
+        as_of=content.as_of.astimezone(UTC).isoformat(),
+        built_at=built_at.astimezone(UTC).isoformat(),
+        schema_hash=schema_hash(content.factors),
+        factors=content.factors,
+        positions=content.positions,
+        counts=counts | {"people": len(content.people.hashes)},
+        tables=pieces.tables,
+        people=pieces.places,
+        size_bytes=pieces.size_bytes,
+    )

@@ -1,0 +1,167 @@
+"""Story, name and trending tables of a snapshot, from the feature views of one `as_of`. Joins in DuckDB, the rest in Arrow."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from features.errors import BadInput
+from features.keys import hash64_many
+from features.raw_datasets import VISIBILITIES
+from features.registry import registered
+from features.snapshot import ABSENT, SIMILAR_KEPT, TOP_SCHEMA, names_schema, stories_schema
+
+_LIVE = """
+CREATE TEMP TABLE live AS
+WITH latest AS (
+    SELECT * FROM valid_stories
+    WHERE coalesce(updated_at, published_at) <= $as_of
+    QUALIFY row_number() OVER (PARTITION BY story_id ORDER BY coalesce(updated_at, published_at) DESC) = 1
+)
+SELECT (row_number() OVER (ORDER BY published_at, story_id) - 1)::INTEGER AS row, *
+FROM latest WHERE published_at <= $as_of AND (deleted_at IS NULL OR deleted_at > $as_of)
+"""
+"""The latest version not after as_of, unless it is withdrawn or not published yet."""
+
+_SIMILAR = f"""
+SELECT of.row, (row_number() OVER (PARTITION BY of.row ORDER BY s.rank) - 1)::INTEGER AS slot,
+       other.row AS similar, s.similarity
+FROM similar_stories s
+JOIN live of ON of.story_id = s.story_id JOIN live other ON other.story_id = s.similar_story_id
+QUALIFY slot < {SIMILAR_KEPT} ORDER BY of.row, slot
+"""
+
+_TOP = """
+SELECT t.language, live.row, t.heat::REAL AS heat
+FROM top_stories t JOIN live USING (story_id) ORDER BY t.language, t.rank
+"""
+
+Ints = NDArray[np.int32]
+
+
+def read_tables(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> tuple[dict[str, pa.Table], int]:
+    """Every table of `features.snapshot.TABLES`, and the length of the ALS vectors.
+
+    BadInput when two stories share one hash, or vectors differ in length.
+    """
+    connection.execute(_LIVE, {"as_of": as_of})
+    refuse_collisions("stories", connection.sql("SELECT story_id AS id, story_hash AS hash FROM live").to_arrow_table())
+    tables = {f"{entity}s": _names(connection, entity) for entity in ("author", "publication", "topic")}
+    tables["languages"] = _languages(connection)
+    factors = _factors(connection)
+    tables["stories"] = _stories(connection, tables, factors)
+    tables["top"] = _top(connection, tables["languages"])
+    return tables, factors
+
+
+def refuse_collisions(what: str, ids: pa.Table) -> None:
+    """BadInput naming both ids when two of `ids` (id, hash) share a hash."""
+    twice = ids.group_by("hash").aggregate([("id", "count"), ("id", "min"), ("id", "max")])
+    twice = twice.filter(pc.greater(twice["id_count"], 1))
+    if twice.num_rows:
+        first, second = twice["id_min"][0].as_py(), twice["id_max"][0].as_py()
+        raise BadInput(f"The {what} {first!r} and {second!r} have the same 64-bit hash; rename one of them.")
+
+
+def indices(ids: pa.ChunkedArray | pa.Array, names: pa.Table) -> Ints:
+    """Row in `names` of each id, ABSENT for null: string[n] → int32[n]."""
+    found = pc.index_in(ids, value_set=names["id"].combine_chunks(), skip_nulls=True)
+    return np.asarray(found.fill_null(ABSENT), dtype=np.int32)
+
+
+def _names(connection: duckdb.DuckDBPyConnection, entity: str) -> pa.Table:
+    """Ids that live stories or feature rows name, sorted, with the entity's features."""
+    of_stories = "unnest(topics)" if entity == "topic" else f"{entity}_id"
+    features = ", ".join(f"coalesce({f.name}, {f.default})::REAL AS {f.name}" for f in registered(entity))
+    query = f"""
+        WITH ids AS (SELECT {of_stories} AS id FROM live UNION SELECT {entity}_id FROM {entity}_features)
+        SELECT id, {features} FROM ids LEFT JOIN {entity}_features f ON f.{entity}_id = id
+        WHERE id IS NOT NULL ORDER BY id
+    """
+    return _hashed(connection.sql(query).to_arrow_table(), entity)
+
+
+def _languages(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    query = """
+        SELECT DISTINCT language AS id FROM (SELECT language FROM live UNION SELECT language FROM top_stories)
+        WHERE language IS NOT NULL AND language <> '*' ORDER BY id
+    """
+    return _hashed(connection.sql(query).to_arrow_table(), "language")
+
+
+def _hashed(table: pa.Table, entity: str) -> pa.Table:
+    hashes = pa.array(hash64_many(table["id"].to_pylist()))
+    hashed = table.add_column(1, "hash", hashes).cast(names_schema(entity))
+    refuse_collisions(f"{entity}s", hashed)
+    return hashed
+
+
+def _factors(connection: duckdb.DuckDBPyConnection) -> int:
+    lengths = connection.sql("SELECT DISTINCT len(vector) FROM als_vectors ORDER BY 1").fetchall()
+    if len(lengths) > 1:
+        raise BadInput(f"als_vectors holds vectors of {len(lengths)} lengths; run `rex batch --job als_vectors` again.")
+    return int(lengths[0][0]) if lengths else 0
+
+
+def _stories(connection: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table], factors: int) -> pa.Table:
+    features = [f"coalesce(f.{f.name}, {f.default})::REAL AS {f.name}" for f in registered("story")]
+    live = connection.sql(f"""
+        SELECT live.* REPLACE (
+            epoch_us(published_at) AS published_at,
+            coalesce(reading_time_s, 'NaN')::REAL AS reading_time_s,
+            coalesce(members_only, false) AS members_only,
+            coalesce(list_filter(topics, lambda topic: topic IS NOT NULL), []) AS topics
+        ), {", ".join(features)}
+        FROM live LEFT JOIN story_features f USING (story_id) ORDER BY row
+    """).to_arrow_table()
+    columns = {name: live[name].combine_chunks() for name in live.column_names}
+    columns["author"] = indices(columns["author_id"], tables["authors"])
+    columns["publication"] = indices(columns["publication_id"], tables["publications"])
+    columns["language"] = indices(columns["language"], tables["languages"])
+    topics = columns["topics"]
+    columns["topics"] = pa.ListArray.from_arrays(topics.offsets, indices(topics.values, tables["topics"]))
+    visibility = pc.index_in(columns["visibility"].fill_null("public"), value_set=pa.array(VISIBILITIES))
+    columns["visibility"] = visibility.cast(pa.int8())
+    columns["vector"] = fixed_lists(_vectors(connection, live.num_rows, factors))
+    similar, similarity = _similar(connection, live.num_rows)
+    columns["similar"], columns["similarity"] = fixed_lists(similar), fixed_lists(similarity)
+    schema = stories_schema(factors)
+    return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
+
+
+def fixed_lists(values: NDArray[np.float32] | Ints) -> pa.Array:
+    """One fixed-size list per row: [n, k] → fixed_size_list[k] of n. k may be 0."""
+    flat = pa.array(values.ravel())
+    return pa.Array.from_buffers(pa.list_(flat.type, values.shape[1]), len(values), [None], children=[flat])
+
+
+def _vectors(connection: duckdb.DuckDBPyConnection, rows: int, factors: int) -> NDArray[np.float32]:
+    """float32[rows, factors]; zeros for a story without a vector."""
+    known = connection.sql("""
+        SELECT live.row, vector FROM als_vectors v JOIN live ON live.story_id = v.id
+        WHERE v.entity = 'story' ORDER BY live.row
+    """).to_arrow_table()
+    vectors = np.zeros((rows, factors), np.float32)
+    flat = known["vector"].combine_chunks().flatten()
+    vectors[known["row"].to_numpy()] = flat.to_numpy(zero_copy_only=False).reshape(known.num_rows, factors)
+    return vectors
+
+
+def _similar(connection: duckdb.DuckDBPyConnection, rows: int) -> tuple[Ints, NDArray[np.float32]]:
+    """int32[rows, SIMILAR_KEPT] rows of live neighbours, most similar first, and their float32 similarity."""
+    pairs = connection.sql(_SIMILAR).to_arrow_table()
+    place = pairs["row"].to_numpy(), pairs["slot"].to_numpy()
+    similar = np.full((rows, SIMILAR_KEPT), ABSENT, np.int32)
+    similarity = np.zeros((rows, SIMILAR_KEPT), np.float32)
+    similar[place], similarity[place] = pairs["similar"].to_numpy(), pairs["similarity"].to_numpy()
+    return similar, similarity
+
+
+def _top(connection: duckdb.DuckDBPyConnection, languages: pa.Table) -> pa.Table:
+    hot = connection.sql(_TOP).to_arrow_table()
+    return pa.table([indices(hot["language"], languages), hot["row"], hot["heat"]], schema=TOP_SCHEMA)

@@ -1,0 +1,61 @@
+"""Snapshot versions in Redis: staging, verifying, moving the pointer, rolling back."""
+
+from __future__ import annotations
+
+import redis
+
+from batch.lease import LEASE_TTL_S, Lease, hold_lease, lost
+from features.errors import BadInput, Unavailable
+from features.keys import Keys
+from features.packing import CorruptValue
+from features.snapshot import Manifest
+from features.snapshot_reader import published, read_bucket, read_manifest, read_tables
+
+_FLIP = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[2], ARGV[2])
+if redis.call('srem', KEYS[4], ARGV[2]) == 1 then redis.call('zadd', KEYS[3], ARGV[3], ARGV[2]) end
+return 1
+"""
+"""Only who still holds the lease moves the pointer; a version leaves the staged ones in the same instant."""
+
+
+def rollback(client: redis.Redis, keys: Keys, version: str, *, lease_ttl_s: float = LEASE_TTL_S) -> Manifest:
+    """Make a kept version the current one again, once all of it has been read.
+
+    BadInput when it is not among the kept ones; Unavailable when someone publishes or the version is damaged.
+    """
+    with hold_lease(client, keys, lease_ttl_s) as lease:
+        kept = published(client, keys)
+        if version not in kept:
+            raise BadInput(f"There is no snapshot {version!r}; kept are: {', '.join(kept) or 'none'}.")
+        try:
+            manifest = verify(client, keys, version)
+        except CorruptValue as error:
+            raise Unavailable(f"Snapshot {version} is damaged ({error}); roll back to another one.") from error
+        flip(client, keys, lease, version)
+    return manifest
+
+
+def stage(client: redis.Redis, keys: Keys, lease: Lease, manifest: Manifest) -> None:
+    """Note that this version is being written, then what it consists of, so that its pieces can be found and removed."""
+    lease.check()
+    client.sadd(keys.staged(), manifest.version)
+    client.set(keys.manifest(manifest.version), manifest.encode())
+
+
+def verify(client: redis.Redis, keys: Keys, version: str) -> Manifest:
+    """Read the whole version back: schema hash, every digest, every count. CorruptValue or Unavailable if off."""
+    manifest = read_manifest(client, keys, version)
+    read_tables(client, keys, manifest)
+    people = sum(len(read_bucket(client, keys, piece)) for piece in manifest.people if piece)
+    if people != manifest.counts["people"]:
+        raise CorruptValue(f"snapshot people: {people} profiles, the manifest says {manifest.counts['people']}")
+    return manifest
+
+
+def flip(client: redis.Redis, keys: Keys, lease: Lease, version: str) -> None:
+    """Point at `version`, staged or published. Unavailable when the lease is no longer ours."""
+    names = [keys.publish_lease(), keys.current(), keys.versions(), keys.staged()]
+    if not client.eval(_FLIP, len(names), *names, lease.token, version, lease.sequence):
+        raise lost()

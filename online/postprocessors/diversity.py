@@ -1,6 +1,7 @@
 """No author and no publication dominates: caps in every block of a screenful.
 
-When the caps leave a block short, they are relaxed in this order: first publications, then authors. Nothing is dropped.
+When the caps leave a block short, it is filled up at its end by relaxing them in this order: first the publication's,
+then the author's. Nothing is dropped.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ class Diversity:
         return ranked.take(np.concatenate(order)) if order else ranked
 
     def _block(self, ctx: Context, author: Ints, publication: Ints) -> Ints:
-        """Positions of the next block among what is left, ascending. Absent authors and publications are not capped."""
+        """Positions of the next block among what is left, in their new order. Who has no publication is not capped."""
         settings = ctx.settings
         author_fits = _under_cap(author, settings.max_per_author)
         both_fit = author_fits & _under_cap(np.where(author_fits, publication, -1), settings.max_per_publication)
         # Stable sort by how much has to be relaxed: 0 nothing, 1 the publication's cap, 2 the author's.
         relaxed = np.where(both_fit, 0, np.where(author_fits, 1, 2))
-        return np.sort(np.argsort(relaxed, kind="stable")[: settings.page_block]).astype(np.int32)
+        return np.argsort(relaxed, kind="stable")[: settings.page_block].astype(np.int32)
 
 
 def _under_cap(keys: Ints, cap: int) -> Bools:

@@ -1,0 +1,34 @@
+"""Asks a running feed service over HTTP, for the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from features.errors import BadInput, Unavailable
+
+TIMEOUT_S = 30.0
+"""A person waits at the other end; a healthy service answers in milliseconds."""
+
+
+def fetch_feed(url: str, user_id: str, limit: int, story_id: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """One page and the funnel, as the API answers them. Unavailable when no service answers, BadInput for a problem."""
+    path = f"/v1/users/{quote(user_id, safe='')}/feed"
+    with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+        page = _get(client, path, {"limit": limit})
+        return page, _get(client, f"{path}/explain", {} if story_id is None else {"story_id": story_id})
+
+
+def _get(client: httpx.Client, path: str, query: dict[str, Any]) -> dict[str, Any]:
+    try:
+        answer = client.get(path, params=query)
+    except httpx.TransportError as error:
+        raise Unavailable(
+            f"no feed service answers at {client.base_url} ({error}); start one with `rex serve`."
+        ) from error
+    body: dict[str, Any] = answer.json()
+    if answer.status_code != httpx.codes.OK:
+        raise BadInput(f"{client.base_url} answered {answer.status_code}: {body.get('detail', body)}")
+    return body

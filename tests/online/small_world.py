@@ -1,0 +1,156 @@
+"""Builds snapshot tables by hand: each story is a dict of what matters to the test, the rest has plain values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from features.keys import hash64
+from features.raw_datasets import VISIBILITIES
+from features.registry import registered
+from features.snapshot import (
+    ABSENT,
+    PROFILE,
+    SIMILAR_KEPT,
+    TOP_SCHEMA,
+    Manifest,
+    names_schema,
+    schema_hash,
+    stories_schema,
+)
+from online.clock import micros
+from online.columns import Candidates
+from online.context import Context
+from online.overlay import StoryOverlay
+from online.person import EMPTY_PROFILE, Person, PersonState
+from online.settings import OnlineSettings
+from online.world import World, build_world
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+FACTORS = 2
+
+
+def hours_ago(hours: float) -> datetime:
+    return NOW - timedelta(hours=hours)
+
+
+def tables(stories: list[dict[str, Any]], top: list[tuple[str | None, str]] = ()) -> dict[str, pa.Table]:
+    """Snapshot tables; a story names its author, publication, topics, language by id; `age_h` dates it."""
+    stories = sorted(stories, key=lambda s: (-s.get("age_h", 1.0), s["id"]))
+    names = {
+        "authors": _distinct(s.get("author", "a-someone") for s in stories),
+        "publications": _distinct(s.get("publication") for s in stories),
+        "topics": _distinct(t for s in stories for t in s.get("topics", ())),
+        "languages": _distinct(s.get("language") for s in stories),
+    }
+    at = {name: {ident: i for i, ident in enumerate(ids)} for name, ids in names.items()}
+    row = {s["id"]: i for i, s in enumerate(stories)}
+    columns: dict[str, Any] = {
+        "story_id": [s["id"] for s in stories],
+        "story_hash": [hash64(s["id"]) for s in stories],
+        "author": [at["authors"][s.get("author", "a-someone")] for s in stories],
+        "publication": [at["publications"].get(s.get("publication"), ABSENT) for s in stories],
+        "topics": [[at["topics"][t] for t in s.get("topics", ())] for s in stories],
+        "language": [at["languages"].get(s.get("language"), ABSENT) for s in stories],
+        "title": [s.get("title") for s in stories],
+        "published_at": [micros(hours_ago(s.get("age_h", 1.0))) for s in stories],
+        "reading_time_s": [s.get("reading_time_s", float("nan")) for s in stories],
+        "visibility": [VISIBILITIES.index(s.get("visibility", "public")) for s in stories],
+        "members_only": [s.get("members_only", False) for s in stories],
+        "duplicate_key": [s.get("duplicate_key", hash64(s["id"])) for s in stories],
+        "vector": [s.get("vector", [0.0] * FACTORS) for s in stories],
+        "similar": [_neighbours(s, row) for s in stories],
+        "similarity": [_similarities(s) for s in stories],
+    }
+    for feature in registered("story"):
+        columns[feature.name] = [s.get(feature.name, feature.default) for s in stories]
+    out = {"stories": pa.table(columns, schema=stories_schema(FACTORS))}
+    for table, entity in (
+        ("authors", "author"),
+        ("publications", "publication"),
+        ("topics", "topic"),
+        ("languages", "language"),
+    ):
+        ids = names[table]
+        features = {f.name: [f.default] * len(ids) for f in registered(entity)}
+        out[table] = pa.table({"id": ids, "hash": [hash64(i) for i in ids], **features}, schema=names_schema(entity))
+    heat = list(range(len(top), 0, -1))
+    out["top"] = pa.table(
+        {
+            "language": [at["languages"].get(lang, ABSENT) for lang, _ in top],
+            "row": [row[s] for _, s in top],
+            "heat": heat,
+        },
+        schema=TOP_SCHEMA,
+    )
+    return out
+
+
+def _distinct(ids: Any) -> list[str]:
+    return sorted({ident for ident in ids if ident is not None})
+
+
+def _neighbours(story: dict[str, Any], row: dict[str, int]) -> list[int]:
+    found = [row[other] for other, _ in story.get("similar", ())]
+    return found + [ABSENT] * (SIMILAR_KEPT - len(found))
+
+
+def _similarities(story: dict[str, Any]) -> list[float]:
+    found = [similarity for _, similarity in story.get("similar", ())]
+    return found + [0.0] * (SIMILAR_KEPT - len(found))
+
+
+def manifest(of: dict[str, pa.Table], version: str = "20260131T000000Z-1", people: tuple[str, ...] = ()) -> Manifest:
+    return Manifest(
+        version=version,
+        as_of="2026-01-31T00:00:00Z",
+        built_at="2026-01-31T00:01:00Z",
+        schema_hash=schema_hash(FACTORS),
+        factors=FACTORS,
+        positions={},
+        counts={name: table.num_rows for name, table in of.items()},
+        tables={},
+        people=list(people),
+        size_bytes=0,
+    )
+
+
+def world(stories: list[dict[str, Any]], top: list[tuple[str | None, str]] = ()) -> World:
+    made = tables(stories, top)
+    return build_world(manifest(made), made)
+
+
+def profile(**of: Any) -> dict[str, np.ndarray]:
+    """A decoded profile: ids are hashed, everything else is taken as it is."""
+    arrays = {}
+    for name, values in of.items():
+        hashed = len(values) and isinstance(values[0], str)
+        arrays[name] = np.array([hash64(v) for v in values] if hashed else values)
+    return PROFILE.decode(PROFILE.encode(arrays)) if arrays else dict(EMPTY_PROFILE)
+
+
+def context(
+    of: World,
+    user_id: str = "u-reader",
+    settings: OnlineSettings | None = None,
+    overlay: StoryOverlay | None = None,
+    **known: Any,
+) -> Context:
+    """A request of a person with the given profile (and `changes`, `acts` since the snapshot)."""
+    changes, acts = known.pop("changes", ()), known.pop("acts", None)
+    state = PersonState(user_id, hash64(user_id), profile(**known), tuple(changes))
+    if acts is not None:
+        state = PersonState(user_id, hash64(user_id), profile(**known), tuple(changes), acts)
+    overlay = overlay or StoryOverlay("0-0")
+    return Context(of, overlay, Person(state, of), micros(NOW), settings or OnlineSettings())
+
+
+def everything(of: World) -> Candidates:
+    return Candidates(np.arange(len(of), dtype=np.int32), np.ones(len(of), np.uint32), whole=True)
+
+
+def ids(of: World, candidates: Candidates) -> list[str]:
+    return [of.ids[int(row)].as_py() for row in candidates.rows]

@@ -1,0 +1,47 @@
+"""The columnar building blocks, against plain Python."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from online.columns import Grouping, HashIndex, occurrence
+from online.selection import best, union
+
+KEYS = st.lists(st.integers(-1, 5), max_size=60)
+
+
+@given(KEYS)
+def test_occurrence_counts_earlier_entries_with_the_same_key(keys: list[int]) -> None:
+    expected = [keys[:i].count(key) for i, key in enumerate(keys)]
+    assert occurrence(np.array(keys, np.int32)).tolist() == expected
+
+
+@given(st.sets(st.integers(-(2**63), 2**63 - 1)), st.lists(st.integers(-(2**63), 2**63 - 1)))
+def test_hash_index_finds_what_is_there_and_says_minus_one_for_the_rest(known: set[int], others: list[int]) -> None:
+    hashes = np.array(sorted(known, key=lambda h: h % 97), np.int64)
+    wanted = [*known, *others]
+    where = {h: i for i, h in enumerate(hashes.tolist())}
+    assert HashIndex(hashes).find(np.array(wanted, np.int64)).tolist() == [where.get(h, -1) for h in wanted]
+
+
+@given(KEYS, st.lists(st.integers(0, 5), max_size=4))
+def test_grouping_gives_the_rows_of_each_group_in_ascending_order(keys: list[int], groups: list[int]) -> None:
+    expected = [row for group in groups for row, key in enumerate(keys) if key == group]
+    assert Grouping(np.array(keys, np.int32), 6).of(np.array(groups, np.int32)).tolist() == expected
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), max_size=50), st.integers(1, 60))
+def test_best_picks_the_greatest_scores_and_prefers_the_newer_row_among_equals(
+    scores: list[float], wanted: int
+) -> None:
+    rows = np.arange(len(scores), dtype=np.int32) * 3
+    expected = sorted(range(len(scores)), key=lambda i: (-scores[i], -i))[:wanted]
+    assert best(np.array(scores, np.float32), rows, wanted).tolist() == expected
+
+
+def test_union_knows_when_it_is_the_whole_table() -> None:
+    assert union(np.array([1, 2, 3], np.uint32)).whole
+    part = union(np.array([0, 2, 0, 1], np.uint32))
+    assert (part.whole, part.rows.tolist(), part.sources.tolist()) == (False, [1, 3], [2, 1])

@@ -1,0 +1,107 @@
+"""Each rule drops what it names and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.keys import hash64
+from online.components import default_components
+from online.overlay import StoryOverlay
+from online.person import ACT, ACT_CODES, EdgeChange
+from tests.online.small_world import context, everything, ids, world
+
+STORIES: list[dict[str, Any]] = [
+    {"id": "s-plain", "author": "a-plain", "language": "en"},
+    {"id": "s-other-author", "author": "a-other", "language": "en"},
+    {"id": "s-in-publication", "publication": "p-one", "language": "en"},
+    {"id": "s-on-topic", "topics": ["t-two", "t-one"], "language": "en"},
+    {"id": "s-followers-only", "author": "a-other", "visibility": "followers", "language": "en"},
+    {"id": "s-unlisted", "visibility": "unlisted", "language": "en"},
+    {"id": "s-members-only", "members_only": True, "language": "en"},
+    {"id": "s-portuguese", "language": "pt"},
+    {"id": "s-unknown-language"},
+    {"id": "s-old", "age_h": 24 * 366, "language": "en"},
+    {"id": "s-tomorrow", "age_h": -24, "language": "en"},
+]
+WORLD = world(STORIES)
+
+
+def dropped_by(rule_name: str, **known: Any) -> set[str]:
+    rule = next(rule for rule in default_components().rules if rule.name == rule_name)
+    ctx = context(WORLD, **known)
+    drops = rule.drops(ctx, everything(WORLD))
+    return set() if drops is None else set(ids(WORLD, everything(WORLD).take(drops)))
+
+
+def acts(**by_type: str) -> np.ndarray:
+    return np.array([(hash64(story), ACT_CODES[act]) for act, story in by_type.items()], ACT)
+
+
+def change(kind: str, target_type: str, target: str, *, added: bool) -> EdgeChange:
+    return EdgeChange(kind, target_type, hash64(target), added)
+
+
+MINE = {"s-followers-only", "s-unlisted"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "known", "expected"),
+    [
+        ("already_read", {}, set()),
+        ("already_read", {"read": ["s-plain"], "read_at": [1]}, {"s-plain"}),
+        ("already_read", {"acts": acts(read="s-old", open="s-plain")}, {"s-old"}),  # opened is not read
+        ("hidden", {"hidden": ["s-plain"], "acts": acts(hide="s-old")}, {"s-plain", "s-old"}),
+        ("reported", {"reported": ["s-plain"], "acts": acts(report="s-old")}, {"s-plain", "s-old"}),
+        ("muted", {"mute_author": ["a-other"]}, {"s-other-author", "s-followers-only"}),
+        ("muted", {"mute_publication": ["p-one"]}, {"s-in-publication"}),
+        ("muted", {"mute_topic": ["t-one"]}, {"s-on-topic"}),  # also where it is not the first topic
+        ("muted", {"changes": [change("mute", "author", "a-plain", added=True)]}, {"s-plain"}),
+        ("muted", {"mute_author": ["a-plain"], "changes": [change("mute", "author", "a-plain", added=False)]}, set()),
+        ("blocked", {"block_author": ["a-other"]}, {"s-other-author", "s-followers-only"}),
+        ("blocked", {"mute_author": ["a-other"]}, set()),
+        ("own", {"user_id": "a-plain"}, {"s-plain"}),
+        ("own", {"user_id": "u-no-author"}, set()),
+        ("visibility", {}, {"s-followers-only", "s-unlisted"}),
+        ("visibility", {"follow_author": ["a-other"]}, {"s-unlisted"}),
+        ("visibility", {"follow_author": ["a-plain"]}, {"s-followers-only", "s-unlisted"}),
+        ("members_only", {}, {"s-members-only"}),
+        ("members_only", {"is_member": [1]}, set()),
+        ("language", {}, set()),
+        ("language", {"languages": ["en"]}, {"s-portuguese"}),
+        ("language", {"languages": ["pt"]}, {s["id"] for s in STORIES} - {"s-portuguese", "s-unknown-language"}),
+        ("language", {"languages": ["xx"]}, {s["id"] for s in STORIES} - {"s-unknown-language"}),  # no story in it
+        ("too_old", {}, {"s-old", "s-tomorrow"}),
+        ("withdrawn", {}, set()),
+    ],
+)
+def test_a_rule_drops_what_it_names_and_nothing_else(rule: str, known: dict[str, Any], expected: set[str]) -> None:
+    assert dropped_by(rule, **known) == expected
+
+
+def entry(position: str, story: str, more: str = "") -> tuple[bytes, dict[bytes, bytes]]:
+    return position.encode(), {b"story": b'{"story_id":"%s"%s}' % (story.encode(), more.encode())}
+
+
+def test_a_withdrawal_after_the_snapshot_drops_the_story_and_a_new_version_brings_it_back() -> None:
+    overlay = StoryOverlay("0-0").after(WORLD, [entry("1-0", "s-plain", ',"deleted_at":"2026-01-31T00:00:00Z"')])
+    assert dropped_by("withdrawn", overlay=overlay) == {"s-plain"}
+    again = overlay.after(WORLD, [entry("2-0", "s-plain")])
+    assert dropped_by("withdrawn", overlay=again) == set()
+    assert (again.position, again.applied) == ("2-0", 2)
+
+
+def test_visibility_narrowed_after_the_snapshot_acts_at_once() -> None:
+    overlay = StoryOverlay("0-0").after(
+        WORLD, [entry("1-0", "s-plain", ',"visibility":"unlisted","members_only":true')]
+    )
+    assert dropped_by("visibility", overlay=overlay) == {"s-followers-only", "s-unlisted", "s-plain"}
+    assert dropped_by("members_only", overlay=overlay) == {"s-members-only", "s-plain"}
+
+
+def test_a_change_of_a_story_that_the_snapshot_lacks_waits_for_the_next_one() -> None:
+    overlay = StoryOverlay("0-0").after(WORLD, [entry("1-0", "s-brand-new")])
+    assert overlay.position == "1-0"
+    assert dropped_by("withdrawn", overlay=overlay) == set()

@@ -13,6 +13,7 @@ from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.packing import CorruptValue
 from features.snapshot import PROFILE, Manifest
+from features.snapshot_reader import profile_place
 from online.overlay import StreamEntry
 from online.person import ACT, EMPTY_PROFILE, PersonState, decode_changes
 from online.slate import Slate
@@ -52,9 +53,9 @@ class PersonStore:
     ) -> Reading:
         """Everything a request needs of one person; `slate_id` None: the newest slate of the surface."""
         user_hash = hash64(user_id)
-        bucket = manifest.people[user_hash % len(manifest.people)] if manifest.people else ""
+        bucket, place = profile_place(manifest, user_hash)
         pipe = self._client.pipeline(transaction=False)
-        pipe.hget(self._keys.people(bucket), user_hash.to_bytes(8, "little", signed=True))
+        pipe.hget(self._keys.people(bucket), place)
         pipe.hgetall(self._keys.edges(user_id))
         pipe.zrevrange(self._keys.acts(user_id), 0, -1)
         pipe.xrange(self._keys.story_stream(), f"({story_position}", "+", count=STORY_TAIL)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from batch.snapshot_content import Content
+from batch.snapshot_people import People, Ragged
 from features.keys import hash64
 from features.raw_datasets import VISIBILITIES
 from features.registry import registered
@@ -103,7 +105,7 @@ def _similarities(story: dict[str, Any]) -> list[float]:
     return found + [0.0] * (SIMILAR_KEPT - len(found))
 
 
-def manifest(of: dict[str, pa.Table], version: str = "20260131T000000Z-1", people: tuple[str, ...] = ()) -> Manifest:
+def manifest(of: dict[str, pa.Table], version: str = "20260131T000000Z-1", people: tuple[str, ...] = ("",)) -> Manifest:
     return Manifest(
         version=version,
         as_of="2026-01-31T00:00:00Z",
@@ -116,6 +118,21 @@ def manifest(of: dict[str, pa.Table], version: str = "20260131T000000Z-1", peopl
         people=list(people),
         size_bytes=0,
     )
+
+
+def content(stories: list[dict[str, Any]], people: dict[str, dict[str, Any]], as_of: datetime, **more: Any) -> Content:
+    """What a publisher would have read from a feature lake with these stories and these people's profiles."""
+    encoded = [profile(**known) for known in people.values()]
+    fields = {
+        name: Ragged(
+            np.concatenate([p[name] for p in encoded]) if encoded else np.empty(0, dtype),
+            np.cumsum([0, *(len(p[name]) for p in encoded)]),
+        )
+        for name, dtype in PROFILE.fields
+    }
+    hashes = np.array([hash64(user_id) for user_id in people], np.int64)
+    top = more.pop("top", ())
+    return Content(as_of, more.pop("positions", {}), FACTORS, tables(stories, top), People(hashes, fields))
 
 
 def world(stories: list[dict[str, Any]], top: list[tuple[str | None, str]] = ()) -> World:

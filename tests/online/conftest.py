@@ -1,0 +1,99 @@
+"""A feed service over real HTTP and a real Redis, with a clock that tests set."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+import uvicorn
+
+from batch.publish import publish_content
+from features.keys import Keys
+from features.settings import Settings
+from local.redis_server import Server
+from online.app import create_app
+from online.settings import OnlineSettings
+from tests.fixtures_redis import redis_client, redis_server
+from tests.online.small_world import NOW, content
+
+__all__ = ["redis_client", "redis_server"]
+
+
+@dataclass
+class FeedServer:
+    """What a test needs of a running service."""
+
+    http: httpx.Client
+    client: redis.Redis
+    keys: Keys
+    settings: Settings
+    now: datetime = NOW
+    published: int = field(default=0)
+
+    def publish(
+        self, stories: list[dict[str, Any]], people: dict[str, dict[str, Any]] | None = None, **more: Any
+    ) -> str:
+        """Publishes a snapshot and waits until it is served; returns its version."""
+        as_of = self.now - timedelta(hours=12) + timedelta(seconds=self.published)
+        self.published += 1
+        made = content(stories, people or {}, as_of, **more)
+        version = publish_content(lambda: made, self.client, self.keys, now=self.now, kept=3).version
+        self.wait_for(version)
+        return version
+
+    def wait_for(self, version: str) -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if self.http.get("/readyz").json().get("snapshot") == version:
+                return
+            time.sleep(0.02)
+        raise TimeoutError(f"{version} is not served after 10 s")
+
+    def feed(self, user: str, **query: Any) -> dict[str, Any]:
+        answer = self.http.get(f"/v1/users/{user}/feed", params=query)
+        assert answer.status_code == 200, answer.text
+        page: dict[str, Any] = answer.json()
+        return page
+
+    def stories(self, user: str, **query: Any) -> list[str]:
+        return [item["story_id"] for item in self.feed(user, **query)["items"]]
+
+    def send(self, *events: dict[str, Any]) -> dict[str, Any]:
+        answer = self.http.post("/v1/events", json={"events": list(events)})
+        assert answer.status_code == 202, answer.text
+        receipt: dict[str, Any] = answer.json()
+        return receipt
+
+    def event(self, event_id: str, user: str, kind: str, **more: Any) -> dict[str, Any]:
+        return {"event_id": event_id, "user_id": user, "type": kind, "occurred_at": self.now.isoformat(), **more}
+
+
+@pytest.fixture
+def feed_server(redis_server: Server, redis_client: redis.Redis, tmp_path: Path) -> Iterator[FeedServer]:
+    """A service without a snapshot, on a free port of the loopback interface."""
+    settings = Settings(var=tmp_path / "var", lake=tmp_path / "lake", redis_url=redis_server.url)
+    online = OnlineSettings(poll_s=0.05, archive_every_s=0.2)
+    made = FeedServer(httpx.Client(), redis_client, Keys(settings.redis_prefix), settings)
+    app = create_app(settings, online, clock=lambda: made.now)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not server.started and thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        made.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        yield made
+    finally:
+        made.http.close()
+        server.should_exit = True
+        thread.join()

@@ -30,7 +30,8 @@ def connect(lake: Path, as_of: datetime | None = None) -> duckdb.DuckDBPyConnect
     """
     if not lake.is_dir():
         raise BadInput(f"There is no lake at {lake}; set REX_LAKE or make one with `rex simulate` or `rex import`.")
-    connection = duckdb.connect(config={"TimeZone": "UTC"})
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False})
+    connection.execute("SET TimeZone = 'UTC'")
     for dataset in ALL.values():
         _create_view(connection, dataset, _files(lake, dataset, as_of))
     return connection

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +61,9 @@ def cursor_keys(configured: Sequence[str], var: Path) -> Sequence[str]:
         return configured
     path = var / "cursor.key"
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}")
-    draft.touch(mode=0o600)
-    draft.write_text(secrets.token_urlsafe(32))
-    try:
-        os.link(draft, path)  # atomic, and fails if another process was first
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    with tempfile.NamedTemporaryFile("w", dir=var, prefix=".cursor.key.") as draft:  # mode 600
+        draft.write(secrets.token_urlsafe(32))
+        draft.flush()
+        with suppress(FileExistsError):  # then another process was first, and its key is ours
+            os.link(draft.name, path)
     return [path.read_text()]

@@ -20,15 +20,15 @@ class Diversity:
     name: ClassVar[str] = "diversity"
 
     def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
-        """All candidates, reordered."""
+        """All candidates, reordered as far as the slate reaches; what cannot get into it keeps its order behind."""
         author, publication = ranked.of(ctx.world.author), ranked.of(ctx.world.publication)
         left = np.arange(len(ranked), dtype=np.int32)
         order = []
-        while len(left):
+        for _ in range(0, min(len(ranked), ctx.settings.slate_size), ctx.settings.page_block):
             chosen = self._block(ctx, author[left], publication[left])
             order.append(left[chosen])
             left = np.delete(left, chosen)
-        return ranked.take(np.concatenate(order)) if order else ranked
+        return ranked.take(np.concatenate((*order, left)))
 
     def _block(self, ctx: Context, author: Ints, publication: Ints) -> Ints:
         """Positions of the next block among what is left, in their new order. Who has no publication is not capped."""

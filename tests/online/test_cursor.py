@@ -1,0 +1,54 @@
+"""Cursors read back as written, for their user only; the key is made once and shared."""
+
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from online.cursor import Cursor, CursorCodec, InvalidCursor, cursor_keys
+
+SOME = Cursor("0123456789abcdef01234567", 20, 18)
+
+
+@given(st.text(min_size=1), st.integers(0, 1000), st.integers(0, 10_000))
+def test_a_cursor_reads_back_for_its_user(user: str, index: int, delivered: int) -> None:
+    codec = CursorCodec(["key"])
+    cursor = Cursor("slate", index, delivered)
+    assert codec.decode(codec.encode(cursor, user), user) == cursor
+
+
+@given(st.text())
+def test_any_other_text_is_refused(text: str) -> None:
+    with pytest.raises(InvalidCursor):
+        CursorCodec(["key"]).decode(text, "u")
+
+
+def test_another_users_cursor_is_refused() -> None:
+    codec = CursorCodec(["key"])
+    with pytest.raises(InvalidCursor):
+        codec.decode(codec.encode(SOME, "u-one"), "u-two")
+
+
+def test_old_keys_verify_until_they_are_taken_away() -> None:
+    text = CursorCodec(["old"]).encode(SOME, "u")
+    assert CursorCodec(["old", "new"]).decode(text, "u") == SOME
+    with pytest.raises(InvalidCursor):
+        CursorCodec(["new"]).decode(text, "u")
+
+
+def test_a_key_is_made_once_and_shared_by_processes_that_start_together(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        keys = list(pool.map(lambda _: tuple(cursor_keys((), tmp_path)), range(8)))
+    assert len(set(keys)) == 1
+    assert len(keys[0][0]) >= 32
+    assert stat.S_IMODE((tmp_path / "cursor.key").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["cursor.key"]
+
+
+def test_configured_keys_are_used_as_they_are(tmp_path: Path) -> None:
+    assert cursor_keys(("one", "two"), tmp_path) == ("one", "two")

@@ -1,0 +1,1 @@
+"""What is measured, side by side with a peer or a physical limit in the same run. `make bench` runs all of it."""

@@ -1,0 +1,40 @@
+"""`python -m benchmarks`: measures everything, shows it, writes `var/bench/results.json`; exit 1 if a bar is missed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks import feed, simulate
+from benchmarks.results import Result, measured, table, write
+
+RESULTS = Path("var/bench/results.json")
+TEN_MILLION = 10_000_000
+
+
+def main() -> int:
+    """Runs the benchmarks one after the other: they share the cores."""
+    with Progress(console=Console(stderr=True)) as progress:
+        results = [*feed.measure(progress), *_simulated(progress)]
+    write(results, RESULTS)
+    console = Console(width=140)
+    console.print(table(results))
+    console.print(f"written to {RESULTS}")
+    return int(any(result.met is False for result in results))
+
+
+def _simulated(progress: Progress) -> list[Result]:
+    """10 million events: within two minutes and 2 GiB."""
+    progress.add_task("simulate 10 million events", total=None)
+    made = simulate.measure(TEN_MILLION)
+    return [
+        measured("simulate_10m_seconds", made["seconds"], "s", bar=120.0),
+        measured("simulate_10m_peak_rss", made["peak_rss_bytes"] / 2**30, "GiB", bar=2.0),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

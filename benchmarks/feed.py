@@ -1,0 +1,114 @@
+"""A cache-miss feed over 500,000 stories, every one a candidate: published, loaded and served as in production.
+
+The physical limit beside it: reading every column that the seven stages read, once, in this process.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import redis
+from rich.progress import Progress
+
+from benchmarks.big_snapshot import AS_OF, DAYS, publish_big
+from benchmarks.results import Result, measured
+from features.keys import Keys
+from features.settings import Settings
+from local.redis_server import server
+from online.app import wire
+from online.clock import micros
+from online.components import default_components
+from online.metrics import Metrics
+from online.service import FeedRequest, Prepared
+from online.settings import OnlineSettings
+from online.state import AppState
+from online.world import World
+
+STORIES = 500_000
+PEOPLE = 200
+REQUESTS = 100
+"""Different people, one after the other: enough for a steady median; each request misses the cache."""
+WARM_UP = 5
+BAR_MS, AIM_MS = 150.0, 50.0
+
+
+def measure(progress: Progress) -> list[Result]:
+    """Results of the cache-miss feed, stage by stage, and of a cached page."""
+    with tempfile.TemporaryDirectory() as directory, server(Path(directory)) as running, running.client() as client:
+        rex = _loaded(client, running.url, Path(directory), progress)
+        missed, stages, candidates = _measure_missed(rex, progress)
+        cached = _times(lambda i: rex.feeds.feed(FeedRequest(f"user-{i % PEOPLE}"), _now_us(0)), REQUESTS)
+        limit_ms = _read_once_ms(rex.live.get().world)
+    p50, p95 = np.percentile(missed, [50, 95])
+    return [
+        measured("feed_miss_500k_p50", float(p50), "ms", baseline=limit_ms, bar=BAR_MS, aim=AIM_MS),
+        measured("feed_miss_500k_p95", float(p95), "ms", baseline=limit_ms),
+        *(measured(f"feed_miss_500k_{stage}_p50", float(np.median(ms)), "ms") for stage, ms in stages.items()),
+        measured("feed_miss_500k_candidates", float(candidates), "stories"),
+        measured("feed_cached_500k_p50", float(np.median(cached)), "ms"),
+    ]
+
+
+def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> AppState:
+    settings = Settings(var=var, lake=var / "lake", redis_url=url, redis_timeout_s=30)
+    publish_big(client, Keys(settings.redis_prefix), STORIES, PEOPLE, seed=0, progress=progress)
+    online = OnlineSettings(fresh_window_d=DAYS + 1)  # so that every story is brought
+    rex = wire(client, settings, online, default_components(), lambda: AS_OF, Metrics())
+    rex.live.refresh()
+    return rex
+
+
+def _now_us(i: int) -> int:
+    """A later second for every request, so that no two make the same slate."""
+    return micros(AS_OF) + i * 1_000_000
+
+
+def _measure_missed(rex: AppState, progress: Progress) -> tuple[list[float], dict[str, list[float]], int]:
+    """Milliseconds of each request and of each stage, and how many candidates each request had."""
+    stages: dict[str, list[float]] = {}
+    candidates = 0
+
+    def request(i: int) -> None:
+        nonlocal candidates
+        prepared = rex.feeds.prepare(FeedRequest(f"user-{i % PEOPLE}", fresh=True), _now_us(i))
+        rex.feeds.answer(prepared)
+        candidates = _assert_complete(prepared)
+        for report in prepared.ctx.trace.stages:
+            stages.setdefault(report.stage, []).append(report.ms)
+
+    bar = progress.add_task("500,000-story feeds", total=REQUESTS + WARM_UP)
+    times = _times(request, REQUESTS + WARM_UP, lambda: progress.advance(bar))
+    return times[WARM_UP:], {stage: ms[WARM_UP:] for stage, ms in stages.items()}, candidates
+
+
+def _assert_complete(prepared: Prepared) -> int:
+    """Every story was a candidate, and candidates less drops by reason is what was ranked."""
+    stages: dict[str, Any] = {report.stage: report for report in prepared.ctx.trace.stages}
+    found, kept = stages["aggregate"].given, stages["preprocess"]
+    assert found == STORIES, f"only {found:,} of {STORIES:,} stories were candidates"
+    assert found - sum(kept.dropped.values()) == stages["rank"].taken, "candidates went missing without a reason"
+    return int(found)
+
+
+def _times(work: Callable[[int], object], n: int, done: Callable[[], None] = lambda: None) -> list[float]:
+    out = []
+    for i in range(n):
+        started = time.perf_counter()
+        work(i)
+        out.append((time.perf_counter() - started) * 1000)
+        done()
+    return out
+
+
+def _read_once_ms(world: World) -> float:
+    """Milliseconds to read once what a request reads: the least that looking at every story can take."""
+    columns = [
+        world.author, world.publication, world.topics, world.language, world.published_at, world.visibility,
+        world.members_only, world.vectors, *world.static.values(),
+    ]  # fmt: skip
+    return float(np.median(_times(lambda i: [column.max() for column in columns], 9)))

@@ -6,7 +6,7 @@ DATA ?=
 SERVE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format bench lock clean
+.PHONY: help env demo test check docs format bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ check: env ## what CI runs: format, lint, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
+
+docs: env ## write the generated pages of docs/ anew
+	$(BIN)/python docs/generate.py
 
 format: env ## format the code
 	$(BIN)/ruff format .

@@ -1,0 +1,79 @@
+"""How much of the way from simple feeds to a perfect one Rex goes, judged by the simulated world's true interest.
+
+All systems choose from the same stories: those that every rule admits for the person, right now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from features.keys import hash64_many
+from lake.simulator.truth import World as Truth
+from lake.simulator.truth import load_world
+from online.columns import Candidates, Rows
+from online.context import Context
+from online.pipeline import Pipeline
+from online.service import FeedRequest
+from online.state import AppState
+
+TOP = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """Mean true interest in the top 20 over people, per system."""
+
+    feed: float
+    chronological: float
+    """Followed authors, publications and topics, newest first; then everything else, newest first."""
+    popularity: float
+    oracle: float
+    """The 20 stories of greatest true interest."""
+
+    @property
+    def gap_closed(self) -> float:
+        """(feed − best simple feed) / (oracle − best simple feed)."""
+        best = max(self.chronological, self.popularity)
+        return (self.feed - best) / (self.oracle - best)
+
+
+def judge(rex: AppState, lake: Path, people: list[str], now_us: int) -> Relevance:
+    """The relevance of the loaded snapshot's feeds for these people."""
+    truth = load_world(lake)
+    rows = np.array([_judge_one(rex, truth, user_id, now_us) for user_id in people])
+    return Relevance(*(float(mean) for mean in rows.mean(axis=0)))
+
+
+def _judge_one(rex: AppState, truth: Truth, user_id: str, now_us: int) -> list[float]:
+    ctx, _ = rex.feeds.context(user_id, now_us)
+    rows = _eligible(rex, ctx)
+    interest = truth.interest([user_id], [ctx.world.ids[int(row)].as_py() for row in rows])[0]
+    page = rex.feeds.feed(FeedRequest(user_id, TOP, fresh=True), now_us)
+    shown = ctx.world.by_hash.find(hash64_many([item["story_id"] for item in page["items"]]))
+    orders = (
+        np.flatnonzero(np.isin(rows, shown)),
+        np.lexsort((-rows, ~np.isin(rows, _followed(ctx)))),
+        np.argsort(-ctx.world.static["story_popularity"][rows], kind="stable"),
+        np.argsort(-interest, kind="stable"),
+    )
+    return [float(interest[order[:TOP]].mean()) for order in orders]
+
+
+def _eligible(rex: AppState, ctx: Context) -> Rows:
+    """Rows of every story that no rule forbids, whether or not a provider brings it."""
+    everything = Candidates(np.arange(len(ctx.world), dtype=np.int32), np.ones(len(ctx.world), np.uint32), whole=True)
+    return Pipeline(rex.feeds.components, lambda ctx, slate: None).preprocess(ctx, everything).rows
+
+
+def _followed(ctx: Context) -> Rows:
+    world, person = ctx.world, ctx.person
+    return np.concatenate(
+        (
+            world.rows_by_author.of(person.targets("follow", "author")),
+            world.rows_by_publication.of(person.targets("follow", "publication")),
+            world.rows_by_topic.of(person.targets("follow", "topic")),
+        )
+    )

@@ -14,7 +14,6 @@ a later version that is withdrawn. Stories that only events name are published w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -23,6 +22,7 @@ from rich.progress import Progress
 
 from features.errors import BadInput
 from lake.events_by_day import write_events
+from lake.summary import ImportSummary
 from lake.writer import staged_lake, write_raw
 
 EVENT_OF = {"VIEW": "read", "LIKE": "clap", "BOOKMARK": "save", "COMMENT CREATED": "share", "FOLLOW": "save"}
@@ -32,13 +32,6 @@ INTERACTIONS = "users_interactions.csv"
 ARTICLES = "shared_articles.csv"
 INTERACTION_COLUMNS = ("timestamp", "eventType", "contentId", "personId")
 ARTICLE_COLUMNS = ("timestamp", "eventType", "contentId", "authorPersonId", "title", "text", "lang")
-
-
-@dataclass(frozen=True, slots=True)
-class ImportSummary:
-    """Rows written, by dataset."""
-
-    rows: dict[str, int]
 
 
 def import_deskdrop(source: Path, lake: Path, progress: Progress | None = None) -> ImportSummary:
@@ -78,6 +71,8 @@ def _load(db: duckdb.DuckDBPyConnection, path: Path, table: str, columns: tuple[
     present = {row[0] for row in db.execute(f"DESCRIBE {table}").fetchall()}
     if missing := [column for column in columns if column not in present]:
         raise BadInput(f"{path} has no column {missing[0]}; DeskDrop's files have {', '.join(columns)}.")
+    if db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,):
+        raise BadInput(f"{path} has no rows.")
 
 
 def _check(db: duckdb.DuckDBPyConnection, table: str, path: Path, types: tuple[str, ...]) -> None:
@@ -87,7 +82,8 @@ def _check(db: duckdb.DuckDBPyConnection, table: str, path: Path, types: tuple[s
     if bad:
         raise BadInput(f"{path}, row {bad[0]}: timestamp {bad[1]!r} is not a whole number of Unix seconds.")
     bad = db.execute(
-        f"SELECT line, eventType FROM {table} WHERE eventType IS NULL OR eventType NOT IN ? ORDER BY line LIMIT 1", [types]
+        f"SELECT line, eventType FROM {table} WHERE eventType IS NULL OR eventType NOT IN ? ORDER BY line LIMIT 1",
+        [types],
     ).fetchone()
     if bad:
         raise BadInput(f"{path}, row {bad[0]}: unknown eventType {bad[1]!r}; known are {', '.join(types)}.")

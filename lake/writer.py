@@ -52,13 +52,13 @@ def write_raw(root: Path, name: str, tables: Iterable[pa.Table], partition: str 
     """Append `tables` as `<root>/raw/<name>/[<partition>/]part-NNNNN.parquet`; returns the number of rows.
 
     Columns are put into the declared order and cast to the declared types. Optional columns may be missing. Partition
-    columns live in the path only. Without any row one empty file tells readers the schema. Raises BadInput for a
-    missing, unknown, uncastable or null required column.
+    columns live in the path only. Without any table nothing is written. Raises BadInput for a missing, unknown,
+    uncastable or null required column.
     """
     directory = root / "raw" / name / partition
     directory.mkdir(parents=True, exist_ok=True)
     declared = dataset(name)
-    rows = 0
+    rows = rows_in_file = 0
     writer: pq.ParquetWriter | None = None
     try:
         for table in _slices(tables):
@@ -92,7 +92,9 @@ def conform(table: pa.Table, declared: Dataset) -> pa.Table:
     """`table` in declared column order and types, partition columns left out; BadInput says which column is wrong."""
     unknown = set(table.column_names) - set(declared.names)
     if unknown:
-        raise BadInput(f"Dataset {declared.name} has no column {sorted(unknown)[0]}; it has {', '.join(declared.names)}.")
+        raise BadInput(
+            f"Dataset {declared.name} has no column {sorted(unknown)[0]}; it has {', '.join(declared.names)}."
+        )
     fields, columns = [], []
     for column in declared.columns:
         if column.name in declared.partition_by:

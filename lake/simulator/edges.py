@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Edges:
     """NEVER: still in force"""
     is_bond: NDArray[np.bool_]
 
-    def at(self, mask_or_rows: NDArray[np.generic]) -> Edges:
+    def at(self, mask_or_rows: NDArray[Any]) -> Edges:
         """The chosen edges."""
         return Edges(*(getattr(self, name)[mask_or_rows] for name in self.__slots__))
 
@@ -114,7 +115,7 @@ def _disliked_topics(rng: np.random.Generator, people: People, mean: float) -> P
     return who[disliked], whom[disliked]
 
 
-def _one_a_target(*columns: NDArray[np.generic]) -> tuple[NDArray[np.int64], ...]:
+def _one_a_target(*columns: NDArray[Any]) -> tuple[NDArray[np.int64], ...]:
     """Sorted by (person, target_type, target), of several kinds the first: whoever follows does not mute as well."""
     person, kind, target_type, target = (column.astype(np.int64) for column in columns)
     order = np.lexsort((kind, target, target_type, person))

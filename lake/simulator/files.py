@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ from lake.simulator.world import Truth
 LATE_SHARE, REPEATED_SHARE = 0.02, 0.005
 """Share of events that arrive hours or days late, and of those sent twice."""
 LATE_MEAN_H = 14.0
-Rows = NDArray[np.generic]
+Rows = NDArray[Any]
 
 
 def user_ids(n: int) -> pa.Array:
@@ -134,7 +135,7 @@ def _target_ids(truth: Truth) -> pa.Array:
 
 def _target_rows(truth: Truth, target_type: Rows, target: NDArray[np.int32]) -> NDArray[np.int64]:
     authors, publications = len(truth.authors.reach), len(truth.authors.publication_topics)
-    return np.array((0, authors, authors + publications))[target_type] + target
+    return np.asarray(np.array((0, authors, authors + publications), np.int64)[target_type] + target)
 
 
 def _numbered(prefix: str, numbers: NDArray[np.int64]) -> pa.Array:

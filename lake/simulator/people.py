@@ -80,7 +80,11 @@ def make_people(config: WorldConfig) -> People:
 def _created(config: WorldConfig, rng: np.random.Generator) -> NDArray[np.int64]:
     """Four in five joined in the two years before the first story, the others later, at least two on the last day."""
     n = config.people
-    ages = np.where(rng.random(n) < 0.8, rng.uniform(config.days + BACKLOG_DAYS, config.days + 730, n), rng.uniform(0, config.days, n))
+    ages = np.where(
+        rng.random(n) < 0.8,
+        rng.uniform(config.days + BACKLOG_DAYS, config.days + 730, n),
+        rng.uniform(0, config.days, n),
+    )
     ages[-max(2, n // (10 * config.days)) :] *= 0.9 / np.maximum(ages[-max(2, n // (10 * config.days)) :], 0.9)
     return np.sort(config.ends_us - (ages * US_PER_DAY).astype(np.int64))
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 from rich.progress import Progress
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lake.simulator.config import US_PER_DAY, WorldConfig, WorldSummary
 from lake.simulator.files import edges_table, stories_table, users_table
@@ -45,9 +45,7 @@ def simulate(
     return WorldSummary(config.people, config.stories, edges, events, impressions, requests)
 
 
-def _write_events(
-    config: WorldConfig, staging: Path, progress: Progress | None, workers: int
-) -> tuple[int, int, int]:
+def _write_events(config: WorldConfig, staging: Path, progress: Progress | None, workers: int) -> tuple[int, int, int]:
     """Two passes: chunk of people by chunk into scratch files, then day by day, sorted, into the lake."""
     chunks = range(-(-config.people // PEOPLE_PER_CHUNK))
     first_day = config.starts_us // US_PER_DAY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,9 @@ def make_plan(truth: Truth, events: float) -> Plan:
 
 def simulate_chunk(truth: Truth, beliefs: Beliefs, plan: Plan, chunk: int) -> dict[int, Columns]:
     """All events of a chunk of people, by UTC day number (days since 1970)."""
-    persons = np.arange(chunk * PEOPLE_PER_CHUNK, min((chunk + 1) * PEOPLE_PER_CHUNK, truth.config.people), dtype=np.int32)
+    persons = np.arange(
+        chunk * PEOPLE_PER_CHUNK, min((chunk + 1) * PEOPLE_PER_CHUNK, truth.config.people), dtype=np.int32
+    )
     edges = truth.edges.at((truth.edges.person >= persons[0]) & (truth.edges.person <= persons[-1]))
     gone = (np.empty(0, np.int32), np.empty(0, np.int32))
     by_day: defaultdict[int, list[Columns]] = defaultdict(list)
@@ -89,8 +92,9 @@ def _one_day(
     for first in range(0, len(active), step):
         some = active[first : first + step]
         mine = (person >= some[0]) & (person <= some[-1])
-        parts = (in_force.at(np.isin(in_force.person, some)), tuple(column[np.isin(gone[0], some)] for column in gone))
-        weights = day_weights(truth, beliefs, some, start, *parts)
+        theirs = np.isin(gone[0], some)
+        edges_now = in_force.at(np.isin(in_force.person, some))
+        weights = day_weights(truth, beliefs, some, start, edges_now, (gone[0][theirs], gone[1][theirs]))
         lists = _lists(truth, rng, weights, np.searchsorted(some, person[mine]), at[mine], low)
         shown.append(_entries(lists, person[mine], at[mine], np.nonzero(mine)[0]))
     joined = _join(truth, beliefs, in_force, shown, ((chunk << 10) + day) << 24)
@@ -152,11 +156,11 @@ def _entries(
 
 def _join(truth: Truth, beliefs: Beliefs, in_force: Edges, parts: list[Columns], request_base: int) -> Shown:
     names = ("person", "story", "position", "request", "started_us", "propensity")
-    empty = {name: np.empty(0, np.float64 if name == "propensity" else np.int64) for name in names}
+    empty: Columns = {name: np.empty(0, np.float64 if name == "propensity" else np.int64) for name in names}
     columns = {name: np.concatenate([part[name] for part in (parts or [empty])]) for name in names}
     columns["request"] = columns["request"] + request_base
     source = _sources(truth, beliefs, in_force, columns["person"], columns["story"])
-    return Shown(source=source, **columns)  # type: ignore[arg-type]
+    return Shown(source=source, **columns)
 
 
 def _sources(
@@ -174,14 +178,12 @@ def _sources(
     return source
 
 
-def _follows(
-    follows: Edges, target_type: int, person: NDArray[np.int32], target: NDArray[np.generic]
-) -> NDArray[np.bool_]:
+def _follows(follows: Edges, target_type: int, person: NDArray[np.int32], target: NDArray[Any]) -> NDArray[np.bool_]:
     chosen = follows.at(follows.target_type == target_type)
     keys = (chosen.person.astype(np.int64) << 32) + chosen.target
     return np.isin((person.astype(np.int64) << 32) + target, keys)
 
 
 def _split_by_day(events: Columns) -> list[tuple[int, Columns]]:
-    number = events["occurred_us"] // US_PER_DAY  # type: ignore[operator]
+    number = events["occurred_us"] // US_PER_DAY
     return [(int(day), {name: values[number == day] for name, values in events.items()}) for day in np.unique(number)]

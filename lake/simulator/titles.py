@@ -18,7 +18,9 @@ def titles(
     picks = config.random("titles").integers(0, 1 << 30, (len(languages), 4))
     used: Counter[str] = Counter()
     out: list[str] = []
-    for row, (language, topic, original) in enumerate(zip(languages.tolist(), topics.tolist(), copy_of.tolist(), strict=True)):
+    for row, (language, topic, original) in enumerate(
+        zip(languages.tolist(), topics.tolist(), copy_of.tolist(), strict=True)
+    ):
         if original >= 0:
             out.append(vary(out[original], int(picks[row, 0])))
         else:
@@ -28,7 +30,8 @@ def titles(
 
 def _fresh(language: str, topic: str, picks: list[int], used: Counter[str]) -> str:
     adjective, noun, setting = (
-        words[language][pick % len(words[language])] for words, pick in zip((ADJECTIVES, NOUNS, SETTINGS), picks, strict=False)
+        words[language][pick % len(words[language])]
+        for words, pick in zip((ADJECTIVES, NOUNS, SETTINGS), picks, strict=False)
     )
     title = PATTERNS[language].format(
         adjective=adjective, noun=noun, topic=topic.replace("-", " ").title(), setting=setting

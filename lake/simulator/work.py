@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lake.simulator.behaviour import CODE, Columns
 from lake.simulator.files import REPEATED_SHARE, event_table_maker

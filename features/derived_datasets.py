@@ -18,6 +18,17 @@ MODEL_NOTE = "model feature, see features/registry.py"
 
 AS_OF = Column("as_of", TS, "the moment this row describes (the partition)")
 
+VISIBLE = (
+    Column("valid_from", TS, "the first as_of that sees this row"),
+    Column(
+        "valid_until",
+        TS,
+        "the first as_of that no longer does (a newer version, a conflicting duplicate); null: all later do",
+        required=False,
+    ),
+)
+"""What makes one written dataset serve every earlier as_of: `valid_from <= as_of AND (valid_until IS NULL OR as_of < valid_until)`."""
+
 
 def _finite(*columns: str) -> Check:
     return Check("finite_" + columns[0], " AND ".join(f"isfinite({c})" for c in columns))
@@ -32,10 +43,13 @@ def _rates(entity: str) -> Check:
     return Check("rates_between_0_and_1", " AND ".join(f"{n} BETWEEN 0 AND 1" for n in names))
 
 
+def _windows() -> tuple[Column, ...]:
+    return tuple(Column(f"{what}_{d}d", I64, f"{what} in the last {d} days") for what in COUNTED for d in WINDOWS_D)
+
+
 def _counters() -> tuple[Column, ...]:
-    windows = [Column(f"{what}_{d}d", I64, f"{what} in the last {d} days") for what in COUNTED for d in WINDOWS_D]
     decayed = [Column(f"decayed_{what}", F64, f"{what}, halved every story half-life") for what in COUNTED]
-    return (*windows, *decayed)
+    return (*_windows(), *decayed)
 
 
 def _valid(raw: Dataset, extra: tuple[Column, ...] = ()) -> Dataset:
@@ -46,7 +60,7 @@ def _valid(raw: Dataset, extra: tuple[Column, ...] = ()) -> Dataset:
         layer="features",
         grain=("as_of", *raw.grain),
         meaning=f"Rows of `{raw.name}` that passed its checks, deduplicated, as known at the run's latest as_of.",
-        columns=(AS_OF, *columns, *extra),
+        columns=(AS_OF, *columns, *extra, *VISIBLE),
         partition_by=("as_of",),
     )
 
@@ -95,6 +109,24 @@ VALID_STORIES = _valid(
 VALID_USERS = _valid(USERS)
 VALID_EDGES = _valid(EDGES)
 VALID_EVENTS = _valid(EVENTS)
+
+STORY_COUNTERS = Dataset(
+    name="story_counters",
+    layer="features",
+    grain=("as_of", "story_id"),
+    meaning="What was done with each story that has events: the sums that all rates and trends are made of.",
+    columns=(
+        AS_OF,
+        Column("story_id", ID, "which story"),
+        *_windows(),
+        *(Column(f"fixed_{what}", I64, f"{what}, halved every story half-life, in units of 2^-30") for what in COUNTED),
+        *(
+            Column(f"hot_{what}", I64, f"{what}, halved every trending half-life, in units of 2^-30")
+            for what in ("opens", "reads")
+        ),
+    ),
+    partition_by=("as_of",),
+)
 
 STORY_FEATURES = _per("story", "story_id", "How each live story has done; age is computed online.")
 AUTHOR_FEATURES = _per(
@@ -193,6 +225,7 @@ DERIVED = (
     VALID_USERS,
     VALID_EDGES,
     VALID_EVENTS,
+    STORY_COUNTERS,
     STORY_FEATURES,
     AUTHOR_FEATURES,
     PUBLICATION_FEATURES,

@@ -1,0 +1,63 @@
+"""How much more (or less) a person does with an author's, a publication's or a topic's stories than people do in general.
+
+affinity = (P - E) / (|P| + E + kappa), in (-1, 1), with
+P  decayed engagement of the person with the stories of that author (publication, topic); see `batch.engagement`,
+E  engagement to be expected: the person's decayed impressions of them, times the mean engagement an impression
+   yields over all people and stories; 0 in a lake without impressions,
+kappa  the engagement at which P alone says 1/2.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from batch.engagement import strength
+from batch.point_in_time import DAY_S, Context, age_s, as_of_grid, decayed, unfixed, visible
+
+
+def affinities(events: DataFrame, stories: DataFrame, key: str, context: Context) -> DataFrame:
+    """as_of, user_id, `key`, affinity, weight; `stories`: as_of, story_id, `key` (several rows a story, if it has several).
+
+    What rounds to nothing (|affinity| below `affinity_floor`) is left out: absent means 0.
+    """
+    weighed = evidence(events, context)
+    of_key = (
+        weighed.join(stories, ["as_of", "story_id"], "inner")
+        .groupBy("as_of", "user_id", key)
+        .agg(F.sum("engaged").alias("engaged"), F.sum("weight").alias("weight"), F.sum("shown").alias("shown"))
+    )
+    settings = context.settings
+    engaged, expected = unfixed(F.col("engaged")), unfixed(F.col("shown")) * F.col("yield")
+    affinity = (engaged - expected) / (F.abs(engaged) + expected + F.lit(settings.affinity_strength))
+    scored = of_key.join(F.broadcast(impression_yield(weighed, context)), "as_of", "inner").withColumn(
+        "affinity", affinity
+    )
+    return scored.where(F.abs("affinity") >= settings.affinity_floor).withColumn("weight", unfixed(F.col("weight")))
+
+
+def evidence(events: DataFrame, context: Context) -> DataFrame:
+    """Per event, in fixed point: `engaged` (signed), `weight` (its size) and `shown` (1 for an impression), all decayed."""
+    half_life_s = context.settings.affinity_half_life_d * DAY_S
+    amount = F.when(F.col("type") == "impression", F.lit(1.0)).otherwise(strength())
+    fixed = decayed(amount, age_s(), half_life_s)
+    shown = F.col("type") == "impression"
+    weighed = visible(events, context).select(
+        "as_of", "user_id", "story_id", shown.alias("is_shown"), fixed.alias("fixed")
+    )
+    return weighed.select(
+        "as_of",
+        "user_id",
+        "story_id",
+        F.when(F.col("is_shown"), F.lit(0)).otherwise(F.col("fixed")).alias("engaged"),
+        F.when(F.col("is_shown"), F.lit(0)).otherwise(F.abs("fixed")).alias("weight"),
+        F.when(F.col("is_shown"), F.col("fixed")).otherwise(F.lit(0)).alias("shown"),
+    )
+
+
+def impression_yield(weighed: DataFrame, context: Context) -> DataFrame:
+    """as_of, yield: mean engagement per impression, at least 0; 0 where nothing was shown."""
+    sums = weighed.groupBy("as_of").agg(F.sum("engaged").alias("engaged"), F.sum("shown").alias("shown"))
+    mean = F.when(F.col("shown") > 0, F.greatest(F.col("engaged") / F.col("shown"), F.lit(0.0))).otherwise(F.lit(0.0))
+    every = as_of_grid(weighed.sparkSession, context.as_ofs).join(sums, "as_of", "left")
+    return every.select("as_of", mean.alias("yield"))

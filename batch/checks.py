@@ -1,0 +1,164 @@
+"""Acts on what is wrong: bad raw rows go to quarantine or stop the run, bad derived datasets stop it before they are in place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from batch.footers import data_files
+from batch.io import promote, stage_beside
+from batch.validation import REPEATED, UNKNOWN_STORY
+from features.datasets import dataset as dataset_of
+from features.duckdb_views import partition_name
+from features.errors import BadInput
+from features.schema import Dataset
+
+UNKNOWN_STORY_LIMIT = 0.5
+"""Share of events that may be about unknown stories. Streams race tables, so some are normal and do not count as bad;
+when most are, the two were not written with the same ids."""
+REASONS_TOLD = 3
+COUNTS_FILE = "counts.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What became of the rows of a raw dataset that were known by an as_of."""
+
+    dataset: str
+    rows: int
+    good: int
+    repeated: int
+    """Exact duplicates with an id: dropped."""
+    quarantined: dict[str, int]
+    """Reason → rows."""
+
+
+def quarantine(judged: DataFrame, lake: Path, dataset: Dataset, as_of: datetime) -> Validation:
+    """Writes the bad rows of `judged` and their counts to `<lake>/quarantine/<dataset>/as_of=…/`.
+
+    BadInput, naming the top reasons and an example, when they are more than the dataset allows.
+    """
+    counts = {row["reason"]: row["count"] for row in judged.groupBy("reason").count().collect()}
+    outcome = _outcome(dataset, counts)
+    bad = judged.where(F.col("reason").isNotNull() & (F.col("reason") != REPEATED))
+    columns = [name for name in dataset.names if name not in dataset.partition_by]
+    staged = stage_beside(
+        bad.select("reason", *columns), lake / "quarantine" / dataset.name, as_of, ("reason", *columns)
+    )
+    (staged.path / COUNTS_FILE).write_text(json.dumps(asdict(outcome), sort_keys=True, indent=1) + "\n")
+    promote([staged])
+    _refuse_too_many(dataset, outcome, staged.place)
+    return outcome
+
+
+def check_dataset(lake: Path, name: str, as_of: datetime) -> int:
+    """Rows of one written partition, after checking it: columns and types, grain, nulls, declared checks.
+
+    BadInput when it has not been written or fails a check of level `error`.
+    """
+    folder = lake / "features" / name / partition_name(as_of)
+    if not folder.is_dir():
+        raise BadInput(f"{folder} has not been written yet; run `rex batch --as-of {as_of.isoformat()}` first.")
+    return check_partition(dataset_of(name), folder)
+
+
+def check_partition(dataset: Dataset, folder: Path) -> int:
+    """As `check_dataset`, for a partition that need not be in its place yet."""
+    rows = _scan(folder)
+    _check_columns(dataset, folder, rows.limit(0).to_arrow_table().schema)
+    failures = {**_error_checks(dataset), "rows": "count(*)"}
+    counted = (
+        rows.aggregate(", ".join(f'{sql} AS "{name}"' for name, sql in failures.items()))
+        .to_arrow_table()
+        .to_pylist()[0]
+    )
+    total = int(counted.pop("rows"))
+    failed = {name: count for name, count in counted.items() if count}
+    if failed:
+        said = "; ".join(f"{name}: {count:,} rows" for name, count in failed.items())
+        raise BadInput(f"Dataset {dataset.name} in {folder} fails its checks ({said}); nothing of it is used.")
+    return total
+
+
+def warnings_of(dataset: Dataset, folder: Path) -> list[str]:
+    """Checks of level `warn` that fail, one sentence each."""
+    rows = _scan(folder)
+    counts = {c.name: f"count(*) FILTER (WHERE ({c.sql}) IS NOT TRUE)" for c in dataset.checks if c.level == "warn"}
+    found: Mapping[str, int] = (
+        rows.aggregate(", ".join(f'{sql} AS "{name}"' for name, sql in counts.items())).to_arrow_table().to_pylist()[0]
+        if counts
+        else {}
+    )
+    return [f"{dataset.name}: check {name} fails for {count:,} rows" for name, count in found.items() if count]
+
+
+def _scan(folder: Path) -> duckdb.DuckDBPyRelation:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection.read_parquet([str(path) for path in data_files(folder)])
+
+
+def _error_checks(dataset: Dataset) -> dict[str, str]:
+    """Name → aggregate that counts failing rows."""
+    grain = ", ".join(f'"{name}"' for name in dataset.grain if name != "as_of")
+    required = [c.name for c in dataset.columns if c.required and c.name != "as_of"]
+    return {
+        f"grain ({grain}) is not unique".replace('"', ""): f"count(*) - count(DISTINCT ({grain}))",
+        **{f"{name} is null": f'count(*) FILTER (WHERE "{name}" IS NULL)' for name in required},
+        **{c.name: f"count(*) FILTER (WHERE ({c.sql}) IS NOT TRUE)" for c in dataset.checks if c.level == "error"},
+    }
+
+
+def _check_columns(dataset: Dataset, folder: Path, found: pa.Schema) -> None:
+    expected = {column.name: column.type for column in dataset.columns if column.name != "as_of"}
+    if {name: str(found.field(name).type).replace("child 0, ", "") for name in found.names}.keys() != expected.keys():
+        raise BadInput(
+            f"Dataset {dataset.name} in {folder} has the columns {found.names}, not {list(expected)}; run the job again."
+        )
+
+
+def _outcome(dataset: Dataset, counts: dict[str | None, int]) -> Validation:
+    quarantined = {
+        reason: n
+        for reason, n in sorted(counts.items(), key=lambda c: (-c[1], str(c[0])))
+        if reason not in (None, REPEATED)
+    }
+    return Validation(
+        dataset=dataset.name,
+        rows=sum(counts.values()),
+        good=counts.get(None, 0),
+        repeated=counts.get(REPEATED, 0),
+        quarantined={str(reason): n for reason, n in quarantined.items()},
+    )
+
+
+def _refuse_too_many(dataset: Dataset, outcome: Validation, place: Path) -> None:
+    unknown = outcome.quarantined.get(UNKNOWN_STORY, 0)
+    bad = sum(outcome.quarantined.values()) - unknown
+    if bad > dataset.max_bad_share * outcome.rows:
+        _refuse(dataset, outcome, bad, dataset.max_bad_share, place)
+    if unknown > UNKNOWN_STORY_LIMIT * outcome.rows:
+        _refuse(dataset, outcome, unknown, UNKNOWN_STORY_LIMIT, place)
+
+
+def _refuse(dataset: Dataset, outcome: Validation, bad: int, limit: float, place: Path) -> None:
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in list(outcome.quarantined.items())[:REASONS_TOLD])
+    raise BadInput(
+        f"Dataset {dataset.name}: {bad:,} of {outcome.rows:,} rows are bad (limit {limit:.0%}; {reasons}), "
+        f"for example {_example(place, next(iter(outcome.quarantined)))}; see {place}, mend them and run again."
+    )
+
+
+def _example(place: Path, reason: str) -> str:
+    """One quarantined row, without its nulls."""
+    rows = _scan(place)
+    found = rows.filter(f"reason = '{reason}'").limit(1).to_arrow_table().to_pylist()[0]
+    return ", ".join(f"{name}={value!s}" for name, value in found.items() if value is not None)

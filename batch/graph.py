@@ -1,0 +1,107 @@
+"""The whole batch graph. A job is named after the dataset it writes; its function takes what it reads, by name.
+
+Airflow's DAG, the picture in the docs and `batch.run` come from JOBS. Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from features.derived_datasets import DERIVED
+from features.raw_datasets import RAW
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Writes the derived dataset `name` from the datasets it `reads`."""
+
+    name: str
+    reads: tuple[str, ...]
+    run: str
+    """`module:function`; the function is pure: DataFrames in (by the names in `reads`), one DataFrame out."""
+    validates: str = ""
+    """The raw dataset whose bad rows this job sends to quarantine; empty: it reads what has been validated."""
+
+
+def _validate(raw: str, *more: str) -> Job:
+    return Job(f"valid_{raw}", (raw, *more), f"batch.jobs.valid_{raw}:valid_{raw}", validates=raw)
+
+
+def _derive(name: str, *reads: str) -> Job:
+    return Job(name, reads, f"batch.jobs.{name}:{name}")
+
+
+JOBS = (
+    # What came in, checked and deduplicated.
+    _validate("stories"),
+    _validate("users"),
+    _validate("edges"),
+    _validate("events", "valid_stories"),
+    # How stories do, and whoever and whatever they belong to.
+    _derive("story_counters", "valid_events"),
+    _derive("author_features", "story_counters", "valid_stories", "valid_edges"),
+    _derive("publication_features", "story_counters", "valid_stories"),
+    _derive("topic_features", "story_counters", "valid_stories"),
+    _derive("story_features", "story_counters", "valid_stories", "author_features"),
+    _derive("top_stories", "story_counters", "valid_stories"),
+    # Who likes what.
+    _derive("user_profiles", "valid_users", "valid_edges", "valid_events"),
+    _derive("user_author_affinity", "valid_events", "valid_stories"),
+    _derive("user_publication_affinity", "valid_events", "valid_stories"),
+    _derive("user_topic_affinity", "valid_events", "valid_stories"),
+    _derive("als_vectors", "valid_events"),
+    _derive("similar_stories", "valid_events"),
+)
+
+BY_NAME = {job.name: job for job in JOBS}
+
+
+def order(names: Iterable[str] | None = None) -> list[Job]:
+    """The jobs `names` (all by default) so that each comes after what it reads; declared order where there is a choice.
+
+    KeyError with the known names when there is no such job.
+    """
+    wanted = set(BY_NAME) if names is None else {_job(name).name for name in names}
+    sorter = TopologicalSorter({job.name: [r for r in job.reads if r in BY_NAME] for job in JOBS})
+    return [BY_NAME[name] for name in sorter.static_order() if name in wanted]
+
+
+def closure(name: str) -> list[Job]:
+    """The job `name` and everything it needs, in order."""
+    found: set[str] = set()
+    to_visit = [name]
+    while to_visit:
+        job = _job(to_visit.pop())
+        if job.name not in found:
+            found.add(job.name)
+            to_visit.extend(read for read in job.reads if read in BY_NAME)
+    return order(found)
+
+
+def validate(jobs: tuple[Job, ...]) -> None:
+    """ValueError unless every dataset has one writer, every read is raw or written, and nothing reads itself."""
+    written = [job.name for job in jobs]
+    raw = {dataset.name for dataset in RAW}
+    if sorted(written) != sorted(dataset.name for dataset in DERIVED):
+        raise ValueError(
+            f"jobs and derived datasets differ: {sorted(set(written) ^ {d.name for d in DERIVED}) or 'a job is named twice'}"
+        )
+    for job in jobs:
+        if lost := set(job.reads) - set(written) - raw:
+            raise ValueError(f"job {job.name} reads {sorted(lost)}, which nothing writes")
+    try:
+        TopologicalSorter({job.name: job.reads for job in jobs}).prepare()
+    except CycleError as error:
+        raise ValueError(f"the jobs form a circle: {' -> '.join(error.args[1])}") from error
+
+
+def _job(name: str) -> Job:
+    try:
+        return BY_NAME[name]
+    except KeyError:
+        raise KeyError(f"no job {name!r}; known: {', '.join(BY_NAME)}") from None
+
+
+validate(JOBS)

@@ -1,0 +1,73 @@
+"""Stories read by the same people.
+
+similarity = c / sqrt(n1 * n2) * c / (c + s): the cosine of the two stories' readers, with c common readers, n1 and n2
+readers, shrunk by s for little evidence (Koren, "Factor in the neighbors", TKDD 2010).
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from batch.engagement import LIKING
+from batch.point_in_time import Context, visible
+
+STORIES_PER_PERSON = 100
+"""Latest liked stories of a person that are paired: at most 4,950 pairs each, so work grows with people, not with readers squared."""
+KEPT = 20
+"""Neighbours a story; online reads the first ten, the others replace what is withdrawn meanwhile."""
+
+
+def similar_stories(valid_events: DataFrame, *, context: Context) -> DataFrame:
+    """One row per as_of, story and rank."""
+    liked = latest_liked(visible(valid_events.where(F.col("type").isin(*LIKING)), context)).persist()
+    pairs = with_similarity(common_readers(liked), readers(liked), context.settings.similarity_strength)
+    return ranked(in_both_directions(pairs))
+
+
+def latest_liked(events: DataFrame) -> DataFrame:
+    """as_of, user_id, stories: each person's latest liked stories, sorted by id."""
+    last = events.groupBy("as_of", "user_id", "story_id").agg(F.max("occurred_at").alias("at"))
+    newest = F.array_sort(F.collect_list(F.struct((-F.unix_micros("at")).alias("order"), F.col("story_id"))))
+    kept = F.slice(newest, 1, STORIES_PER_PERSON)["story_id"]
+    return last.groupBy("as_of", "user_id").agg(F.array_sort(kept).alias("stories"))
+
+
+def readers(liked: DataFrame) -> DataFrame:
+    """as_of, story_id, readers."""
+    each = liked.select("as_of", F.explode("stories").alias("story_id"))
+    return each.groupBy("as_of", "story_id").agg(F.count("*").alias("readers"))
+
+
+def common_readers(liked: DataFrame) -> DataFrame:
+    """as_of, left, right, common: every pair of stories that one person liked, left < right."""
+    placed = liked.select("as_of", "stories", F.posexplode("stories").alias("place", "left"))
+    later = placed.select(
+        "as_of", "left", F.explode(F.slice("stories", F.col("place") + 2, F.lit(STORIES_PER_PERSON))).alias("right")
+    )
+    return later.groupBy("as_of", "left", "right").agg(F.count("*").alias("common"))
+
+
+def with_similarity(pairs: DataFrame, counts: DataFrame, strength: float) -> DataFrame:
+    """as_of, left, right, similarity."""
+    of_left = counts.select("as_of", F.col("story_id").alias("left"), F.col("readers").alias("n_left"))
+    of_right = counts.select("as_of", F.col("story_id").alias("right"), F.col("readers").alias("n_right"))
+    cosine = F.col("common") / F.sqrt(F.col("n_left") * F.col("n_right"))
+    similarity = cosine * F.col("common") / (F.col("common") + F.lit(strength))
+    both = pairs.join(of_left, ["as_of", "left"], "inner").join(of_right, ["as_of", "right"], "inner")
+    return both.select("as_of", "left", "right", similarity.cast("float").alias("similarity"))
+
+
+def in_both_directions(pairs: DataFrame) -> DataFrame:
+    """as_of, story_id, similar_story_id, similarity."""
+    both = F.array(
+        F.struct(F.col("left").alias("story_id"), F.col("right").alias("similar_story_id")),
+        F.struct(F.col("right").alias("story_id"), F.col("left").alias("similar_story_id")),
+    )
+    return pairs.select("as_of", "similarity", F.explode(both).alias("pair")).select("as_of", "pair.*", "similarity")
+
+
+def ranked(pairs: DataFrame) -> DataFrame:
+    """The KEPT most similar; ties in the order of ids."""
+    nearest = Window.partitionBy("as_of", "story_id").orderBy(F.desc("similarity"), "similar_story_id")
+    return pairs.withColumn("rank", F.row_number().over(nearest) - 1).where(F.col("rank") < KEPT)

@@ -1,0 +1,48 @@
+"""What was done with each story: window counts and decayed sums, all integers."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from batch.point_in_time import DAY_S, Context, age_s, decayed, visible
+from features.derived_datasets import COUNTED, WINDOWS_D
+
+TYPE_OF = {"impressions": "impression", "opens": "open", "reads": "read", "claps": "clap"}
+
+
+def story_counters(valid_events: DataFrame, *, context: Context) -> DataFrame:
+    """One row per as_of and story with events."""
+    counted = valid_events.where(F.col("type").isin(*TYPE_OF.values()))
+    weighed = with_weights(visible(counted, context), context)
+    return weighed.groupBy("as_of", "story_id").agg(*window_sums(), *decayed_sums())
+
+
+def with_weights(events: DataFrame, context: Context) -> DataFrame:
+    """`amount` (claps count as often as given, all else once), its age, and both decays."""
+    settings = context.settings
+    amount = F.when(F.col("type") == "clap", F.col("claps")).otherwise(F.lit(1)).cast("bigint")
+    return events.select("as_of", "story_id", "type", amount.alias("amount"), age_s().alias("age_s")).withColumns(
+        {
+            "fixed": decayed(F.col("amount"), F.col("age_s"), settings.story_half_life_d * DAY_S),
+            "hot": decayed(F.col("amount"), F.col("age_s"), settings.trending_half_life_h * 3600.0),
+        }
+    )
+
+
+def window_sums() -> list[Column]:
+    """`<what>_<d>d`: amounts of events at most d days old."""
+    return [
+        _sum(what, "amount", F.col("age_s") < d * DAY_S).alias(f"{what}_{d}d") for what in COUNTED for d in WINDOWS_D
+    ]
+
+
+def decayed_sums() -> list[Column]:
+    """`fixed_<what>` and, for what trends, `hot_<what>`."""
+    fixed = [_sum(what, "fixed").alias(f"fixed_{what}") for what in COUNTED]
+    return [*fixed, *(_sum(what, "hot").alias(f"hot_{what}") for what in ("opens", "reads"))]
+
+
+def _sum(what: str, column: str, condition: Column | None = None) -> Column:
+    of_type = F.col("type") == TYPE_OF[what]
+    return F.sum(F.when(of_type if condition is None else of_type & condition, F.col(column)).otherwise(F.lit(0)))

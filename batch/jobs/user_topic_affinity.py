@@ -1,0 +1,15 @@
+"""How much a person likes each topic."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from batch.affinity import affinities
+from batch.point_in_time import Context, published
+
+
+def user_topic_affinity(valid_events: DataFrame, valid_stories: DataFrame, *, context: Context) -> DataFrame:
+    """One row per as_of, person and topic with evidence either way."""
+    stories = published(valid_stories, context).select("as_of", "story_id", F.explode("topics").alias("topic_id"))
+    return affinities(valid_events, stories, "topic_id", context)

@@ -1,0 +1,90 @@
+"""Nothing from after `as_of`: the one place that decides what a moment may see, and how old things are then.
+
+A validated row carries the interval of as_ofs that see it (see `features.derived_datasets.VISIBLE`). Crossing rows with
+the wanted as_ofs gives features of many moments in one pass, with `as_of` in the grain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from batch.settings import BatchSettings
+
+FIXED_ONE = 1 << 30
+"""1.0 in fixed point. Sums of integers do not depend on their order; 2^-30 is finer than float32, and 2^63 / 2^30 is
+room for eight thousand million whole events."""
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What one run is about."""
+
+    as_ofs: tuple[datetime, ...]
+    """UTC, whole seconds, ascending, at least one."""
+    now: datetime
+    """The caller's clock; only rows from the future are judged by it."""
+    settings: BatchSettings
+
+    @property
+    def latest(self) -> datetime:
+        """The moment at which validated datasets are written."""
+        return self.as_ofs[-1]
+
+
+def moment(instant: datetime) -> Column:
+    """`instant` as a literal, exact to the microsecond and independent of any session's zone."""
+    seconds, micros = int(instant.timestamp() // 1), instant.microsecond
+    return F.timestamp_micros(F.lit(seconds * 1_000_000 + micros).cast("bigint"))
+
+
+def as_of_grid(spark: SparkSession, as_ofs: Sequence[datetime]) -> DataFrame:
+    """One row an as_of."""
+    return spark.range(0, 1, 1, 1).select(F.explode(F.array(*map(moment, as_ofs))).alias("as_of"))
+
+
+def visible(rows: DataFrame, context: Context) -> DataFrame:
+    """The rows of a validated dataset that each as_of sees, with `as_of`, without the interval's columns."""
+    grid = F.broadcast(as_of_grid(rows.sparkSession, context.as_ofs))
+    seen = (F.col("valid_from") <= F.col("as_of")) & (
+        F.col("valid_until").isNull() | (F.col("as_of") < F.col("valid_until"))
+    )
+    return rows.join(grid, seen, "inner").drop("valid_from", "valid_until")
+
+
+def published(stories: DataFrame, context: Context) -> DataFrame:
+    """State at each as_of of every story published by then, withdrawn ones included."""
+    return visible(stories, context).where(F.col("published_at") <= F.col("as_of"))
+
+
+def live(stories: DataFrame, context: Context) -> DataFrame:
+    """State at each as_of of every story that readers can find then."""
+    return published(stories, context).where(F.col("deleted_at").isNull() | (F.col("deleted_at") > F.col("as_of")))
+
+
+def in_force(edges: DataFrame, context: Context, kind: str | None = None, target_type: str | None = None) -> DataFrame:
+    """Follows, mutes and blocks that hold at each as_of."""
+    rows = visible(edges, context).where(F.col("op") == "add")
+    rows = rows if kind is None else rows.where(F.col("kind") == kind)
+    return rows if target_type is None else rows.where(F.col("target_type") == target_type)
+
+
+def age_s() -> Column:
+    """Seconds from occurred_at to as_of; 0 for what a fast clock dated a little later."""
+    age = (F.unix_micros("as_of") - F.unix_micros("occurred_at")) / F.lit(1e6)
+    return F.greatest(age, F.lit(0.0))
+
+
+def decayed(amount: Column, age: Column, half_life_s: float) -> Column:
+    """`amount`, halved every half-life, in fixed point (bigint): round(amount * 0.5 ** (age / half-life) * 2^30)."""
+    return F.round(amount * F.pow(F.lit(0.5), age / F.lit(half_life_s)) * F.lit(float(FIXED_ONE))).cast("bigint")
+
+
+def unfixed(total: Column) -> Column:
+    """A sum in fixed point as double."""
+    return total / F.lit(float(FIXED_ONE))

@@ -1,0 +1,41 @@
+"""How far into the online streams the lake of a batch run is complete."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+
+from features.errors import BadInput
+
+LAST_SEQUENCE = (1 << 64) - 1
+"""The greatest sequence number that Redis gives to entries of one millisecond."""
+_ENTRY = re.compile(r"(\d+)-(\d+)")
+
+
+def read_archived(lake: Path) -> dict[str, str]:
+    """Stream → id of its last entry that is in the raw lake; empty where nothing was ever archived. BadInput when damaged."""
+    path = lake / "raw" / "_archived.json"
+    if not path.exists():
+        return {}
+    try:
+        archived = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise BadInput(
+            f"{path} is damaged ({error}); restore it, or remove it to have all kept stream entries replayed online."
+        ) from error
+    if not isinstance(archived, dict) or not all(
+        isinstance(entry, str) and _ENTRY.fullmatch(entry) for entry in archived.values()
+    ):
+        raise BadInput(f"{path} is no map from stream to entry id (such as 1767225600000-0); restore it or remove it.")
+    return archived
+
+
+def clipped(archived: dict[str, str], as_of: datetime) -> dict[str, str]:
+    """`archived`, none later than `as_of`: what came after, an as_of does not see, so online has to replay it."""
+    limit_ms = int(as_of.timestamp()) * 1000
+    return {
+        stream: entry if int(entry.split("-")[0]) <= limit_ms else f"{limit_ms}-{LAST_SEQUENCE}"
+        for stream, entry in sorted(archived.items())
+    }

@@ -1,0 +1,189 @@
+"""Runs the batch graph: every job reads through `batch.io`, is checked, and only then takes its place."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from rich.progress import Progress
+from rich.table import Table
+
+from batch.checks import Validation, check_partition, quarantine, warnings_of
+from batch.graph import BY_NAME, Job, order
+from batch.io import promote, read_derived, read_raw, stage
+from batch.moments import checked_moments
+from batch.point_in_time import Context, moment
+from batch.positions import clipped, read_archived
+from batch.session import start_session
+from batch.settings import BatchSettings
+from batch.spark_errors import as_bad_input
+from features.datasets import dataset
+from features.duckdb_views import partition_name
+from features.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What one job did."""
+
+    name: str
+    seconds: float
+    rows: dict[datetime, int]
+    """Rows written per as_of; a validating job writes for the latest only."""
+    validation: Validation | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What one run did, job by job in the order they ran."""
+
+    as_ofs: tuple[datetime, ...]
+    jobs: list[JobReport]
+
+    def table(self) -> Table:
+        """For a person at a terminal."""
+        shown = Table(
+            "job",
+            "rows",
+            "seconds",
+            "notes",
+            box=None,
+            title=f"batch as of {', '.join(a.isoformat() for a in self.as_ofs)}",
+        )
+        for job in self.jobs:
+            shown.add_row(job.name, f"{sum(job.rows.values()):,}", f"{job.seconds:.1f}", _notes(job))
+        return shown
+
+
+def run(
+    lake: Path,
+    as_ofs: Sequence[datetime],
+    *,
+    now: datetime,
+    settings: BatchSettings,
+    jobs: Sequence[str] | None = None,
+    spark: SparkSession | None = None,
+    progress: Progress | None = None,
+) -> RunReport:
+    """Computes `jobs` (all by default) for every one of `as_ofs` in one pass.
+
+    BadInput for anything wrong with the lake, the as_ofs or the job names; what had been written before stays. With
+    `spark` None a session is made and stopped. `progress` gets one bar a job.
+    """
+    context = Context(checked_moments(as_ofs, now), now, settings)
+    wanted = _wanted(jobs)
+    with _only_run(lake), _session(spark, settings) as session:
+        archived = read_archived(lake)
+        reports = [_run_job(job, lake, context, session, progress) for job in wanted]
+    _note_run(lake, context, reports, archived)
+    return RunReport(context.as_ofs, reports)
+
+
+def _wanted(names: Sequence[str] | None) -> list[Job]:
+    try:
+        return order(names)
+    except KeyError as error:
+        raise BadInput(f"There is {error.args[0]}.") from None
+
+
+def _run_job(job: Job, lake: Path, context: Context, spark: SparkSession, progress: Progress | None) -> JobReport:
+    started = time.perf_counter()
+    bar = None if progress is None else progress.add_task(job.name, total=1)
+    try:
+        rows, validation, warnings = _written(job, lake, context, spark)
+    except PySparkException as error:
+        raise as_bad_input(error, job.name) from error
+    finally:
+        spark.catalog.clearCache()
+    if progress is not None and bar is not None:
+        progress.advance(bar)
+    return JobReport(job.name, time.perf_counter() - started, rows, validation, warnings)
+
+
+def _written(
+    job: Job, lake: Path, context: Context, spark: SparkSession
+) -> tuple[dict[datetime, int], Validation | None, list[str]]:
+    """Rows per as_of, what was quarantined, warnings. Nothing is in place before everything has passed its checks."""
+    target, as_ofs, validation = dataset(job.name), context.as_ofs, None
+    inputs = {name: _input(name, lake, context, spark) for name in job.reads}
+    module, function = job.run.split(":")
+    rows: DataFrame = getattr(importlib.import_module(module), function)(**inputs, context=context)
+    if job.validates:
+        as_ofs = (context.latest,)
+        judged = rows.persist()
+        validation = quarantine(judged, lake, dataset(job.validates), context.latest)
+        rows = judged.where(F.col("reason").isNull()).withColumn("as_of", moment(context.latest))
+    staged = stage(rows, lake, target, as_ofs)
+    counts = {partition.as_of: check_partition(target, partition.path) for partition in staged}
+    warnings = [said for partition in staged for said in warnings_of(target, partition.path)]
+    promote(staged)
+    return counts, validation, warnings
+
+
+def _input(name: str, lake: Path, context: Context, spark: SparkSession) -> DataFrame:
+    """A raw dataset; a validated one, which serves all as_ofs; or a derived one, with `as_of`."""
+    if name not in BY_NAME:
+        return read_raw(spark, lake, dataset(name))
+    if BY_NAME[name].validates:
+        return read_derived(spark, lake, dataset(name), (context.latest,)).drop("as_of")
+    return read_derived(spark, lake, dataset(name), context.as_ofs)
+
+
+@contextmanager
+def _only_run(lake: Path) -> Iterator[None]:
+    """Keeps a second run off the same lake. The kernel lets go of the lock when this process ends, however it ends."""
+    if not (lake / "raw").is_dir():
+        raise BadInput(
+            f"There is no lake at {lake} (it has no directory raw/); make one with `rex simulate` or `rex import`."
+        )
+    runs = lake / "features" / "_runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    with (runs / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(f"Another batch is running on the lake at {lake}; wait until it has finished.") from None
+        yield
+
+
+@contextmanager
+def _session(spark: SparkSession | None, settings: BatchSettings) -> Iterator[SparkSession]:
+    if spark is not None:
+        yield spark
+        return
+    session = start_session(settings)
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+def _note_run(lake: Path, context: Context, reports: list[JobReport], archived: dict[str, str]) -> None:
+    """One small file an as_of, written last: it says that the as_of is complete and how far the lake reached."""
+    for as_of in context.as_ofs:
+        path = lake / "features" / "_runs" / f"{partition_name(as_of)}.json"
+        counts = {report.name: report.rows[as_of] for report in reports if as_of in report.rows}
+        note = {"as_of": as_of.isoformat(), "jobs": counts, "positions": clipped(archived, as_of)}
+        draft = path.with_name(f"_{path.name}.{os.getpid()}")
+        draft.write_text(json.dumps(note, sort_keys=True, indent=1) + "\n")
+        draft.replace(path)
+
+
+def _notes(job: JobReport) -> str:
+    notes = list(job.warnings)
+    if job.validation is not None:
+        notes += [f"{n:,} {reason}" for reason, n in job.validation.quarantined.items()]
+        notes += [f"{job.validation.repeated:,} repeated"] if job.validation.repeated else []
+    return ", ".join(notes)

@@ -1,0 +1,113 @@
+"""Which raw rows are good, and why the others are not. Pure steps over one DataFrame; `batch.checks` acts on the outcome.
+
+Every row known by the latest as_of gets `reason` (null: good), `valid_from` and `valid_until`. Rows that arrive later
+are not looked at, so they change nothing about an earlier as_of, not even what is quarantined.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from batch.io import OUT_OF_RANGE
+from batch.point_in_time import Context, moment
+from features.raw_datasets import CLOCK_SKEW_S
+from features.schema import Dataset
+
+IN_THE_FUTURE = "in_the_future"
+"""Dated later than the caller's clock plus what clocks may differ by."""
+CONFLICTING = "conflicting_duplicate"
+"""Equal in grain, different in content: nobody can tell which is right, so none is used."""
+REPEATED = "exact_duplicate"
+"""Equal in grain and content (a delivery repeated): one is kept, the others are dropped and counted."""
+UNKNOWN_STORY = "unknown_story"
+"""An event about a story that the lake does not know."""
+
+_TIMES = {
+    "stories": ("published_at", "updated_at"),
+    "users": ("created_at", "updated_at"),
+    "edges": ("occurred_at",),
+    "events": ("occurred_at", "received_at"),
+}
+"""When things happened, first, and when a row came to be known, last (null: as the first)."""
+
+
+def judged(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
+    """All of the steps: raw rows in; known rows with their time filled, `valid_from`, `valid_until`, `reason` out."""
+    known = _known(_with_reason(rows, dataset, context), dataset, context)
+    keyed = known.withColumn("_content", _content(dataset)).withColumn("_key", _key(dataset)).drop(OUT_OF_RANGE)
+    return _judge_duplicates(_with_ordinals(keyed, dataset), dataset, context).drop("_content", "_key", "_ordinal")
+
+
+def _with_reason(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
+    """`reason`: the first thing wrong with the row by itself."""
+    horizon = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
+    late = [F.when(F.col(name) > horizon, F.lit(IN_THE_FUTURE)) for name in _TIMES[dataset.name]]
+    misfit = F.when(F.col(OUT_OF_RANGE), F.lit("number_out_of_range"))
+    failed = [F.when(~F.coalesce(F.expr(c.sql), F.lit(False)), F.lit(c.name)) for c in dataset.checks]
+    return rows.withColumn("reason", F.coalesce(misfit, *late, *failed))
+
+
+def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
+    """Rows known by the latest as_of, the time they were known at filled in, also as `valid_from`; what has no usable time stays, being bad."""
+    happened, known = _TIMES[dataset.name][0], _TIMES[dataset.name][-1]
+    filled = rows.withColumn(known, F.coalesce(F.col(known), F.col(happened))).withColumn("valid_from", F.col(known))
+    timely = F.col("valid_from").isNull() | (F.col("valid_from") <= moment(context.latest))
+    return filled.where(timely | (F.col("reason") == IN_THE_FUTURE))
+
+
+def _content(dataset: Dataset) -> Column:
+    """64-bit hash of what a row says. The time of receipt is no part of it: a delivery repeated says the same again."""
+    ignored = {*dataset.partition_by, *dataset.grain, "received_at"}
+    return F.xxhash64(*(F.col(name) for name in dataset.names if name not in ignored))
+
+
+def _key(dataset: Dataset) -> Column:
+    """What rows must share to be the same row: the grain; where an event_id is missing, all of the content."""
+    if dataset.grain != ("event_id",):
+        return F.struct(*dataset.grain)
+    texts = [
+        F.coalesce(F.col(name).cast("string"), F.lit("\x00"))
+        for name in dataset.names
+        if name not in (*dataset.partition_by, "event_id")
+    ]
+    return F.coalesce(F.col("event_id"), F.md5(F.concat_ws("\x1f", *texts)))
+
+
+def _with_ordinals(rows: DataFrame, dataset: Dataset) -> DataFrame:
+    """`_ordinal`: 1, 2, … among good rows of one key; content by content, the earliest known first."""
+    same = Window.partitionBy("_key", F.col("reason").isNull()).orderBy("_content", "valid_from")
+    repeated = F.lag("_content").over(same).eqNullSafe(F.col("_content"))
+    return rows.withColumn("_repeated", repeated).withColumn("_ordinal", F.row_number().over(same))
+
+
+def _judge_duplicates(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
+    """Among good rows of one key: repeats and conflicts; rows without an event_id get key and ordinal for one, and all stay.
+
+    A conflict is there from the moment its second content is known. Until then an as_of sees the first, and does so
+    whether it is computed then, later, or together with later ones; a run that has no such as_of quarantines them all.
+    """
+    good = F.col("reason").isNull()
+    same = Window.partitionBy("_key", good)
+    first = F.min(F.struct("valid_from", "_content")).over(same)
+    other = F.col("_content") != F.col("_first._content")
+    dated = rows.withColumn("_first", first).withColumn(
+        "valid_until", F.min(F.when(other, F.col("valid_from"))).over(same)
+    )
+    void = other | (F.col("valid_until") <= moment(context.as_ofs[0]))
+    reason = (
+        F.when(good & F.col("_repeated"), F.lit(REPEATED))
+        .when(good & void, F.lit(CONFLICTING))
+        .otherwise(F.col("reason"))
+    )
+    if dataset.grain != ("event_id",):
+        return dated.withColumn("reason", reason).drop("_first", "_repeated")
+    made = F.col("event_id").isNull()
+    made_id = F.concat(F.lit("made-"), F.col("_key"), F.lit("-"), F.col("_ordinal").cast("string"))
+    return (
+        dated.withColumn("reason", F.when(made, F.col("reason")).otherwise(reason))
+        .withColumn("event_id", F.when(made & good, made_id).otherwise(F.col("event_id")))
+        .drop("_first", "_repeated")
+    )

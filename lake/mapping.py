@@ -23,8 +23,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from features.datasets import dataset
 from features.errors import BadInput
 
-IMPORTABLE = ("stories", "users", "edges", "events", "promotions")
-
 
 class TableMapping(BaseModel):
     """One source file."""
@@ -45,6 +43,8 @@ class TableMapping(BaseModel):
     """Our column → source value → our value."""
     lists: dict[str, str] = Field(default_factory=dict)
     """Our column → separator."""
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    """What stands between the cells of a CSV; not guessed, because guesses change with the content."""
 
     def check(self, where: str) -> None:
         """BadInput for a column that the dataset does not have, or a mandatory one that is not mapped."""

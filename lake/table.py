@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from features.datasets import dataset
 from features.errors import BadInput
-from lake.conversions import Conversion, constant, conversion, quoted
+from lake.conversions import Conversion, constant, conversion, literal, quoted
 from lake.events_by_day import write_events
 from lake.mapping import Mapping, TableMapping, load_mapping
 from lake.summary import ImportSummary
@@ -26,7 +26,8 @@ def import_table(mapping_file: Path, lake: Path, progress: Progress | None = Non
     mapping = load_mapping(mapping_file)
     rows: dict[str, int] = {}
     task = progress.add_task("import tables", total=len(mapping.table) + 1) if progress else None
-    with duckdb.connect(config={"TimeZone": "UTC"}) as db, staged_lake(lake) as staging:
+    with duckdb.connect() as db, staged_lake(lake) as staging:
+        db.execute("SET TimeZone = 'UTC'")  # what a time without a zone means
         for table in mapping.table:
             written = _import(db, table, mapping_file.parent / table.file, staging)
             rows[table.dataset] = rows.get(table.dataset, 0) + written
@@ -40,7 +41,7 @@ def import_table(mapping_file: Path, lake: Path, progress: Progress | None = Non
 
 
 def _import(db: duckdb.DuckDBPyConnection, table: TableMapping, path: Path, staging: Path) -> int:
-    types = _open(db, path)
+    types = _open(db, path, table.delimiter)
     for source in table.columns.values():
         if source not in types:
             raise BadInput(f"{path} has no column {source!r}; it has {', '.join(types)}.")
@@ -66,18 +67,16 @@ def _as_table(batch: pa.RecordBatch) -> pa.Table:
     return pa.Table.from_batches([batch])
 
 
-def _open(db: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
+def _open(db: duckdb.DuckDBPyConnection, path: Path, delimiter: str) -> dict[str, str]:
     """Make `source` of the file, with `row_` as its reader counts (a CSV's header is row 1); its columns' types."""
     if not path.is_file():
         raise BadInput(f"There is no file {path}; paths in a mapping file are relative to it.")
     is_parquet = path.suffix in (".parquet", ".pq")
-    scan = "read_parquet(?)" if is_parquet else "read_csv(?, header=true, all_varchar=true)"
-    offset = 0 if is_parquet else 1
+    csv = f"read_csv(?, header=true, all_varchar=true, delim={literal(delimiter)}, quote='\"', escape='\"')"
+    scan, first_row = ("read_parquet(?)", 1) if is_parquet else (csv, 2)
+    numbered = f"SELECT row_number() OVER () + {first_row - 1} AS row_, * FROM {scan}"
     try:
-        db.execute(
-            f"CREATE OR REPLACE TEMP TABLE source AS SELECT row_number() OVER () + {offset} AS row_, * FROM {scan}",
-            [str(path)],
-        )
+        db.execute(f"CREATE OR REPLACE TEMP TABLE source AS {numbered}", [str(path)])
     except duckdb.Error as error:
         kind = "Parquet" if is_parquet else "CSV"
         raise BadInput(f"{path} is not a readable {kind} file: {str(error).splitlines()[0]}") from error
@@ -98,7 +97,7 @@ def _check(db: duckdb.DuckDBPyConnection, each: Conversion, path: Path, required
     row, value = found
     if value is None:
         raise BadInput(f"{path}, row {row}: {each.source!r} is empty, but {each.name} is mandatory.")
-    raise BadInput(f"{path}, row {row}: {each.source or each.name} {value!r} is not {each.expects}.")
+    raise BadInput(f"{path}, row {row}: {(each.source or each.name)!r} {value!r} is not {each.expects}.")
 
 
 def _derive_stories(db: duckdb.DuckDBPyConnection, mapping: Mapping, staging: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,20 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.raw_datasets import EDGE_KINDS, EVENT_TYPES, TARGET_TYPES, VISIBILITIES
+from features.raw_datasets import EDGE_KINDS, TARGET_TYPES, VISIBILITIES
 from features.schema import TS
-from lake.simulator.behaviour import Columns
-from lake.simulator.config import LANGUAGES, US_PER_DAY, WorldConfig
+from lake.simulator.config import LANGUAGES
 from lake.simulator.people import People
-from lake.simulator.sessions import SOURCES
 from lake.simulator.stories import NEVER
 from lake.simulator.titles import titles, vary
 from lake.simulator.vocabulary import TOPICS
 from lake.simulator.world import Truth
 
-LATE_SHARE, REPEATED_SHARE = 0.02, 0.005
-"""Share of events that arrive hours or days late, and of those sent twice."""
-LATE_MEAN_H = 14.0
 Rows = NDArray[Any]
 
 
@@ -46,14 +40,14 @@ def _times(us: NDArray[np.int64]) -> pa.Array:
     return pa.array(us, TS, mask=us == NEVER)
 
 
-def _named(names: tuple[str, ...], codes: Rows) -> pa.Array:
+def named(names: tuple[str, ...], codes: Rows) -> pa.Array:
     return pa.array(names).take(pa.array(codes))
 
 
 def _listed(names: tuple[str, ...], row: Rows, code: Rows, n: int) -> pa.Array:
     """list<string>[n]: of each row the names of its codes, in the given (sorted by row) order."""
     offsets = np.searchsorted(row, np.arange(n + 1)).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), _named(names, code))
+    return pa.ListArray.from_arrays(pa.array(offsets), named(names, code))
 
 
 def users_table(people: People) -> pa.Table:
@@ -83,18 +77,18 @@ def stories_table(truth: Truth) -> pa.Table:
                 pa.array(stories.publication, mask=stories.publication < 0)
             ),
             "topics": _listed(TOPICS, row, stories.topics[row, slot], n),
-            "language": _named(LANGUAGES, stories.language),
+            "language": named(LANGUAGES, stories.language),
             "title": names,
             "published_at": _times(stories.published_us),
             "updated_at": _times(stories.published_us),
             "reading_time_s": stories.reading_time_s,
-            "visibility": _named(VISIBILITIES, stories.visibility),
+            "visibility": named(VISIBILITIES, stories.visibility),
             "members_only": stories.members_only,
             "deleted_at": pa.nulls(n, TS),
         }
     )
     edited = np.nonzero((stories.edited_us != NEVER) & (stories.edited_us < stories.withdrawn_us))[0]
-    new_titles = pa.array([vary(names[row], 1) for row in edited])
+    new_titles = pa.array([vary(names[row], 1) for row in edited], pa.string())
     second = _version(first, edited, "title", new_titles, stories.edited_us)
     withdrawn = np.nonzero(stories.withdrawn_us != NEVER)[0]
     third = _version(first, withdrawn, "deleted_at", _times(stories.withdrawn_us[withdrawn]), stories.withdrawn_us)
@@ -117,12 +111,12 @@ def edges_table(truth: Truth) -> pa.Table:
     chosen = edges.at(rows[order])
     return pa.table(
         {
-            "event_id": _numbered("g", np.arange(len(rows))),
+            "event_id": numbered("g", np.arange(len(rows))),
             "user_id": user_ids(truth.config.people).take(pa.array(chosen.person)),
-            "kind": _named(EDGE_KINDS, chosen.kind),
-            "target_type": _named(TARGET_TYPES, chosen.target_type),
+            "kind": named(EDGE_KINDS, chosen.kind),
+            "target_type": named(TARGET_TYPES, chosen.target_type),
             "target_id": _target_ids(truth).take(pa.array(_target_rows(truth, chosen.target_type, chosen.target))),
-            "op": _named(("add", "remove"), (order >= len(edges.person)).astype(np.int8)),
+            "op": named(("add", "remove"), (order >= len(edges.person)).astype(np.int8)),
             "occurred_at": _times(moment[order]),
         }
     )
@@ -138,45 +132,5 @@ def _target_rows(truth: Truth, target_type: Rows, target: NDArray[np.int32]) -> 
     return np.asarray(np.array((0, authors, authors + publications), np.int64)[target_type] + target)
 
 
-def _numbered(prefix: str, numbers: NDArray[np.int64]) -> pa.Array:
+def numbered(prefix: str, numbers: NDArray[np.int64]) -> pa.Array:
     return pc.binary_join_element_wise(prefix, pc.cast(pa.array(numbers), pa.string()), "")
-
-
-def event_table_maker(config: WorldConfig) -> Callable[[int, Columns], pa.Table]:
-    """A function (UTC day number, events of that day) → raw `events`, by time, with late and repeated ones."""
-    users, stories = user_ids(config.people), story_ids(config.stories)
-
-    def make(day: int, events: Columns) -> pa.Table:
-        rng = config.random("arrival", day)
-        order = np.argsort(events["occurred_us"], kind="stable")
-        of = {name: values[order] for name, values in events.items()}
-        n = len(order)
-        table = pa.table(
-            {
-                "event_id": _numbered(f"e{day - config.starts_us // US_PER_DAY}-", np.arange(n)),
-                "user_id": users.take(pa.array(of["person"])),
-                "story_id": stories.take(pa.array(of["story"])),
-                "type": _named(EVENT_TYPES, of["type"]),
-                "occurred_at": pa.array(of["occurred_us"], TS),
-                "received_at": pa.array(_received(config, rng, of["occurred_us"]), TS),
-                "dwell_s": pa.array(of["dwell_s"], mask=np.isnan(of["dwell_s"])),
-                "claps": pa.array(of["claps"], mask=of["claps"] == 0),
-                "request_id": _numbered("r", of["request"]),
-                "position": of["position"],
-                "source": _named(SOURCES, of["source"]),
-                "propensity": pa.array(of["propensity"], mask=np.isnan(of["propensity"])),
-            }
-        )
-        repeats = np.nonzero(rng.random(n) < REPEATED_SHARE)[0]
-        return table.take(pa.array(np.sort(np.append(np.arange(n), repeats))))
-
-    return make
-
-
-def _received(config: WorldConfig, rng: np.random.Generator, occurred_us: Rows) -> NDArray[np.int64]:
-    """A second or two later; some hours or days later, unless that would be after the interval."""
-    n = len(occurred_us)
-    usual = occurred_us + (rng.gamma(2.0, 0.4e6, n)).astype(np.int64)
-    late = occurred_us + ((1 + rng.exponential(LATE_MEAN_H, n)) * 3.6e9).astype(np.int64)
-    is_late = (rng.random(n) < LATE_SHARE) & (late < config.ends_us)
-    return np.asarray(np.minimum(np.where(is_late, late, usual), config.ends_us - 1))

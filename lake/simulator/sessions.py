@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 from lake.simulator.behaviour import CODE, Columns, Shown, respond
 from lake.simulator.config import US_PER_DAY
 from lake.simulator.draw import NONE, draw_lists
-from lake.simulator.edges import AUTHOR, FOLLOW, PUBLICATION, TOPIC, Edges
+from lake.simulator.edges import Edges
 from lake.simulator.people import HOURS_FROM_UTC
 from lake.simulator.policy import Beliefs, day_weights, live_rows
 from lake.simulator.rhythm import times_of_day
+from lake.simulator.sources import sources
 from lake.simulator.world import Truth
 
 PEOPLE_PER_CHUNK = 256
@@ -25,9 +25,6 @@ WEIGHTS_AT_ONCE = 1 << 20
 SHORTEST_LIST, LONGEST_LIST = 5, 20
 EVENTS_PER_SESSION = 16.0
 """First guess only: from the second day on a chunk goes by what its sessions yielded the day before."""
-SOURCES = ("followed_authors", "followed_publications", "followed_topics", "trending", "fresh_stories")
-TRENDING_SHARE = 0.1
-"""Best-liked share of stories that is called trending when no follow explains it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,29 +156,8 @@ def _join(truth: Truth, beliefs: Beliefs, in_force: Edges, parts: list[Columns],
     empty: Columns = {name: np.empty(0, np.float64 if name == "propensity" else np.int64) for name in names}
     columns = {name: np.concatenate([part[name] for part in (parts or [empty])]) for name in names}
     columns["request"] = columns["request"] + request_base
-    source = _sources(truth, beliefs, in_force, columns["person"], columns["story"])
+    source = sources(truth, beliefs, in_force, columns["person"], columns["story"])
     return Shown(source=source, **columns)
-
-
-def _sources(
-    truth: Truth, beliefs: Beliefs, in_force: Edges, person: NDArray[np.int32], story: NDArray[np.int32]
-) -> NDArray[np.int8]:
-    """Index into SOURCES: the nearest explanation of each impression."""
-    stories = truth.stories
-    follows = in_force.at(in_force.kind == FOLLOW)
-    trending = beliefs.popularity >= np.quantile(beliefs.popularity, 1 - TRENDING_SHARE)
-    source = np.where(trending[story], 3, 4).astype(np.int8)
-    for slot in range(3):
-        source[_follows(follows, TOPIC, person, stories.topics[story, slot])] = 2
-    source[_follows(follows, PUBLICATION, person, stories.publication[story])] = 1
-    source[_follows(follows, AUTHOR, person, stories.author[story])] = 0
-    return source
-
-
-def _follows(follows: Edges, target_type: int, person: NDArray[np.int32], target: NDArray[Any]) -> NDArray[np.bool_]:
-    chosen = follows.at(follows.target_type == target_type)
-    keys = (chosen.person.astype(np.int64) << 32) + chosen.target
-    return np.isin((person.astype(np.int64) << 32) + target, keys)
 
 
 def _split_by_day(events: Columns) -> list[tuple[int, Columns]]:

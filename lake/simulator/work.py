@@ -14,7 +14,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lake.simulator.behaviour import CODE, Columns
-from lake.simulator.files import REPEATED_SHARE, event_table_maker
+from lake.simulator.event_files import REPEATED_SHARE, event_table_maker
 from lake.simulator.policy import make_beliefs
 from lake.simulator.sessions import make_plan, simulate_chunk
 from lake.simulator.world import read_truth

@@ -1,0 +1,37 @@
+"""Which provider would have brought a story: the nearest explanation of each impression."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lake.simulator.edges import AUTHOR, FOLLOW, PUBLICATION, TOPIC, Edges
+from lake.simulator.policy import Beliefs
+from lake.simulator.world import Truth
+
+SOURCES = ("followed_authors", "followed_publications", "followed_topics", "trending", "fresh_stories")
+TRENDING_SHARE = 0.1
+"""Best-liked share of stories that is called trending when no follow explains it."""
+
+
+def sources(
+    truth: Truth, beliefs: Beliefs, in_force: Edges, person: NDArray[np.int32], story: NDArray[np.int32]
+) -> NDArray[np.int8]:
+    """Index into SOURCES: the nearest explanation of each impression."""
+    stories = truth.stories
+    follows = in_force.at(in_force.kind == FOLLOW)
+    trending = beliefs.popularity >= np.quantile(beliefs.popularity, 1 - TRENDING_SHARE)
+    source = np.where(trending[story], 3, 4).astype(np.int8)
+    for slot in range(3):
+        source[_follows(follows, TOPIC, person, stories.topics[story, slot])] = 2
+    source[_follows(follows, PUBLICATION, person, stories.publication[story])] = 1
+    source[_follows(follows, AUTHOR, person, stories.author[story])] = 0
+    return source
+
+
+def _follows(
+    follows: Edges, target_type: int, person: NDArray[np.int32], target: NDArray[np.signedinteger]
+) -> NDArray[np.bool_]:
+    chosen = follows.at(follows.target_type == target_type)
+    keys = (chosen.person.astype(np.int64) << 32) + chosen.target
+    return np.isin((person.astype(np.int64) << 32) + target, keys)

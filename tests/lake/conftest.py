@@ -1,0 +1,54 @@
+"""One small simulated world for all tests of this folder that only read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from lake.simulator import WorldConfig, WorldSummary, simulate
+from lake.simulator.truth import World, load_world
+
+ENDS_AT = datetime(2026, 11, 20, tzinfo=UTC)
+SMALL = WorldConfig(people=300, stories=1_500, events=30_000, days=30, seed=7, ends_at=ENDS_AT)
+
+
+@dataclass(frozen=True)
+class SmallLake:
+    """A simulated lake, its truth, and its raw datasets as DuckDB views."""
+
+    path: Path
+    summary: WorldSummary
+    world: World
+    db: duckdb.DuckDBPyConnection
+
+    def value(self, query: str) -> object:
+        """The one value that `query` gives."""
+        row = self.db.execute(query).fetchone()
+        assert row is not None, query
+        return row[0]
+
+
+def open_lake(path: Path) -> duckdb.DuckDBPyConnection:
+    """The raw datasets of a lake as views."""
+    db = duckdb.connect()
+    db.execute("SET TimeZone = 'UTC'")
+    for name in ("stories", "users", "edges"):
+        if (path / "raw" / name).exists():
+            db.execute(
+                f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{path}/raw/{name}/*.parquet', union_by_name=true)"
+            )
+    db.execute(
+        f"CREATE VIEW events AS SELECT * FROM read_parquet('{path}/raw/events/*/*.parquet', hive_partitioning=true)"
+    )
+    return db
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> SmallLake:
+    path = tmp_path_factory.mktemp("small") / "lake"
+    summary = simulate(SMALL, path)
+    return SmallLake(path, summary, load_world(path), open_lake(path))

@@ -1,0 +1,134 @@
+"""The DAG is the batch graph, and the real Airflow runs it from a raw lake to a published snapshot."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import redis
+
+from batch.graph import JOBS
+from features.keys import Keys
+from features.snapshot_reader import current_version, read_manifest, read_tables
+from local.redis_server import Server
+
+pytest_plugins = ["tests.fixtures_redis"]
+PROJECT = Path(__file__).parents[2]
+AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
+STORIES, PEOPLE = 30, 12
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment of an Airflow with a database of its own and this project's DAGs only."""
+    environment = os.environ | {
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "airflow_dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "airflow_dags")]),
+        # Sixteen jobs over a handful of rows: the fixed cost of a job is all there is.
+        "REX_BATCH_SHUFFLE_PARTITIONS": "1",
+        "REX_BATCH_ALS_RANK": "2",
+        "REX_BATCH_ALS_ITERATIONS": "1",
+    }
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    return environment
+
+
+def run_dag(environment: dict[str, str], *arguments: str) -> tuple[dict[str, Any], str]:
+    """What tests/airflow_dags/run_dag.py found, and all that was logged."""
+    answer = Path(environment["AIRFLOW_HOME"]) / "found.json"
+    command = [sys.executable, str(Path(__file__).with_name("run_dag.py")), str(answer), *arguments]
+    done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=300)
+    log = done.stdout + done.stderr
+    assert done.returncode == 0, log[-4000:]
+    return json.loads(answer.read_text()), log
+
+
+def write_raw(lake: Path) -> None:
+    """The least a user must bring: stories and events, without any optional column."""
+    stories = [{"story_id": f"s{i}", "published_at": AS_OF - timedelta(days=1 + i / 10)} for i in range(STORIES)]
+    events = [
+        {
+            "user_id": f"p{p}",
+            "story_id": f"s{(p * 3 + i) % STORIES}",
+            "type": kind,
+            "occurred_at": AS_OF - timedelta(hours=1 + i),
+        }
+        for p in range(PEOPLE)
+        for i in range(8)
+        for kind in ("open", "read")
+    ]
+    for name, rows in (("stories", stories), ("events", events)):
+        (lake / "raw" / name).mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(rows), lake / "raw" / name / "part.parquet")
+
+
+@pytest.fixture(scope="module")
+def shape(airflow: dict[str, str]) -> dict[str, Any]:
+    """Tasks, what each waits for, and what parsing the file has imported."""
+    return run_dag(airflow)[0]
+
+
+class TestShape:
+    def test_every_job_waits_for_what_it_reads(self, shape: dict[str, Any]) -> None:
+        names = {job.name for job in JOBS}
+        for job in JOBS:
+            reads = {f"features.{read}" for read in job.reads if read in names}
+            assert set(shape["upstream"][f"features.{job.name}"]) == (reads or {"archive"})
+
+    def test_publishes_only_what_was_checked_as_a_whole(self, shape: dict[str, Any]) -> None:
+        assert shape["upstream"]["publish"] == ["checks"]
+        ends = {job.name for job in JOBS} - {read for job in JOBS for read in job.reads}
+        assert set(shape["upstream"]["checks"]) == {f"features.{name}" for name in ends}
+
+    def test_runs_one_at_a_time_and_tries_again(self, shape: dict[str, Any]) -> None:
+        assert shape["max_active_runs"] == 1
+        assert shape["catchup"] is False
+        assert set(shape["retries"].values()) == {2}
+
+    def test_is_cheap_to_parse(self, shape: dict[str, Any]) -> None:
+        assert shape["heavy"] == [], "the scheduler would load these every few seconds"
+
+
+class TestRun:
+    def test_ends_with_a_published_snapshot(
+        self, airflow: dict[str, str], tmp_path: Path, redis_server: Server, redis_client: redis.Redis
+    ) -> None:
+        write_raw(tmp_path / "lake")
+        environment = airflow | {
+            "REX_LAKE": str(tmp_path / "lake"),
+            "REX_REDIS_URL": redis_server.url,
+            "REX_VAR": str(tmp_path),
+        }
+        states, log = run_dag(environment, AS_OF.isoformat())
+        assert set(states.values()) == {"success"}, log[-4000:]
+        assert len(states) == 1 + len(JOBS) + 3, "a task did not run"
+        manifest = read_manifest(redis_client, Keys(), current_version(redis_client, Keys()))
+        assert datetime.fromisoformat(manifest.as_of) == AS_OF
+        assert manifest.counts["people"] == PEOPLE
+        assert read_tables(redis_client, Keys(), manifest)["stories"].num_rows == STORIES
+
+    def test_bad_input_fails_without_retries_and_publishes_nothing(
+        self, airflow: dict[str, str], tmp_path: Path, redis_server: Server, redis_client: redis.Redis
+    ) -> None:
+        environment = airflow | {
+            "REX_LAKE": str(tmp_path / "gone"),
+            "REX_REDIS_URL": redis_server.url,
+            "REX_VAR": str(tmp_path),
+        }
+        states, log = run_dag(environment, (AS_OF + timedelta(days=1)).isoformat())
+        assert states["run"] == "failed"
+        assert states["features.valid_stories"] == "failed"
+        assert states["publish"] == "upstream_failed"
+        assert f"There is no lake at {tmp_path / 'gone'}" in log, "the log does not say what is wrong"
+        assert redis_client.exists(Keys().current()) == 0

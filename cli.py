@@ -50,7 +50,13 @@ def main() -> None:
 @contextlib.contextmanager
 def progress() -> Iterator[Progress]:
     """Bars for a person at a terminal, plain lines of what is done elsewhere."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err) as bars:
         yield bars
 
@@ -146,7 +152,9 @@ def batch(
 
 
 @app.command()
-def publish(as_of: Annotated[datetime, typer.Option("--as-of", help="UTC; the features to publish")], lake: LakeOption = None) -> None:
+def publish(
+    as_of: Annotated[datetime, typer.Option("--as-of", help="UTC; the features to publish")], lake: LakeOption = None
+) -> None:
     """Publish the features of one moment to Redis: write, verify, flip one pointer, prune.
 
     Example: [bold]rex publish --as-of 2026-01-31T00:00:00[/]
@@ -165,7 +173,9 @@ def publish(as_of: Annotated[datetime, typer.Option("--as-of", help="UTC; the fe
             kept=settings.snapshots_kept,
             progress=bars,
         )
-    out.print(f"published [bold]{manifest.version}[/]: {manifest.counts['stories']:,} stories, {manifest.counts['people']:,} people")
+    out.print(
+        f"published [bold]{manifest.version}[/]: {manifest.counts['stories']:,} stories, {manifest.counts['people']:,} people"
+    )
 
 
 @app.command()
@@ -189,7 +199,7 @@ def rollback(version: Annotated[str, typer.Argument(show_default=False)]) -> Non
 
     Example: [bold]rex rollback 20260131T000000Z-17[/]
     """
-    from batch.publish import rollback as run
+    from batch.versions import rollback as run
     from local.redis import connect
 
     settings = Settings()
@@ -213,7 +223,15 @@ def serve(
     from local.redis import connect
 
     with connect(Settings()):  # fails here, in one sentence, when there is no Redis; and starts it once for all workers
-        uvicorn.run("online.app:create_app", factory=True, host=host, port=port, workers=workers, log_level="info", access_log=False)
+        uvicorn.run(
+            "online.app:create_app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            log_level="info",
+            access_log=False,
+        )
 
 
 @app.command()

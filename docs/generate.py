@@ -36,7 +36,10 @@ def pages() -> dict[str, str]:
 
 def batch_graph() -> str:
     """The jobs and what they read, from batch/graph.py."""
-    lines = [NOTE + "# The batch graph\n", "Every box is a dataset; derived ones are written by the job of the same name.\n"]
+    lines = [
+        NOTE + "# The batch graph\n",
+        "Every box is a dataset; derived ones are written by the job of the same name.\n",
+    ]
     lines += ["```mermaid", "flowchart LR"]
     raw = sorted({read for job in JOBS for read in job.reads if read not in BY_NAME})
     lines += [f"  {name}[(raw/{name})]" for name in raw]
@@ -59,7 +62,14 @@ def pipeline() -> str:
     }
     lines = [NOTE + "# The pipeline\n", "```mermaid", "flowchart TD"]
     lines += [f'  {stage}["<b>{stage}</b><br>{"<br>".join(names)}"]' for stage, names in stages.items()]
-    lines += ["  " + " --> ".join(stages), "```", "", "## What readers are told\n", "| provider | reason |", "|---|---|"]
+    lines += [
+        "  " + " --> ".join(stages),
+        "```",
+        "",
+        "## What readers are told\n",
+        "| provider | reason |",
+        "|---|---|",
+    ]
     lines += [f"| `{provider.name}` | {provider.reason} |" for provider in made_of.providers]
     lines += ["", f"## What `{made_of.ranker.name}` weighs\n", "| feature | weight | why |", "|---|---|---|"]
     lines += [f"| `{weight.feature}` | {weight.value} | {weight.why} |" for weight in WEIGHTS]

@@ -71,14 +71,11 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
 
 def someone(lake: Path) -> str:
     """A person with more reads than nine in ten: someone whom the features know, but no outlier."""
-    found = duckdb.sql(
-        f"SELECT user_id FROM read_parquet('{lake}/features/user_profiles/*/*.parquet') "
-        "ORDER BY len(read), user_id LIMIT 1 OFFSET "
-        f"(SELECT (count(*) * 9 / 10)::BIGINT FROM read_parquet('{lake}/features/user_profiles/*/*.parquet'))"
-    ).fetchone()
-    if found is None:
+    profiles = f"read_parquet('{lake}/features/user_profiles/*/*.parquet')"
+    by_reads = duckdb.sql(f"SELECT user_id FROM {profiles} ORDER BY len(read), user_id").fetchall()
+    if not by_reads:
         raise BadInput(f"{lake} knows no people; a demo needs events.")
-    return str(found[0])
+    return str(by_reads[len(by_reads) * 9 // 10][0])
 
 
 def _empty(var: Path) -> None:
@@ -102,10 +99,11 @@ def _bring_data(config: DemoConfig, lake: Path, now: datetime, progress: Progres
 
 def _last_moment(lake: Path) -> datetime:
     """The first whole second after the last event."""
-    found = duckdb.sql(f"SELECT max(epoch_us(occurred_at)) FROM read_parquet('{lake}/raw/events/*/*.parquet')").fetchone()
-    if found is None or found[0] is None:
+    events = f"read_parquet('{lake}/raw/events/*/*.parquet')"
+    [(last_us,)] = duckdb.sql(f"SELECT max(epoch_us(occurred_at)) FROM {events}").fetchall()
+    if last_us is None:
         raise BadInput(f"{lake} has no events; a demo needs some.")
-    return datetime.fromtimestamp(found[0] // 1_000_000, UTC) + timedelta(seconds=1)
+    return datetime.fromtimestamp(last_us // 1_000_000, UTC) + timedelta(seconds=1)
 
 
 @contextmanager

@@ -1,0 +1,74 @@
+"""A user's mistake becomes one sentence on standard error and exit code 1; nothing half-written stays."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def rex(*arguments: str, var: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {"REX_VAR": str(var), "REX_LAKE": str(var / "lake"), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        env={**os.environ, **settings, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+MISTAKES = {
+    "no snapshot published": (["feed", "u1"], {}, "rex publish"),
+    "redis unreachable": (["feed", "u1"], {"REX_REDIS_URL": "redis://127.0.0.1:1/0"}, "redis://127.0.0.1:1/0"),
+    "redis url is none": (["snapshots"], {"REX_REDIS_URL": "postgres://x"}, "REX_REDIS_URL"),
+    "password stays secret": (["feed", "u1"], {"REX_REDIS_URL": "redis://:hunter2@127.0.0.1:1/0"}, "***"),
+    "no lake": (["batch", "--as-of", "2026-01-31"], {}, "lake"),
+    "nothing to publish": (["publish", "--as-of", "2026-01-31"], {}, "rex batch"),
+    "unknown version": (["rollback", "never-was"], {}, "never-was"),
+    "no such data": (["import", "deskdrop", "nowhere", "target"], {}, "nowhere"),
+    "no such mapping": (["import", "table", "nowhere.toml", "target"], {}, "nowhere.toml"),
+    "no service": (["feed", "u1", "--url", "http://127.0.0.1:1"], {}, "rex serve"),
+    "setting out of bounds": (["snapshots"], {"REX_SNAPSHOTS_KEPT": "0"}, "snapshots_kept"),
+    "world too small": (["simulate", "target", "--people", "1"], {}, "people"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_sentence(mistake: str, tmp_path: Path) -> None:
+    arguments, environment, told = MISTAKES[mistake]
+    arguments = [str(tmp_path / "target") if argument == "target" else argument for argument in arguments]
+    result = rex(*arguments, var=tmp_path / "var", **environment)
+    assert result.returncode == 1, result.stderr
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "hunter2" not in result.stderr
+    assert not (tmp_path / "target").exists()
+
+
+def test_limits_of_options_are_checked(tmp_path: Path) -> None:
+    result = rex("feed", "u1", "--limit", "0", var=tmp_path)
+    assert result.returncode == 2
+    assert "limit" in result.stderr
+
+
+def test_simulate_refuses_to_write_over_something(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    result = rex(
+        "simulate", str(tmp_path / "mine"), "--people", "50", "--stories", "60", "--events", "500", var=tmp_path
+    )
+    assert result.returncode == 1
+    assert "not empty" in result.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_demo_refuses_to_empty_a_directory_that_no_demo_wrote(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    result = rex("demo", "--var", str(tmp_path), "--no-serve", var=tmp_path / "var")
+    assert result.returncode == 1
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"

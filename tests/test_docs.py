@@ -1,0 +1,63 @@
+"""Pages that repeat the code say what the code says; the README's paths and commands exist."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli import app
+
+ROOT = Path(__file__).parent.parent
+GENERATED = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_generated_page_is_fresh(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text() == GENERATED[name], "run `make docs`"
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+def test_links_and_files_named_in_pages_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    linked = [(ROOT / page).parent / target for target in re.findall(r"\]\(([^)#:]+)\)", text)]
+    named = [
+        ROOT / path
+        for path in re.findall(r"\b((?:batch|features|online|lake|local|notebooks|airflow_dags)/[\w/]+\.py)\b", text)
+    ]
+    missing = [str(path) for path in linked + named if not path.exists()]
+    assert missing == []
+
+
+def test_every_setting_has_a_meaning() -> None:
+    assert not re.search(r"\|\s*\|$", GENERATED["settings.md"], re.MULTILINE)
+
+
+COMMANDS = [
+    "simulate",
+    "import deskdrop",
+    "import table",
+    "archive",
+    "batch",
+    "publish",
+    "snapshots",
+    "rollback",
+    "serve",
+    "feed",
+    "demo",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert f"Example: rex {command}" in re.sub(r"\s+", " ", result.output)
+
+
+def test_no_page_names_a_machine_path_or_a_registry_host() -> None:
+    for path in [ROOT / "requirements.lock", ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        assert not re.search(r"https?://\S+/simple", path.read_text()), path

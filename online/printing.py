@@ -67,8 +67,11 @@ def _path(story: dict[str, Any]) -> Table:
     table.add_row("brought by", ", ".join(story["sources"]) or "no provider")
     if "dropped_by" in story:
         table.add_row("dropped by", story["dropped_by"])
+    if "rank" in story:
+        table.add_row("ranked", f"{story['rank'] + 1:,}. by score")
     for step, position in story["positions"].items():
-        table.add_row(f"after {step}", "not among them" if position is None else f"position {position}")
+        if step not in ("aggregate", "annotate"):  # before ranking, candidates have no order
+            table.add_row(f"after {step}", "not among them" if position is None else f"{position + 1:,}.")
     contributions = sorted(story.get("contributions", {}).items(), key=lambda item: -abs(item[1]))
     for name, value in contributions:
         table.add_row(name, f"{value:+.4f}  (feature {story['features'][name]:.4f})")
@@ -81,11 +84,11 @@ def snapshots_table(found: Iterable[SnapshotAbout]) -> Table:
     """One row a snapshot, newest first."""
     table = Table(title="Snapshots", title_justify="left")
     for name in ("version", "as of", "age", "stories", "people", "MB", ""):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name in ("version", "as of"))  # to be copied into other commands
     for about in found:
         table.add_row(
             about.version,
-            about.as_of,
+            about.as_of[:16],
             f"{about.age_s / 3600:.1f} h",
             f"{about.counts.get('stories', 0):,}",
             f"{about.counts.get('people', 0):,}",

@@ -51,9 +51,10 @@ def _hidden(path: Path) -> bool:
 
 def _create_view(connection: duckdb.DuckDBPyConnection, dataset: Dataset, files: list[str]) -> None:
     connection.register(f"empty_{dataset.name}", dataset.arrow_schema().empty_table())
-    query = f"SELECT * FROM empty_{dataset.name}"
-    if files:
-        query += f" UNION ALL BY NAME {_scan(dataset, files)}"
+    partitioned = [file for file in files if all(f"/{column}=" in file for column in dataset.partition_by)]
+    flat = sorted(set(files) - set(partitioned))  # as a user may write them; dt is null there
+    scans = [_scan(dataset, partitioned, dataset.partition_by), _scan(dataset, flat, ())]
+    query = " UNION ALL BY NAME ".join([f"SELECT * FROM empty_{dataset.name}", *filter(None, scans)])
     columns = ", ".join(f'"{name}"' for name in dataset.names)
     try:
         connection.execute(f'CREATE VIEW "{dataset.name}" AS SELECT {columns} FROM ({query})')
@@ -61,14 +62,16 @@ def _create_view(connection: duckdb.DuckDBPyConnection, dataset: Dataset, files:
         raise BadInput(f"Dataset {dataset.name} cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def _scan(dataset: Dataset, files: list[str]) -> str:
-    """SELECT over the Parquet files, with the partition columns from the path."""
+def _scan(dataset: Dataset, files: list[str], partition_by: tuple[str, ...]) -> str:
+    """SELECT over the Parquet files, with the partition columns from the path; empty for no files."""
+    if not files:
+        return ""
     names = ", ".join("'" + name.replace("'", "''") + "'" for name in files)
-    types = ", ".join(f"'{column}': {_PATH_TYPES[column]}" for column in dataset.partition_by)
-    hive = f", hive_partitioning = true, hive_types = {{{types}}}" if dataset.partition_by else ""
+    types = ", ".join(f"'{column}': {_PATH_TYPES[column]}" for column in partition_by)
+    hive = f"true, hive_types = {{{types}}}" if partition_by else "false"
     as_of = f"strptime(as_of, '{PARTITION_FORMAT}') AT TIME ZONE 'UTC' AS as_of"
-    replace = f" REPLACE ({as_of})" if "as_of" in dataset.partition_by else ""
-    return f"SELECT *{replace} FROM read_parquet([{names}], union_by_name = true{hive})"
+    replace = f" REPLACE ({as_of})" if "as_of" in partition_by else ""
+    return f"SELECT *{replace} FROM read_parquet([{names}], union_by_name = true, hive_partitioning = {hive})"
 
 
 _PATH_TYPES = {"as_of": "VARCHAR", "dt": "DATE"}

@@ -45,6 +45,15 @@ def test_partition_columns_come_from_the_path(tmp_path: Path) -> None:
         assert db.sql("SELECT user_id, dt FROM events").fetchall() == [("u", date(2026, 1, 30))]
 
 
+def test_a_lake_may_mix_partitioned_files_and_flat_ones(tmp_path: Path) -> None:
+    events = tmp_path / "raw" / "events"
+    write(events / "dt=2026-01-30" / "a.parquet", {"user_id": ["u"]})
+    pq.write_table(pa.table({"user_id": ["v"]}), events / "a.parquet")
+    with connect(tmp_path) as db:
+        rows = db.sql("SELECT user_id, dt FROM events ORDER BY 1").fetchall()
+        assert rows == [("u", date(2026, 1, 30)), ("v", None)]
+
+
 def test_one_as_of_or_all_of_them(tmp_path: Path) -> None:
     for day in range(2):
         write_dataset(tmp_path, "valid_stories", [story(f"s{day}", 1)], AS_OF + timedelta(days=day))

@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from features.errors import Unavailable
 from features.keys import Keys
@@ -56,7 +57,8 @@ def create_app(
             app.state.rex = state
             yield
 
-    app = FastAPI(title="Rex", description="Ranked feeds, with reasons.", version="1", lifespan=lifespan)
+    # Offline: the page at /docs brings its own scripts, where FastAPI's would fetch them from elsewhere.
+    app = FastAPIOffline(title="Rex", description="Ranked feeds, with reasons.", version="1", lifespan=lifespan)
     problems.install(app, metrics)
     app.include_router(router)
     return app

@@ -219,9 +219,11 @@ def serve(
     Example: [bold]rex serve --port 8000[/]
     """
     import uvicorn
+    from uvicorn.config import LOGGING_CONFIG
 
     from local.redis import connect
 
+    loggers = {**LOGGING_CONFIG["loggers"], "rex": {"handlers": ["default"], "level": "INFO", "propagate": False}}
     with connect(Settings()):  # fails here, in one sentence, when there is no Redis; and starts it once for all workers
         uvicorn.run(
             "online.app:create_app",
@@ -229,7 +231,7 @@ def serve(
             host=host,
             port=port,
             workers=workers,
-            log_level="info",
+            log_config={**LOGGING_CONFIG, "loggers": loggers},  # reaches every worker
             access_log=False,
         )
 

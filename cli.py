@@ -274,7 +274,7 @@ def demo(
 
     Example: [bold]rex demo --no-serve --people 500 --stories 2000 --events 50000[/]
     """
-    from local.demo import DemoConfig, run_demo
+    from demo import DemoConfig, run_demo
 
     with progress() as bars:
         run_demo(DemoConfig(data, var, serve, people, stories, events, port), out, bars)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,10 @@ from online.person import Person
 from online.settings import OnlineSettings
 from online.world import World
 
-if TYPE_CHECKING:
-    from online.protocols import Ranker
-
 log = logging.getLogger("rex.online")
+
+Contributions = Callable[[Mapping[str, Floats], int], Mapping[str, Floats]]
+"""What each feature adds to the scores of n candidates; a ranker's `contributions`."""
 
 
 @dataclass(slots=True)
@@ -78,14 +78,14 @@ class Trace:
         if at is not None and reason[at]:
             self.watched["dropped_by"] = names[int(reason[at]) - 1]
 
-    def watch_rank(self, candidates: Candidates, score: Floats, ranker: Ranker) -> None:
+    def watch_rank(self, candidates: Candidates, score: Floats, contributions: Contributions) -> None:
         """Note the watched story's features and what each adds to its score."""
         at = self._at(candidates)
         if at is None:
             return
         one = {name: column[at : at + 1] for name, column in candidates.columns.items()}
         self.watched["features"] = {name: float(value[0]) for name, value in one.items()}
-        self.watched["contributions"] = {name: float(v[0]) for name, v in ranker.contributions(one, 1).items()}
+        self.watched["contributions"] = {name: float(v[0]) for name, v in contributions(one, 1).items()}
         self.watched["score"] = float(score[at])
         self.watched["rank"] = int(np.count_nonzero(score > score[at]))
 

@@ -111,7 +111,7 @@ class Pipeline:
         """Scores every candidate and keeps the best, in order: by score, then newest first."""
         with ctx.trace.stage("rank", len(candidates)) as report:
             score = self.components.ranker.score(candidates.columns, len(candidates))
-            ctx.trace.watch_rank(candidates, score, self.components.ranker)
+            ctx.trace.watch_rank(candidates, score, self.components.ranker.contributions)
             candidates.columns["score"] = score
             ranked = candidates.take(best(score, candidates.rows, 2 * ctx.settings.slate_size))
             report.given = len(ranked)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import httpx
 from rich.console import Console
 from rich.progress import Progress
@@ -21,6 +20,7 @@ from rich.progress import Progress
 from batch.publish import publish
 from batch.run import run
 from batch.settings import BatchSettings
+from features.duckdb_views import connect as views
 from features.errors import BadInput, Unavailable
 from features.keys import Keys
 from features.settings import Settings
@@ -71,8 +71,8 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
 
 def someone(lake: Path) -> str:
     """A person with more reads than nine in ten: someone whom the features know, but no outlier."""
-    profiles = f"read_parquet('{lake}/features/user_profiles/*/*.parquet')"
-    by_reads = duckdb.sql(f"SELECT user_id FROM {profiles} ORDER BY len(read), user_id").fetchall()
+    with views(lake) as db:
+        by_reads = db.execute("SELECT user_id FROM user_profiles ORDER BY len(read), user_id").fetchall()
     if not by_reads:
         raise BadInput(f"{lake} knows no people; a demo needs events.")
     return str(by_reads[len(by_reads) * 9 // 10][0])
@@ -99,8 +99,8 @@ def _bring_data(config: DemoConfig, lake: Path, now: datetime, progress: Progres
 
 def _last_moment(lake: Path) -> datetime:
     """The first whole second after the last event."""
-    events = f"read_parquet('{lake}/raw/events/*/*.parquet')"
-    [(last_us,)] = duckdb.sql(f"SELECT max(epoch_us(occurred_at)) FROM {events}").fetchall()
+    with views(lake) as db:
+        [(last_us,)] = db.execute("SELECT max(epoch_us(occurred_at)) FROM events").fetchall()
     if last_us is None:
         raise BadInput(f"{lake} has no events; a demo needs some.")
     return datetime.fromtimestamp(last_us // 1_000_000, UTC) + timedelta(seconds=1)
@@ -141,7 +141,12 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
 
 def _serve_on(out: Console, url: str, person: str, story_id: str) -> None:
     out.print(f"\nServing on [bold]{url}[/] until you press Ctrl-C. Try:")
-    for path in (f"/v1/users/{person}/feed", f"/v1/users/{person}/feed/explain?story_id={story_id}", "/v1/snapshots", "/docs"):
+    for path in (
+        f"/v1/users/{person}/feed",
+        f"/v1/users/{person}/feed/explain?story_id={story_id}",
+        "/v1/snapshots",
+        "/docs",
+    ):
         out.print(f"  {url}{path}", soft_wrap=True)
     try:
         while True:

@@ -12,7 +12,7 @@ from features.errors import Unavailable
 from features.keys import Keys
 from features.snapshot_reader import current_version, read_manifest, read_tables
 from online.overlay import StoryOverlay, StreamEntry, stream_order
-from online.store import START
+from online.store import START, STORY_TAIL, read_story_tail
 from online.world import World, build_world
 
 
@@ -49,7 +49,7 @@ class LiveSnapshot:
             manifest = read_manifest(self._client, self._keys, version)
             world = build_world(manifest, read_tables(self._client, self._keys, manifest))
             overlay = StoryOverlay(manifest.positions.get(self._keys.story_stream(), START))
-            self._live = Live(world, overlay)
+            self._live = self._caught_up(Live(world, overlay))
             return True
 
     def advance(self, pinned: Live, changes: Sequence[StreamEntry]) -> Live:
@@ -57,11 +57,21 @@ class LiveSnapshot:
         if not changes:
             return pinned
         moved = Live(pinned.world, pinned.overlay.after(pinned.world, changes))
+        if len(changes) == STORY_TAIL:  # there may be more, and a withdrawal may be among it
+            moved = self._caught_up(moved)
         with self._advancing:
             held = self._live
             if held is not None and held.world is pinned.world and _before(held.overlay, moved.overlay):
                 self._live = moved
         return moved
+
+    def _caught_up(self, live: Live) -> Live:
+        """`live` with everything applied that is in the story stream now."""
+        while True:
+            changes = read_story_tail(self._client, self._keys, live.overlay.position)
+            live = Live(live.world, live.overlay.after(live.world, changes))
+            if len(changes) < STORY_TAIL:
+                return live
 
 
 def _before(one: StoryOverlay, other: StoryOverlay) -> bool:

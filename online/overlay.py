@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from features.keys import hash64
+from features.keys import hash64_many
 from features.raw_datasets import VISIBILITIES
 from online.columns import Bools
 from online.world import World
@@ -45,9 +45,11 @@ class StoryOverlay:
         withdrawn = np.zeros(len(world), bool) if self.withdrawn is None else self.withdrawn.copy()
         visibility = (world.visibility if self.visibility is None else self.visibility).copy()
         members_only = (world.members_only if self.members_only is None else self.members_only).copy()
-        for _, fields in entries:
-            change: dict[str, Any] = orjson.loads(fields[b"story"])
-            row = world.by_hash.known(np.array([hash64(change["story_id"])]))
+        changes: list[dict[str, Any]] = [orjson.loads(fields[b"story"]) for _, fields in entries]
+        rows = world.by_hash.find(hash64_many([change["story_id"] for change in changes]))
+        for row, change in zip(rows, changes, strict=True):
+            if row < 0:
+                continue
             withdrawn[row] = change.get("deleted_at") is not None
             visibility[row] = VISIBILITIES.index(change.get("visibility") or VISIBILITIES[0])
             members_only[row] = bool(change.get("members_only"))

@@ -21,13 +21,22 @@ from online.slate import Slate
 START = "0-0"
 """Position before the first entry of any stream."""
 STORY_TAIL = 10_000
-"""Story changes read with one request; a process further behind than this takes several requests to catch up."""
+"""Story changes read at once; a process further behind than this reads on before it answers."""
 
 # The slate key shares the hash tag of the person's keys, so naming it inside the script is safe on Redis Cluster.
 _READ_LATEST_SLATE = """
 local id = redis.call('HGET', KEYS[1], ARGV[1])
 return id and redis.call('GET', ARGV[2] .. id)
 """
+
+
+def read_story_tail(client: redis.Redis, keys: Keys, position: str) -> list[StreamEntry]:
+    """At most STORY_TAIL story changes after `position`, oldest first. Unavailable when Redis cannot be read."""
+    try:
+        tail: list[StreamEntry] = client.xrange(keys.story_stream(), f"({position}", "+", count=STORY_TAIL)  # type: ignore[assignment]
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis cannot be read, so withdrawals are not known: {error}") from error
+    return tail
 
 
 @dataclass(frozen=True, slots=True)

@@ -359,3 +359,13 @@ def wait_until(condition: Any, within_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.02)
+
+
+def test_a_process_far_behind_the_story_stream_reads_on_before_it_answers(
+    served: FeedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("online.store.STORY_TAIL", 3)
+    monkeypatch.setattr("online.live.STORY_TAIL", 3)
+    for story in ("s01", "s02", "s03", "s04", "s05"):
+        served.http.delete(f"/v1/stories/{story}")
+    assert not {"s01", "s02", "s03", "s04", "s05"} & set(served.stories("u-new", limit=100))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+import pyarrow.parquet as pq
 
 from batch.footers import data_files
-from batch.io import promote, stage_beside
+from batch.io import WRITING, Staged, clear_leftovers, promote, write_quarantine
 from batch.validation import REPEATED, UNKNOWN_STORY
 from features.datasets import dataset as dataset_of
 from features.duckdb_views import partition_name
@@ -41,18 +40,20 @@ class Validation:
     """Reason → rows."""
 
 
-def quarantine(judged: DataFrame, lake: Path, dataset: Dataset, as_of: datetime) -> Validation:
-    """Writes the bad rows of `judged` and their counts to `<lake>/quarantine/<dataset>/as_of=…/`.
+def quarantine(
+    good: Path, bad: Mapping[str, Sequence[Path]], lake: Path, dataset: Dataset, as_of: datetime
+) -> Validation:
+    """Moves rows judged `bad` (reason → files) and their counts to `<lake>/quarantine/<dataset>/as_of=…/`.
 
-    BadInput, naming the top reasons and an example, when they are more than the dataset allows.
+    `good` is the directory of the good ones. BadInput, naming the top reasons and an example, when the bad are more
+    than the dataset allows.
     """
-    counts = {row["reason"]: row["count"] for row in judged.groupBy("reason").count().collect()}
-    outcome = _outcome(dataset, counts)
-    bad = judged.where(F.col("reason").isNotNull() & (F.col("reason") != REPEATED))
-    columns = [name for name in dataset.names if name not in dataset.partition_by]
-    staged = stage_beside(
-        bad.select("reason", *columns), lake / "quarantine" / dataset.name, as_of, ("reason", *columns)
-    )
+    counts = {reason: sum(pq.read_metadata(path).num_rows for path in files) for reason, files in bad.items()}
+    outcome = _outcome(dataset, sum(pq.read_metadata(path).num_rows for path in data_files(good)), counts)
+    folder = lake / "quarantine" / dataset.name
+    clear_leftovers(folder)
+    staged = Staged(as_of, folder / WRITING / partition_name(as_of), folder / partition_name(as_of))
+    write_quarantine(staged.path, {reason: bad[reason] for reason in outcome.quarantined}, dataset)
     (staged.path / COUNTS_FILE).write_text(json.dumps(asdict(outcome), sort_keys=True, indent=1) + "\n")
     promote([staged])
     _refuse_too_many(dataset, outcome, staged.place)
@@ -75,12 +76,8 @@ def check_partition(dataset: Dataset, folder: Path) -> int:
     rows = _scan(folder)
     _check_columns(dataset, folder, rows.limit(0).to_arrow_table().schema)
     failures = {**_error_checks(dataset), "rows": "count(*)"}
-    counted = (
-        rows.aggregate(", ".join(f'{sql} AS "{name}"' for name, sql in failures.items()))
-        .to_arrow_table()
-        .to_pylist()[0]
-    )
-    total = int(counted.pop("rows"))
+    counted = _counted(rows, failures)
+    total = counted.pop("rows")
     failed = {name: count for name, count in counted.items() if count}
     if failed:
         said = "; ".join(f"{name}: {count:,} rows" for name, count in failed.items())
@@ -92,11 +89,7 @@ def warnings_of(dataset: Dataset, folder: Path) -> list[str]:
     """Checks of level `warn` that fail, one sentence each."""
     rows = _scan(folder)
     counts = {c.name: f"count(*) FILTER (WHERE ({c.sql}) IS NOT TRUE)" for c in dataset.checks if c.level == "warn"}
-    found: Mapping[str, int] = (
-        rows.aggregate(", ".join(f'{sql} AS "{name}"' for name, sql in counts.items())).to_arrow_table().to_pylist()[0]
-        if counts
-        else {}
-    )
+    found = _counted(rows, counts) if counts else {}
     return [f"{dataset.name}: check {name} fails for {count:,} rows" for name, count in found.items() if count]
 
 
@@ -104,6 +97,11 @@ def _scan(folder: Path) -> duckdb.DuckDBPyRelation:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     return connection.read_parquet([str(path) for path in data_files(folder)])
+
+
+def _counted(rows: duckdb.DuckDBPyRelation, aggregates: Mapping[str, str]) -> dict[str, int]:
+    answer = rows.aggregate(", ".join(f'{sql} AS "{name}"' for name, sql in aggregates.items())).fetchall()[0]
+    return dict(zip(aggregates, answer, strict=True))
 
 
 def _error_checks(dataset: Dataset) -> dict[str, str]:
@@ -125,18 +123,14 @@ def _check_columns(dataset: Dataset, folder: Path, found: pa.Schema) -> None:
         )
 
 
-def _outcome(dataset: Dataset, counts: dict[str | None, int]) -> Validation:
-    quarantined = {
-        reason: n
-        for reason, n in sorted(counts.items(), key=lambda c: (-c[1], str(c[0])))
-        if reason not in (None, REPEATED)
-    }
+def _outcome(dataset: Dataset, good: int, counts: Mapping[str, int]) -> Validation:
+    by_count = sorted(counts.items(), key=lambda c: (-c[1], c[0]))
     return Validation(
         dataset=dataset.name,
-        rows=sum(counts.values()),
-        good=counts.get(None, 0),
+        rows=good + sum(counts.values()),
+        good=good,
         repeated=counts.get(REPEATED, 0),
-        quarantined={str(reason): n for reason, n in quarantined.items()},
+        quarantined={reason: n for reason, n in by_count if reason != REPEATED},
     )
 
 

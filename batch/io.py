@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
@@ -27,8 +28,8 @@ WRITING, REPLACED = "_writing", "_replaced"
 """Directories beside the partitions: what is being written, and what is being replaced. Readers skip `_`."""
 PARTITION_FORMAT = "yyyy-MM-dd'T'HH-mm-ss'Z'"
 """`features.duckdb_views.PARTITION_FORMAT` in Spark's words."""
-FILES = {"valid_events": 4}
-"""Files a partition, where one would be unwieldy. Fixed, so that a re-run writes the same files."""
+NO_REASON = "__HIVE_DEFAULT_PARTITION__"
+"""Spark's name of the partition whose value is null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,40 +94,74 @@ def stage(rows: DataFrame, lake: Path, dataset: Dataset, as_ofs: Sequence[dateti
     folder = lake / "features" / dataset.name
     clear_leftovers(folder)
     writing = folder / WRITING
-    by_name = zip(dataset.names, spark_schema(dataset), strict=True)
-    columns = [F.col(name).cast(field.dataType).alias(name) for name, field in by_name]
-    _write(_sorted(rows.select(*columns), dataset), writing)
+    _write(_sorted(rows.select(*_cast(dataset, dataset.names)), dataset), writing)
     return [_finish(dataset, Staged(a, writing / partition_name(a), folder / partition_name(a))) for a in as_ofs]
 
 
-def stage_beside(rows: DataFrame, folder: Path, as_of: datetime, by: Sequence[str]) -> Staged:
-    """Writes undeclared `rows` (a quarantine) into one file, for the partition `as_of` of `folder`."""
+def stage_judged(
+    rows: DataFrame, lake: Path, dataset: Dataset, as_of: datetime
+) -> tuple[Staged, dict[str, list[Path]]]:
+    """Writes judged `rows` in one pass: the good ones as `stage` does, the others by `reason` into files of their own.
+
+    Returns the staged partition of good rows, and reason → files. The files keep the partitions that judging left
+    behind (of a hash of the grain, as many as a shuffle has), and are sorted by grain.
+    """
+    folder = lake / "features" / dataset.name
     clear_leftovers(folder)
-    staged = Staged(as_of, folder / WRITING / partition_name(as_of), folder / partition_name(as_of))
-    rows.coalesce(1).sortWithinPartitions(*by).write.parquet(str(staged.path))
-    _name_files(staged.path)
-    return staged
+    writing = folder / WRITING
+    columns = [name for name in dataset.names if name != "as_of"]
+    order = ["reason", *(name for name in dataset.grain if name != "as_of")]
+    rows.select(*_cast(dataset, columns), "reason").sortWithinPartitions(*order).write.partitionBy("reason").parquet(
+        str(writing)
+    )
+    staged = Staged(as_of, writing / partition_name(as_of), folder / partition_name(as_of))
+    good = writing / f"reason={NO_REASON}"
+    if good.exists():
+        good.rename(staged.path)
+    reasons = {path.name.removeprefix("reason="): data_files(path) for path in sorted(writing.glob("reason=*"))}
+    return _finish(dataset, staged), reasons
+
+
+def write_quarantine(folder: Path, bad: Mapping[str, Sequence[Path]], dataset: Dataset) -> None:
+    """One file with `reason` and the raw dataset's columns, file by file; `bad`: reason → files. Always there, if empty."""
+    fields = [f.with_nullable(True) for f in dataset.arrow_schema() if f.name not in dataset.partition_by]
+    schema = pa.schema([pa.field("reason", pa.string()), *fields])
+    folder.mkdir(parents=True)
+    with pq.ParquetWriter(folder / "part-00000.parquet", schema, compression="zstd") as writer:
+        for reason, files in sorted(bad.items()):
+            for path in files:
+                rows = pq.read_table(path, partitioning=None, columns=[field.name for field in fields])
+                writer.write_table(
+                    rows.add_column(0, "reason", pa.array([reason] * len(rows), pa.string())).cast(schema)
+                )
 
 
 def promote(staged: Sequence[Staged]) -> None:
     """Puts written partitions in their places, each by rename, and removes what they replace."""
     for partition in staged:
-        replaced = partition.place.parent / REPLACED
         if partition.place.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
+            replaced = partition.place.parent / REPLACED / partition.place.name
+            replaced.parent.mkdir(exist_ok=True)
             partition.place.rename(replaced)
         partition.path.rename(partition.place)
-        shutil.rmtree(replaced, ignore_errors=True)
     for folder in {partition.place.parent for partition in staged}:
         clear_leftovers(folder)
 
 
 def clear_leftovers(folder: Path) -> None:
     """Removes what a killed run left in a dataset's folder; a partition that it had only moved away comes back."""
-    replaced = folder / REPLACED
-    shutil.rmtree(folder / WRITING, ignore_errors=True)
-    shutil.rmtree(replaced, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+    for moved in (folder / REPLACED).glob("as_of=*"):
+        if not (folder / moved.name).exists():
+            moved.rename(folder / moved.name)
+    shutil.rmtree(folder / WRITING, ignore_errors=True)
+    shutil.rmtree(folder / REPLACED, ignore_errors=True)
+
+
+def _cast(dataset: Dataset, names: Sequence[str]) -> list[SparkColumn]:
+    """The contract of every job's output: declared columns in declared types; Spark fails when one is missing."""
+    types = {field.name: field.dataType for field in spark_schema(dataset)}
+    return [F.col(name).cast(types[name]).alias(name) for name in names]
 
 
 def _required(dataset: Dataset) -> str:
@@ -152,11 +187,8 @@ def _scan(spark: SparkSession, dataset: Dataset, group: Group) -> DataFrame:
 
 
 def _sorted(rows: DataFrame, dataset: Dataset) -> DataFrame:
-    """Rows by grain; all of one partition's file in one task."""
-    keys: list[SparkColumn] = [F.col(name) for name in dataset.grain]
-    files = FILES.get(dataset.name)
-    by_file = rows.repartition("as_of") if files is None else rows.repartition(files, *dataset.grain[1:])
-    return by_file.sortWithinPartitions(*keys)
+    """Rows by grain, all of one partition in one task and so in one file."""
+    return rows.repartition("as_of").sortWithinPartitions(*dataset.grain)
 
 
 def _write(rows: DataFrame, folder: Path) -> None:

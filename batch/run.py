@@ -15,15 +15,14 @@ from pathlib import Path
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from rich.progress import Progress
 from rich.table import Table
 
 from batch.checks import Validation, check_partition, quarantine, warnings_of
 from batch.graph import BY_NAME, Job, order
-from batch.io import promote, read_derived, read_raw, stage
+from batch.io import promote, read_derived, read_raw, stage, stage_judged
 from batch.moments import checked_moments
-from batch.point_in_time import Context, moment
+from batch.point_in_time import Context
 from batch.positions import clipped, read_archived
 from batch.session import start_session
 from batch.settings import BatchSettings
@@ -116,16 +115,15 @@ def _written(
     job: Job, lake: Path, context: Context, spark: SparkSession
 ) -> tuple[dict[datetime, int], Validation | None, list[str]]:
     """Rows per as_of, what was quarantined, warnings. Nothing is in place before everything has passed its checks."""
-    target, as_ofs, validation = dataset(job.name), context.as_ofs, None
+    target, validation = dataset(job.name), None
     inputs = {name: _input(name, lake, context, spark) for name in job.reads}
     module, function = job.run.split(":")
     rows: DataFrame = getattr(importlib.import_module(module), function)(**inputs, context=context)
     if job.validates:
-        as_ofs = (context.latest,)
-        judged = rows.persist()
-        validation = quarantine(judged, lake, dataset(job.validates), context.latest)
-        rows = judged.where(F.col("reason").isNull()).withColumn("as_of", moment(context.latest))
-    staged = stage(rows, lake, target, as_ofs)
+        good, bad = stage_judged(rows, lake, target, context.latest)
+        validation, staged = quarantine(good.path, bad, lake, dataset(job.validates), context.latest), [good]
+    else:
+        staged = stage(rows, lake, target, context.as_ofs)
     counts = {partition.as_of: check_partition(target, partition.path) for partition in staged}
     warnings = [said for partition in staged for said in warnings_of(target, partition.path)]
     promote(staged)

@@ -6,6 +6,7 @@ are not looked at, so they change nothing about an earlier as_of, not even what 
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
 
 from pyspark.sql import Column, DataFrame, Window
@@ -25,6 +26,9 @@ REPEATED = "exact_duplicate"
 UNKNOWN_STORY = "unknown_story"
 """An event about a story that the lake does not know."""
 
+GOOD = "_good"
+"""Column: nothing is wrong with the row by itself. A column, so that Spark sees all windows over it to be of one partitioning."""
+
 _TIMES = {
     "stories": ("published_at", "updated_at"),
     "users": ("created_at", "updated_at"),
@@ -36,26 +40,33 @@ _TIMES = {
 
 def judged(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     """All of the steps: raw rows in; known rows with their time filled, `valid_from`, `valid_until`, `reason` out."""
-    known = _known(_with_reason(rows, dataset, context), dataset, context)
-    keyed = known.withColumn("_content", _content(dataset)).withColumn("_key", _key(dataset)).drop(OUT_OF_RANGE)
-    return _judge_duplicates(_with_ordinals(keyed, dataset), dataset, context).drop("_content", "_key", "_ordinal")
+    marked = _with_reason(_known(rows, dataset, context), dataset, context)
+    keyed = marked.withColumns({"_content": _content(dataset), "_key": _key(dataset), GOOD: F.col("reason").isNull()})
+    return _judge_duplicates(_with_ordinals(keyed), dataset, context).drop(OUT_OF_RANGE, "_content", "_key", "_ordinal")
+
+
+def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
+    """Rows known by the latest as_of, with the time they were known at filled in, also as `valid_from`.
+
+    Kept besides, being bad: what has no such time, and what is from the future.
+    """
+    happened, known = _TIMES[dataset.name][0], _TIMES[dataset.name][-1]
+    filled = rows.withColumn(known, F.coalesce(F.col(known), F.col(happened))).withColumn("valid_from", F.col(known))
+    timely = F.col("valid_from").isNull() | (F.col("valid_from") <= moment(context.latest))
+    return filled.where(timely | _is_late(dataset, context))
+
+
+def _is_late(dataset: Dataset, context: Context) -> Column:
+    horizon = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
+    return functools.reduce(Column.__or__, [F.coalesce(F.col(t) > horizon, F.lit(False)) for t in _TIMES[dataset.name]])
 
 
 def _with_reason(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     """`reason`: the first thing wrong with the row by itself."""
-    horizon = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
-    late = [F.when(F.col(name) > horizon, F.lit(IN_THE_FUTURE)) for name in _TIMES[dataset.name]]
     misfit = F.when(F.col(OUT_OF_RANGE), F.lit("number_out_of_range"))
+    late = F.when(_is_late(dataset, context), F.lit(IN_THE_FUTURE))
     failed = [F.when(~F.coalesce(F.expr(c.sql), F.lit(False)), F.lit(c.name)) for c in dataset.checks]
-    return rows.withColumn("reason", F.coalesce(misfit, *late, *failed))
-
-
-def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
-    """Rows known by the latest as_of, the time they were known at filled in, also as `valid_from`; what has no usable time stays, being bad."""
-    happened, known = _TIMES[dataset.name][0], _TIMES[dataset.name][-1]
-    filled = rows.withColumn(known, F.coalesce(F.col(known), F.col(happened))).withColumn("valid_from", F.col(known))
-    timely = F.col("valid_from").isNull() | (F.col("valid_from") <= moment(context.latest))
-    return filled.where(timely | (F.col("reason") == IN_THE_FUTURE))
+    return rows.withColumn("reason", F.coalesce(misfit, late, *failed))
 
 
 def _content(dataset: Dataset) -> Column:
@@ -76,9 +87,9 @@ def _key(dataset: Dataset) -> Column:
     return F.coalesce(F.col("event_id"), F.md5(F.concat_ws("\x1f", *texts)))
 
 
-def _with_ordinals(rows: DataFrame, dataset: Dataset) -> DataFrame:
+def _with_ordinals(rows: DataFrame) -> DataFrame:
     """`_ordinal`: 1, 2, … among good rows of one key; content by content, the earliest known first."""
-    same = Window.partitionBy("_key", F.col("reason").isNull()).orderBy("_content", "valid_from")
+    same = Window.partitionBy("_key", GOOD).orderBy("_content", "valid_from")
     repeated = F.lag("_content").over(same).eqNullSafe(F.col("_content"))
     return rows.withColumn("_repeated", repeated).withColumn("_ordinal", F.row_number().over(same))
 
@@ -89,8 +100,8 @@ def _judge_duplicates(rows: DataFrame, dataset: Dataset, context: Context) -> Da
     A conflict is there from the moment its second content is known. Until then an as_of sees the first, and does so
     whether it is computed then, later, or together with later ones; a run that has no such as_of quarantines them all.
     """
-    good = F.col("reason").isNull()
-    same = Window.partitionBy("_key", good)
+    good = F.col(GOOD)
+    same = Window.partitionBy("_key", GOOD)
     first = F.min(F.struct("valid_from", "_content")).over(same)
     other = F.col("_content") != F.col("_first._content")
     dated = rows.withColumn("_first", first).withColumn(

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.engagement import LIKING, strength
+from batch.numbering import numbered
 from batch.point_in_time import FIXED_ONE, Context, moment, unfixed, visible
 from batch.settings import BatchSettings
 
@@ -53,7 +54,7 @@ def enough(pairs: DataFrame, settings: BatchSettings) -> DataFrame:
 def fitted(pairs: DataFrame, settings: BatchSettings) -> DataFrame:
     """entity, id, vector."""
     pairs = pairs.persist()
-    users, stories = numbered(pairs, "user_id"), numbered(pairs, "story_id")
+    users, stories = numbered(pairs, "user_id", "user"), numbered(pairs, "story_id", "story")
     if users.isEmpty():
         return pairs.sparkSession.createDataFrame([], "entity string, id string, vector array<float>")
     rated = pairs.join(users, "user_id", "inner").join(stories, "story_id", "inner").select("user", "story", "strength")
@@ -62,13 +63,6 @@ def fitted(pairs: DataFrame, settings: BatchSettings) -> DataFrame:
     )
     model = _als(settings).fit(ordered)
     return _named(model.userFactors, users, "user").unionByName(_named(model.itemFactors, stories, "story"))
-
-
-def numbered(pairs: DataFrame, key: str) -> DataFrame:
-    """`key` and its number, from 0 in the order of ids, as ALS wants it."""
-    name = key.removesuffix("_id")
-    ids = pairs.select(key).distinct().orderBy(key).zipWithIndex(name)
-    return ids.select(key, F.col(name).cast("int").alias(name)).persist()
 
 
 def _als(settings: BatchSettings) -> ALS:

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from batch.engagement import LIKING
+from batch.numbering import numbered
 from batch.point_in_time import Context, visible
 
 STORIES_PER_PERSON = 100
@@ -20,38 +21,39 @@ KEPT = 20
 
 def similar_stories(valid_events: DataFrame, *, context: Context) -> DataFrame:
     """One row per as_of, story and rank."""
-    liked = latest_liked(visible(valid_events.where(F.col("type").isin(*LIKING)), context)).persist()
+    events = visible(valid_events.where(F.col("type").isin(*LIKING)), context)
+    numbers = numbered(events, "story_id", "story")
+    liked = latest_liked(events.join(numbers, "story_id", "inner")).persist()
     pairs = with_similarity(common_readers(liked), readers(liked), context.settings.similarity_strength)
-    return ranked(in_both_directions(pairs))
+    return with_ids(ranked(in_both_directions(pairs)), numbers)
 
 
 def latest_liked(events: DataFrame) -> DataFrame:
-    """as_of, user_id, stories: each person's latest liked stories, sorted by id."""
-    last = events.groupBy("as_of", "user_id", "story_id").agg(F.max("occurred_at").alias("at"))
-    newest = F.array_sort(F.collect_list(F.struct((-F.unix_micros("at")).alias("order"), F.col("story_id"))))
-    kept = F.slice(newest, 1, STORIES_PER_PERSON)["story_id"]
+    """as_of, user_id, stories: numbers of each person's latest liked stories, ascending."""
+    last = events.groupBy("as_of", "user_id", "story").agg(F.max("occurred_at").alias("at"))
+    newest = F.array_sort(F.collect_list(F.struct((-F.unix_micros("at")).alias("order"), F.col("story"))))
+    kept = F.slice(newest, 1, STORIES_PER_PERSON)["story"]
     return last.groupBy("as_of", "user_id").agg(F.array_sort(kept).alias("stories"))
 
 
 def readers(liked: DataFrame) -> DataFrame:
-    """as_of, story_id, readers."""
-    each = liked.select("as_of", F.explode("stories").alias("story_id"))
-    return each.groupBy("as_of", "story_id").agg(F.count("*").alias("readers"))
+    """as_of, story, readers."""
+    each = liked.select("as_of", F.explode("stories").alias("story"))
+    return each.groupBy("as_of", "story").agg(F.count("*").alias("readers"))
 
 
 def common_readers(liked: DataFrame) -> DataFrame:
     """as_of, left, right, common: every pair of stories that one person liked, left < right."""
     placed = liked.select("as_of", "stories", F.posexplode("stories").alias("place", "left"))
-    later = placed.select(
-        "as_of", "left", F.explode(F.slice("stories", F.col("place") + 2, F.lit(STORIES_PER_PERSON))).alias("right")
-    )
-    return later.groupBy("as_of", "left", "right").agg(F.count("*").alias("common"))
+    later = F.slice("stories", F.col("place") + 2, F.lit(STORIES_PER_PERSON))
+    pairs = placed.select("as_of", "left", F.explode(later).alias("right"))
+    return pairs.groupBy("as_of", "left", "right").agg(F.count("*").alias("common"))
 
 
 def with_similarity(pairs: DataFrame, counts: DataFrame, strength: float) -> DataFrame:
     """as_of, left, right, similarity."""
-    of_left = counts.select("as_of", F.col("story_id").alias("left"), F.col("readers").alias("n_left"))
-    of_right = counts.select("as_of", F.col("story_id").alias("right"), F.col("readers").alias("n_right"))
+    of_left = counts.select("as_of", F.col("story").alias("left"), F.col("readers").alias("n_left"))
+    of_right = counts.select("as_of", F.col("story").alias("right"), F.col("readers").alias("n_right"))
     cosine = F.col("common") / F.sqrt(F.col("n_left") * F.col("n_right"))
     similarity = cosine * F.col("common") / (F.col("common") + F.lit(strength))
     both = pairs.join(of_left, ["as_of", "left"], "inner").join(of_right, ["as_of", "right"], "inner")
@@ -59,15 +61,20 @@ def with_similarity(pairs: DataFrame, counts: DataFrame, strength: float) -> Dat
 
 
 def in_both_directions(pairs: DataFrame) -> DataFrame:
-    """as_of, story_id, similar_story_id, similarity."""
-    both = F.array(
-        F.struct(F.col("left").alias("story_id"), F.col("right").alias("similar_story_id")),
-        F.struct(F.col("right").alias("story_id"), F.col("left").alias("similar_story_id")),
-    )
-    return pairs.select("as_of", "similarity", F.explode(both).alias("pair")).select("as_of", "pair.*", "similarity")
+    """as_of, story, similar, similarity."""
+    ways = [
+        F.struct(F.col(a).alias("story"), F.col(b).alias("similar")) for a, b in (("left", "right"), ("right", "left"))
+    ]
+    return pairs.select("as_of", "similarity", F.inline(F.array(*ways)))
 
 
 def ranked(pairs: DataFrame) -> DataFrame:
-    """The KEPT most similar; ties in the order of ids."""
-    nearest = Window.partitionBy("as_of", "story_id").orderBy(F.desc("similarity"), "similar_story_id")
+    """The KEPT most similar; ties in the order of ids, which is that of their numbers."""
+    nearest = Window.partitionBy("as_of", "story").orderBy(F.desc("similarity"), "similar")
     return pairs.withColumn("rank", F.row_number().over(nearest) - 1).where(F.col("rank") < KEPT)
+
+
+def with_ids(neighbours: DataFrame, numbers: DataFrame) -> DataFrame:
+    """Ids in the place of numbers."""
+    similar = numbers.select(F.col("story_id").alias("similar_story_id"), F.col("story").alias("similar"))
+    return neighbours.join(numbers, "story", "inner").join(similar, "similar", "inner")

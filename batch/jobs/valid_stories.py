@@ -45,5 +45,5 @@ def with_keys(stories: DataFrame) -> DataFrame:
 
 def _title_key() -> Column:
     """Hash of the title's words in lower case, sorted; null without a word."""
-    words = F.array_sort(F.array_remove(F.split(F.lower(F.col("title")), NOT_A_WORD), ""))
+    words = F.sort_array(F.array_remove(F.split(F.lower(F.col("title")), NOT_A_WORD), ""))
     return F.when(F.size(words) > 0, F.xxhash64(F.array_join(words, " ")))

@@ -20,7 +20,7 @@ _BLOCK = 8192
 
 def gather(values: Floats, index: Ints) -> Floats:
     """`values[index]`: float32[k + 1], int32[n] → float32[n]. The last value stands for index -1 (absent)."""
-    return values[index]
+    return values.take(index)
 
 
 def gather_mean(values: Floats, index: Ints, default: float = 0.0) -> Floats:
@@ -32,7 +32,7 @@ def gather_mean(values: Floats, index: Ints, default: float = 0.0) -> Floats:
     total = np.zeros(len(index), np.float32)
     count = np.zeros(len(index), np.float32)
     for column in index.T:
-        total += padded[column]
+        total += padded.take(column)
         count += column >= 0
     return np.divide(total, count, out=np.full(len(index), default, np.float32), where=count > 0)
 

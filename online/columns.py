@@ -74,8 +74,12 @@ class Candidates:
         return len(self.rows)
 
     def of(self, table_column: NDArray[Any]) -> NDArray[Any]:
-        """The candidates' values of a column of the story table: [N, …] → [n, …]. Not to be written to."""
-        return table_column if self.whole else table_column[self.rows]
+        """The candidates' values of a column of the story table: [N] → [n] or [N, t] → [n, t]. Not to be written to."""
+        if self.whole:
+            return table_column
+        if table_column.ndim == 1:
+            return table_column.take(self.rows)  # two to three times as fast as indexing
+        return np.array([column.take(self.rows) for column in table_column.T]).T
 
     def keep(self, mask: Bools, reason: str, dropped: dict[str, int]) -> Candidates:
         """The candidates where `mask` is true; the others are counted in `dropped` under `reason`."""
@@ -91,7 +95,8 @@ class Candidates:
 
     def take(self, which: NDArray[Any]) -> Candidates:
         """The candidates picked by a boolean mask or by positions, with all their columns."""
-        return Candidates(self.rows[which], self.sources[which], {k: v[which] for k, v in self.columns.items()})
+        at = np.flatnonzero(which) if which.dtype == np.bool_ else which
+        return Candidates(self.rows.take(at), self.sources.take(at), {k: v.take(at) for k, v in self.columns.items()})
 
 
 def occurrence(keys: NDArray[Any]) -> Ints:

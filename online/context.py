@@ -106,6 +106,8 @@ class Context:
     now_us: int
     settings: OnlineSettings
     surface: str = "home"
+    wanted: frozenset[str] = frozenset()
+    """Features that the ranker reads; an annotator may leave out the others."""
     trace: Trace = field(default_factory=Trace)
 
     @property

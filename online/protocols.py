@@ -44,7 +44,7 @@ class Annotator(Protocol):
     """Names from the registry that it provides."""
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
-        """float32[n] for each of `features`."""
+        """float32[n] for each of `features` that is in `ctx.wanted`; others may be there too."""
         ...
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from features.keys import hash64
 from online.components import Components
-from online.context import Context, StageReport, Trace
+from online.context import Context, StageReport
 from online.cursor import Cursor, CursorCodec
 from online.live import Live, LiveSnapshot
 from online.person import Person
@@ -123,7 +123,8 @@ class FeedService:
         )
         live = self.live.advance(live, reading.story_changes)
         person = Person(reading.state, live.world)
-        return Context(live.world, live.overlay, person, now_us, self.settings, surface, Trace()), reading
+        wanted = frozenset(self.components.ranker.inputs)
+        return Context(live.world, live.overlay, person, now_us, self.settings, surface, wanted), reading
 
     def _write(self, ctx: Context, slate: Slate) -> None:
         self._store.write_slate(ctx.user_id, ctx.surface, slate, self.settings.slate_ttl_s)

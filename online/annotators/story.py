@@ -17,5 +17,5 @@ class Story:
     features: ClassVar[tuple[str, ...]] = tuple(f.name for f in FEATURES if f.entity != "user_story")
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
-        """float32[n] each."""
-        return {name: candidates.of(ctx.world.static[name]) for name in self.features}
+        """float32[n] each; only those that are wanted, because each is a pass over all candidates."""
+        return {name: candidates.of(ctx.world.static[name]) for name in self.features if name in ctx.wanted}

@@ -23,4 +23,4 @@ class Language:
         foreign = np.ones(len(ctx.world.languages) + 1, bool)
         foreign[ctx.person.languages[ctx.person.languages >= 0]] = False
         foreign[ABSENT] = False
-        return foreign[candidates.of(ctx.world.language)]
+        return foreign.take(candidates.of(ctx.world.language))

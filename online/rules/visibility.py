@@ -21,5 +21,5 @@ class Visibility:
         for_followers = visibility == VISIBILITIES.index("followers")
         follows = ctx.person.marks("follow", "author")
         if follows is not None:
-            for_followers &= follows[candidates.of(ctx.world.author)] == 0
+            for_followers &= follows.take(candidates.of(ctx.world.author)) == 0
         return for_followers | (visibility == VISIBILITIES.index("unlisted"))

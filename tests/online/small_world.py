@@ -12,7 +12,7 @@ from batch.snapshot_content import Content
 from batch.snapshot_people import People, Ragged
 from features.keys import hash64
 from features.raw_datasets import VISIBILITIES
-from features.registry import registered
+from features.registry import BY_NAME, registered
 from features.snapshot import (
     ABSENT,
     PROFILE,
@@ -162,7 +162,7 @@ def context(
     if acts is not None:
         state = PersonState(user_id, hash64(user_id), profile(**known), tuple(changes), acts)
     overlay = overlay or StoryOverlay("0-0")
-    return Context(of, overlay, Person(state, of), micros(NOW), settings or OnlineSettings())
+    return Context(of, overlay, Person(state, of), micros(NOW), settings or OnlineSettings(), wanted=frozenset(BY_NAME))
 
 
 def everything(of: World) -> Candidates:

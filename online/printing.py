@@ -33,12 +33,12 @@ def _items(user_id: str, page: dict[str, Any]) -> Table:
     table.add_column("story", ratio=5)
     table.add_column("reason", ratio=3)
     table.add_column("score", justify="right")
-    table.add_column("sources", ratio=3, style="dim", overflow="fold")
+    table.add_column("sources", ratio=3, style="dim")
     for item in page["items"]:
         byline = " · ".join(filter(None, (item["author_id"], item["publication_id"], item["published_at"][:16])))
         story = f"{item['title'] or item['story_id']}\n[dim]{byline}[/]"
         table.add_row(
-            str(item["position"] + 1), story, item["reason"], f"{item['score']:.3f}", ", ".join(item["sources"])
+            str(item["position"] + 1), story, item["reason"], f"{item['score']:.3f}", " ".join(item["sources"])
         )
     return table
 

@@ -42,6 +42,8 @@ from online.validators.unfollowed import Unfollowed
 
 MAX_PROVIDERS = 32
 """Sources are bits of a uint32."""
+MAX_RULES = 255
+"""The rule that dropped a candidate is a uint8."""
 
 
 def _plugged_in(group: str) -> tuple[Any, ...]:
@@ -64,6 +66,8 @@ class Components:
         names = [provider.name for provider in self.providers]
         if len(names) > MAX_PROVIDERS or len(set(names)) < len(names):
             raise ValueError(f"at most {MAX_PROVIDERS} providers, each with its own name; got {names}")
+        if len(self.rules) > MAX_RULES:
+            raise ValueError(f"at most {MAX_RULES} rules; got {len(self.rules)}")
         missing = set(self.ranker.inputs) - {name for annotator in self.annotators for name in annotator.features}
         if missing:
             raise ValueError(f"ranker {self.ranker.name} needs {sorted(missing)}, which no annotator provides")

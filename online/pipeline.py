@@ -1,16 +1,20 @@
 """A feed in seven stages.
 
-    aggregate    → every provider brings rows of the story table     online/providers/
-    preprocess   → rules drop what must not be shown                 online/rules/
-    annotate     → features, one column each                         online/annotators/
-    rank         → one score                                         online/rankers/
-    postprocess  → cut, collapse near-duplicates, diversify          online/postprocessors/
-    cache        → the slate, immutable, in Redis                    online/slate.py
-    validate     → on every read: what still holds, filled from      online/validators/
-                   the slate's tail
+    aggregate    every provider brings rows of the story table              online/providers/         open
+    preprocess   rules drop what must not be shown                          online/rules/             closed
+    annotate     features, one column each                                  online/annotators/        open
+    rank         one score; the best stay                                   online/rankers/           closed
+    postprocess  collapse near-duplicates, diversify, cut to the slate      online/postprocessors/    closed
+    cache        the slate, immutable, into Redis                           online/slate.py           closed
+    validate     on every read: what is not allowed any more drops out,     online/validators/        closed
+                 and later entries move up
 
-`build` makes a slate (the first six stages), `read` makes a page of one (the seventh). Every stage takes candidates
-and gives candidates, as arrays, and reports what went in, what came out, what was dropped and why.
+Open: a component that fails is left out, and the answer says so. Closed: a failure fails the request.
+
+`build` makes a slate with the first six stages, `read` makes a page of one with the seventh; online/service.py looks for
+a slate and calls `build` only if there is none. Between the stages flow candidates, as arrays: a row is an index into the
+story table of `ctx.world`, the snapshot in memory. Every stage reports what went in, what came out, and what was dropped for
+which reason; `watch` notes what becomes of the one story that `explain` was asked about.
 """
 
 from __future__ import annotations
@@ -26,8 +30,10 @@ from online.context import Context
 from online.selection import best, union
 from online.slate import Slate, SlateInfo, identify
 
-Cache = Callable[[Context, Slate], None]
-"""Writes a slate where the next page will find it."""
+WriteSlate = Callable[[Context, Slate], None]
+"""Puts a slate where the next page will find it."""
+SPARE = 2
+"""Ranked entries kept per entry of the slate, so that collapsed near-duplicates can be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +48,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The whole online side of Rex. `components` says what it is made of."""
+    """The seven stages, made of `components`."""
 
     components: Components
-    cache_slate: Cache
+    write_slate: WriteSlate
 
     def build(self, ctx: Context) -> Slate:
         """A slate for the context's person: the cache-miss path."""
@@ -65,21 +71,20 @@ class Pipeline:
         """The union of what the providers bring, each story once, with a bit for every provider that brought it."""
         with ctx.trace.stage("aggregate", 0) as report:
             bits = np.zeros(len(ctx.world), np.uint32)
-            for bit, provider in enumerate(self.components.providers):
+            for provider in self.components.providers:
                 try:
                     rows = provider.rows(ctx)
+                    bits[rows] |= np.uint32(1 << self.components.bits[provider.name])
+                    report.parts[provider.name] = len(range(len(bits))[rows]) if isinstance(rows, slice) else len(rows)
                 except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
                     ctx.trace.degrade(provider.name, error)
-                    continue
-                bits[rows] |= np.uint32(1 << bit)
-                report.parts[provider.name] = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
             candidates = union(bits)
             report.given = len(candidates)
         ctx.trace.watch("aggregate", candidates)
         return candidates
 
     def preprocess(self, ctx: Context, candidates: Candidates) -> Candidates:
-        """Drops what a rule forbids; the first rule that does is the reason. A rule that fails fails the request."""
+        """Drops what a rule forbids; the first rule that does is the reason."""
         with ctx.trace.stage("preprocess", len(candidates)) as report:
             reason = np.zeros(len(candidates), np.uint8)
             for number, rule in enumerate(self.components.rules, start=1):
@@ -108,12 +113,12 @@ class Pipeline:
         return candidates
 
     def rank(self, ctx: Context, candidates: Candidates) -> Candidates:
-        """Scores every candidate and keeps the best, in order: by score, then newest first."""
+        """Scores every candidate and keeps the best, in order: by score, then newest first (the table is in that order)."""
         with ctx.trace.stage("rank", len(candidates)) as report:
             score = self.components.ranker.score(candidates.columns, len(candidates))
             ctx.trace.watch_rank(candidates, score, self.components.ranker.contributions)
             candidates.columns["score"] = score
-            ranked = candidates.take(best(score, candidates.rows, 2 * ctx.settings.slate_size))
+            ranked = candidates.take(best(score, candidates.rows, SPARE * ctx.settings.slate_size))
             report.given = len(ranked)
             report.dropped = {"outranked": len(candidates) - len(ranked)} if len(ranked) < len(candidates) else {}
         ctx.trace.watch("rank", ranked)
@@ -135,7 +140,7 @@ class Pipeline:
         return ranked
 
     def cache(self, ctx: Context, ranked: Candidates, found: int) -> Slate:
-        """The slate, named after everything it depends on, written where the cursors into it will find it."""
+        """The slate, named after what it depends on (`ctx.pinned`, now, who asks), put where its cursors will find it."""
         with ctx.trace.stage("cache", len(ranked)) as report:
             info = SlateInfo(
                 id=identify(ctx.user_id, ctx.surface, ctx.now_us, ctx.pinned, self.components.ranker.name),
@@ -148,12 +153,12 @@ class Pipeline:
                 degraded=tuple(ctx.trace.degraded),
             )
             slate = Slate(info, ctx.world.hashes[ranked.rows], ranked.columns["score"], ranked.sources)
-            self.cache_slate(ctx, slate)
+            self.write_slate(ctx, slate)
             report.given = len(slate)
         return slate
 
     def validate(self, ctx: Context, slate: Slate, start: int, limit: int) -> Page:
-        """Entries that still hold, with the sources that still do; unsuitable ones make room for those after them."""
+        """The first `limit` entries from `start` on that are still allowed, with the sources that still hold."""
         with ctx.trace.stage("validate", len(slate) - start) as report:
             rows = ctx.world.by_hash.find(slate.stories[start:])
             index = np.arange(start, len(slate), dtype=np.int32)

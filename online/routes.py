@@ -1,4 +1,4 @@
-"""The HTTP API, version 1. docs/api.md tells it as a story; /docs shows the forms."""
+"""The HTTP API, version 1. docs/api.md lists calls, problems and metrics; /docs shows the schemas."""
 
 from __future__ import annotations
 

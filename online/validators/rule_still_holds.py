@@ -1,4 +1,4 @@
-"""What the reader or the author did since the slate was built: the privacy and taste rules run again."""
+"""What the reader or the author did since the slate was built: every rule of the pipeline runs again."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def stage(rows: DataFrame, lake: Path, dataset: Dataset, as_ofs: Sequence[dateti
     folder = lake / "features" / dataset.name
     clear_leftovers(folder)
     writing = folder / WRITING
-    _write(_sorted(rows.select(*_cast(dataset, dataset.names)), dataset), writing)
+    _write(_sorted(rows.select(*_contract(rows, dataset, dataset.names)), dataset), writing)
     return [_finish(dataset, Staged(a, writing / partition_name(a), folder / partition_name(a))) for a in as_ofs]
 
 
@@ -111,9 +111,9 @@ def stage_judged(
     writing = folder / WRITING
     columns = [name for name in dataset.names if name != "as_of"]
     order = ["reason", *(name for name in dataset.grain if name != "as_of")]
-    rows.select(*_cast(dataset, columns), "reason").sortWithinPartitions(*order).write.partitionBy("reason").parquet(
-        str(writing)
-    )
+    rows.select(*_contract(rows, dataset, columns), "reason").sortWithinPartitions(*order).write.partitionBy(
+        "reason"
+    ).parquet(str(writing))
     staged = Staged(as_of, writing / partition_name(as_of), folder / partition_name(as_of))
     good = writing / f"reason={NO_REASON}"
     if good.exists():
@@ -158,10 +158,18 @@ def clear_leftovers(folder: Path) -> None:
     shutil.rmtree(folder / REPLACED, ignore_errors=True)
 
 
-def _cast(dataset: Dataset, names: Sequence[str]) -> list[SparkColumn]:
-    """The contract of every job's output: declared columns in declared types; Spark fails when one is missing."""
-    types = {field.name: field.dataType for field in spark_schema(dataset)}
-    return [F.col(name).cast(types[name]).alias(name) for name in names]
+def _contract(rows: DataFrame, dataset: Dataset, names: Sequence[str]) -> list[SparkColumn]:
+    """The contract of every job's output: declared columns in declared types; Spark fails when one is missing.
+
+    Casts that would only say that elements may be null are left out: whether Spark drops them depends on the plan.
+    """
+    targets = {field.name: field.dataType for field in spark_schema(dataset)}
+    same = {
+        field.name
+        for field in rows.schema
+        if field.name in targets and field.dataType.simpleString() == targets[field.name].simpleString()
+    }
+    return [F.col(name) if name in same else F.col(name).cast(targets[name]).alias(name) for name in names]
 
 
 def _required(dataset: Dataset) -> str:

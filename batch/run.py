@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from rich.progress import Progress
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from batch.checks import Validation, check_partition, quarantine, warnings_of
 from batch.graph import BY_NAME, Job, order
-from batch.io import promote, read_derived, read_raw, stage, stage_judged
+from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
 from batch.moments import checked_moments
 from batch.point_in_time import Context
 from batch.positions import clipped, read_archived
@@ -79,7 +80,7 @@ def run(
     """Computes `jobs` (all by default) for every one of `as_ofs` in one pass.
 
     BadInput for anything wrong with the lake, the as_ofs or the job names; what had been written before stays. With
-    `spark` None a session is made and stopped. `progress` gets one bar a job.
+    `spark` None and no session in this process, one is made and stopped. `progress` gets one bar a job.
     """
     context = Context(checked_moments(as_ofs, now), now, settings)
     wanted = _wanted(jobs)
@@ -102,10 +103,11 @@ def _run_job(job: Job, lake: Path, context: Context, spark: SparkSession, progre
     bar = None if progress is None else progress.add_task(job.name, total=1)
     try:
         rows, validation, warnings = _written(job, lake, context, spark)
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         raise as_bad_input(error, job.name) from error
     finally:
         spark.catalog.clearCache()
+        clear_leftovers(lake / "features" / job.name)
     if progress is not None and bar is not None:
         progress.advance(bar)
     return JobReport(job.name, time.perf_counter() - started, rows, validation, warnings)
@@ -158,25 +160,36 @@ def _only_run(lake: Path) -> Iterator[None]:
 
 @contextmanager
 def _session(spark: SparkSession | None, settings: BatchSettings) -> Iterator[SparkSession]:
-    if spark is not None:
-        yield spark
-        return
-    session = start_session(settings)
+    """`spark`, or the one already running in this process, both left running; else one of our own."""
+    running = spark or SparkSession.getActiveSession()
+    session = running or start_session(settings)
     try:
         yield session
     finally:
-        session.stop()
+        if running is None:
+            session.stop()
 
 
 def _note_run(lake: Path, context: Context, reports: list[JobReport], archived: dict[str, str]) -> None:
-    """One small file an as_of, written last: it says that the as_of is complete and how far the lake reached."""
+    """One small file an as_of, written last: it says that the as_of is complete and how far the lake reached.
+
+    A run of some jobs only renews their counts in a file that is there: what it left alone is as old as it was.
+    """
+    complete = {report.name for report in reports} == set(BY_NAME)
     for as_of in context.as_ofs:
         path = lake / "features" / "_runs" / f"{partition_name(as_of)}.json"
         counts = {report.name: report.rows[as_of] for report in reports if as_of in report.rows}
-        note = {"as_of": as_of.isoformat(), "jobs": counts, "positions": clipped(archived, as_of)}
-        draft = path.with_name(f"_{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(note, sort_keys=True, indent=1) + "\n")
-        draft.replace(path)
+        if complete:
+            _write_note(path, {"as_of": as_of.isoformat(), "jobs": counts, "positions": clipped(archived, as_of)})
+        elif path.exists():
+            before = json.loads(path.read_bytes())
+            _write_note(path, {**before, "jobs": {**before["jobs"], **counts}})
+
+
+def _write_note(path: Path, note: dict[str, object]) -> None:
+    draft = path.with_name(f"_{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(note, sort_keys=True, indent=1) + "\n")
+    draft.replace(path)
 
 
 def _notes(job: JobReport) -> str:

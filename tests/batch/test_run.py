@@ -1,0 +1,171 @@
+"""A run that cannot be done says why in one sentence and leaves what was there; a killed one leaves no half partition."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from batch import positions
+from batch.checks import check_dataset
+from batch.io import clear_leftovers, promote, stage
+from batch.run import run
+from batch.settings import BatchSettings
+from batch.spark_errors import as_bad_input
+from features.datasets import dataset
+from features.duckdb_views import partition_name
+from features.errors import BadInput
+from tests.lakes import NOON, ago, event, story, write_lake
+
+SETTINGS = BatchSettings()
+TOP = "as_of timestamp, language string, rank int, story_id string, heat double"
+
+
+def _small(lake: Path) -> Path:
+    return write_lake(lake, stories=[story("s")], events=[event("u", "read", "s", ago(hours=1))])
+
+
+def _run(lake: Path, spark: SparkSession, *jobs: str, as_of: datetime = NOON) -> None:
+    run(lake, [as_of], now=NOON, settings=SETTINGS, jobs=jobs or None, spark=spark)
+
+
+def _top(spark: SparkSession, story_id: str, rank: int = 0) -> object:
+    return spark.createDataFrame([(NOON, "*", rank, story_id, 1.0)], TOP)
+
+
+@pytest.mark.parametrize(
+    ("as_ofs", "told"),
+    [
+        ([], "No as_of was given"),
+        ([datetime(2026, 1, 31)], "has no time zone"),  # noqa: DTZ001 - that is the point
+        ([NOON + timedelta(microseconds=1)], "not a whole second"),
+        ([NOON + timedelta(hours=1)], "is after now"),
+    ],
+)
+def test_an_as_of_that_means_nothing_is_bad_input(tmp_path: Path, as_ofs: list[datetime], told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        run(_small(tmp_path), as_ofs, now=NOON, settings=SETTINGS)
+
+
+def test_an_unknown_job_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="There is no job 'dance'; known: valid_stories"):
+        run(_small(tmp_path), [NOON], now=NOON, settings=SETTINGS, jobs=["dance"])
+
+
+def test_a_missing_lake_is_bad_input_and_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="There is no lake"):
+        run(tmp_path / "nowhere", [NOON], now=NOON, settings=SETTINGS)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_job_without_its_inputs_says_what_is_missing(spark: SparkSession, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="valid_events/as_of=2026-01-31T12-00-00Z has not been written yet"):
+        _run(_small(tmp_path), spark, "story_counters")
+
+
+def test_a_second_run_on_one_lake_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    lake = _small(tmp_path)
+    runs = lake / "features" / "_runs"
+    runs.mkdir(parents=True)
+    with (runs / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(BadInput, match="Another batch is running"):
+            _run(lake, spark)
+
+
+def test_damage_behind_a_whole_footer_names_the_file(spark: SparkSession, tmp_path: Path) -> None:
+    lake = write_lake(tmp_path, stories=[story(f"s{number}") for number in range(500)])
+    path = lake / "raw" / "stories" / "part-00000.parquet"
+    data = bytearray(path.read_bytes())
+    data[8:400] = b"\xff" * 392  # the first data page; the footer is at the end
+    path.write_bytes(data)
+    assert pq.read_metadata(path).num_rows == 500
+    with pytest.raises(BadInput, match=f"{path} cannot be read .job valid_stories.: its data are damaged"):
+        _run(lake, spark, "valid_stories")
+    assert not list((lake / "features").rglob("*.parquet"))
+
+
+def test_other_failures_of_spark_name_the_job() -> None:
+    told = as_bad_input(PySparkException("out of disk\nat line 1"), "top_stories")
+    assert not isinstance(told, BadInput)
+    assert str(told) == "job top_stories failed in Spark: out of disk"
+
+
+def test_what_a_killed_run_left_is_cleared_and_what_it_moved_away_comes_back(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    top, place = dataset("top_stories"), partition_name(NOON)
+    promote(stage(_top(spark, "old"), tmp_path, top, [NOON]))
+    folder = tmp_path / "features" / "top_stories"
+    # Killed while writing: half a partition lies beside, and is no data.
+    stage(_top(spark, "half"), tmp_path, top, [NOON])
+    assert check_dataset(tmp_path, "top_stories", NOON) == 1
+    # Killed between the two renames: the old partition has been moved away, the new one is not there yet.
+    (folder / "_replaced").mkdir()
+    (folder / place).rename(folder / "_replaced" / place)
+    clear_leftovers(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [place]
+    assert pq.read_table(folder / place / "part-00000.parquet")["story_id"].to_pylist() == ["old"]
+
+
+def test_a_re_run_replaces_its_partition_and_no_other(spark: SparkSession, tmp_path: Path) -> None:
+    top = dataset("top_stories")
+    earlier = _top(spark, "earlier").selectExpr(
+        "as_of - INTERVAL 1 DAY AS as_of", "language", "rank", "story_id", "heat"
+    )  # type: ignore[attr-defined]
+    promote(stage(earlier, tmp_path, top, [NOON - timedelta(days=1)]))
+    for story_id in ("first", "second"):
+        promote(stage(_top(spark, story_id), tmp_path, top, [NOON]))
+    read = {
+        path.parent.name: pq.read_table(path, partitioning=None)["story_id"].to_pylist()
+        for path in (tmp_path / "features").rglob("*.parquet")
+    }
+    assert read == {partition_name(NOON - timedelta(days=1)): ["earlier"], partition_name(NOON): ["second"]}
+
+
+def test_a_derived_dataset_that_fails_its_checks_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    top = dataset("top_stories")
+    twice = _top(spark, "a").unionByName(_top(spark, None))  # type: ignore[attr-defined, arg-type]
+    promote(stage(twice, tmp_path, top, [NOON]))
+    with pytest.raises(BadInput, match=r"grain \(language, rank\) is not unique: 1 rows; story_id is null: 1 rows"):
+        check_dataset(tmp_path, "top_stories", NOON)
+    with pytest.raises(BadInput, match="has not been written yet"):
+        check_dataset(tmp_path, "similar_stories", NOON)
+
+
+def test_a_run_of_one_job_keeps_the_positions_of_the_whole_run(spark: SparkSession, tmp_path: Path) -> None:
+    lake = _small(tmp_path)
+    note = lake / "features" / "_runs" / f"{partition_name(NOON)}.json"
+    note.parent.mkdir(parents=True)
+    note.write_text(json.dumps({"as_of": "then", "jobs": {"top_stories": 5}, "positions": {"s": "1-0"}}))
+    (lake / "raw" / "_archived.json").write_text('{"s": "2-0"}')
+    _run(lake, spark, "valid_stories")
+    assert json.loads(note.read_text()) == {
+        "as_of": "then",
+        "jobs": {"top_stories": 5, "valid_stories": 1},
+        "positions": {"s": "1-0"},
+    }
+
+
+def test_damaged_positions_are_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    for content in ("{half", '["list"]', '{"s": "yesterday"}'):
+        (tmp_path / "raw" / "_archived.json").write_text(content)
+        with pytest.raises(BadInput, match=r"_archived\.json"):
+            positions.read_archived(tmp_path)
+
+
+def test_positions_are_clipped_to_as_of() -> None:
+    as_of = datetime(1970, 1, 1, 0, 0, 2, tzinfo=UTC)
+    archived = {"before": "1999-7", "at": "2000-7", "after": "2001-0"}
+    assert positions.clipped(archived, as_of) == {
+        "after": "2000-18446744073709551615",
+        "at": "2000-7",
+        "before": "1999-7",
+    }

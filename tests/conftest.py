@@ -1,0 +1,29 @@
+"""What several folders of tests share: one Spark session for the whole run of pytest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import SparkSession
+
+from batch.session import start_session
+from batch.settings import BatchSettings
+
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m")
+"""Tests run each plan once, over a few rows: Java's second compiler would take a third of the time and never pay it back."""
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A session with the project's own configuration and its scratch in a temporary directory."""
+    before = os.environ.get("REX_VAR")
+    os.environ["REX_VAR"] = str(tmp_path_factory.mktemp("var"))
+    session = start_session(BatchSettings(driver_memory="2g"))
+    if before is None:
+        del os.environ["REX_VAR"]
+    else:
+        os.environ["REX_VAR"] = before
+    yield session
+    session.stop()

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
+import redis
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from features.errors import BadInput, Unavailable
 from features.keys import Keys
@@ -39,12 +41,17 @@ def main() -> None:
     try:
         app()
     except (BadInput, Unavailable, CorruptValue) as error:
-        err.print(f"[bold red]rex:[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _refuse(str(error))
+    except redis.RedisError as error:
+        _refuse(f"Redis does not answer as it should: {error}")
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
-        err.print(f"[bold red]rex:[/] bad setting: {told}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _refuse(f"bad setting: {told}")
+
+
+def _refuse(sentence: str) -> NoReturn:
+    err.print(Text.assemble(("rex: ", "bold red"), sentence), soft_wrap=True)
+    sys.exit(1)
 
 
 @contextlib.contextmanager

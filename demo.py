@@ -59,14 +59,14 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
     run(settings.lake, [as_of], now=now, settings=BatchSettings(), progress=progress)
     with connect(settings, timeout_s=10 * settings.redis_timeout_s) as client:
         keys = Keys(settings.redis_prefix)
-        publish(settings.lake, as_of, client, keys, now=now, kept=settings.snapshots_kept, progress=progress)
-        with _serving(settings, as_of, config.port) as url:
+        manifest = publish(settings.lake, as_of, client, keys, now=now, kept=settings.snapshots_kept, progress=progress)
+        with _serving(settings, as_of, config.port, manifest.version) as url:
             progress.stop()
             person = someone(settings.lake)
             page, funnel = fetch_feed(url, person, 10, None)
             print_feed(out, person, page, funnel)
             if config.serve:
-                _serve_on(out, url, person, page["items"][0]["story_id"])
+                _serve_on(out, url, person)
 
 
 def someone(lake: Path) -> str:
@@ -79,6 +79,8 @@ def someone(lake: Path) -> str:
 
 
 def _empty(var: Path) -> None:
+    if var.exists() and not var.is_dir():
+        raise BadInput(f"{var} is a file; name a directory with --var.")
     if var.exists() and any(var.iterdir()) and not (var / MARKER).exists():
         raise BadInput(f"{var} is not empty and no demo wrote it; name another directory with --var.")
     shutil.rmtree(var, ignore_errors=True)
@@ -107,7 +109,7 @@ def _last_moment(lake: Path) -> datetime:
 
 
 @contextmanager
-def _serving(settings: Settings, as_of: datetime, port: int) -> Iterator[str]:
+def _serving(settings: Settings, as_of: datetime, port: int, version: str) -> Iterator[str]:
     """A feed service in a process of its own, whose clock starts where the data end."""
     environment = {
         **os.environ,
@@ -120,30 +122,31 @@ def _serving(settings: Settings, as_of: datetime, port: int) -> Iterator[str]:
     with log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process:
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait_until_ready(url, process, settings.var / "serve.log")
+            _wait_until_ready(url, process, version, settings.var / "serve.log")
             yield url
         finally:
             process.terminate()
             process.wait()
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], version: str, log: Path) -> None:
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"{url}/readyz", timeout=5.0).status_code == httpx.codes.OK:
-                return
+            answer = httpx.get(f"{url}/readyz", timeout=5.0)
+            if answer.status_code == httpx.codes.OK and answer.json().get("snapshot") == version:
+                return  # our own service, not another one on this port
         except httpx.TransportError:
             pass  # not listening yet
         time.sleep(0.2)
     raise Unavailable(f"the feed service did not become ready at {url}; its last words are in {log}.")
 
 
-def _serve_on(out: Console, url: str, person: str, story_id: str) -> None:
+def _serve_on(out: Console, url: str, person: str) -> None:
     out.print(f"\nServing on [bold]{url}[/] until you press Ctrl-C. Try:")
     for path in (
         f"/v1/users/{person}/feed",
-        f"/v1/users/{person}/feed/explain?story_id={story_id}",
+        f"/v1/users/{person}/feed/explain",
         "/v1/snapshots",
         "/docs",
     ):

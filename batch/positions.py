@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
 from features.errors import BadInput
+from features.raw_datasets import CLOCK_SKEW_S
 
 LAST_SEQUENCE = (1 << 64) - 1
 """The greatest sequence number that Redis gives to entries of one millisecond."""
@@ -33,9 +35,25 @@ def read_archived(lake: Path) -> dict[str, str]:
 
 
 def clipped(archived: dict[str, str], as_of: datetime) -> dict[str, str]:
-    """`archived`, none later than `as_of`: what came after, an as_of does not see, so online has to replay it."""
-    limit_ms = int(as_of.timestamp()) * 1000
+    """`archived`, none later than `as_of` less the tolerated clock skew.
+
+    What came later an as_of may not see, so online has to replay it. An entry's id is Redis' time, what decides in the lake
+    is the time of whoever sent or received it; the two may differ by the skew. Replaying what is held does no harm.
+    """
+    limit_ms = (int(as_of.timestamp()) - CLOCK_SKEW_S) * 1000
     return {
         stream: entry if int(entry.split("-")[0]) <= limit_ms else f"{limit_ms}-{LAST_SEQUENCE}"
         for stream, entry in sorted(archived.items())
     }
+
+
+def earliest(reached: Iterable[dict[str, str]]) -> dict[str, str]:
+    """Per stream the earliest of several positions; a stream that one of them does not know is not held at all."""
+    several = list(reached)
+    streams = set.intersection(*(set(one) for one in several)) if several else set()
+    return {stream: min((one[stream] for one in several), key=_order) for stream in sorted(streams)}
+
+
+def _order(entry: str) -> tuple[int, int]:
+    ms, sequence = entry.split("-")
+    return int(ms), int(sequence)

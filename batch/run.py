@@ -24,7 +24,7 @@ from batch.graph import BY_NAME, Job, order
 from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
 from batch.moments import checked_moments
 from batch.point_in_time import Context
-from batch.positions import clipped, read_archived
+from batch.positions import clipped, earliest, read_archived
 from batch.session import start_session
 from batch.settings import BatchSettings
 from batch.spark_errors import as_bad_input
@@ -171,19 +171,20 @@ def _session(spark: SparkSession | None, settings: BatchSettings) -> Iterator[Sp
 
 
 def _note_run(lake: Path, context: Context, reports: list[JobReport], archived: dict[str, str]) -> None:
-    """One small file an as_of, written last: it says that the as_of is complete and how far the lake reached.
+    """One small file an as_of, written last: rows per job, and how far into the online streams the features reach.
 
-    A run of some jobs only renews their counts in a file that is there: what it left alone is as old as it was.
+    Only jobs that read the raw lake know how far it reached, and jobs may run one by one, at different times: the features
+    hold a stream as far as the job that read first saw it.
     """
-    complete = {report.name for report in reports} == set(BY_NAME)
     for as_of in context.as_ofs:
         path = lake / "features" / "_runs" / f"{partition_name(as_of)}.json"
-        counts = {report.name: report.rows[as_of] for report in reports if as_of in report.rows}
-        if complete:
-            _write_note(path, {"as_of": as_of.isoformat(), "jobs": counts, "positions": clipped(archived, as_of)})
-        elif path.exists():
-            before = json.loads(path.read_bytes())
-            _write_note(path, {**before, "jobs": {**before["jobs"], **counts}})
+        note = json.loads(path.read_bytes()) if path.exists() else {"jobs": {}, "reached": {}}
+        for report in reports:
+            if as_of in report.rows:  # what is validated is written for the latest only
+                note["jobs"][report.name] = report.rows[as_of]
+            if BY_NAME[report.name].validates:
+                note["reached"][report.name] = clipped(archived, as_of)
+        _write_note(path, {**note, "as_of": as_of.isoformat(), "positions": earliest(note["reached"].values())})
 
 
 def _write_note(path: Path, note: dict[str, object]) -> None:

@@ -81,7 +81,8 @@ class Keys:
 
     def event_seen(self, user_id: str, event_id: str) -> str:
         """String with TTL: this event was accepted."""
-        return f"{self._person('seen', user_id)}:{event_id}"
+        # Both ids are free text: the length tells where the first ends, so that no two pairs share a key.
+        return f"{self._person(f'seen:{len(user_id)}', user_id)}:{event_id}"
 
     def edges(self, user_id: str) -> str:
         """Hash: edges changed since the snapshot, the latest change of each."""

@@ -25,6 +25,7 @@ from online.cursor import CursorCodec, cursor_keys
 from online.events import EventIntake
 from online.live import LiveSnapshot
 from online.metrics import Metrics
+from online.paths import OpaqueSegments
 from online.routes import router
 from online.service import FeedService
 from online.settings import OnlineSettings
@@ -60,6 +61,7 @@ def create_app(
     # Offline: the page at /docs brings its own scripts, where FastAPI's would fetch them from elsewhere.
     app = FastAPIOffline(title="Rex", description="Ranked feeds, with reasons.", version="1", lifespan=lifespan)
     problems.install(app, metrics)
+    app.add_middleware(OpaqueSegments)
     app.include_router(router)
     return app
 

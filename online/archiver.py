@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pyarrow as pa
@@ -40,15 +41,15 @@ LEASE_S = 60
 def archive(client: redis.Redis, keys: Keys, lake: Path) -> int:
     """Moves everything that is in the streams now; returns the number of entries moved, 0 when another one is at it."""
     lease = client.lock(keys.archive_lease(), timeout=LEASE_S, blocking=False)
-    if not lease.acquire():
-        return 0
     try:
+        if not lease.acquire():
+            return 0
         streams = [keys.story_stream(), *(keys.event_stream(partition) for partition in range(PARTITIONS))]
         return sum(_drain(client, stream, lake, lease) for stream in streams)
     except redis.RedisError as error:
-        raise Unavailable(f"Redis cannot be read, the archive goes on later: {error}") from error
+        raise Unavailable(f"Redis cannot be read or the lease ran out, the archive goes on later: {error}") from error
     finally:
-        with suppress(LockError):  # it ran out: another archiver may have gone on, which only repeats rows
+        with suppress(LockError):  # not held, or not any more: then another archiver is at it
             lease.release()
 
 
@@ -66,11 +67,11 @@ def _drain(client: redis.Redis, stream: str, lake: Path, lease: Any) -> int:
         if not entries:
             return moved
         first, last = entries[0][0].decode(), entries[-1][0].decode()
-        name = f"archive-{stream.rpartition('{')[2].replace('}:', '-')}-{first}"
+        name = f"archive-{stream.rpartition('{')[2].replace('}:', '-')}-{first}-{last}"
         _write_documents(lake, name, (next(iter(fields.items())) for _, fields in entries))
+        lease.reacquire()  # refused when it ran out: then another archiver moves the positions
         _replace(lake / "raw" / POSITIONS_FILE, json.dumps({**positions, stream: last}, sort_keys=True).encode())
         moved += len(entries)
-        lease.reacquire()
 
 
 def _write_documents(lake: Path, name: str, documents: Iterable[tuple[bytes, bytes]]) -> None:
@@ -108,7 +109,7 @@ def _write_rows(path: Path, dataset_name: str, documents: list[dict[str, Any]]) 
 
 def _replace(path: Path, data: bytes) -> None:
     """Durable and atomic: readers see the old file or the new one, also after a power cut."""
-    draft = path.with_name(f".{path.name}.draft")
+    draft = path.with_name(f".{path.name}.{uuid4().hex}.draft")
     with draft.open("wb") as file:
         file.write(data)
         file.flush()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +88,12 @@ class Candidates:
             return self
         dropped[reason] = dropped.get(reason, 0) + out
         return self.take(mask)
+
+    def check(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """ValueError unless every column has a value for every candidate."""
+        wrong = {name: column.shape for name, column in columns.items() if column.shape != (len(self),)}
+        if wrong:
+            raise ValueError(f"columns for {len(self)} candidates have shapes {wrong}")
 
     def defaults(self, features: Iterable[str]) -> dict[str, Floats]:
         """float32[n] of each feature's registered default."""

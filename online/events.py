@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.raw_datasets import CLOCK_SKEW_S, EVENT_TYPES
+from online.clock import micros
 from online.ids import Id
 from online.person import ACT_CODES
 from online.settings import OnlineSettings
@@ -29,10 +30,11 @@ EDGE_TYPES = {
 """Event type → kind and operation of the edge."""
 MAX_EVENTS = 1000
 """Events of one request; more is refused, so that one client cannot hold a worker."""
-_NEW_SLATE_AFTER = frozenset(EDGE_TYPES) | {"hide", "report"}
-"""After these the person's next first page is ranked anew."""
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""Nothing on a site is older; what claims to be comes from a clock that was never set."""
 
-# KEYS: seen, stream, state (edges or acts), latest slates. ARGV: window s, event, state ttl s, what, then per kind.
+# KEYS: seen, stream, state (edges or acts). ARGV: window s, event, state ttl s, what, then per kind:
+# edge: field, occurred_us, op; act: member, occurred_ms, how many are kept.
 # An edge keeps the latest change by occurred_us, so that events arriving out of order do not undo a later one.
 _APPLY = """
 if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then return 0 end
@@ -48,7 +50,6 @@ elseif ARGV[4] == 'act' then
   redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[7]))
   redis.call('EXPIRE', KEYS[3], ARGV[3])
 end
-if ARGV[8] == '1' then redis.call('DEL', KEYS[4]) end
 return 1
 """
 
@@ -64,7 +65,7 @@ class Event(BaseModel):
     story_id: Id | None = None
     target_type: Literal["author", "publication", "topic"] | None = None
     target_id: Id | None = None
-    occurred_at: AwareDatetime
+    occurred_at: AwareDatetime = Field(ge=EARLIEST)
     dwell_s: float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
     claps: int | None = Field(default=None, ge=0, le=50)
     request_id: Id | None = None
@@ -124,24 +125,20 @@ class EventIntake:
         user = event.user_id
         state = self._keys.edges(user) if event.type in EDGE_TYPES else self._keys.acts(user)
         stream = self._keys.event_stream(self._keys.partition(user))
-        return [self._keys.event_seen(user, event.event_id), stream, state, self._keys.latest_slates(user)]
+        return [self._keys.event_seen(user, event.event_id), stream, state]
 
     def _arguments(self, event: Event, now: datetime) -> list[Any]:
         document = event.model_dump(exclude_none=True, mode="json") | {"received_at": now.isoformat()}
         shared = [self._settings.event_window_s, orjson.dumps(document), self._settings.state_ttl_s]
-        new_slate = int(event.type in _NEW_SLATE_AFTER)
-        occurred_us = (event.occurred_at - _EPOCH) // timedelta(microseconds=1)
+        occurred_us = micros(event.occurred_at)
         if event.type in EDGE_TYPES:
             kind, op = EDGE_TYPES[event.type]
             target = f"{kind}|{event.target_type}|{hash64(event.target_id or '')}|{event.target_id}"
-            return [*shared, "edge", target, occurred_us, op, new_slate]
+            return [*shared, "edge", target, occurred_us, op]
         if event.type in ACT_CODES:
             member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes([ACT_CODES[event.type]])
-            return [*shared, "act", member, occurred_us // 1000, self._settings.acts_kept, new_slate]
-        return [*shared, "none", "", "", "", new_slate]
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+            return [*shared, "act", member, occurred_us // 1000, self._settings.acts_kept]
+        return [*shared, "none"]
 
 
 def _validated(raw_events: Iterable[Any], now: datetime) -> tuple[list[Event], list[Rejected]]:
@@ -155,7 +152,8 @@ def _validated(raw_events: Iterable[Any], now: datetime) -> tuple[list[Event], l
         if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
             rejected.append(Rejected(index, "in_the_future", f"occurred_at {event.occurred_at.isoformat()} lies ahead"))
             continue
-        events.append(event)
+        # A clock a little ahead must not put a change behind a later one, or after a snapshot that holds it.
+        events.append(event.model_copy(update={"occurred_at": min(event.occurred_at, now)}))
     return events, rejected
 
 

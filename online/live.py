@@ -49,7 +49,9 @@ class LiveSnapshot:
             manifest = read_manifest(self._client, self._keys, version)
             world = build_world(manifest, read_tables(self._client, self._keys, manifest))
             overlay = StoryOverlay(manifest.positions.get(self._keys.story_stream(), START))
-            self._live = self._caught_up(Live(world, overlay))
+            live = self._caught_up(Live(world, overlay))
+            with self._advancing:
+                self._live = live
             return True
 
     def advance(self, pinned: Live, changes: Sequence[StreamEntry]) -> Live:

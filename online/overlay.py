@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import orjson
 
 from features.keys import hash64_many
 from features.raw_datasets import VISIBILITIES
+from online.clock import micros
 from online.columns import Bools
 from online.world import World
 
@@ -30,7 +32,7 @@ class StoryOverlay:
     position: str
     """Id of the last stream entry applied."""
     withdrawn: Bools | None = None
-    """bool[N]: no longer to be shown; None: nothing was withdrawn."""
+    """bool[N]: not to be shown, because it was withdrawn, or changed beyond what the snapshot's columns can judge; None: none."""
     visibility: np.ndarray | None = None
     """int8[N]: the visibility in force; None: that of the snapshot."""
     members_only: Bools | None = None
@@ -50,7 +52,13 @@ class StoryOverlay:
         for row, change in zip(rows, changes, strict=True):
             if row < 0:
                 continue
-            withdrawn[row] = change.get("deleted_at") is not None
+            withdrawn[row] = change.get("deleted_at") is not None or _needs_next_snapshot(world, int(row), change)
             visibility[row] = VISIBILITIES.index(change.get("visibility") or VISIBILITIES[0])
             members_only[row] = bool(change.get("members_only"))
         return StoryOverlay(entries[-1][0].decode(), withdrawn, visibility, members_only, self.applied + len(entries))
+
+
+def _needs_next_snapshot(world: World, row: int, change: dict[str, Any]) -> bool:
+    """Whether the new version has another author or a later date, so that rules on the old columns would admit too much."""
+    published_at = micros(datetime.fromisoformat(change["published_at"]))
+    return change.get("author_id") != world.authors.id(int(world.author[row])) or published_at > world.published_at[row]

@@ -16,7 +16,8 @@ from online.world import Names, World
 
 ACT = np.dtype([("story", "<i8"), ("type", "u1")])
 """A member of the person's sorted set of acts; the score is the time in ms."""
-ACT_CODES = {"open": 1, "read": 2, "hide": 3, "report": 4}
+ACT_CODES = {"read": 2, "hide": 3, "report": 4}
+"""Event type → code; other types change nothing that a feed is made from."""
 EMPTY_PROFILE = PROFILE.decode(PROFILE.encode({}))
 """A newcomer's profile: every array empty."""
 
@@ -44,6 +45,8 @@ class PersonState:
     """ACT[m], newest first."""
     digest: bytes = b""
     """Hash of the raw bytes this was read from: equal states, equal digests."""
+    standing: bytes = b""
+    """Hash of what must show on the next first page: edges changed, stories hidden and reported since the snapshot."""
 
     def edges(self, kind: str, target_type: str) -> Hashes:
         """int64[m]: targets of the edges in force."""

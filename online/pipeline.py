@@ -27,7 +27,7 @@ import numpy as np
 from online.columns import Candidates
 from online.components import Components
 from online.context import Context
-from online.selection import best, union
+from online.selection import best, finite, union
 from online.slate import Slate, SlateInfo, identify
 
 WriteSlate = Callable[[Context, Slate], None]
@@ -104,6 +104,7 @@ class Pipeline:
             for annotator in self.components.annotators:
                 try:
                     columns = annotator.columns(ctx, candidates)
+                    candidates.check(columns)
                 except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
                     ctx.trace.degrade(annotator.name, error)
                     columns = candidates.defaults(annotator.features)
@@ -115,7 +116,7 @@ class Pipeline:
     def rank(self, ctx: Context, candidates: Candidates) -> Candidates:
         """Scores every candidate and keeps the best, in order: by score, then newest first (the table is in that order)."""
         with ctx.trace.stage("rank", len(candidates)) as report:
-            score = self.components.ranker.score(candidates.columns, len(candidates))
+            score = finite(self.components.ranker.score(candidates.columns, len(candidates)))
             ctx.trace.watch_rank(candidates, score, self.components.ranker.contributions)
             candidates.columns["score"] = score
             ranked = candidates.take(best(score, candidates.rows, SPARE * ctx.settings.slate_size))
@@ -146,6 +147,7 @@ class Pipeline:
                 id=identify(ctx.user_id, ctx.surface, ctx.now_us, ctx.pinned, self.components.ranker.name),
                 built_at_us=ctx.now_us,
                 snapshot=ctx.world.version,
+                standing=ctx.person.state.standing.hex(),
                 model=self.components.ranker.name,
                 variant=ctx.settings.variant,
                 candidates=found,

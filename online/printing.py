@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from features.snapshot_reader import SnapshotAbout
 
@@ -28,7 +30,7 @@ def print_feed(console: Console, user_id: str, page: dict[str, Any], funnel: dic
 
 
 def _items(user_id: str, page: dict[str, Any]) -> Table:
-    table = Table(title=f"Feed of {user_id}", title_justify="left", expand=True)
+    table = Table(title=escape(f"Feed of {user_id}"), title_justify="left", expand=True)
     table.add_column("#", justify="right")
     table.add_column("story", ratio=5)
     table.add_column("reason", ratio=3)
@@ -36,9 +38,9 @@ def _items(user_id: str, page: dict[str, Any]) -> Table:
     table.add_column("sources", ratio=3, style="dim")
     for item in page["items"]:
         byline = " · ".join(filter(None, (item["author_id"], item["publication_id"], item["published_at"][:16])))
-        story = f"{item['title'] or item['story_id']}\n[dim]{byline}[/]"
+        story = Text.assemble(item["title"] or item["story_id"], "\n", (byline, "dim"))
         table.add_row(
-            str(item["position"] + 1), story, item["reason"], f"{item['score']:.3f}", " ".join(item["sources"])
+            str(item["position"] + 1), story, escape(item["reason"]), f"{item['score']:.3f}", " ".join(item["sources"])
         )
     return table
 
@@ -60,7 +62,7 @@ def _stages(funnel: dict[str, Any]) -> Table:
 
 
 def _path(story: dict[str, Any]) -> Table:
-    table = Table(title=f"Story {story['story_id']}", title_justify="left", show_header=False)
+    table = Table(title=escape(f"Story {story['story_id']}"), title_justify="left", show_header=False)
     if not story["known"]:
         table.add_row("the snapshot does not know it")
         return table

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 import orjson
+import redis
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
@@ -36,7 +37,11 @@ _KINDS: dict[type[Exception], tuple[int, str]] = {
     HashCollision: (409, "hash_collision"),
     Unavailable: (503, "unavailable"),
     CorruptValue: (503, "corrupt_value"),
+    redis.RedisError: (503, "unavailable"),
 }
+
+
+_NAMES = {404: "not_found", 405: "method_not_allowed", 413: "too_many_events"}
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:
@@ -64,7 +69,7 @@ def install(app: FastAPI, metrics: Metrics) -> None:
         assert isinstance(error, HTTPException | StarletteHTTPException)
         return counted(
             error.status_code,
-            {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error"),
+            _NAMES.get(error.status_code, "http_error"),
             str(error.detail),
         )
 

@@ -11,6 +11,7 @@ import redis
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BeforeValidator
 
 from features.errors import Unavailable
 from features.keys import hash64
@@ -19,16 +20,16 @@ from online.api_models import EventsBatch, EventsReceipt, Feed, Problem
 from online.clock import micros
 from online.events import MAX_EVENTS
 from online.ids import Id
+from online.paths import restored
 from online.presenting import document
-from online.problems import problem
 from online.service import FeedRequest
 from online.state import AppState
-from online.stories import Story
+from online.stories import HashCollision, Story
 from online.whois import about_person
 
 router = APIRouter()
-UserId = Annotated[Id, Path(description="opaque id of the person")]
-StoryId = Annotated[Id, Path(description="opaque id of the story")]
+UserId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of the person")]
+StoryId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of the story")]
 Surface = Annotated[str, Query(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="where the feed is shown")]
 Limit = Annotated[int, Query(ge=1, le=100, description="items on the page")]
 _PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 410, 422, 503)}
@@ -72,10 +73,13 @@ def _ranking_places(request: Request, rex: AppState) -> CapacityLimiter:
 
 
 @router.get("/v1/users/{user_id}/feed/explain", responses=_PROBLEMS, tags=["feed"])
-def explain(request: Request, user_id: UserId, story_id: Id | None = None, surface: Surface = "home") -> Response:
+async def explain(request: Request, user_id: UserId, story_id: Id | None = None, surface: Surface = "home") -> Response:
     """The funnel of a fresh ranking and, with `story_id`, the path of that story through it."""
     rex = _rex(request)
-    return _json(rex.feeds.explain(user_id, micros(rex.clock()), story_id, surface))
+    places = _ranking_places(request, rex)
+    return _json(
+        await to_thread.run_sync(rex.feeds.explain, user_id, micros(rex.clock()), story_id, surface, limiter=places)
+    )
 
 
 @router.post("/v1/events", status_code=202, responses={202: {"model": EventsReceipt}, **_PROBLEMS}, tags=["events"])
@@ -83,7 +87,7 @@ def events(request: Request, batch: EventsBatch) -> Response:
     """Accepts events one by one; what is accepted acts on the next request and reaches the lake."""
     rex = _rex(request)
     if len(batch.events) > MAX_EVENTS:
-        return problem(413, "too_many_events", f"{len(batch.events)} events in one request; send at most {MAX_EVENTS}")
+        raise HTTPException(413, f"{len(batch.events)} events in one request; send at most {MAX_EVENTS}")
     receipt = rex.events.accept(batch.events, rex.clock())
     for outcome, count in (
         ("accepted", receipt.accepted),
@@ -100,9 +104,7 @@ def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
     rex = _rex(request)
     row = _row(rex, story_id)
     if row >= 0 and (known := rex.live.get().world.ids[row].as_py()) != story_id:
-        return problem(
-            409, "hash_collision", f"the id {story_id!r} has the same 64-bit hash as {known!r}; choose another id"
-        )
+        raise HashCollision(f"the id {story_id!r} has the same 64-bit hash as {known!r}; choose another id")
     return _json({"story_id": story_id, "position": rex.stories.put(story_id, story, rex.clock())}, 202)
 
 
@@ -110,11 +112,10 @@ def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
 def withdraw_story(request: Request, story_id: StoryId) -> Response:
     """Withdraws a story: no feed read after this answer shows it."""
     rex = _rex(request)
+    world = rex.live.get().world  # without one, a story that nobody knows could not be told from one in the snapshot
     row = _row(rex, story_id)
     try:
-        position = rex.stories.withdraw(
-            story_id, rex.clock(), document(rex.live.get().world, row) if row >= 0 else None
-        )
+        position = rex.stories.withdraw(story_id, rex.clock(), document(world, row) if row >= 0 else None)
     except KeyError:
         raise HTTPException(404, f"no story {story_id!r} is known") from None
     return _json({"story_id": story_id, "position": position}, 202)

@@ -27,3 +27,9 @@ def best(score: Floats, rows: Rows, wanted: int) -> Ints:
         picked = np.arange(len(score))
     order = np.lexsort((-rows[picked], -score[picked]))
     return picked[order].astype(np.int32)
+
+
+def finite(score: Floats) -> Floats:
+    """float32[n] with NaN and infinities at the end of the ranking: what cannot be compared cannot be on top."""
+    good = np.isfinite(score)
+    return score if good.all() else np.where(good, score, np.finfo(np.float32).min)

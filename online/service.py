@@ -75,6 +75,8 @@ class FeedService:
         ctx, reading = self.context(request.user_id, now_us, request.surface, cursor.slate_id if cursor else None)
         if cursor is None:
             slate = None if request.fresh else self._usable(reading.slate)
+            if slate is not None and not slate.serves_first_page(ctx.world.version, reading.state.standing):
+                slate = None
             return Prepared(request, ctx, slate, 0, 0)
         if self._usable(reading.slate) is None:
             raise CursorExpired(f"the list this cursor pointed into is gone after {self.settings.slate_ttl_s} s")

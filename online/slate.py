@@ -23,6 +23,8 @@ class SlateInfo:
     id: str
     built_at_us: int
     snapshot: str
+    standing: str
+    """The person's `standing` when it was built, hex."""
     model: str
     variant: str
     candidates: int
@@ -44,6 +46,10 @@ class Slate:
 
     def __len__(self) -> int:
         return len(self.stories)
+
+    def serves_first_page(self, snapshot: str, standing: bytes) -> bool:
+        """Whether a first page may come from it: same snapshot, and no edge changed or story hidden since."""
+        return self.info.snapshot == snapshot and self.info.standing == standing.hex()
 
     def encode(self) -> bytes:
         """Packed bytes, equal for equal slates."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +17,10 @@ from features.packing import CorruptValue
 from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import profile_place
 from online.overlay import StreamEntry
-from online.person import ACT, EMPTY_PROFILE, PersonState, decode_changes
+from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes
 from online.slate import Slate
+
+log = logging.getLogger("rex.online")
 
 START = "0-0"
 """Position before the first entry of any stream."""
@@ -72,13 +76,18 @@ class PersonStore:
             pipe.eval(_READ_LATEST_SLATE, 1, self._keys.latest_slates(user_id), surface, self._keys.slate(user_id, ""))
         else:
             pipe.get(self._keys.slate(user_id, slate_id))
+        # Last, because a publisher that removes an old snapshot takes it off this list first.
+        pipe.exists(self._keys.people(bucket))
+        pipe.zscore(self._keys.versions(), manifest.version)
         try:
-            profile, edges, acts, story_changes, slate = pipe.execute()
+            profile, edges, acts, story_changes, slate, bucket_there, version_there = pipe.execute()
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
+        if version_there is None or (bucket and not bucket_there):
+            raise Unavailable(f"snapshot {manifest.version} is not in Redis any more; the current one is being loaded")
         covered = manifest.positions.get(self._keys.event_stream(self._keys.partition(user_id)), START)
         state = _decode_person(user_id, user_hash, profile, edges, acts, covered)
-        return Reading(state, Slate.decode(slate) if slate else None, story_changes)
+        return Reading(state, _decode_slate(slate), story_changes)
 
     def write_slate(self, user_id: str, surface: str, slate: Slate, ttl_s: int) -> int:
         """Stores a slate and makes it the newest of its surface; returns its size in bytes."""
@@ -90,6 +99,15 @@ class PersonStore:
         pipe.expire(latest, ttl_s)
         pipe.execute()
         return len(value)
+
+
+def _decode_slate(data: bytes | None) -> Slate | None:
+    """None as well for a slate in another form, such as an older release's: it can be made anew."""
+    try:
+        return Slate.decode(data) if data else None
+    except CorruptValue as error:
+        log.warning("a cached slate is left aside: %s", error)
+        return None
 
 
 def _decode_person(
@@ -105,5 +123,15 @@ def _decode_person(
         profile=PROFILE.decode(profile) if profile else EMPTY_PROFILE,
         changes=decode_changes(edges, covered),
         acts=np.frombuffer(packed, ACT),
-        digest=hashlib.blake2b(b"\x1f".join(raw), digest_size=12).digest(),
+        digest=_digest(raw),
+        standing=_digest([*(part for item in sorted(edges.items()) for part in item), *_refusals(acts)]),
     )
+
+
+def _refusals(acts: list[bytes]) -> list[bytes]:
+    """Hides and reports, in the order of their bytes."""
+    return sorted(act for act in acts if act[-1] in (ACT_CODES["hide"], ACT_CODES["report"]))
+
+
+def _digest(parts: Iterable[bytes]) -> bytes:
+    return hashlib.blake2b(b"\x1f".join(parts), digest_size=12).digest()

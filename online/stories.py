@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import orjson
@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from features.errors import Unavailable
 from features.keys import Keys, hash64
+from online.events import EARLIEST
 from online.ids import Id
 from online.settings import OnlineSettings
 
@@ -28,6 +29,10 @@ class HashCollision(ValueError):
     """Another story already has the hash of this id."""
 
 
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+"""A story scheduled for later than this is a mistake in the date."""
+
+
 class Story(BaseModel):
     """A story as a publisher sends it."""
 
@@ -38,7 +43,7 @@ class Story(BaseModel):
     topics: list[Id] = Field(default_factory=list, max_length=32)
     language: str | None = Field(default=None, min_length=1, max_length=35)
     title: str | None = Field(default=None, max_length=1000)
-    published_at: AwareDatetime
+    published_at: AwareDatetime = Field(ge=EARLIEST, le=LATEST)
     reading_time_s: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
     visibility: Literal["public", "followers", "unlisted"] = "public"
     members_only: bool = False
@@ -55,23 +60,28 @@ class StoryIntake:
 
     def put(self, story_id: str, story: Story, now: datetime) -> str:
         """Publishes or changes a story; returns its stream position."""
-        return self._write(
-            {**story.model_dump(mode="json"), "story_id": story_id, "updated_at": now.isoformat(), "deleted_at": None}
-        )
+        version = {"story_id": story_id, "updated_at": _after(self._online(story_id), now), "deleted_at": None}
+        return self._write({**story.model_dump(mode="json"), **version})
 
     def withdraw(self, story_id: str, now: datetime, in_snapshot: dict[str, Any] | None) -> str:
         """Withdraws a story: no read of any feed that begins after this returns shows it. Returns the stream position.
 
         `in_snapshot` is the story's document as the snapshot has it; KeyError when neither it nor the stream knows it.
         """
-        try:
-            online = self._client.hget(self._keys.story_documents(), str(hash64(story_id)))
-        except redis.RedisError as error:
-            raise Unavailable(f"the story cannot be withdrawn now, send it again: {error}") from error
-        document = orjson.loads(online) if online else in_snapshot
+        online = self._online(story_id)
+        document = online or in_snapshot
         if document is None or document["story_id"] != story_id:
             raise KeyError(story_id)
-        return self._write({**document, "updated_at": now.isoformat(), "deleted_at": now.isoformat()})
+        at = _after(online, now)
+        return self._write({**document, "updated_at": at, "deleted_at": at})
+
+    def _online(self, story_id: str) -> dict[str, Any] | None:
+        """The latest document put online under this id's hash; None: none was."""
+        try:
+            document = self._client.hget(self._keys.story_documents(), str(hash64(story_id)))
+        except redis.RedisError as error:
+            raise Unavailable(f"the story cannot be changed now, send it again: {error}") from error
+        return orjson.loads(document) if document else None
 
     def _write(self, document: dict[str, Any]) -> str:
         story_id = document["story_id"]
@@ -85,3 +95,9 @@ class StoryIntake:
         if position is None:
             raise HashCollision(f"the id {story_id!r} has the same 64-bit hash as another story; choose another id")
         return str(position.decode())
+
+
+def _after(before: dict[str, Any] | None, now: datetime) -> str:
+    """`now`, but later than the version before, also when a clock has stepped back: the last one said is the latest."""
+    earliest = EARLIEST if before is None else datetime.fromisoformat(before["updated_at"]) + timedelta(microseconds=1)
+    return max(now, earliest).isoformat()

@@ -8,6 +8,7 @@ import numpy as np
 
 from online.columns import Rows
 from online.context import Context
+from online.selection import best
 
 
 class ReadingHistory:
@@ -20,7 +21,5 @@ class ReadingHistory:
         """int32[≤ history_stories]: positive products only; none for a reader without a vector."""
         if not ctx.person.vector.any():
             return np.empty(0, np.int32)
-        taste = ctx.taste
-        wanted = ctx.settings.history_stories
-        rows = np.argpartition(taste, -wanted)[-wanted:] if wanted < len(taste) else np.arange(len(taste))
-        return rows[taste[rows] > 0].astype(np.int32)
+        rows = best(ctx.taste, np.arange(len(ctx.taste), dtype=np.int32), ctx.settings.history_stories)
+        return rows[ctx.taste[rows] > 0]

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from features.raw_datasets import TARGET_TYPES
 from online.columns import Bits, Bools, Candidates
 from online.context import Context
 
@@ -17,9 +18,8 @@ class Unfollowed:
     name: ClassVar[str] = "unfollowed"
 
     def __init__(self, bits: Mapping[str, int]) -> None:
-        self._bits = {
-            target: np.uint32(1 << bits[f"followed_{target}s"]) for target in ("author", "publication", "topic")
-        }
+        providers = {target: f"followed_{target}s" for target in TARGET_TYPES}
+        self._bits = {target: np.uint32(1 << bits[name]) for target, name in providers.items() if name in bits}
 
     def sources(self, ctx: Context, entries: Candidates) -> Bits:
         """uint32[n]."""
@@ -34,5 +34,5 @@ class Unfollowed:
         if marks is None:
             return np.zeros(len(entries), bool)
         index = {"author": world.author, "publication": world.publication, "topic": world.topics}[target_type]
-        followed: Bools = (marks[entries.of(index)] > 0).reshape(len(entries), -1)
-        return np.any(followed, axis=1)
+        hit: Bools = marks.take(entries.of(index)) > 0
+        return hit if hit.ndim == 1 else np.any(hit, axis=1)

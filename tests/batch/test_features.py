@@ -16,6 +16,7 @@ from batch.run import RunReport, run
 from batch.settings import BatchSettings
 from features.datasets import dataset
 from features.duckdb_views import connect, partition_name
+from features.raw_datasets import CLOCK_SKEW_S
 from tests.lakes import NOON, Row, ago, event, events, story, write_lake
 
 SETTINGS = BatchSettings(
@@ -199,8 +200,8 @@ def test_the_run_is_noted_with_positions_no_later_than_as_of(report: tuple[RunRe
     note = json.loads((lake / "features" / "_runs" / f"{partition_name(NOON)}.json").read_text())
     assert note["as_of"] == "2026-01-31T12:00:00+00:00"
     assert note["jobs"] == {job.name: job.rows[NOON] for job in done.jobs}
-    noon_ms = int(NOON.timestamp() * 1000)
-    assert note["positions"] == {"stream:0": "1700000000000-3", "stream:1": f"{noon_ms}-18446744073709551615"}
+    before_noon_ms = (int(NOON.timestamp()) - CLOCK_SKEW_S) * 1000
+    assert note["positions"] == {"stream:0": "1700000000000-3", "stream:1": f"{before_noon_ms}-18446744073709551615"}
 
 
 def test_every_written_file_has_exactly_the_declared_columns(report: tuple[RunReport, Path]) -> None:

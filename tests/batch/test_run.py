@@ -139,18 +139,21 @@ def test_a_derived_dataset_that_fails_its_checks_is_refused(spark: SparkSession,
         check_dataset(tmp_path, "similar_stories", NOON)
 
 
-def test_a_run_of_one_job_keeps_the_positions_of_the_whole_run(spark: SparkSession, tmp_path: Path) -> None:
+def test_jobs_that_run_one_by_one_hold_a_stream_as_far_as_the_first_of_them_saw_it(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     lake = _small(tmp_path)
     note = lake / "features" / "_runs" / f"{partition_name(NOON)}.json"
-    note.parent.mkdir(parents=True)
-    note.write_text(json.dumps({"as_of": "then", "jobs": {"top_stories": 5}, "positions": {"s": "1-0"}}))
-    (lake / "raw" / "_archived.json").write_text('{"s": "2-0"}')
-    _run(lake, spark, "valid_stories")
-    assert json.loads(note.read_text()) == {
-        "as_of": "then",
-        "jobs": {"top_stories": 5, "valid_stories": 1},
-        "positions": {"s": "1-0"},
-    }
+    for job, archived in (("valid_stories", '{"s": "1-0"}'), ("valid_users", '{"s": "2-0"}')):
+        (lake / "raw" / "_archived.json").write_text(archived)  # something was archived between the two
+        _run(lake, spark, job)
+    found = json.loads(note.read_text())
+    assert found["positions"] == {"s": "1-0"}
+    assert found["jobs"]["valid_stories"] == 1
+
+
+def test_a_stream_that_one_reader_did_not_know_is_not_held() -> None:
+    assert positions.earliest([{"s": "9-1", "t": "1-0"}, {"s": "10-0"}]) == {"s": "9-1"}
 
 
 def test_damaged_positions_are_bad_input(tmp_path: Path) -> None:
@@ -161,8 +164,8 @@ def test_damaged_positions_are_bad_input(tmp_path: Path) -> None:
             positions.read_archived(tmp_path)
 
 
-def test_positions_are_clipped_to_as_of() -> None:
-    as_of = datetime(1970, 1, 1, 0, 0, 2, tzinfo=UTC)
+def test_positions_are_clipped_to_as_of_less_the_clock_skew() -> None:
+    as_of = datetime(1970, 1, 1, 0, 5, 2, tzinfo=UTC)  # 302 s less 300 s of skew
     archived = {"before": "1999-7", "at": "2000-7", "after": "2001-0"}
     assert positions.clipped(archived, as_of) == {
         "after": "2000-18446744073709551615",

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import duckdb
+import orjson
 import pytest
 
 from features.keys import hash64
@@ -83,8 +84,33 @@ class TestFeed:
 
     def test_ids_of_128_bytes_and_of_any_script_are_served(self, served: FeedServer) -> None:
         assert served.http.get(f"/v1/users/{'x' * 128}/feed").status_code == 200
-        assert served.http.get("/v1/users/ユーザー%2F1/feed").status_code in (200, 404)  # a slash may not route
         assert served.http.get("/v1/users/ユーザー/feed").status_code == 200
+
+    def test_a_slash_in_an_id_stays_in_the_id(self, served: FeedServer) -> None:
+        person = served.http.get("/v1/users/u-fan%2Ffeed").json()
+        assert (person["user_id"], person["known"]) == ("u-fan/feed", False)
+        url = "https%3A%2F%2Fexample.org%2F1"
+        assert served.http.put(f"/v1/stories/{url}", json={"published_at": "2026-01-31T00:00:00Z"}).status_code == 202
+        assert served.http.delete(f"/v1/stories/{url}").json()["story_id"] == "https://example.org/1"
+        assert served.http.get("/v1/users/a%1Fb/feed").status_code == 422
+
+    def test_a_follower_who_has_read_everything_gets_an_empty_page(self, served: FeedServer) -> None:
+        cursor = served.feed("u-fan", limit=45)["next_cursor"]
+        reads = [served.event(f"e{s['id']}", "u-fan", "read", story_id=s["id"]) for s in STORIES]
+        served.send(*reads)
+        assert served.stories("u-fan", cursor=cursor) == []
+        assert served.stories("u-fan", fresh=True) == []
+        assert served.http.get("/v1/users/u-fan/feed/explain").status_code == 200
+
+    def test_a_new_snapshot_shows_on_the_next_first_page(self, served: FeedServer) -> None:
+        served.feed("u-new")
+        served.publish([*STORIES, {"id": "s-new", "author": "a1", "language": "en", "story_open_rate": 1.0}], PEOPLE)
+        assert "s-new" in served.stories("u-new", limit=100)
+
+    def test_a_cached_slate_of_another_form_is_made_anew(self, served: FeedServer) -> None:
+        first = served.feed("u-new", limit=5)
+        served.client.set(served.keys.slate("u-new", first["slate"]["id"]), b"of another release", ex=60)
+        assert served.feed("u-new")["slate"]["cached"] is False
 
 
 class TestCursors:
@@ -147,6 +173,27 @@ class TestEvents:
         }
         served.send(served.event("e2", "u-new", "unmute", **on), late)
         assert "a7" in {item["author_id"] for item in served.feed("u-new", limit=100)["items"]}
+
+    def test_a_clock_ahead_does_not_put_a_change_behind_a_later_one(self, served: FeedServer) -> None:
+        on = {"target_type": "author", "target_id": "a7"}
+        ahead = {"occurred_at": (served.now + timedelta(seconds=290)).isoformat()}
+        served.send(served.event("e1", "u-new", "unmute", **on) | ahead)
+        served.send(served.event("e2", "u-new", "mute", **on))
+        assert "a7" not in {item["author_id"] for item in served.feed("u-new", limit=100)["items"]}
+
+    def test_a_follow_between_the_ranking_and_the_next_first_page_shows_there(self, served: FeedServer) -> None:
+        prepared_before = served.feed("u-new")  # a slate that does not know of the follow becomes the newest one
+        served.send(served.event("e1", "u-new", "follow", target_type="author", target_id="a7"))
+        key = served.keys.latest_slates("u-new")
+        served.client.hset(key, "home", prepared_before["slate"]["id"])  # as a slower worker would leave it
+        assert served.feed("u-new")["items"][0]["author_id"] == "a7"
+
+    def test_two_people_whose_ids_and_event_ids_run_together_do_not_collide(self, served: FeedServer) -> None:
+        assert served.keys.event_seen("x", "6:e1") != served.keys.event_seen("x:6", "e1")
+
+    def test_an_event_from_before_1970_is_malformed(self, served: FeedServer) -> None:
+        ancient = served.event("e1", "u-new", "open", story_id="s01") | {"occurred_at": "0001-01-01T00:00:00+14:00"}
+        assert served.send(ancient)["rejected"][0]["code"] == "malformed"
 
     def test_an_event_counts_once(self, served: FeedServer) -> None:
         event = served.event("e1", "u-new", "clap", story_id="s01", claps=3)
@@ -226,6 +273,24 @@ class TestStories:
         served.http.put("/v1/stories/s01", json=body)
         assert "s01" not in served.stories("u-new", limit=100)
 
+    @pytest.mark.parametrize(
+        "change",
+        [{"author_id": "a9", "visibility": "followers"}, {"author_id": "a1", "published_at": "2099-01-01T00:00:00Z"}],
+    )
+    def test_what_the_snapshot_cannot_judge_any_more_waits_for_the_next(
+        self, served: FeedServer, change: dict[str, Any]
+    ) -> None:
+        served.send(served.event("e1", "u-new", "follow", target_type="author", target_id="a1"))
+        served.http.put("/v1/stories/s01", json={"published_at": "2026-01-31T10:00:00Z", **change})
+        assert "s01" not in served.stories("u-new", limit=100)
+
+    def test_a_clock_that_steps_back_does_not_bring_a_withdrawn_story_back(self, served: FeedServer) -> None:
+        served.http.put("/v1/stories/s01", json={"published_at": "2026-01-30T00:00:00Z", "author_id": "a1"})
+        served.now -= timedelta(seconds=5)
+        served.http.delete("/v1/stories/s01")
+        entries = [orjson.loads(fields[b"story"]) for _, fields in served.client.xrange(served.keys.story_stream())]
+        assert entries[1]["updated_at"] > entries[0]["updated_at"]
+
     def test_withdrawing_what_nobody_knows_answers_404(self, served: FeedServer) -> None:
         assert served.http.delete("/v1/stories/s-nowhere").status_code == 404
 
@@ -234,7 +299,7 @@ class TestStories:
         assert served.http.delete("/v1/stories/s-new").status_code == 202
 
     def test_two_ids_with_one_hash_are_refused(self, served: FeedServer) -> None:
-        taken = b'{"story_id": "s-twin"}'
+        taken = b'{"story_id": "s-twin", "updated_at": "2026-01-30T00:00:00+00:00"}'
         served.client.hset(
             served.keys.story_documents(), str(hash64("s-mine")), taken
         )  # a collision cannot be had otherwise
@@ -276,9 +341,16 @@ class TestSnapshots:
         assert [about["current"] for about in listed] == [True, False]
         assert listed[0]["version"] == version
 
+    def test_a_process_whose_snapshot_was_removed_refuses_rather_than_forget_mutes(self, served: FeedServer) -> None:
+        served.send(served.event("e1", "u-fan", "mute", target_type="author", target_id="a7"))
+        version = served.feed("u-fan")["slate"]["snapshot"]
+        served.client.zrem(served.keys.versions(), version)  # what a publisher does first when it removes one
+        answer = served.http.get("/v1/users/u-fan/feed")
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:rex:unavailable")
+
     def test_before_the_first_snapshot_the_answer_says_what_to_do(self, feed_server: FeedServer) -> None:
-        for path in ("/v1/users/u/feed", "/v1/users/u/feed/explain", "/v1/users/u", "/readyz"):
-            answer = feed_server.http.get(path)
+        paths = ("/v1/users/u/feed", "/v1/users/u/feed/explain", "/v1/users/u", "/readyz")
+        for answer in (*map(feed_server.http.get, paths), feed_server.http.delete("/v1/stories/s01")):
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
             assert "rex publish" in answer.json()["detail"]
         assert feed_server.http.get("/healthz").status_code == 200

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from online.overlay import StoryOverlay
 from online.person import EdgeChange
 from online.pipeline import Pipeline
 from online.presenting import items
+from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.slate import Slate
 from tests.online.small_world import context, ids, world
@@ -227,7 +229,8 @@ def test_a_withdrawal_after_the_slate_was_built_drops_its_entry_and_the_tail_fil
     built = context(world(many(6)))
     slate = pipeline().build(built)
     first = ids(built.world, pipeline().read(built, slate, 0, 3).entries)
-    fields = {b"story": b'{"story_id":"%s","deleted_at":"2026-01-31T00:00:00Z"}' % first[0].encode()}
+    change = {"story_id": first[0], "published_at": "2026-01-30T00:00:00Z", "deleted_at": "2026-01-31T00:00:00Z"}
+    fields = {b"story": orjson.dumps(change)}
     ctx = context(world(many(6)), overlay=StoryOverlay("0-0").after(built.world, [(b"1-0", fields)]))
     page = pipeline().read(ctx, slate, 0, 3)
     assert ids(ctx.world, page.entries)[:2] == first[1:]
@@ -258,3 +261,43 @@ def test_an_unfollow_takes_the_reason_away_and_drops_what_had_no_other() -> None
 def test_a_ranker_whose_features_nobody_provides_is_refused_at_start() -> None:
     with pytest.raises(ValueError, match="recency"):
         pipeline(annotators=tuple(a for a in default_components().annotators if a.name != "recency"))
+
+
+class Crooked(Broken):
+    """An annotator whose column is too short, and a provider that brings rows the table does not have."""
+
+    def rows(self, ctx: Context) -> Any:
+        return np.array([10**6], np.int32)
+
+    def columns(self, ctx: Context, candidates: Any) -> Any:
+        return {"recency": np.zeros(3, np.float32)}
+
+
+def test_impossible_rows_and_columns_are_left_out_and_named() -> None:
+    defaults = default_components()
+    others = tuple(a for a in defaults.annotators if a.name != "recency")
+    made_by = pipeline(providers=(Crooked(), *defaults.providers), annotators=(*others, Crooked()))
+    slate = made_by.build(context(world(many())))
+    assert (len(slate), slate.info.degraded) == (40, ("broken", "broken"))
+
+
+def test_scores_that_are_no_numbers_rank_last() -> None:
+    class Odd(Weighted):
+        def score(self, columns: Any, n: int) -> Any:
+            scores = super().score(columns, n)
+            scores[:5] = np.nan
+            return scores
+
+    slate = pipeline(ranker=Odd()).build(context(world(many()), settings=OnlineSettings(slate_size=10)))
+    assert len(slate) == 10
+    assert np.isfinite(slate.scores).all()
+    assert slate.scores.min() > -1e30
+
+
+def test_an_empty_world_gives_an_empty_page_also_to_followers() -> None:
+    assert feed(context(world([]), follow_author=["a1"], follow_topic=["t1"])) == []
+
+
+def test_a_pipeline_without_the_follow_providers_works() -> None:
+    providers = tuple(p for p in default_components().providers if not p.name.startswith("followed_"))
+    assert len(feed(context(world(many())), pipeline(providers=providers))) == 20

@@ -1,6 +1,11 @@
 """The whole batch graph. A job is named after the dataset it writes; its function takes what it reads, by name.
 
-Airflow's DAG, the picture in the docs and `batch.run` come from JOBS. Imports nothing heavy.
+A job's function is pure: Spark DataFrames in, one DataFrame out. It also gets `context`, the moments (`as_of`) to compute for
+in one pass, and asks batch/point_in_time.py what each of them may see; every row it returns names its `as_of`. The first four
+jobs, which read the raw lake, return bad rows too, with a `reason`, and batch/run.py sends those to quarantine. batch/run.py reads
+the inputs, checks and writes the outputs.
+
+Airflow's DAG, docs/batch-graph.md and batch/run.py come from JOBS. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ class Job:
     run: str
     """`module:function`; the function is pure: DataFrames in (by the names in `reads`), one DataFrame out."""
     validates: str = ""
-    """The raw dataset whose bad rows this job sends to quarantine; empty: it reads what has been validated."""
+    """The raw dataset whose rows this job judges; empty: it reads only what has been judged."""
 
 
 def _validate(raw: str, *more: str) -> Job:
@@ -39,14 +44,14 @@ JOBS = (
     _validate("users"),
     _validate("edges"),
     _validate("events", "valid_stories"),
-    # How stories do, and whoever and whatever they belong to.
+    # How stories do, and their authors, publications and topics; what is trending.
     _derive("story_counters", "valid_events"),
     _derive("author_features", "story_counters", "valid_stories", "valid_edges"),
     _derive("publication_features", "story_counters", "valid_stories"),
     _derive("topic_features", "story_counters", "valid_stories"),
     _derive("story_features", "story_counters", "valid_stories", "author_features"),
     _derive("top_stories", "story_counters", "valid_stories"),
-    # Who likes what.
+    # Who likes what: profiles, affinities, vectors of taste (matrix factorisation), stories with the same readers.
     _derive("user_profiles", "valid_users", "valid_edges", "valid_events"),
     _derive("user_author_affinity", "valid_events", "valid_stories"),
     _derive("user_publication_affinity", "valid_events", "valid_stories"),
@@ -59,7 +64,7 @@ BY_NAME = {job.name: job for job in JOBS}
 
 
 def order(names: Iterable[str] | None = None) -> list[Job]:
-    """The jobs `names` (all by default) so that each comes after what it reads; declared order where there is a choice.
+    """The jobs `names` (all by default) so that each comes after what it reads, in waves.
 
     KeyError with the known names when there is no such job.
     """
@@ -81,7 +86,7 @@ def closure(name: str) -> list[Job]:
 
 
 def validate(jobs: tuple[Job, ...]) -> None:
-    """ValueError unless every dataset has one writer, every read is raw or written, and nothing reads itself."""
+    """ValueError unless every dataset has one writer, every read is raw or written, and no job needs its own output."""
     written = [job.name for job in jobs]
     raw = {dataset.name for dataset in RAW}
     if sorted(written) != sorted(dataset.name for dataset in DERIVED):

@@ -242,4 +242,3 @@ def test_a_lake_without_reads_trends_by_opens(spark: SparkSession, tmp_path: Pat
     jobs = ["valid_stories", "valid_events", "story_counters", "top_stories"]
     run(lake, [NOON], now=NOON, settings=SETTINGS, jobs=jobs, spark=spark)
     assert _rows(connect(lake, NOON), "SELECT language, story_id, heat FROM top_stories") == [("*", "s", 0.5)]
-    assert not (lake / "features" / "_runs" / f"{partition_name(NOON)}.json").exists(), "some jobs are not a whole run"

@@ -5,6 +5,8 @@ All systems choose from the same stories: those that every rule admits for the p
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,8 @@ class Relevance:
     popularity: float
     oracle: float
     """The 20 stories of greatest true interest."""
+    people: int
+    """How many people were judged."""
 
     @property
     def gap_closed(self) -> float:
@@ -40,16 +44,22 @@ class Relevance:
         return (self.feed - best) / (self.oracle - best)
 
 
-def judge(rex: AppState, lake: Path, people: list[str], now_us: int) -> Relevance:
-    """The relevance of the loaded snapshot's feeds for these people."""
+def judge(rex: AppState, lake: Path, people: Iterable[str], wanted: int, now_us: int) -> Relevance:
+    """The relevance of the loaded snapshot's feeds for the first `wanted` people who have stories to choose from.
+
+    In a small world, someone who reads a rare language only may have fewer than 20 stories: there every feed is the same.
+    """
     truth = load_world(lake)
-    rows = np.array([_judge_one(rex, truth, user_id, now_us) for user_id in people])
-    return Relevance(*(float(mean) for mean in rows.mean(axis=0)))
+    judged = (row for row in (_judge_one(rex, truth, user_id, now_us) for user_id in people) if row is not None)
+    rows = np.array(list(itertools.islice(judged, wanted)))
+    return Relevance(*(float(mean) for mean in rows.mean(axis=0)), people=len(rows))
 
 
-def _judge_one(rex: AppState, truth: Truth, user_id: str, now_us: int) -> list[float]:
+def _judge_one(rex: AppState, truth: Truth, user_id: str, now_us: int) -> list[float] | None:
     ctx, _ = rex.feeds.context(user_id, now_us)
     rows = _eligible(rex, ctx)
+    if len(rows) <= TOP:
+        return None
     interest = truth.interest([user_id], [ctx.world.ids[int(row)].as_py() for row in rows])[0]
     page = rex.feeds.feed(FeedRequest(user_id, TOP, fresh=True), now_us)
     shown = ctx.world.by_hash.find(hash64_many([item["story_id"] for item in page["items"]]))

@@ -20,13 +20,12 @@ from benchmarks.results import Result, measured
 from features.keys import Keys
 from features.settings import Settings
 from local.redis_server import server
-from online.app import wire
 from online.clock import micros
 from online.components import default_components
 from online.metrics import Metrics
 from online.service import FeedRequest, Prepared
 from online.settings import OnlineSettings
-from online.state import AppState
+from online.wiring import AppState, wire
 from online.world import World
 
 STORIES = 500_000

@@ -19,7 +19,7 @@ from online.columns import Candidates, Rows
 from online.context import Context
 from online.pipeline import Pipeline
 from online.service import FeedRequest
-from online.state import AppState
+from online.wiring import AppState
 
 TOP = 20
 

@@ -44,12 +44,16 @@ def _rates(entity: str) -> Check:
 
 
 def _windows() -> tuple[Column, ...]:
-    return tuple(Column(f"{what}_{d}d", I64, f"{what} in the last {d} days") for what in COUNTED for d in WINDOWS_D)
+    return tuple(Column(f"{what}_{d}d", I64, f"{what} in the last {_days(d)}") for what in COUNTED for d in WINDOWS_D)
 
 
 def _counters() -> tuple[Column, ...]:
     decayed = [Column(f"decayed_{what}", F64, f"{what}, halved every story half-life") for what in COUNTED]
     return (*_windows(), *decayed)
+
+
+def _days(days: int) -> str:
+    return "day" if days == 1 else f"{days} days"
 
 
 def _valid(raw: Dataset, extra: tuple[Column, ...] = ()) -> Dataset:
@@ -82,7 +86,7 @@ def _affinity(entity: str) -> Dataset:
         name=f"user_{entity}_affinity",
         layer="features",
         grain=("as_of", "user_id", f"{entity}_id"),
-        meaning=f"How much more (or less) a person does with a {entity}'s stories than people do in general.",
+        meaning=f"How much more (or less) a person does with stories of one {entity} than people do in general.",
         columns=(
             AS_OF,
             Column("user_id", ID, "who"),

@@ -8,12 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
-import redis
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from features.errors import Unavailable
-from features.keys import Keys
 from features.packing import CorruptValue
 from features.settings import Settings
 from local.redis import connect
@@ -21,17 +19,11 @@ from online import problems
 from online.archiver import archive
 from online.clock import Clock, clock_from
 from online.components import Components, default_components
-from online.cursor import CursorCodec, cursor_keys
-from online.events import EventIntake
-from online.live import LiveSnapshot
 from online.metrics import Metrics
 from online.paths import OpaqueSegments
 from online.routes import router
-from online.service import FeedService
 from online.settings import OnlineSettings
-from online.state import AppState
-from online.store import PersonStore
-from online.stories import StoryIntake
+from online.wiring import AppState, wire
 
 log = logging.getLogger("rex.online")
 
@@ -64,32 +56,6 @@ def create_app(
     app.add_middleware(OpaqueSegments)
     app.include_router(router)
     return app
-
-
-def wire(
-    client: redis.Redis,
-    settings: Settings,
-    online: OnlineSettings,
-    components: Components,
-    clock: Clock,
-    metrics: Metrics,
-) -> AppState:
-    """Everything a request needs, put together in one place."""
-    keys = Keys(settings.redis_prefix)
-    live = LiveSnapshot(client, keys)
-    cursors = CursorCodec(cursor_keys(online.cursor_keys, settings.var))
-    return AppState(
-        settings=settings,
-        online=online,
-        client=client,
-        keys=keys,
-        clock=clock,
-        metrics=metrics,
-        live=live,
-        feeds=FeedService(live, PersonStore(client, keys), components, online, cursors),
-        events=EventIntake(client, keys, online),
-        stories=StoryIntake(client, keys, online),
-    )
 
 
 def _follow(state: AppState) -> None:

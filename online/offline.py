@@ -8,13 +8,12 @@ from typing import Any
 
 from features.settings import Settings
 from local.redis import connect
-from online.app import wire
 from online.clock import clock_from, micros
 from online.components import Components, default_components
 from online.metrics import Metrics
 from online.service import FeedRequest
 from online.settings import OnlineSettings
-from online.state import AppState
+from online.wiring import AppState, wire
 
 
 @contextmanager

@@ -23,9 +23,9 @@ from online.ids import Id
 from online.paths import restored
 from online.presenting import document
 from online.service import FeedRequest
-from online.state import AppState
 from online.stories import HashCollision, Story
 from online.whois import about_person
+from online.wiring import AppState
 
 router = APIRouter()
 UserId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of the person")]

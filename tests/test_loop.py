@@ -24,7 +24,7 @@ from online.clock import micros
 from online.offline import loaded
 from online.service import FeedRequest
 from online.settings import OnlineSettings
-from online.state import AppState
+from online.wiring import AppState
 from tests.fixtures_redis import redis_client, redis_server
 
 __all__ = ["redis_client", "redis_server"]

@@ -1,0 +1,62 @@
+"""Everything a request needs, put together in one place: for the HTTP app, the command line, benchmarks and tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import redis
+
+from features.keys import Keys
+from features.settings import Settings
+from online.clock import Clock
+from online.components import Components
+from online.cursor import CursorCodec, cursor_keys
+from online.events import EventIntake
+from online.live import LiveSnapshot
+from online.metrics import Metrics
+from online.service import FeedService
+from online.settings import OnlineSettings
+from online.store import PersonStore
+from online.stories import StoryIntake
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """What requests share, made once; the routes find it at `request.app.state.rex`."""
+
+    settings: Settings
+    online: OnlineSettings
+    client: redis.Redis
+    keys: Keys
+    clock: Clock
+    metrics: Metrics
+    live: LiveSnapshot
+    feeds: FeedService
+    events: EventIntake
+    stories: StoryIntake
+
+
+def wire(
+    client: redis.Redis,
+    settings: Settings,
+    online: OnlineSettings,
+    components: Components,
+    clock: Clock,
+    metrics: Metrics,
+) -> AppState:
+    """The parts over one client; no snapshot is loaded yet (`live.refresh`)."""
+    keys = Keys(settings.redis_prefix)
+    live = LiveSnapshot(client, keys)
+    cursors = CursorCodec(cursor_keys(online.cursor_keys, settings.var))
+    return AppState(
+        settings=settings,
+        online=online,
+        client=client,
+        keys=keys,
+        clock=clock,
+        metrics=metrics,
+        live=live,
+        feeds=FeedService(live, PersonStore(client, keys), components, online, cursors),
+        events=EventIntake(client, keys, online),
+        stories=StoryIntake(client, keys, online),
+    )

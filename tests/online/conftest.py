@@ -97,3 +97,32 @@ def feed_server(redis_server: Server, redis_client: redis.Redis, tmp_path: Path)
         made.http.close()
         server.should_exit = True
         thread.join()
+
+
+STORIES: list[dict[str, Any]] = [
+    {
+        "id": f"s{i:02}",
+        "author": f"a{i % 10}",
+        "topics": [f"t{i % 5}"],
+        "title": f"Title {i}",
+        "age_h": i + 1.0,
+        "language": "en",
+    }
+    for i in range(50)
+]
+PEOPLE: dict[str, dict[str, Any]] = {
+    "u-fan": {"created_at": [1], "is_member": [1], "follow_author": ["a3"], "read": ["s00"], "read_at": [5]},
+}
+
+
+@pytest.fixture
+def served(feed_server: FeedServer) -> FeedServer:
+    feed_server.publish(STORIES, PEOPLE)
+    return feed_server
+
+
+def wait_until(condition: Any, within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)

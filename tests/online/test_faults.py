@@ -15,8 +15,7 @@ from features.snapshot_reader import profile_place, read_manifest
 from local.redis_server import Server, server
 from online.archiver import archive, read_positions
 from online.offline import loaded
-from tests.online.conftest import FeedServer
-from tests.online.test_http import PEOPLE, STORIES, wait_until
+from tests.online.conftest import PEOPLE, STORIES, FeedServer, wait_until
 
 
 class TestRedisGone:

@@ -1,0 +1,46 @@
+"""People, metrics and what lies in Redis, over real HTTP."""
+
+from __future__ import annotations
+
+from tests.online.conftest import FeedServer
+
+
+def test_a_person_is_told_as_known_now(served: FeedServer) -> None:
+    served.send(
+        served.event("e1", "u-fan", "follow", target_type="author", target_id="a1"),
+        served.event("e2", "u-fan", "read", story_id="s05"),
+    )
+    person = served.http.get("/v1/users/u-fan").json()
+    assert person["follows"]["author"] == ["a1", "a3"] or person["follows"]["author"] == ["a3", "a1"]
+    assert person["recent_reads"] == ["s05", "s00"]
+    assert (person["is_member"], person["known"], person["profile_age_s"] > 0) == (True, True, True)
+    assert served.http.get("/v1/users/never-seen").json()["known"] is False
+
+
+def test_metrics_count_pages_drops_and_problems(served: FeedServer) -> None:
+    served.feed("u-fan")
+    served.http.get("/v1/users/u-fan/feed?limit=0")
+    text = served.http.get("/metrics").text
+    assert 'rex_pages_total{cached="false"} 1.0' in text
+    assert 'rex_dropped_total{reason="already_read",stage="preprocess"} 1.0' in text
+    assert 'rex_problems_total{type="invalid_request"} 1.0' in text
+
+
+def test_every_key_but_the_snapshots_has_a_ttl(served: FeedServer) -> None:
+    served.feed("u-fan")
+    served.send(
+        served.event("e1", "u-fan", "follow", target_type="author", target_id="a1"),
+        served.event("e2", "u-fan", "read", story_id="s05"),
+    )
+    served.http.delete("/v1/stories/s01")
+    kept = (
+        "{snap}",
+        "snap:",
+        "blob:",
+        "people:",
+        ":events",
+        "{stories}:stream",
+    )  # bounded by snapshots_kept and trimming
+    for key in served.client.scan_iter("*"):
+        if not any(part in key.decode() for part in kept):
+            assert served.client.ttl(key) > 0, f"{key!r} has no TTL"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import duckdb
+import orjson
+import pytest
 
 from tests.online.conftest import FeedServer, wait_until
 

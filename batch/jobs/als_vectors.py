@@ -1,7 +1,8 @@
 """Implicit ALS: "people with a reading history like yours".
 
 Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008, as in Spark's ALS. One fit per
-as_of, from sorted rows in fixed partitions and blocks, because the order of sums decides a vector's last bits.
+as_of, from sorted rows in partitions by hash (ranges would be sampled) and fixed blocks, because the order of sums decides a
+vector's last bits.
 """
 
 from __future__ import annotations
@@ -58,9 +59,7 @@ def fitted(pairs: DataFrame, settings: BatchSettings) -> DataFrame:
     if users.isEmpty():
         return pairs.sparkSession.createDataFrame([], "entity string, id string, vector array<float>")
     rated = pairs.join(users, "user_id", "inner").join(stories, "story_id", "inner").select("user", "story", "strength")
-    ordered = (
-        rated.repartitionByRange(settings.als_blocks, "user", "story").sortWithinPartitions("user", "story").persist()
-    )
+    ordered = rated.repartition(settings.als_blocks, "user").sortWithinPartitions("user", "story").persist()
     model = _als(settings).fit(ordered)
     return _named(model.userFactors, users, "user").unionByName(_named(model.itemFactors, stories, "story"))
 

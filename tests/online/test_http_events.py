@@ -111,7 +111,8 @@ class TestEvents:
         )
         served.http.delete("/v1/stories/s02")
         raw = served.settings.lake / "raw"
-        wait_until(lambda: (raw / "edges").exists() and (raw / "stories").exists() and (raw / "events").exists())
+        files = ("events/dt=*/*.parquet", "edges/*.parquet", "stories/*.parquet")
+        wait_until(lambda: all(any(raw.glob(pattern)) for pattern in files))
         event = duckdb.sql(
             f"SELECT event_id, user_id, type, dwell_s, dt::VARCHAR FROM '{raw}/events/*/*.parquet'"
         ).fetchall()

@@ -85,7 +85,7 @@ class FeedService:
     def answer(self, prepared: Prepared) -> dict[str, Any]:
         """The page: from the slate at hand, else from a new one."""
         ctx, request = prepared.ctx, prepared.request
-        slate = prepared.slate or self._pipeline.build(ctx)
+        slate = self._pipeline.build(ctx) if prepared.slate is None else prepared.slate
         page = self._pipeline.read(ctx, slate, prepared.start, request.limit)
         delivered = prepared.delivered + len(page.entries)
         after = None if page.next_index is None else Cursor(slate.info.id, page.next_index, delivered)

@@ -13,9 +13,12 @@ import numpy as np
 from online.columns import Bools, Candidates, Ints, occurrence
 from online.context import Context
 
+LOOK_AHEAD = 8
+"""Blocks looked ahead first; only a list that one author or publication fills needs to look at everything."""
+
 
 class Diversity:
-    """Fills block after block with the best-ranked stories that the caps admit."""
+    """Fills block after block with the best-ranked stories that the caps admit, as if taken one by one."""
 
     name: ClassVar[str] = "diversity"
 
@@ -32,12 +35,34 @@ class Diversity:
 
     def _block(self, ctx: Context, author: Ints, publication: Ints) -> Ints:
         """Positions of the next block among what is left, in their new order. Who has no publication is not capped."""
-        settings = ctx.settings
-        author_fits = _under_cap(author, settings.max_per_author)
-        both_fit = author_fits & _under_cap(np.where(author_fits, publication, -1), settings.max_per_publication)
-        # Stable sort by how much has to be relaxed: 0 nothing, 1 the publication's cap, 2 the author's.
-        relaxed = np.where(both_fit, 0, np.where(author_fits, 1, 2))
-        return np.argsort(relaxed, kind="stable")[: settings.page_block].astype(np.int32)
+        size, caps = ctx.settings.page_block, (ctx.settings.max_per_author, ctx.settings.max_per_publication)
+        for reach in (LOOK_AHEAD * size, len(author)):
+            admitted, crowded = _one_by_one(author[:reach], publication[:reach], *caps)
+            if np.count_nonzero(admitted) >= size:
+                return np.flatnonzero(admitted)[:size].astype(np.int32)
+        # Short: then stories that only the publication's cap kept out, then the others, each in rank order.
+        tried = np.concatenate((np.flatnonzero(admitted), np.flatnonzero(crowded)))
+        tried = tried[_under_cap(author[tried], caps[0])]
+        others = np.setdiff1d(np.arange(len(author)), tried)
+        return np.concatenate((tried, others))[:size].astype(np.int32)
+
+
+def _one_by_one(author: Ints, publication: Ints, author_cap: int, publication_cap: int) -> tuple[Bools, Bools]:
+    """bool[n] twice: admitted when stories are taken in order under both caps; kept out by the publication's cap alone.
+
+    A story kept out must not count for its author. Counting anew without those found so far only ever finds more of them,
+    and ends where taking one by one does.
+    """
+    crowded = np.zeros(len(author), bool)
+    while True:
+        at = np.flatnonzero(~crowded)
+        at = at[_under_cap(author[at], author_cap)]
+        fits = _under_cap(publication[at], publication_cap)
+        if fits.all():
+            admitted = np.zeros(len(author), bool)
+            admitted[at] = True
+            return admitted, crowded
+        crowded[at[~fits]] = True
 
 
 def _under_cap(keys: Ints, cap: int) -> Bools:

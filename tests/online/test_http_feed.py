@@ -29,6 +29,11 @@ class TestFeed:
         assert second["slate"]["id"] == first["slate"]["id"]
         assert second["items"] == first["items"]
 
+    def test_an_empty_slate_is_cached_like_any_other(self, feed_server: FeedServer) -> None:
+        feed_server.publish([])
+        assert feed_server.feed("u-new")["slate"]["cached"] is False
+        assert feed_server.feed("u-new")["slate"]["cached"] is True
+
     def test_fresh_ranks_anew(self, served: FeedServer) -> None:
         first = served.feed("u-fan")
         served.now += timedelta(seconds=1)

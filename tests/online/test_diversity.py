@@ -1,0 +1,39 @@
+"""The vectorised caps are those of taking stories one by one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from online.postprocessors.diversity import _one_by_one
+
+PAIRS = st.lists(st.tuples(st.integers(-1, 5), st.integers(-1, 3)), max_size=40)
+
+
+def taken_one_by_one(pairs: list[tuple[int, int]], author_cap: int, publication_cap: int) -> list[bool]:
+    authors: Counter[int] = Counter()
+    publications: Counter[int] = Counter()
+    taken = []
+    for author, publication in pairs:
+        fits = (author < 0 or authors[author] < author_cap) and (
+            publication < 0 or publications[publication] < publication_cap
+        )
+        if fits:
+            authors[author] += 1
+            publications[publication] += 1
+        taken.append(fits)
+    return taken
+
+
+@given(PAIRS, st.integers(1, 3), st.integers(1, 3))
+@example([(4, 1), (3, 1), (2, 1), (1, 0), (0, 1), (0, 0)], 1, 2)  # a story kept out does not count for its author
+def test_stories_are_admitted_as_if_taken_one_by_one(
+    pairs: list[tuple[int, int]], by_author: int, by_publication: int
+) -> None:
+    author, publication = np.array(pairs, np.int32).reshape(-1, 2).T
+    admitted, crowded = _one_by_one(author, publication, by_author, by_publication)
+    assert admitted.tolist() == taken_one_by_one(pairs, by_author, by_publication)
+    assert not (admitted & crowded).any()

@@ -93,12 +93,73 @@ class Keys:
         return self._person("acts", user_id)
 
     def latest_slates(self, user_id: str) -> str:
-        """Hash with TTL, surface → id of its newest slate; deleted when the person changes what may be in it."""
+        """Hash with TTL, surface → id of its newest slate."""
         return self._person("latest", user_id)
 
     def slate(self, user_id: str, slate_id: str) -> str:
         """String with TTL: one immutable slate."""
         return f"{self._person('slate', user_id)}:{slate_id}"
+
+    def chain(self, user_id: str, slate_id: str) -> str:
+        """String with TTL: the story hashes of a slate and of the slates before it in its chain; outlives the slate."""
+        return f"{self._person('chain', user_id)}:{slate_id}"
+
+    def building(self, user_id: str, surface: str) -> str:
+        """String with TTL: a slate of this surface is being built, so that others wait for it."""
+        return f"{self._person(f'building:{surface}', user_id)}"
+
+    def served_stream(self, partition: int) -> str:
+        """Stream: entries answered to the people of one partition, until archived."""
+        return f"{self.prefix}{{p{partition}}}:served"
+
+    def served_history(self, user_id: str) -> str:
+        """Sorted set with TTL, page served -> when; capped."""
+        return self._person("history", user_id)
+
+    def promoted(self, user_id: str, day: str) -> str:
+        """Hash with TTL, promotion hash -> slate entries placed on a UTC day (`YYYYMMDD`)."""
+        return f"{self._person('promoted', user_id)}:{day}"
+
+    def timeline(self, user_id: str) -> str:
+        """List with TTL, newest first: stories pushed to the person; capped."""
+        return self._person("timeline", user_id)
+
+    def timeline_about(self, user_id: str) -> str:
+        """Hash with TTL: the timeline's sequence number and what it was built from; absent: an inactive person."""
+        return self._person("timeline-about", user_id)
+
+    def registered(self, user_id: str) -> str:
+        """Set with TTL: targets in whose follower sets the person is."""
+        return self._person("registered", user_id)
+
+    # Delivery.
+    def followers(self, target_type: str, target_hash: int) -> str:
+        """Set: ids of the active people to whom stories of an author or a publication are pushed."""
+        return f"{self.prefix}followers:{target_type}:{target_hash}"
+
+    def pulled(self) -> str:
+        """Set: targets with so many active followers that their stories are not pushed; `version` counts its changes."""
+        return f"{self.prefix}{{delivery}}:pulled"
+
+    def pulled_version(self) -> str:
+        """Integer: grows whenever the set of pulled targets changes."""
+        return f"{self.prefix}{{delivery}}:pulled-version"
+
+    def returns(self) -> str:
+        """Stream, capped: people whose timelines are to be built or built anew."""
+        return f"{self.prefix}{{delivery}}:returns"
+
+    def fanout_lease(self) -> str:
+        """String with TTL: who fans out now."""
+        return f"{self.prefix}{{delivery}}:lease"
+
+    def placed(self) -> str:
+        """Hash with TTL, story hash -> under which author, publication and time it was fanned out, and by which entry."""
+        return f"{self.prefix}{{delivery}}:placed"
+
+    def parked(self) -> str:
+        """Stream, capped: entries that could not be processed after several tries, with the reason."""
+        return f"{self.prefix}parked"
 
     # Stories.
     def story_stream(self) -> str:

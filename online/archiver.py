@@ -27,8 +27,7 @@ from features.keys import PARTITIONS, Keys
 from features.schema import TS
 from lake.writer import conform
 from online.events import EDGE_TYPES
-from online.overlay import StreamEntry
-from online.store import START
+from online.stream import START, StreamEntry
 
 POSITIONS_FILE = "_archived.json"
 """Under `<lake>/raw`: stream → id of the last entry that is in the lake."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from features.formulas import dot
+from online.build_reading import BuildReading
 from online.columns import Candidates, Floats
 from online.overlay import StoryOverlay
 from online.person import Person
@@ -108,6 +109,8 @@ class Context:
     surface: str = "home"
     wanted: frozenset[str] = frozenset()
     """Features that the ranker reads; an annotator may leave out the others."""
+    reading: BuildReading = field(default_factory=BuildReading)
+    """Read before a slate is built; empty while a cached one is served."""
     trace: Trace = field(default_factory=Trace)
 
     @property

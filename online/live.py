@@ -11,8 +11,9 @@ import redis
 from features.errors import Unavailable
 from features.keys import Keys
 from features.snapshot_reader import current_version, read_manifest, read_tables
-from online.overlay import StoryOverlay, StreamEntry, stream_order
-from online.store import START, STORY_TAIL, read_story_tail
+from online.overlay import StoryOverlay
+from online.store import STORY_TAIL, read_story_tail
+from online.stream import START, StreamEntry, stream_order
 from online.world import World, build_world
 
 

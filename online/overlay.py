@@ -14,15 +14,8 @@ from features.keys import hash64_many
 from features.raw_datasets import VISIBILITIES
 from online.clock import micros
 from online.columns import Bools
+from online.stream import StreamEntry
 from online.world import World
-
-StreamEntry = tuple[bytes, dict[bytes, bytes]]
-
-
-def stream_order(position: str) -> tuple[int, int]:
-    """Stream ids `<ms>-<seq>` compared as numbers."""
-    ms, _, sequence = position.partition("-")
-    return int(ms), int(sequence or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import PROFILE
 from online.columns import Bools, Floats, Hashes, Ints, Rows
-from online.overlay import stream_order
+from online.stream import stream_order
 from online.world import Names, World
 
 ACT = np.dtype([("story", "<i8"), ("type", "u1")])

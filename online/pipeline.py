@@ -153,6 +153,9 @@ class Pipeline:
                 candidates=found,
                 sources=tuple(self.components.bits),
                 degraded=tuple(ctx.trace.degraded),
+                watermark_us=0,
+                watermark_id="",
+                timeline_seq=0,
             )
             slate = Slate(info, ctx.world.hashes[ranked.rows], ranked.columns["score"], ranked.sources)
             self.write_slate(ctx, slate)

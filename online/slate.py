@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import orjson
 
 from features.packing import CorruptValue, Layout
+from features.registry import FEATURES
 from online.columns import Bits, Floats, Hashes
 
-SLATE = Layout("slate", 1, (("story", "<i8"), ("score", "<f4"), ("sources", "<u4"), ("about", "u1")))
-"""story hashes, scores, source bits, and what the slate says about itself as JSON."""
+SLATE = Layout(
+    "slate",
+    2,
+    (
+        ("story", "<i8"),  # hashes
+        ("score", "<f4"),
+        ("sources", "<u4"),  # provider bits
+        ("promotion", "<i8"),  # hash of the promotion that placed it, ORGANIC: none; empty: none has one
+        ("features", "<f4"),  # m rows in registry order, NaN where not computed; empty: not sampled
+        ("about", "u1"),  # what the slate says about itself, JSON
+    ),
+)
+ORGANIC = 0
+"""In place of a promotion's hash: the story was ranked there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,12 @@ class SlateInfo:
     """Stories that aggregation found."""
     sources: tuple[str, ...]
     """Provider names by bit."""
+    watermark_us: int
+    """published_at of the newest story when the chain of cursors began that this slate serves."""
+    watermark_id: str
+    """Its story_id; empty: there was no story."""
+    timeline_seq: int
+    """The timeline's sequence number when the chain began; 0: no timeline."""
     degraded: tuple[str, ...]
     """Parts that failed while it was built."""
 
@@ -43,6 +62,10 @@ class Slate:
     stories: Hashes
     scores: Floats
     sources: Bits
+    promotions: Hashes = field(default_factory=lambda: np.empty(0, np.int64))
+    """int64[m] or empty."""
+    features: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    """float32[m, registered features] or empty: sampled for the log."""
 
     def __len__(self) -> int:
         return len(self.stories)
@@ -59,6 +82,8 @@ class Slate:
                 "story": self.stories,
                 "score": self.scores,
                 "sources": self.sources,
+                "promotion": self.promotions,
+                "features": self.features.ravel(),
                 "about": np.frombuffer(orjson.dumps(about), np.uint8),
             }
         )
@@ -72,7 +97,8 @@ class Slate:
             info = SlateInfo(**{**about, "sources": tuple(about["sources"]), "degraded": tuple(about["degraded"])})
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptValue(f"slate: {error}") from error
-        return cls(info, arrays["story"], arrays["score"], arrays["sources"])
+        features = arrays["features"].reshape(-1, len(FEATURES))
+        return cls(info, arrays["story"], arrays["score"], arrays["sources"], arrays["promotion"], features)
 
 
 def identify(*parts: object) -> str:

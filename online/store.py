@@ -16,14 +16,15 @@ from features.keys import Keys, hash64
 from features.packing import CorruptValue
 from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import profile_place
-from online.overlay import StreamEntry
+from online.build_reading import BuildReading
 from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes
+from online.served_history import decode_history
 from online.slate import Slate
+from online.stream import START, StreamEntry
+from online.timelines.timeline import decode_timeline
 
 log = logging.getLogger("rex.online")
 
-START = "0-0"
-"""Position before the first entry of any stream."""
 STORY_TAIL = 10_000
 """Story changes read at once; a process further behind than this reads on before it answers."""
 
@@ -88,6 +89,25 @@ class PersonStore:
         covered = manifest.positions.get(self._keys.event_stream(self._keys.partition(user_id)), START)
         state = _decode_person(user_id, user_hash, profile, edges, acts, covered)
         return Reading(state, _decode_slate(slate), story_changes)
+
+    def read_for_build(self, user_id: str, day: str) -> BuildReading:
+        """What only the building of a slate needs; `day` is the UTC day, `YYYYMMDD`."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.lrange(self._keys.timeline(user_id), 0, -1)
+        pipe.hgetall(self._keys.timeline_about(user_id))
+        pipe.get(self._keys.pulled_version())
+        pipe.zrange(self._keys.served_history(user_id), 0, -1, withscores=True)
+        pipe.hgetall(self._keys.promoted(user_id, day))
+        try:
+            timeline, about, pulled_version, served, promoted = pipe.execute()
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
+        return BuildReading(
+            timeline=decode_timeline(timeline, about),
+            pulled_version=int(pulled_version or 0),
+            served=decode_history(served),
+            promoted={int(promotion): int(count) for promotion, count in promoted.items()},
+        )
 
     def write_slate(self, user_id: str, surface: str, slate: Slate, ttl_s: int) -> int:
         """Stores a slate and makes it the newest of its surface; returns its size in bytes."""

@@ -46,6 +46,8 @@ def create_app(
             state = wire(client, settings, online, components, clock, metrics)
             _follow(state)  # so that the first request finds a snapshot, if there is one
             stack.enter_context(_every(online.poll_s, lambda: _follow(state)))
+            stack.callback(_flush, state)  # the last pages, once nobody asks for more
+            stack.enter_context(_every(online.served_flush_s, lambda: _flush(state)))
             stack.enter_context(_every(online.archive_every_s, lambda: _archive(state)))
             app.state.rex = state
             yield
@@ -73,6 +75,13 @@ def _archive(state: AppState) -> None:
         state.metrics.archived.inc(archive(state.client, state.keys, state.settings.lake))
     except (Unavailable, OSError) as error:
         log.warning("events stay in Redis for now: %s", error)
+
+
+def _flush(state: AppState) -> None:
+    try:
+        state.served.flush()
+    except Unavailable as error:
+        log.warning("%s", error)
 
 
 @contextmanager

@@ -24,6 +24,10 @@ class Metrics:
         self.degraded = Counter("rex_degraded", "Parts a feed went without", ["part"], registry=self.registry)
         self.events = Counter("rex_events", "Events by outcome", ["outcome"], registry=self.registry)
         self.archived = Counter("rex_archived_entries", "Stream entries moved to the lake", registry=self.registry)
+        self.parked = Gauge("rex_parked", "Entries set aside as impossible to process", registry=self.registry)
+        self.served_lost = Counter(
+            "rex_served_lost", "Answered pages that were never written to the log", registry=self.registry
+        )
         self.stories = Gauge("rex_snapshot_stories", "Stories in the loaded snapshot", registry=self.registry)
 
     def observe(self, trace: Trace, *, cached: bool) -> None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import redis
 
@@ -48,9 +48,9 @@ def park(
 ) -> None:
     """Sets an entry aside and logs it. RedisError when that cannot be stored: then it must not be acknowledged."""
     reason = str(error)[:MAX_ERROR_CHARACTERS]
-    about = {b"stream": stream, b"entry_id": entry_id, b"error": reason}
+    about: dict[Any, Any] = {"stream": stream, "entry_id": entry_id, "error": reason}
     held = {_FIELD + name: value for name, value in fields.items()}
-    client.xadd(keys.parked(), {**about, **held}, maxlen=MAX_PARKED, approximate=False)
+    client.xadd(keys.parked(), about | held, maxlen=MAX_PARKED, approximate=False)
     log.error("entry %s of %s is parked: %s", entry_id, stream, reason)
 
 

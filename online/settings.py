@@ -39,6 +39,14 @@ class OnlineSettings(BaseSettings):
     """How often a process looks whether another snapshot is current."""
     archive_every_s: float = Field(default=10.0, gt=0, le=3600)
     """How often accepted events are moved from Redis to the lake by a serving process; one of them at a time does it."""
+    served_flush_s: float = Field(default=0.2, gt=0, le=60)
+    """How often what was answered is written to its log and to people's histories; a killed process loses as much."""
+    served_features_rate: float = Field(default=0.01, ge=0, le=1)
+    """Share of slates whose feature vectors are logged; a vector is some ten times as large as the rest of an entry."""
+    history_pages: int = Field(default=100, ge=1, le=10_000)
+    """Pages kept per person as served history: a week of fourteen a day; some 30 kB with twenty items each."""
+    history_ttl_s: int = Field(default=1_209_600, ge=3600, le=31_536_000)
+    """Life of a person's served history after the last page: two weeks, after which nobody remembers what was shown."""
     event_window_s: int = Field(default=172_800, ge=172_800, le=2_592_000)
     """How long an event_id is remembered: a client may retry for 48 hours."""
     state_ttl_s: int = Field(default=15_552_000, ge=2_592_000)

@@ -14,6 +14,7 @@ from online.cursor import CursorCodec, cursor_keys
 from online.events import EventIntake
 from online.live import LiveSnapshot
 from online.metrics import Metrics
+from online.served_log import ServedLog
 from online.service import FeedService
 from online.settings import OnlineSettings
 from online.store import PersonStore
@@ -34,6 +35,7 @@ class AppState:
     feeds: FeedService
     events: EventIntake
     stories: StoryIntake
+    served: ServedLog
 
 
 def wire(
@@ -59,4 +61,5 @@ def wire(
         feeds=FeedService(live, PersonStore(client, keys), components, online, cursors),
         events=EventIntake(client, keys, online),
         stories=StoryIntake(client, keys, online),
+        served=ServedLog(client, keys, online, metrics.served_lost),
     )

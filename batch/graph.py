@@ -1,7 +1,7 @@
 """The whole batch graph. A job is named after the dataset it writes; its function takes what it reads, by name.
 
 A job's function is pure: Spark DataFrames in, one DataFrame out. It also gets `context`, the moments (`as_of`) to compute for
-in one pass, and asks batch/point_in_time.py what each of them may see; every row it returns names its `as_of`. The first four
+in one pass, and asks batch/point_in_time.py what each of them may see; every row it returns names its `as_of`. The first five
 jobs, which read the raw lake, return bad rows too, with a `reason`, and batch/run.py sends those to quarantine. batch/run.py reads
 the inputs, checks and writes the outputs.
 
@@ -44,6 +44,7 @@ JOBS = (
     _validate("users"),
     _validate("edges"),
     _validate("events", "valid_stories"),
+    _validate("promotions"),
     # How stories do, and their authors, publications and topics; what is trending.
     _derive("story_counters", "valid_events"),
     _derive("author_features", "story_counters", "valid_stories", "valid_edges"),

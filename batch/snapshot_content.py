@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from batch.snapshot_people import People, read_people
-from batch.snapshot_tables import read_tables
+from batch.snapshot_promotions import read_promotions
+from batch.snapshot_tables import read_tables, refuse_collisions
 from features.duckdb_views import connect, partition_name
 from features.errors import BadInput
 
@@ -27,6 +28,7 @@ READS = (
     "als_vectors",
     "similar_stories",
     "top_stories",
+    "valid_promotions",
 )
 """Datasets that a snapshot is built from; a run that has not written them all cannot be published."""
 
@@ -42,6 +44,8 @@ class Content:
     """Length of the ALS vectors; 0: there are none."""
     tables: dict[str, pa.Table]
     people: People
+    promotions_without_story: int = 0
+    """Promotions that are left out because their story is unknown, withdrawn or not published yet."""
 
 
 def read_content(lake: Path, as_of: datetime) -> Content:
@@ -52,7 +56,9 @@ def read_content(lake: Path, as_of: datetime) -> Content:
         raise BadInput(f"The lake at {lake} has no {', '.join(missing)} for {as_of.isoformat()}; {_remedy(as_of)}")
     with connect(lake, as_of) as connection:
         tables, factors = read_tables(connection, as_of)
-        return Content(as_of, positions, factors, tables, read_people(connection, factors))
+        tables["promotions"], left_out = read_promotions(connection, as_of)
+        refuse_collisions("promotions", tables["promotions"].rename_columns({"promotion_id": "id"}))
+        return Content(as_of, positions, factors, tables, read_people(connection, factors), left_out)
 
 
 def read_positions(lake: Path, as_of: datetime) -> dict[str, str]:

@@ -55,6 +55,7 @@ def cut(content: Content) -> Pieces:
 def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datetime) -> Manifest:
     """The table of contents of this content as publication number `sequence`."""
     counts = {name: content.tables[name].num_rows for name in TABLES}
+    counts |= {"people": len(content.people.hashes), "promotions_without_story": content.promotions_without_story}
     return Manifest(
         version=version_of(content.as_of.astimezone(UTC), sequence),
         as_of=content.as_of.astimezone(UTC).isoformat(),
@@ -62,7 +63,7 @@ def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datet
         schema_hash=schema_hash(content.factors),
         factors=content.factors,
         positions=content.positions,
-        counts=counts | {"people": len(content.people.hashes)},
+        counts=counts,
         tables=pieces.tables,
         people=pieces.places,
         size_bytes=pieces.size_bytes,

@@ -7,7 +7,7 @@ are not looked at, so they change nothing about an earlier as_of, not even what 
 from __future__ import annotations
 
 import functools
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -34,8 +34,11 @@ _TIMES = {
     "users": ("created_at", "updated_at"),
     "edges": ("occurred_at",),
     "events": ("occurred_at", "received_at"),
+    "promotions": (),
 }
-"""When things happened, first, and when a row came to be known, last (null: as the first)."""
+"""When things happened, first, and when a row came to be known, last (null: as the first). None: plans, known all along."""
+ALL_ALONG = datetime(1970, 1, 1, tzinfo=UTC)
+"""`valid_from` of what says nothing of when it came to be known."""
 
 
 def judged(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
@@ -50,6 +53,8 @@ def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
 
     Kept besides, being bad: what has no such time, and what is from the future.
     """
+    if not _TIMES[dataset.name]:
+        return rows.withColumn("valid_from", moment(ALL_ALONG))
     happened, known = _TIMES[dataset.name][0], _TIMES[dataset.name][-1]
     filled = rows.withColumn(known, F.coalesce(F.col(known), F.col(happened))).withColumn("valid_from", F.col(known))
     timely = F.col("valid_from").isNull() | (F.col("valid_from") <= moment(context.latest))
@@ -58,7 +63,8 @@ def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
 
 def _is_late(dataset: Dataset, context: Context) -> Column:
     horizon = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
-    return functools.reduce(Column.__or__, [F.coalesce(F.col(t) > horizon, F.lit(False)) for t in _TIMES[dataset.name]])
+    late = [F.coalesce(F.col(time) > horizon, F.lit(False)) for time in _TIMES[dataset.name]]
+    return functools.reduce(Column.__or__, late, F.lit(False))
 
 
 def _with_reason(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from features.raw_datasets import EDGES, EVENTS, STORIES, USERS
+from features.raw_datasets import EDGES, EVENTS, PROMOTIONS, STORIES, USERS
 from features.registry import registered
 from features.schema import ID, TS, Check, Column, Dataset
 
@@ -113,6 +113,7 @@ VALID_STORIES = _valid(
 VALID_USERS = _valid(USERS)
 VALID_EDGES = _valid(EDGES)
 VALID_EVENTS = _valid(EVENTS)
+VALID_PROMOTIONS = _valid(PROMOTIONS)
 
 STORY_COUNTERS = Dataset(
     name="story_counters",
@@ -229,6 +230,7 @@ DERIVED = (
     VALID_USERS,
     VALID_EDGES,
     VALID_EVENTS,
+    VALID_PROMOTIONS,
     STORY_COUNTERS,
     STORY_FEATURES,
     AUTHOR_FEATURES,

@@ -195,7 +195,13 @@ PROMOTIONS = Dataset(
         Column("priority", pa.int32(), "higher goes first"),
         Column("daily_cap_per_user", pa.int32(), "slate entries a person and UTC day; null: no cap", required=False),
     ),
-    checks=(_id_check("promotion_id"), _id_check("story_id"), Check("empty_interval", "starts_at < ends_at")),
+    checks=(
+        _id_check("promotion_id"),
+        _id_check("story_id"),
+        Check("empty_interval", "starts_at < ends_at"),
+        Check("missing_priority", "priority IS NOT NULL"),
+        Check("bad_daily_cap_per_user", "daily_cap_per_user IS NULL OR daily_cap_per_user >= 0"),
+    ),
 )
 
 RAW = (STORIES, USERS, EDGES, EVENTS, SERVED, PROMOTIONS)

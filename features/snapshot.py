@@ -84,7 +84,21 @@ def names_schema(entity: str) -> pa.Schema:
 TOP_SCHEMA = pa.schema([("language", pa.int32()), ("row", pa.int32()), ("heat", pa.float32())])
 """Trending stories, hottest first within a language; language ABSENT: over all languages."""
 
-TABLES = ("stories", "authors", "publications", "topics", "languages", "top")
+PROMOTIONS_SCHEMA = pa.schema(
+    [
+        ("promotion_id", pa.string()),
+        ("hash", pa.int64()),
+        ("row", pa.int32()),  # of the story table
+        ("starts_at", pa.int64()),  # µs
+        ("ends_at", pa.int64()),  # µs, the first moment after
+        ("priority", pa.int32()),
+        ("daily_cap", pa.int32()),  # slate entries a person and UTC day, NO_CAP: none
+    ]
+)
+"""Promotions that have not ended, by priority (highest first), then promotion_id."""
+NO_CAP = -1
+
+TABLES = ("stories", "authors", "publications", "topics", "languages", "top", "promotions")
 
 
 def schema_hash(factors: int) -> str:
@@ -94,6 +108,7 @@ def schema_hash(factors: int) -> str:
         stories_schema(factors).to_string(),
         *(names_schema(entity).to_string() for entity in ("author", "publication", "topic", "language")),
         TOP_SCHEMA.to_string(),
+        PROMOTIONS_SCHEMA.to_string(),
         repr([(f.name, f.entity, f.default) for f in FEATURES]),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

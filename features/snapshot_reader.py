@@ -15,6 +15,7 @@ from features.errors import Unavailable
 from features.keys import Keys
 from features.packing import CorruptValue
 from features.snapshot import (
+    PROMOTIONS_SCHEMA,
     TABLES,
     TOP_SCHEMA,
     Manifest,
@@ -99,7 +100,8 @@ def table_schema(name: str, factors: int) -> pa.Schema:
     """Schema of the table called `name` in a snapshot whose vectors have `factors` entries."""
     if name == "stories":
         return stories_schema(factors)
-    return TOP_SCHEMA if name == "top" else names_schema(NAME_TABLES[name])
+    others = {"top": TOP_SCHEMA, "promotions": PROMOTIONS_SCHEMA}
+    return others[name] if name in others else names_schema(NAME_TABLES[name])
 
 
 def read_blob(client: redis.Redis, keys: Keys, piece: str) -> bytes:

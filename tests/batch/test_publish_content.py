@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from batch.publish import publish
 from features.errors import BadInput
 from features.keys import Keys, hash64
 from features.registry import BY_NAME
-from features.snapshot import ABSENT, PROFILE, Manifest
+from features.snapshot import ABSENT, NO_CAP, PROFILE, Manifest
 from features.snapshot_reader import profile_place, read_bucket, read_tables
 from tests.batch.feature_lake import AS_OF, HOUR, Row, Rows, many, person, story, vector, write_features
 
@@ -131,6 +132,46 @@ class TestStoryColumns:
         }
         top = read_tables(redis_client, KEYS, published(tmp_path, rows, redis_client))["top"]
         assert list(zip(*top.to_pydict().values(), strict=True)) == [(ABSENT, 1, 9.0), (ABSENT, 0, 7.0), (0, 0, 7.0)]
+
+
+class TestPromotions:
+    def promotion(self, promotion_id: str, story_id: str, ends_in_h: float = 1, **more: Any) -> Row:
+        interval = {"starts_at": AS_OF - HOUR, "ends_at": AS_OF + ends_in_h * HOUR}
+        return {"promotion_id": promotion_id, "story_id": story_id, "priority": 0} | interval | more
+
+    def test_they_stand_by_priority_then_id_with_the_rows_of_their_stories(
+        self, tmp_path: Path, redis_client: redis.Redis
+    ) -> None:
+        rows: Rows = {
+            "valid_stories": [story("a", 3), story("b", 2)],
+            "valid_promotions": [
+                self.promotion("p-2", "a"),
+                self.promotion("p-1", "b"),
+                self.promotion("p-3", "a", priority=5, daily_cap_per_user=2),
+            ],
+        }
+        found = read_tables(redis_client, KEYS, published(tmp_path, rows, redis_client))["promotions"].to_pydict()
+        assert found["promotion_id"] == ["p-3", "p-1", "p-2"]
+        assert found["row"] == [0, 1, 0]
+        assert found["daily_cap"] == [2, NO_CAP, NO_CAP]
+        assert found["hash"] == [hash64("p-3"), hash64("p-1"), hash64("p-2")]
+
+    def test_ended_ones_and_those_of_stories_that_are_not_live_are_out_and_the_latter_counted(
+        self, tmp_path: Path, redis_client: redis.Redis
+    ) -> None:
+        rows: Rows = {
+            "valid_stories": [story("a", 3), story("gone", 3, deleted_at=AS_OF - HOUR), story("later", -1)],
+            "valid_promotions": [
+                self.promotion("p-ended", "a", ends_in_h=0),  # its end is the first moment after it
+                self.promotion("p-scheduled", "a", starts_at=AS_OF + HOUR / 2),
+                self.promotion("p-gone", "gone"),
+                self.promotion("p-later", "later"),
+                self.promotion("p-unknown", "nowhere"),
+            ],
+        }
+        manifest = published(tmp_path, rows, redis_client)
+        assert read_tables(redis_client, KEYS, manifest)["promotions"]["promotion_id"].to_pylist() == ["p-scheduled"]
+        assert manifest.counts["promotions_without_story"] == 3
 
 
 class TestPeople:

@@ -12,8 +12,9 @@ from pyspark.sql import SparkSession
 
 from batch.io import read_raw
 from batch.jobs.valid_events import once_story_is_known
+from batch.jobs.valid_promotions import valid_promotions
 from batch.jobs.valid_stories import valid_stories
-from batch.point_in_time import Context
+from batch.point_in_time import Context, visible
 from batch.run import run
 from batch.settings import BatchSettings
 from batch.validation import judged
@@ -158,6 +159,29 @@ def test_events_about_unknown_stories_wait_for_the_story(spark: SparkSession, tm
     }
     micros = {days: int(ago(days=days).timestamp() * 1e6) for days in (1, 2)}
     assert found == {"s": (None, micros[2]), "late": (None, micros[1]), "never": ("unknown_story", micros[2])}
+
+
+def test_promotions_are_judged_and_scheduled_ones_are_good_until_they_end(spark: SparkSession, tmp_path: Path) -> None:
+    good = {"story_id": "s", "starts_at": ago(days=3), "ends_at": ago(days=-3), "priority": 1}
+    wrong: dict[str, Row] = {
+        "malformed_story_id": {"story_id": ""},
+        "empty_interval": {"ends_at": ago(days=3)},
+        "missing_priority": {"priority": None},
+        "bad_daily_cap_per_user": {"daily_cap_per_user": -1},
+    }
+    twice = [{**good, "promotion_id": "twice", "story_id": story_id} for story_id in ("s", "t")]  # which one is meant?
+    fine = {
+        "running": good,
+        "scheduled": {**good, "starts_at": ago(days=-1)},
+        "ended": {**good, "ends_at": ago(days=1)},
+    }
+    rows = [{**good, **changed, "promotion_id": name} for name, changed in (wrong | fine).items()]
+    write_lake(tmp_path, promotions=[*rows, *twice])
+    found = valid_promotions(read_raw(spark, tmp_path, dataset("promotions")), context=CONTEXT)
+    reasons = {row["promotion_id"]: row["reason"] for row in found.collect()}
+    assert reasons == {name: name for name in wrong} | dict.fromkeys(fine) | {"twice": "conflicting_duplicate"}
+    seen = visible(found.where("reason IS NULL"), CONTEXT).select("promotion_id").collect()
+    assert sorted(row["promotion_id"] for row in seen) == ["running", "scheduled"]
 
 
 def test_near_duplicate_titles_share_a_key_and_untitled_stories_do_not(spark: SparkSession, tmp_path: Path) -> None:

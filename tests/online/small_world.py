@@ -15,7 +15,9 @@ from features.raw_datasets import VISIBILITIES
 from features.registry import BY_NAME, registered
 from features.snapshot import (
     ABSENT,
+    NO_CAP,
     PROFILE,
+    PROMOTIONS_SCHEMA,
     SIMILAR_KEPT,
     TOP_SCHEMA,
     Manifest,
@@ -39,7 +41,11 @@ def hours_ago(hours: float) -> datetime:
     return NOW - timedelta(hours=hours)
 
 
-def tables(stories: list[dict[str, Any]], top: list[tuple[str | None, str]] = ()) -> dict[str, pa.Table]:
+def tables(
+    stories: list[dict[str, Any]],
+    top: list[tuple[str | None, str]] = (),
+    promotions: list[dict[str, Any]] = (),
+) -> dict[str, pa.Table]:
     """Snapshot tables; a story names its author, publication, topics, language by id; `age_h` dates it."""
     stories = sorted(stories, key=lambda s: (-s.get("age_h", 1.0), s["id"]))
     names = {
@@ -88,7 +94,23 @@ def tables(stories: list[dict[str, Any]], top: list[tuple[str | None, str]] = ()
         },
         schema=TOP_SCHEMA,
     )
+    out["promotions"] = _promotions(promotions, row)
     return out
+
+
+def _promotions(promotions: list[dict[str, Any]], row: dict[str, int]) -> pa.Table:
+    """Each with `id` and `story`; it began an hour ago and ends in an hour, without a cap, unless given."""
+    found = sorted(promotions, key=lambda p: (-p.get("priority", 0), p["id"]))
+    columns = {
+        "promotion_id": [p["id"] for p in found],
+        "hash": [hash64(p["id"]) for p in found],
+        "row": [row[p["story"]] for p in found],
+        "starts_at": [micros(hours_ago(p.get("started_h", 1.0))) for p in found],
+        "ends_at": [micros(hours_ago(-p.get("ends_in_h", 1.0))) for p in found],
+        "priority": [p.get("priority", 0) for p in found],
+        "daily_cap": [p.get("daily_cap", NO_CAP) for p in found],
+    }
+    return pa.table(columns, schema=PROMOTIONS_SCHEMA)
 
 
 def _distinct(ids: Any) -> list[str]:
@@ -131,12 +153,16 @@ def content(stories: list[dict[str, Any]], people: dict[str, dict[str, Any]], as
         for name, dtype in PROFILE.fields
     }
     hashes = np.array([hash64(user_id) for user_id in people], np.int64)
-    top = more.pop("top", ())
-    return Content(as_of, more.pop("positions", {}), FACTORS, tables(stories, top), People(hashes, fields))
+    made = tables(stories, more.pop("top", ()), more.pop("promotions", ()))
+    return Content(as_of, more.pop("positions", {}), FACTORS, made, People(hashes, fields))
 
 
-def world(stories: list[dict[str, Any]], top: list[tuple[str | None, str]] = ()) -> World:
-    made = tables(stories, top)
+def world(
+    stories: list[dict[str, Any]],
+    top: list[tuple[str | None, str]] = (),
+    promotions: list[dict[str, Any]] = (),
+) -> World:
+    made = tables(stories, top, promotions)
     return build_world(manifest(made), made)
 
 

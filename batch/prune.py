@@ -10,6 +10,7 @@ import redis
 from batch.lease import Lease, lost
 from features.keys import Keys
 from features.snapshot_reader import current_version, published, stored_manifest
+from features.streams import done_by_group, stream_order
 
 _RETIRE = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -48,21 +49,17 @@ def clear_half_there(client: redis.Redis, keys: Keys, lease: Lease, deleted: Cal
 
 
 def trim_streams(client: redis.Redis, keys: Keys) -> None:
-    """Drop the entries of online streams that every kept snapshot's lake holds.
+    """Drop the entries of online streams that every kept snapshot's lake holds and every consumer group is done with.
 
-    A stream that a kept snapshot does not name stays whole: that snapshot may need all of it after a rollback.
+    A stream that a kept snapshot does not name stays whole: that snapshot may need all of it after a rollback. What a
+    group has not acknowledged stays, whatever a snapshot says: its lake may have come from a backup since.
     """
     manifests = [m for v in published(client, keys) if (m := stored_manifest(client, keys, v)) is not None]
     streams = set.intersection(*(set(manifest.positions) for manifest in manifests))
     for stream in sorted(streams):
-        oldest = min((manifest.positions[stream] for manifest in manifests), key=_order)
-        client.xtrim(stream, minid=oldest, approximate=False)
-
-
-def _order(entry: str) -> tuple[int, int]:
-    """Stream ids are `milliseconds-sequence`; as text they would sort wrongly."""
-    milliseconds, _, sequence = entry.partition("-")
-    return int(milliseconds), int(sequence or 0)
+        held = [manifest.positions[stream] for manifest in manifests]
+        done = done_by_group(client, stream).values()
+        client.xtrim(stream, minid=min((*held, *done), key=stream_order), approximate=False)
 
 
 def _piece_keys(client: redis.Redis, keys: Keys, version: str) -> set[str]:

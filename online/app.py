@@ -63,7 +63,7 @@ def create_app(
 def _follow(state: AppState) -> None:
     try:
         if state.live.refresh():
-            world = state.live.get().world
+            world = state.live.get()
             state.metrics.stories.set(len(world))
             log.info("serving snapshot %s with %d stories", world.version, len(world))
     except (Unavailable, CorruptValue) as error:

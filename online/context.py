@@ -15,7 +15,6 @@ import numpy as np
 from features.formulas import dot
 from online.build_reading import BuildReading
 from online.columns import Candidates, Floats
-from online.overlay import StoryOverlay
 from online.person import Person
 from online.settings import OnlineSettings
 from online.world import World
@@ -99,10 +98,9 @@ class Trace:
 
 @dataclass
 class Context:
-    """Pinned from start to end of a request: snapshot, overlay, person, now."""
+    """Pinned from start to end of a request: world, person, now."""
 
     world: World
-    overlay: StoryOverlay
     person: Person
     now_us: int
     settings: OnlineSettings
@@ -119,10 +117,16 @@ class Context:
 
     @property
     def pinned(self) -> str:
-        """Names everything the answer depends on besides `now`: snapshot, overlay position, the person's state."""
-        return f"{self.world.version}/{self.overlay.position}/{self.person.state.digest.hex()}/{self.settings.variant}"
+        """Names everything the answer depends on besides `now`: snapshot, position in the story stream, the person's state."""
+        return f"{self.world.version}/{self.world.position}/{self.person.state.digest.hex()}/{self.settings.variant}"
 
     @cached_property
     def taste(self) -> Floats:
         """float32[N]: product of the person's and each story's ALS vector, shared by provider and annotator."""
         return dot(self.world.vectors, self.person.vector)
+
+    def taste_of(self, candidates: Candidates) -> Floats:
+        """float32[n]: `taste` of the candidates, to the bit; of them alone when nobody has asked for all."""
+        if candidates.whole or "taste" in self.__dict__:
+            return candidates.of(self.taste)
+        return dot(self.world.vectors.take(candidates.rows, axis=1), self.person.vector)

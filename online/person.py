@@ -11,8 +11,9 @@ import numpy as np
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import PROFILE
 from online.columns import Bools, Floats, Hashes, Ints, Rows
+from online.names import Names
 from online.stream import stream_order
-from online.world import Names, World
+from online.world import World
 
 ACT = np.dtype([("story", "<i8"), ("type", "u1")])
 """A member of the person's sorted set of acts; the score is the time in ms."""

@@ -78,6 +78,7 @@ class Pipeline:
                     report.parts[provider.name] = len(range(len(bits))[rows]) if isinstance(rows, slice) else len(rows)
                 except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
                     ctx.trace.degrade(provider.name, error)
+            bits[ctx.world.superseded] = 0
             candidates = union(bits)
             report.given = len(candidates)
         ctx.trace.watch("aggregate", candidates)
@@ -114,12 +115,14 @@ class Pipeline:
         return candidates
 
     def rank(self, ctx: Context, candidates: Candidates) -> Candidates:
-        """Scores every candidate and keeps the best, in order: by score, then newest first (the table is in that order)."""
+        """Scores every candidate and keeps the best, in order: by score, then newest first."""
         with ctx.trace.stage("rank", len(candidates)) as report:
             score = finite(self.components.ranker.score(candidates.columns, len(candidates)))
             ctx.trace.watch_rank(candidates, score, self.components.ranker.contributions)
             candidates.columns["score"] = score
-            ranked = candidates.take(best(score, candidates.rows, SPARE * ctx.settings.slate_size))
+            ranked = candidates.take(
+                best(score, candidates.rows, SPARE * ctx.settings.slate_size, ctx.world.published_at)
+            )
             report.given = len(ranked)
             report.dropped = {"outranked": len(candidates) - len(ranked)} if len(ranked) < len(candidates) else {}
         ctx.trace.watch("rank", ranked)

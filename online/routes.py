@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import numpy as np
 import orjson
 import redis
 from anyio import CapacityLimiter, to_thread
@@ -14,7 +13,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BeforeValidator
 
 from features.errors import Unavailable
-from features.keys import hash64
 from features.snapshot_reader import snapshots
 from online.api_models import EventsBatch, EventsReceipt, Feed, Problem
 from online.clock import micros
@@ -100,10 +98,10 @@ def events(request: Request, batch: EventsBatch) -> Response:
 
 @router.put("/v1/stories/{story_id}", status_code=202, responses=_PROBLEMS, tags=["stories"])
 def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
-    """Publishes or changes a story. Narrowed visibility acts at once, all else with the next snapshot."""
+    """Publishes or changes a story. Rules judge it as it is now at once; the next fresh ranking can show it, from its date on."""
     rex = _rex(request)
     row = _row(rex, story_id)
-    if row >= 0 and (known := rex.live.get().world.ids[row].as_py()) != story_id:
+    if row >= 0 and (known := rex.live.get().story_id(row)) != story_id:
         raise HashCollision(f"the id {story_id!r} has the same 64-bit hash as {known!r}; choose another id")
     return _json({"story_id": story_id, "position": rex.stories.put(story_id, story, rex.clock())}, 202)
 
@@ -112,7 +110,7 @@ def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
 def withdraw_story(request: Request, story_id: StoryId) -> Response:
     """Withdraws a story: no feed read after this answer shows it."""
     rex = _rex(request)
-    world = rex.live.get().world  # without one, a story that nobody knows could not be told from one in the snapshot
+    world = rex.live.get()  # without one, a story that nobody knows could not be told from one in the snapshot
     row = _row(rex, story_id)
     try:
         position = rex.stories.withdraw(story_id, rex.clock(), document(world, row) if row >= 0 else None)
@@ -124,7 +122,7 @@ def withdraw_story(request: Request, story_id: StoryId) -> Response:
 def _row(rex: AppState, story_id: str) -> int:
     """Row of the story in the loaded snapshot; -1: not in it, or none is loaded."""
     try:
-        return int(rex.live.get().world.by_hash.find(np.array([hash64(story_id)]))[0])
+        return rex.live.get().row(story_id)
     except Unavailable:
         return -1
 
@@ -154,7 +152,7 @@ async def healthz() -> Response:
 def readyz(request: Request) -> Response:
     """A snapshot is loaded and Redis answers."""
     rex = _rex(request)
-    world = rex.live.get().world
+    world = rex.live.get()
     try:
         rex.client.ping()
     except redis.RedisError as error:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from features.keys import hash64
 from online.components import Components
 from online.context import Context, StageReport
 from online.cursor import Cursor, CursorCodec
-from online.live import Live, LiveSnapshot
+from online.live import LiveSnapshot
 from online.person import Person
 from online.pipeline import Pipeline
 from online.presenting import items, timestamp
@@ -101,7 +98,7 @@ class FeedService:
         """The funnel of a fresh ranking, and the path of one story through it. Writes nothing."""
         ctx, _ = self.context(user_id, now_us, surface, None)
         if story_id is not None:
-            row = int(ctx.world.by_hash.find(np.array([hash64(story_id)]))[0])
+            row = ctx.world.row(story_id)
             ctx.trace.watched_row = row if row >= 0 else None
         pipeline = Pipeline(self.components, lambda ctx, slate: None)
         slate = pipeline.build(ctx)
@@ -119,14 +116,13 @@ class FeedService:
         self, user_id: str, now_us: int, surface: str = "home", slate_id: str | None = None
     ) -> tuple[Context, Reading]:
         """A context that pins everything for one request of one person, and what was read for it."""
-        live: Live = self.live.get()
-        reading = self._store.read(
-            live.world.manifest, user_id, surface=surface, slate_id=slate_id, story_position=live.overlay.position
-        )
-        live = self.live.advance(live, reading.story_changes)
-        person = Person(reading.state, live.world)
+        loaded = self.live.loaded()
+        manifest, position = loaded.world.manifest, loaded.world.position
+        reading = self._store.read(manifest, user_id, surface=surface, slate_id=slate_id, story_position=position)
+        world = loaded.advance(reading.story_changes)
+        person = Person(reading.state, world)
         wanted = frozenset(self.components.ranker.inputs)
-        return Context(live.world, live.overlay, person, now_us, self.settings, surface, wanted), reading
+        return Context(world, person, now_us, self.settings, surface, wanted), reading
 
     def _write(self, ctx: Context, slate: Slate) -> None:
         self._store.write_slate(ctx.user_id, ctx.surface, slate, self.settings.slate_ttl_s)

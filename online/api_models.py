@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
+
+from online.events import RejectionCode
 
 
 class Item(BaseModel):
@@ -54,7 +56,7 @@ class RejectedEvent(BaseModel):
     """Why one event was not accepted."""
 
     index: int
-    code: Literal["malformed", "in_the_future"]
+    code: RejectionCode
     detail: str
 
 

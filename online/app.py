@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
+import redis
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
@@ -17,9 +18,11 @@ from features.settings import Settings
 from local.redis import connect
 from online import problems
 from online.archiver import archive
+from online.body_limit import BodyLimit
 from online.clock import Clock, clock_from
 from online.components import Components, default_components
 from online.metrics import Metrics
+from online.parking import parked_count
 from online.paths import OpaqueSegments
 from online.routes import router
 from online.settings import OnlineSettings
@@ -56,6 +59,7 @@ def create_app(
     app = FastAPIOffline(title="Rex", description="Ranked feeds, with reasons.", version="1", lifespan=lifespan)
     problems.install(app, metrics)
     app.add_middleware(OpaqueSegments)
+    app.add_middleware(BodyLimit)
     app.include_router(router)
     return app
 
@@ -73,7 +77,8 @@ def _follow(state: AppState) -> None:
 def _archive(state: AppState) -> None:
     try:
         state.metrics.archived.inc(archive(state.client, state.keys, state.settings.lake))
-    except (Unavailable, OSError) as error:
+        state.metrics.parked.set(parked_count(state.client, state.keys))
+    except (Unavailable, redis.RedisError, OSError) as error:
         log.warning("events stay in Redis for now: %s", error)
 
 

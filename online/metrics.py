@@ -32,6 +32,7 @@ class Metrics:
 
     def observe(self, trace: Trace, *, cached: bool) -> None:
         """Counts one page."""
+        self.rejected = Counter("rex_rejected_events", "Events rejected", ["code"], registry=self.registry)
         self.pages.labels(str(cached).lower()).inc()
         for report in trace.stages:
             self.stage_ms.labels(report.stage).observe(report.ms)

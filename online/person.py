@@ -17,7 +17,7 @@ from online.world import World
 
 ACT = np.dtype([("story", "<i8"), ("type", "u1")])
 """A member of the person's sorted set of acts; the score is the time in ms."""
-ACT_CODES = {"read": 2, "hide": 3, "report": 4}
+ACT_CODES = {"open": 1, "read": 2, "hide": 3, "report": 4}
 """Event type → code; other types change nothing that a feed is made from."""
 EMPTY_PROFILE = PROFILE.decode(PROFILE.encode({}))
 """A newcomer's profile: every array empty."""

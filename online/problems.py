@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from features.errors import Unavailable
 from features.packing import CorruptValue
+from online.body_limit import BodyTooLarge
+from online.chain import CursorExpired
 from online.cursor import InvalidCursor
 from online.metrics import Metrics
 from online.service import CursorExpired
@@ -34,6 +36,7 @@ def problem(status: int, kind: str, detail: str, **more: object) -> Response:
 _KINDS: dict[type[Exception], tuple[int, str]] = {
     InvalidCursor: (400, "invalid_cursor"),
     CursorExpired: (410, "cursor_expired"),
+    BodyTooLarge: (413, "body_too_large"),
     HashCollision: (409, "hash_collision"),
     Unavailable: (503, "unavailable"),
     CorruptValue: (503, "corrupt_value"),

@@ -88,6 +88,8 @@ def events(request: Request, batch: EventsBatch) -> Response:
         raise HTTPException(413, f"{len(batch.events)} events in one request; send at most {MAX_EVENTS}")
     receipt = rex.events.accept(batch.events, rex.clock())
     for outcome, count in (
+    for rejected in receipt.rejected:
+        rex.metrics.rejected.labels(rejected.code).inc()
         ("accepted", receipt.accepted),
         ("duplicate", receipt.duplicates),
         ("rejected", len(receipt.rejected)),

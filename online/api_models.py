@@ -48,6 +48,10 @@ class Feed(BaseModel):
     """Hand it back with events, so that a read can be attributed."""
     items: list[Item]
     next_cursor: str | None
+    new_count: int
+    """On a first page from a cached slate: stories newer than it that the next slate could hold; else 0."""
+    story_position: str
+    """Id of the last entry of the story stream that this answer reflects."""
     slate: SlateAbout
     degraded: list[str]
 

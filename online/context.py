@@ -14,6 +14,7 @@ import numpy as np
 
 from features.formulas import dot
 from online.build_reading import BuildReading
+from online.chain import Chain
 from online.columns import Candidates, Floats
 from online.person import Person
 from online.settings import OnlineSettings
@@ -109,6 +110,12 @@ class Context:
     """Features that the ranker reads; an annotator may leave out the others."""
     reading: BuildReading = field(default_factory=BuildReading)
     """Read before a slate is built; empty while a cached one is served."""
+    bits: Mapping[str, int] = field(default_factory=dict)
+    """Provider name → bit of the candidates' `sources`."""
+    chain: Chain | None = None
+    """The chain of cursors that the new slate continues; None: a chain begins with it."""
+    timeline_due: str = ""
+    """Why the person's timeline is to be made anew, noted by the provider that reads it; empty: it is not."""
     trace: Trace = field(default_factory=Trace)
 
     @property

@@ -18,7 +18,6 @@ from online.body_limit import BodyTooLarge
 from online.chain import CursorExpired
 from online.cursor import InvalidCursor
 from online.metrics import Metrics
-from online.service import CursorExpired
 from online.stories import HashCollision
 
 log = logging.getLogger("rex.online")
@@ -36,8 +35,8 @@ def problem(status: int, kind: str, detail: str, **more: object) -> Response:
 _KINDS: dict[type[Exception], tuple[int, str]] = {
     InvalidCursor: (400, "invalid_cursor"),
     CursorExpired: (410, "cursor_expired"),
-    BodyTooLarge: (413, "body_too_large"),
     HashCollision: (409, "hash_collision"),
+    BodyTooLarge: (413, "body_too_large"),
     Unavailable: (503, "unavailable"),
     CorruptValue: (503, "corrupt_value"),
     redis.RedisError: (503, "unavailable"),

@@ -18,6 +18,7 @@ from online.api_models import EventsBatch, EventsReceipt, Feed, Problem
 from online.clock import micros
 from online.events import MAX_EVENTS
 from online.ids import Id
+from online.page_of import page_of
 from online.paths import restored
 from online.presenting import document
 from online.service import FeedRequest
@@ -52,20 +53,14 @@ async def feed(
     fresh: bool = False,
 ) -> Response:
     """One page of the ranked feed. Unknown people get a newcomer's feed."""
-    rex = _rex(request)
     wanted = FeedRequest(user_id, limit, cursor, surface, fresh)
-    prepared = await to_thread.run_sync(rex.feeds.prepare, wanted, micros(rex.clock()))
-    # Rankings wait for a place of their own, so that they never keep cached pages from theirs.
-    limiter = _ranking_places(request, rex) if prepared.slate is None else None
-    page = await to_thread.run_sync(rex.feeds.answer, prepared, limiter=limiter)
-    rex.metrics.observe(prepared.ctx.trace, cached=prepared.slate is not None)
-    return _json(page)
+    return Response(await page_of(_rex(request), wanted, _ranking_places(request)), media_type="application/json")
 
 
-def _ranking_places(request: Request, rex: AppState) -> CapacityLimiter:
+def _ranking_places(request: Request) -> CapacityLimiter:
     state = request.app.state
     if not hasattr(state, "ranking_places"):  # made here, because it belongs to the running event loop
-        state.ranking_places = CapacityLimiter(rex.online.rankings_at_once)
+        state.ranking_places = CapacityLimiter(_rex(request).online.rankings_at_once)
     places: CapacityLimiter = state.ranking_places
     return places
 
@@ -74,7 +69,7 @@ def _ranking_places(request: Request, rex: AppState) -> CapacityLimiter:
 async def explain(request: Request, user_id: UserId, story_id: Id | None = None, surface: Surface = "home") -> Response:
     """The funnel of a fresh ranking and, with `story_id`, the path of that story through it."""
     rex = _rex(request)
-    places = _ranking_places(request, rex)
+    places = _ranking_places(request)
     return _json(
         await to_thread.run_sync(rex.feeds.explain, user_id, micros(rex.clock()), story_id, surface, limiter=places)
     )
@@ -88,13 +83,13 @@ def events(request: Request, batch: EventsBatch) -> Response:
         raise HTTPException(413, f"{len(batch.events)} events in one request; send at most {MAX_EVENTS}")
     receipt = rex.events.accept(batch.events, rex.clock())
     for outcome, count in (
-    for rejected in receipt.rejected:
-        rex.metrics.rejected.labels(rejected.code).inc()
         ("accepted", receipt.accepted),
         ("duplicate", receipt.duplicates),
         ("rejected", len(receipt.rejected)),
     ):
         rex.metrics.events.labels(outcome).inc(count)
+    for rejected in receipt.rejected:
+        rex.metrics.rejected.labels(rejected.code).inc()
     return _json(asdict(receipt), 202)
 
 

@@ -24,6 +24,7 @@ from online.components import Components, default_components
 from online.metrics import Metrics
 from online.parking import parked_count
 from online.paths import OpaqueSegments
+from online.persistence import doubts
 from online.routes import router
 from online.settings import OnlineSettings
 from online.wiring import AppState, wire
@@ -46,6 +47,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with ExitStack() as stack:
             client = stack.enter_context(connect(settings))
+            if doubt := doubts(client):
+                log.warning(doubt)
             state = wire(client, settings, online, components, clock, metrics)
             _follow(state)  # so that the first request finds a snapshot, if there is one
             stack.enter_context(_every(online.poll_s, lambda: _follow(state)))

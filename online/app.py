@@ -69,10 +69,12 @@ def create_app(
 
 def _follow(state: AppState) -> None:
     try:
-        if state.live.refresh():
-            world = state.live.get()
-            state.metrics.stories.set(len(world))
-            log.info("serving snapshot %s with %d stories", world.version, len(world))
+        swapped = state.live.refresh()
+        world = state.live.get()
+        state.metrics.stories.set(world.snapshot_rows)
+        state.metrics.delta.set(len(world) - world.snapshot_rows)
+        if swapped:
+            log.info("serving snapshot %s with %d stories", world.version, world.snapshot_rows)
     except (Unavailable, CorruptValue) as error:
         log.warning("the snapshot cannot be loaded, the one at hand is served on: %s", error)
 

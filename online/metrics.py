@@ -39,6 +39,7 @@ class Metrics:
             "rex_served_lost", "Answered pages that were never written to the log", registry=self.registry
         )
         self.stories = Gauge("rex_snapshot_stories", "Stories in the loaded snapshot", registry=self.registry)
+        self.delta = Gauge("rex_delta_rows", "Stories put since the loaded snapshot", registry=self.registry)
 
     def observe_page(self, trace: Trace, *, cached: bool, stale: bool) -> None:
         """Counts one page."""

@@ -154,7 +154,8 @@ def readyz(request: Request) -> Response:
         rex.client.ping()
     except redis.RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
-    return _json({"status": "ready", "snapshot": world.version, "stories": len(world)})
+    about = {"snapshot": world.version, "stories": world.snapshot_rows, "story_position": world.position}
+    return _json({"status": "ready", **about})
 
 
 @router.get("/metrics", tags=["operation"])

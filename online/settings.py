@@ -60,7 +60,7 @@ class OnlineSettings(BaseSettings):
     rankings_at_once: int = Field(default=2, ge=1, le=256)
     """Rankings that run side by side; more wait, so that cached pages are never stuck behind them."""
     poll_s: float = Field(default=1.0, gt=0, le=60)
-    """How often a process looks whether another snapshot is current."""
+    """How often a process looks whether another snapshot is current, and follows the story stream when nobody asks it."""
     archive_every_s: float = Field(default=10.0, gt=0, le=3600)
     """How often accepted events are moved from Redis to the lake by a serving process; one of them at a time does it."""
     served_flush_s: float = Field(default=0.2, gt=0, le=60)

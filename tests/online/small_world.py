@@ -59,7 +59,7 @@ def tables(
     columns: dict[str, Any] = {
         "story_id": [s["id"] for s in stories],
         "story_hash": [hash64(s["id"]) for s in stories],
-        "author": [at["authors"][s.get("author", "a-someone")] for s in stories],
+        "author": [at["authors"].get(s.get("author", "a-someone"), ABSENT) for s in stories],
         "publication": [at["publications"].get(s.get("publication"), ABSENT) for s in stories],
         "topics": [[at["topics"][t] for t in s.get("topics", ())] for s in stories],
         "language": [at["languages"].get(s.get("language"), ABSENT) for s in stories],

@@ -77,6 +77,8 @@ class OnlineSettings(BaseSettings):
     """Life of a person's online changes; half a year, far longer than the gap between two snapshots may ever be."""
     acts_kept: int = Field(default=2000, ge=1, le=100_000)
     """Opens, reads, hides and reports kept online per person, newest first; the snapshot holds older ones."""
+    edges_kept: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Changed follows, mutes and blocks kept online per person, some 1 MB; more are refused until a snapshot holds the earlier ones."""
     cursor_keys: tuple[str, ...] = ()
     """Keys that sign cursors, newest last; old ones still verify. Empty: one is made once under `var/`."""
     as_if: datetime | None = None

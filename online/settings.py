@@ -66,9 +66,9 @@ class OnlineSettings(BaseSettings):
     served_flush_s: float = Field(default=0.2, gt=0, le=60)
     """How often what was answered is written to its log and to people's histories; a killed process loses as much."""
     served_features_rate: float = Field(default=0.01, ge=0, le=1)
-    """Share of slates whose feature vectors are logged; a vector is some ten times as large as the rest of an entry."""
+    """Share of slates whose feature vectors are logged; they make a page of the log five times as large (6 kB)."""
     history_pages: int = Field(default=100, ge=1, le=10_000)
-    """Pages kept per person as served history: a week of fourteen a day; some 30 kB with twenty items each."""
+    """Pages kept per person as served history: a week of fourteen a day; 28 kB with twenty items each."""
     history_ttl_s: int = Field(default=1_209_600, ge=3600, le=31_536_000)
     """Life of a person's served history after the last page: two weeks, after which nobody remembers what was shown."""
     event_window_s: int = Field(default=172_800, ge=172_800, le=2_592_000)
@@ -78,7 +78,7 @@ class OnlineSettings(BaseSettings):
     acts_kept: int = Field(default=2000, ge=1, le=100_000)
     """Opens, reads, hides and reports kept online per person, newest first; the snapshot holds older ones."""
     edges_kept: int = Field(default=10_000, ge=1, le=1_000_000)
-    """Changed follows, mutes and blocks kept online per person, some 1 MB; more are refused until a snapshot holds the earlier ones."""
+    """Changed follows, mutes and blocks kept online per person, 1.4 MB; more are refused until a snapshot holds the earlier ones."""
     cursor_keys: tuple[str, ...] = ()
     """Keys that sign cursors, newest last; old ones still verify. Empty: one is made once under `var/`."""
     as_if: datetime | None = None

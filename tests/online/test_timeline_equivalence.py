@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.redis_server import Server, server
+from local.redis_server import server
 from online.clock import micros
 from online.story_change import decode_change
 from online.timelines.timeline import Timeline
@@ -27,7 +27,9 @@ CAP = 5
 USERS = ("u-ann", "u-bob", "u-cay", "u-dan")
 AUTHORS = ("a0", "a1", "a2")
 PUBLICATIONS = ("p0", "p1")
-EXAMPLES = int(os.environ.get("REX_TEST_HISTORIES", "60"))
+STEPS = int(os.environ.get("REX_TEST_STEPS", "1000"))
+"""As for tests/online/test_delivery_under_change.py: a thousand in `make test`, ten thousand in the nightly profile."""
+EXAMPLES = max(STEPS // 50, 1)
 THRESHOLDS = {"pull only": 0, "hybrid": 1, "hybrid, two": 2, "push only": 1_000_000}
 
 users, authors = st.sampled_from(USERS), st.sampled_from(AUTHORS)

@@ -28,11 +28,11 @@ from online.stream import StreamEntry
 POSITIONS_FILE = "_archived.json"
 """Under `<lake>/raw`: stream → position up to which every entry is in the lake (or parked)."""
 BATCH_ENTRIES = 20_000
-"""Entries moved at once: some 10 MB in Redis' answer and 100 MB as rows, and files that are not tiny."""
+"""Entries moved at once: 5 MB of plain events in Redis, 50 MB as rows here, and files that are not tiny."""
 BATCH_PAGES = 2_000
 """Answered pages moved at once: each is some twenty rows."""
 LEASE_S = 60
-"""An archiver that died is replaced after this long; one batch takes well under a second."""
+"""An archiver that died is replaced after this long; one batch takes a second or two."""
 Step = Literal["read", "file", "positions", "acknowledge"]
 """Where an archiver stands with a batch: `step` is called after each of these."""
 

@@ -21,7 +21,7 @@ import redis
 from features.keys import hash64
 from local.redis_server import Server, server
 from online.archiver import archive
-from tests.online.archive_lake import KEYS, archived, entries, rows, stream_of
+from tests.online.archive_lake import KEYS, accept, archived, entries, event, rows, stream_of
 from tests.online.conftest import PEOPLE, STORIES, FeedServer, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -80,13 +80,13 @@ def service(redis_server: Server, redis_client: redis.Redis, tmp_path: Path) -> 
 def batches() -> list[list[dict[str, Any]]]:
     """Reads of one story each and, every tenth, a follow; all with ids of their own."""
     at = datetime.now(UTC).isoformat()
-    events = []
+    made = []
     for number in range(EVENTS):
         about: dict[str, Any] = {"type": "read", "story_id": f"s{number}"}
         if number % 10 == 0:
             about = {"type": "follow", "target_type": "author", "target_id": f"a{number}"}
-        events.append({"event_id": f"e{number}", "user_id": USERS[number % 4], "occurred_at": at, **about})
-    return [events[start : start + AT_ONCE] for start in range(0, EVENTS, AT_ONCE)]
+        made.append({"event_id": f"e{number}", "user_id": USERS[number % 4], "occurred_at": at, **about})
+    return [made[start : start + AT_ONCE] for start in range(0, EVENTS, AT_ONCE)]
 
 
 def send_until_killed(service: Service, waiting: list[list[dict[str, Any]]]) -> int:
@@ -153,6 +153,16 @@ def test_the_service_killed_while_a_client_sends(service: Service, redis_client:
         assert {edge.decode().split("|")[-1] for edge in edges} == {
             event["target_id"] for event in mine if event["type"] == "follow"
         }
+
+
+def test_without_the_memory_of_event_ids_a_retry_is_applied_twice(redis_client: redis.Redis) -> None:
+    """The guard switched off: what the test above shows does not hold then."""
+    sent = [event("e1", USERS[0]), event("e2", USERS[0])]
+    accept(redis_client, *sent)
+    redis_client.delete(*(KEYS.event_seen(one["user_id"], one["event_id"]) for one in sent))
+    accept(redis_client, *sent)
+    there = [document["event_id"] for _, document in entries(redis_client, stream_of(USERS[0]))]
+    assert there == ["e1", "e2", "e1", "e2"]
 
 
 class TestRedisKilled:

@@ -24,8 +24,8 @@ from online.settings import OnlineSettings
 from online.store import PersonStore
 from online.stories import Story
 from online.timelines.fanout import FanOut
-from online.timelines.timeline import decode_timeline
 from online.timelines.timeline import Timeline as Decoded
+from online.timelines.timeline import decode_timeline
 from online.wiring import wire
 from tests.online.small_world import NOW, content
 

@@ -18,7 +18,7 @@ from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import profile_place
 from online.build_reading import BuildReading
 from online.chain import Kept
-from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes
+from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes, since_digest
 from online.served_history import decode_history
 from online.slate import ORGANIC, Slate
 from online.stream import START, StreamEntry
@@ -233,6 +233,7 @@ def _decode_person(
         changes=decode_changes(edges, covered),
         acts=np.frombuffer(packed, ACT),
         digest=_digest(raw),
+        since=since_digest(edges, acts),
         standing=_digest([*_flat(edges), *_refusals(acts)]),
     )
 

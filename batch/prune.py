@@ -73,7 +73,7 @@ def trim_streams(client: redis.Redis, keys: Keys) -> None:
         oldest = min((*held, *done), key=stream_order)
         if stream == keys.story_stream() and oldest != START:
             _forget_documents(client, keys, oldest)
-        if client.xrange(stream, "-", f"({oldest}", count=1):
+        if oldest != START and client.xrange(stream, "-", f"({oldest}", count=1):  # nothing lies before the start
             # Noted first: killed in between, a publisher refuses a little too much rather than too little.
             client.hset(keys.trimmed(), stream, oldest)
             client.xtrim(stream, minid=oldest, approximate=False)

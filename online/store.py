@@ -23,7 +23,7 @@ from online.served_history import decode_history
 from online.slate import ORGANIC, Slate
 from online.stream import START, StreamEntry
 from online.timelines.pulled import PulledTargets
-from online.timelines.timeline import decode_timeline
+from online.timelines.timeline import Timeline, decode_timeline
 
 log = logging.getLogger("rex.online")
 
@@ -174,7 +174,7 @@ class PersonStore:
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
         return BuildReading(
-            timeline=decode_timeline(timeline, about, ttl_s),
+            timeline=_decode_timeline(timeline, about, ttl_s),
             pulled_version=int(pulled_version or 0),
             pulled=pulled,
             served=decode_history(served),
@@ -208,6 +208,15 @@ class PersonStore:
 
 def _decode_kept(slate_id: bytes | None, slate: bytes | None, chain: bytes | None) -> Kept:
     return Kept((slate_id or b"").decode(), _decode_slate(slate), chain)
+
+
+def _decode_timeline(raw: list[bytes], about: Mapping[bytes, bytes], ttl_s: int) -> Timeline | None:
+    """None as well for a damaged one: then all is pulled, and it is made anew."""
+    try:
+        return decode_timeline(raw, about, ttl_s)
+    except CorruptValue as error:
+        log.warning("a timeline is left aside: %s", error)
+        return None
 
 
 def _decode_slate(data: bytes | None) -> Slate | None:

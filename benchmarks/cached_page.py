@@ -118,6 +118,7 @@ def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
 def _slate_sizes(client: redis.Redis, keys: Keys) -> list[Result]:
     """Bytes in Redis of the one slate that was built, its place in its chain included."""
     (slate_id,) = client.hvals(keys.latest_slates("user-0"))  # type: ignore[misc]
+    assert isinstance(slate_id, bytes)
     of = ("user-0", slate_id.decode())
     slate, chain = (client.memory_usage(key(*of)) or 0 for key in (keys.slate, keys.chain))
     entries = OnlineSettings().slate_size

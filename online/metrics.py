@@ -23,7 +23,6 @@ class Metrics:
         self.stale = Counter("rex_stale_pages", "Pages answered while the next slate was built", registry=self.registry)
         self.unchanged = Counter("rex_unchanged_pages", "Pages answered just as before", registry=self.registry)
         self.waits = Counter("rex_build_waits", "Requests that waited for another's slate", registry=self.registry)
-        self.continued = Counter("rex_chains_continued", "Slates that continue a chain", registry=self.registry)
         self.slate_bytes = Histogram(
             "rex_slate_bytes", "Bytes of a slate", buckets=SLATE_BUCKETS_BYTES, registry=self.registry
         )

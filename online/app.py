@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
+import redis
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
@@ -17,10 +18,13 @@ from features.settings import Settings
 from local.redis import connect
 from online import problems
 from online.archiver import archive
+from online.body_limit import BodyLimit
 from online.clock import Clock, clock_from
 from online.components import Components, default_components
 from online.metrics import Metrics
+from online.parking import parked_count
 from online.paths import OpaqueSegments
+from online.persistence import doubts
 from online.routes import router
 from online.settings import OnlineSettings
 from online.wiring import AppState, wire
@@ -43,6 +47,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with ExitStack() as stack:
             client = stack.enter_context(connect(settings))
+            if doubt := doubts(client):
+                log.warning(doubt)
             state = wire(client, settings, online, components, clock, metrics)
             _follow(state)  # so that the first request finds a snapshot, if there is one
             stack.enter_context(_every(online.poll_s, lambda: _follow(state)))
@@ -56,16 +62,19 @@ def create_app(
     app = FastAPIOffline(title="Rex", description="Ranked feeds, with reasons.", version="1", lifespan=lifespan)
     problems.install(app, metrics)
     app.add_middleware(OpaqueSegments)
+    app.add_middleware(BodyLimit)
     app.include_router(router)
     return app
 
 
 def _follow(state: AppState) -> None:
     try:
-        if state.live.refresh():
-            world = state.live.get().world
-            state.metrics.stories.set(len(world))
-            log.info("serving snapshot %s with %d stories", world.version, len(world))
+        swapped = state.live.refresh()
+        world = state.live.get()
+        state.metrics.stories.set(world.snapshot_rows)
+        state.metrics.delta.set(len(world) - world.snapshot_rows)
+        if swapped:
+            log.info("serving snapshot %s with %d stories", world.version, world.snapshot_rows)
     except (Unavailable, CorruptValue) as error:
         log.warning("the snapshot cannot be loaded, the one at hand is served on: %s", error)
 
@@ -73,7 +82,8 @@ def _follow(state: AppState) -> None:
 def _archive(state: AppState) -> None:
     try:
         state.metrics.archived.inc(archive(state.client, state.keys, state.settings.lake))
-    except (Unavailable, OSError) as error:
+        state.metrics.parked.set(parked_count(state.client, state.keys))
+    except (Unavailable, redis.RedisError, OSError) as error:
         log.warning("events stay in Redis for now: %s", error)
 
 

@@ -6,11 +6,13 @@ arguments. They come after the ones here, by name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any
 
+from features.errors import BadInput
 from online.annotators.affinity import Affinity
 from online.annotators.history import History
 from online.annotators.recency import Recency
@@ -24,6 +26,7 @@ from online.providers.followed_topics import FollowedTopics
 from online.providers.fresh_stories import FreshStories
 from online.providers.reading_history import ReadingHistory
 from online.providers.similar_to_read import SimilarToRead
+from online.providers.timeline import Timeline
 from online.providers.trending import Trending
 from online.rankers.weighted import Weighted
 from online.rules.already_read import AlreadyRead
@@ -32,8 +35,10 @@ from online.rules.hidden import Hidden
 from online.rules.language import Language
 from online.rules.members_only import MembersOnly
 from online.rules.muted import Muted
+from online.rules.newer_than_chain import NewerThanChain
 from online.rules.own import Own
 from online.rules.reported import Reported
+from online.rules.served_in_chain import ServedInChain
 from online.rules.too_old import TooOld
 from online.rules.visibility import Visibility
 from online.rules.withdrawn import Withdrawn
@@ -72,6 +77,16 @@ class Components:
         if missing:
             raise ValueError(f"ranker {self.ranker.name} needs {sorted(missing)}, which no annotator provides")
 
+    def check_surfaces(self, surfaces: Mapping[str, Sequence[str]]) -> None:
+        """BadInput when a surface is to have candidates of a provider that there is not."""
+        for surface, names in surfaces.items():
+            unknown = sorted(set(names) - set(self.bits))
+            if unknown or not names:
+                raise BadInput(
+                    f"Surface {surface} is to be filled by {unknown or 'no provider'}; choose among {', '.join(self.bits)} "
+                    "in REX_ONLINE_SURFACES."
+                )
+
     @cached_property
     def bits(self) -> dict[str, int]:
         """Provider name → bit number."""
@@ -89,6 +104,7 @@ def default_components(ranker: Ranker | None = None) -> Components:
         providers=(
             FollowedAuthors(),
             FollowedPublications(),
+            Timeline(),
             FollowedTopics(),
             SimilarToRead(),
             ReadingHistory(),
@@ -108,6 +124,8 @@ def default_components(ranker: Ranker | None = None) -> Components:
             MembersOnly(),
             Language(),
             TooOld(),
+            ServedInChain(),
+            NewerThanChain(),
             *_plugged_in("rules"),
         ),
         annotators=(Story(), Affinity(), History(), Recency(), *_plugged_in("annotators")),

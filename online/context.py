@@ -14,8 +14,8 @@ import numpy as np
 
 from features.formulas import dot
 from online.build_reading import BuildReading
+from online.chain import Chain
 from online.columns import Candidates, Floats
-from online.overlay import StoryOverlay
 from online.person import Person
 from online.settings import OnlineSettings
 from online.world import World
@@ -99,10 +99,9 @@ class Trace:
 
 @dataclass
 class Context:
-    """Pinned from start to end of a request: snapshot, overlay, person, now."""
+    """Pinned from start to end of a request: world, person, now."""
 
     world: World
-    overlay: StoryOverlay
     person: Person
     now_us: int
     settings: OnlineSettings
@@ -111,6 +110,12 @@ class Context:
     """Features that the ranker reads; an annotator may leave out the others."""
     reading: BuildReading = field(default_factory=BuildReading)
     """Read before a slate is built; empty while a cached one is served."""
+    bits: Mapping[str, int] = field(default_factory=dict)
+    """Provider name → bit of the candidates' `sources`."""
+    chain: Chain | None = None
+    """The chain of cursors that the new slate continues; None: a chain begins with it."""
+    timeline_due: str = ""
+    """Why the person's timeline is to be made anew, noted by the provider that reads it; empty: it is not."""
     trace: Trace = field(default_factory=Trace)
 
     @property
@@ -119,10 +124,16 @@ class Context:
 
     @property
     def pinned(self) -> str:
-        """Names everything the answer depends on besides `now`: snapshot, overlay position, the person's state."""
-        return f"{self.world.version}/{self.overlay.position}/{self.person.state.digest.hex()}/{self.settings.variant}"
+        """Names everything the answer depends on besides `now`: snapshot, position in the story stream, the person's state."""
+        return f"{self.world.version}/{self.world.position}/{self.person.state.digest.hex()}/{self.settings.variant}"
 
     @cached_property
     def taste(self) -> Floats:
         """float32[N]: product of the person's and each story's ALS vector, shared by provider and annotator."""
         return dot(self.world.vectors, self.person.vector)
+
+    def taste_of(self, candidates: Candidates) -> Floats:
+        """float32[n]: `taste` of the candidates, to the bit; of them alone when nobody has asked for all."""
+        if candidates.whole or "taste" in self.__dict__:
+            return candidates.of(self.taste)
+        return dot(self.world.vectors.take(candidates.rows, axis=1), self.person.vector)

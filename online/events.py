@@ -28,6 +28,12 @@ EDGE_TYPES = {
     "unblock": ("block", "remove"),
 }
 """Event type → kind and operation of the edge."""
+TYPES = (*EVENT_TYPES, *EDGE_TYPES)
+"""Every type an event may have."""
+MAX_EVENT_BYTES = 16_384
+"""Of one event as JSON; a well-formed one, with every field at its longest, takes some 3 kB."""
+MAX_DETAIL_CHARACTERS = 300
+"""Of the reason told for one event: an answer must not echo a thousand long mistakes."""
 MAX_EVENTS = 1000
 """Events of one request; more is refused, so that one client cannot hold a worker."""
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,7 +67,7 @@ class Event(BaseModel):
 
     event_id: Id
     user_id: Id
-    type: Literal[*EVENT_TYPES, *EDGE_TYPES]  # type: ignore[valid-type]
+    type: Literal[*TYPES]  # type: ignore[valid-type]
     story_id: Id | None = None
     target_type: Literal["author", "publication", "topic"] | None = None
     target_id: Id | None = None
@@ -82,13 +88,24 @@ class Event(BaseModel):
         return self
 
 
+RejectionCode = Literal["malformed", "oversized", "unknown_type", "in_the_future"]
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """Why one event of a batch was not accepted."""
 
     index: int
-    code: Literal["malformed", "in_the_future"]
+    code: RejectionCode
     detail: str
+
+
+class _Refused(ValueError):
+    """What is wrong with one event."""
+
+    def __init__(self, code: RejectionCode, detail: str) -> None:
+        super().__init__(detail[:MAX_DETAIL_CHARACTERS])
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +162,37 @@ def _validated(raw_events: Iterable[Any], now: datetime) -> tuple[list[Event], l
     events, rejected = [], []
     for index, raw in enumerate(raw_events):
         try:
-            event = Event.model_validate(raw)
-        except ValidationError as error:
-            rejected.append(Rejected(index, "malformed", _told(error)))
-            continue
-        if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
-            rejected.append(Rejected(index, "in_the_future", f"occurred_at {event.occurred_at.isoformat()} lies ahead"))
-            continue
-        # A clock a little ahead must not put a change behind a later one, or after a snapshot that holds it.
-        events.append(event.model_copy(update={"occurred_at": min(event.occurred_at, now)}))
+            events.append(_event(raw, now))
+        except _Refused as refused:
+            rejected.append(Rejected(index, refused.code, str(refused)))
     return events, rejected
 
 
+def _event(raw: Any, now: datetime) -> Event:
+    size = _size(raw)
+    if size > MAX_EVENT_BYTES:
+        raise _Refused("oversized", f"the event takes {size} bytes as JSON; at most {MAX_EVENT_BYTES} are allowed")
+    named = raw.get("type") if isinstance(raw, dict) else None
+    if isinstance(named, str) and named not in TYPES:
+        raise _Refused("unknown_type", f"type: {named[:64]!r} is none of {', '.join(TYPES)}")
+    try:
+        event = Event.model_validate(raw)
+    except ValidationError as error:
+        raise _Refused("malformed", _told(error)) from error
+    if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
+        raise _Refused("in_the_future", f"occurred_at {event.occurred_at.isoformat()} lies ahead of {now.isoformat()}")
+    # A clock a little ahead must not put a change behind a later one, or after a snapshot that holds it.
+    return event.model_copy(update={"occurred_at": min(event.occurred_at, now)})
+
+
+def _size(raw: Any) -> int:
+    try:
+        return len(orjson.dumps(raw))
+    except orjson.JSONEncodeError as error:  # half a character, an endless number, a hundred levels
+        raise _Refused("malformed", f"event: {error}") from error
+
+
 def _told(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors())
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors(include_input=False)
+    )

@@ -11,12 +11,13 @@ import numpy as np
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import PROFILE
 from online.columns import Bools, Floats, Hashes, Ints, Rows
+from online.names import Names
 from online.stream import stream_order
-from online.world import Names, World
+from online.world import World
 
 ACT = np.dtype([("story", "<i8"), ("type", "u1")])
 """A member of the person's sorted set of acts; the score is the time in ms."""
-ACT_CODES = {"read": 2, "hide": 3, "report": 4}
+ACT_CODES = {"open": 1, "read": 2, "hide": 3, "report": 4}
 """Event type → code; other types change nothing that a feed is made from."""
 EMPTY_PROFILE = PROFILE.decode(PROFILE.encode({}))
 """A newcomer's profile: every array empty."""

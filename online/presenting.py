@@ -10,8 +10,9 @@ from features.snapshot import ABSENT
 from online.columns import Candidates
 from online.components import Components
 from online.context import Context
+from online.names import Names
 from online.person import Person
-from online.world import Names, World
+from online.world import World
 
 
 def items(ctx: Context, components: Components, entries: Candidates, first_position: int) -> list[dict[str, Any]]:
@@ -23,11 +24,11 @@ def _item(ctx: Context, components: Components, entries: Candidates, i: int, pos
     world, row = ctx.world, int(entries.rows[i])
     providers = [p for bit, p in enumerate(components.providers) if int(entries.sources[i]) >> bit & 1]
     return {
-        "story_id": world.ids[row].as_py(),
+        "story_id": world.story_id(row),
         "author_id": world.authors.id(int(world.author[row])),
         "publication_id": world.publications.id(int(world.publication[row])),
         "topics": [world.topic_names.id(int(topic)) for topic in world.topics[row] if topic != ABSENT],
-        "title": world.titles[row].as_py(),
+        "title": world.title(row),
         "published_at": timestamp(int(world.published_at[row])),
         "position": position,
         "score": float(entries.columns["score"][i]),
@@ -60,14 +61,15 @@ def timestamp(micros: int) -> str:
 
 def document(world: World, row: int) -> dict[str, Any]:
     """The story at `row` as a document of the raw lake (without what the snapshot does not hold)."""
+    story = world.story(row)
     return {
-        "story_id": world.ids[row].as_py(),
-        "author_id": world.authors.id(int(world.author[row])),
-        "publication_id": world.publications.id(int(world.publication[row])),
-        "topics": [world.topic_names.id(int(topic)) for topic in world.topics[row] if topic != ABSENT],
-        "language": world.languages.id(int(world.language[row])),
-        "title": world.titles[row].as_py(),
-        "published_at": timestamp(int(world.published_at[row])),
-        "visibility": VISIBILITIES[world.visibility[row]],
-        "members_only": bool(world.members_only[row]),
+        "story_id": world.story_id(row),
+        "author_id": story.author_id,
+        "publication_id": story.publication_id,
+        "topics": list(story.topics),
+        "language": story.language,
+        "title": story.title,
+        "published_at": timestamp(story.published_us),
+        "visibility": VISIBILITIES[story.visibility],
+        "members_only": story.members_only,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -16,7 +16,19 @@ class OnlineSettings(BaseSettings):
     slate_size: int = Field(default=1000, ge=1, le=1000)
     """Entries of a slate. A thousand is some fifty pages, more than people scroll, and about 20 kB."""
     slate_ttl_s: int = Field(default=600, ge=1, le=86_400)
-    """How long a slate serves its cursors; ten minutes is a reading session with a story in the middle."""
+    """How long a slate serves its cursors, give or take a tenth; ten minutes is a reading session with a story in the middle."""
+    slate_fresh_s: int = Field(default=300, ge=0, le=86_400)
+    """How long a first page comes from a slate without a new one being built, give or take a tenth, to spread the load."""
+    stale_s: int = Field(default=180, ge=0, le=86_400)
+    """How much longer a first page is still answered from it while the next is built in the background; with the above less than slate_ttl_s."""
+    build_wait_s: float = Field(default=2.0, ge=0, le=60)
+    """How long a request waits for the slate that another is building for the same person; then it builds one itself."""
+    build_lease_s: float = Field(default=5.0, gt=0, le=60)
+    """After this a builder counts as dead and the next request builds; far longer than any ranking takes."""
+    chain_ttl_s: int = Field(default=86_400, ge=60, le=2_592_000)
+    """How long a chain of cursors can go on after its slate has expired; longer than slate_ttl_s. A day: back after a night's sleep."""
+    chain_cap: int = Field(default=5000, ge=1, le=100_000)
+    """Stories a chain of cursors passes before it ends; five slates, and some 48 kB of hashes at most."""
     max_age_d: float = Field(default=365.0, gt=0, le=36_500)
     """Stories older than this are not candidates."""
     fresh_window_d: float = Field(default=14.0, gt=0, le=36_500)
@@ -31,12 +43,24 @@ class OnlineSettings(BaseSettings):
     """Entries of one author in a block; two in twenty is one in ten."""
     max_per_publication: int = Field(default=4, ge=1)
     """Entries of one publication in a block; one in five."""
+    push_threshold: int = Field(default=1000, ge=0, le=1_000_000_000)
+    """Active followers up to which stories are pushed into timelines; those of more popular ones are pulled. 0: all are."""
+    timeline_length: int = Field(default=800, ge=1, le=5000)
+    """Stories of a timeline, the newest; rolling windows of 500 to 800 are what large feeds keep."""
+    timeline_pull: int = Field(default=1000, ge=1, le=1_000_000)
+    """Newest stories that are pulled at most; at least timeline_length, or pulling would show less than pushing."""
+    timeline_ttl_s: int = Field(default=2_592_000, ge=172_800, le=15_552_000)
+    """Without a feed for so long a person counts as away: nothing is pushed, and the return rebuilds. A month."""
+    fanout_every_s: float = Field(default=0.25, gt=0, le=60)
+    """How often a process looks for stories and follows to deliver; one process at a time does it."""
+    surfaces: dict[str, tuple[str, ...]] = {"following": ("timeline",)}
+    """Surface → the providers that bring its candidates, and no others; a surface not named here has all of them."""
     variant: str = Field(default="control", pattern=r"^[a-z0-9_-]{1,32}$")
     """Name of this configuration, written on every slate."""
     rankings_at_once: int = Field(default=2, ge=1, le=256)
     """Rankings that run side by side; more wait, so that cached pages are never stuck behind them."""
     poll_s: float = Field(default=1.0, gt=0, le=60)
-    """How often a process looks whether another snapshot is current."""
+    """How often a process looks whether another snapshot is current, and follows the story stream when nobody asks it."""
     archive_every_s: float = Field(default=10.0, gt=0, le=3600)
     """How often accepted events are moved from Redis to the lake by a serving process; one of them at a time does it."""
     served_flush_s: float = Field(default=0.2, gt=0, le=60)
@@ -57,3 +81,11 @@ class OnlineSettings(BaseSettings):
     """Keys that sign cursors, newest last; old ones still verify. Empty: one is made once under `var/`."""
     as_if: datetime | None = None
     """Serve as if the process had started at this moment (UTC): for data that ends in the past, and for replays."""
+
+    @model_validator(mode="after")
+    def _lives_fit(self) -> OnlineSettings:
+        if self.chain_ttl_s < 2 * self.slate_ttl_s:
+            raise ValueError("chain_ttl_s must be at least twice slate_ttl_s, or a chain could go before its slate")
+        if self.timeline_pull < self.timeline_length:
+            raise ValueError("timeline_pull must be at least timeline_length, or pulling would show less than pushing")
+        return self

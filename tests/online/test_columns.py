@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from online.columns import Grouping, HashIndex, occurrence
+from online.columns import occurrence
+from online.lookup import Grouping, HashIndex
 from online.selection import best, union
 
 KEYS = st.lists(st.integers(-1, 5), max_size=60)
@@ -37,8 +38,9 @@ def test_best_picks_the_greatest_scores_and_prefers_the_newer_row_among_equals(
     scores: list[float], wanted: int
 ) -> None:
     rows = np.arange(len(scores), dtype=np.int32) * 3
+    published_at = np.arange(200)
     expected = sorted(range(len(scores)), key=lambda i: (-scores[i], -i))[:wanted]
-    assert best(np.array(scores, np.float32), rows, wanted).tolist() == expected
+    assert best(np.array(scores, np.float32), rows, wanted, published_at).tolist() == expected
 
 
 def test_union_knows_when_it_is_the_whole_table() -> None:

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from features.keys import hash64
 from online.components import default_components
 from online.context import Context
-from online.overlay import StoryOverlay
 from online.person import EdgeChange
 from online.pipeline import Pipeline
 from online.presenting import items
@@ -231,7 +230,7 @@ def test_a_withdrawal_after_the_slate_was_built_drops_its_entry_and_the_tail_fil
     first = ids(built.world, pipeline().read(built, slate, 0, 3).entries)
     change = {"story_id": first[0], "published_at": "2026-01-30T00:00:00Z", "deleted_at": "2026-01-31T00:00:00Z"}
     fields = {b"story": orjson.dumps(change)}
-    ctx = context(world(many(6)), overlay=StoryOverlay("0-0").after(built.world, [(b"1-0", fields)]))
+    ctx = context(built.world.after([(b"1-0", fields)]))
     page = pipeline().read(ctx, slate, 0, 3)
     assert ids(ctx.world, page.entries)[:2] == first[1:]
     assert len(page.entries) == 3

@@ -67,10 +67,9 @@ class ALS(_Factors):
 
     name: ClassVar[str] = "implicit ALS"
     grid: ClassVar[Sequence[dict[str, Any]]] = [
-        {"factors": factors, "regularization": regularization, "alpha": alpha}
-        for factors, regularization, alpha in (
-            *itertools.product((32, 64), (1.0, 10.0), (1.0, 10.0)),
-            *itertools.product((16, 128), (10.0, 0.1), (1.0, 10.0)),
+        {"factors": factors, "alpha": alpha, "regularization": alpha * ratio}  # what matters is their ratio
+        for factors, (alpha, ratio) in itertools.product(
+            (64, 32, 128), ((10.0, 10.0), (40.0, 10.0), (10.0, 3.0), (1.0, 10.0), (10.0, 30.0), (40.0, 1.0), (1.0, 0.1))
         )
     ]
 
@@ -86,8 +85,10 @@ class BPR(_Factors):
 
     name: ClassVar[str] = "implicit BPR"
     grid: ClassVar[Sequence[dict[str, Any]]] = [
-        {"factors": factors, "learning_rate": rate, "regularization": regularization, "iterations": 100}
-        for factors, rate, regularization in itertools.product((32, 64), (0.05, 0.02), (0.01, 0.1))
+        {"factors": factors, "learning_rate": rate, "regularization": regularization, "iterations": iterations}
+        for factors, iterations, (rate, regularization) in itertools.product(
+            (64, 32), (300, 100), ((0.05, 0.05), (0.1, 0.05), (0.05, 0.02), (0.02, 0.01))
+        )
     ]
 
     def _learn(self, matrix: csr_matrix) -> None:
@@ -116,4 +117,4 @@ class ItemKNN(_Collaborative):
 
     def scores(self, users: Ints) -> Floats:
         """float32[users, n]: Σ similarity to what the person has read, weighted by strength."""
-        return np.asarray((self._read[users] @ self._model.similarity).todense(), np.float32)
+        return np.asarray((self._read[users] @ self._model.similarity.tocsr()).todense(), np.float32)

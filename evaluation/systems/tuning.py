@@ -21,7 +21,7 @@ CRITERION = "ndcg@10"
 class Budget:
     """Time for choosing the constants of one system."""
 
-    seconds: float = 30.0
+    seconds: float = 60.0
     """No further setting is tried after this; one that has begun is finished. 0: the first is taken untried."""
 
 

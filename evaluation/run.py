@@ -1,0 +1,186 @@
+"""`rex eval`: protocols × systems on any raw lake, as a table and as rows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from evaluation.bootstrap import Estimate
+from evaluation.judging import Judged, judge, paired
+from evaluation.protocols import PROTOCOLS, Split
+from evaluation.reading_log import Log, read_log
+from evaluation.systems.rex import Rex
+from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
+from evaluation.systems.system import System
+from evaluation.systems.tuning import Budget
+from features.errors import BadInput
+from lake.deskdrop import import_deskdrop
+from online.protocols import Ranker
+
+BASELINE = "newest first"
+"""What every system is compared with, paired."""
+SHOWN = ("recall@5", "recall@10", "ndcg@10", "mrr", "map", "hit@10", "coverage@10", "novelty@10", "author_gini@10")
+"""Metrics in the table; the rows hold all."""
+AGAINST = ("recall@10", "ndcg@10", "mrr")
+Row = dict[str, str | float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One protocol's outcome on one data set."""
+
+    data: str
+    split: Split
+    judged: list[Judged]
+
+    def rows(self) -> list[Row]:
+        """data, protocol, system, metric, value, low, high; differences to newest first as `metric - newest first`."""
+        return [
+            {
+                "data": self.data,
+                "protocol": self.split.protocol,
+                "system": one.system,
+                "metric": metric,
+                "value": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+            }
+            for one in self.judged
+            for metric, estimate in {**one.metrics, **self.against(one)}.items()
+        ]
+
+    def against(self, one: Judged) -> dict[str, Estimate]:
+        """Paired differences to newest first; empty for newest first itself and where it did not run."""
+        base = next((other for other in self.judged if other.system == BASELINE), None)
+        if base is None or base is one:
+            return {}
+        return {f"{metric} - {BASELINE}": paired(one, base, self.split, metric) for metric in AGAINST}
+
+    def table(self) -> Table:
+        """For a person at a terminal."""
+        requests, split = len(self.judged[0].values["mrr"]), self.split
+        title = f"{self.data}, {split.protocol}: {requests:,} requests, {len(split.tasks)} moments, units: {split.unit}s"
+        metrics = [metric for metric in SHOWN if metric in self.judged[0].metrics]
+        table = Table("system", *metrics, f"ndcg@10 - {BASELINE}", "s", title=title, box=None)
+        for one in self.judged:
+            shown = [_told(one.metrics[metric]) for metric in metrics]
+            gain = self.against(one).get(f"ndcg@10 - {BASELINE}")
+            name = f"{one.system}\n[dim]{one.chosen}[/]" if one.chosen else one.system
+            table.add_row(name, *shown, _told(gain, signed=True) if gain else "", f"{sum(one.seconds):.0f}")
+        return table
+
+
+def _told(estimate: Estimate, signed: bool = False) -> str:
+    value = f"{estimate.value:+.4f}" if signed else f"{estimate.value:.4f}"
+    return f"{value}\n[dim]{estimate.low:.3f}…{estimate.high:.3f}[/]"
+
+
+def evaluate(
+    lake: Path,
+    *,
+    now: datetime,
+    work: Path,
+    data: str | None = None,
+    protocols: Sequence[str] | None = None,
+    negatives: int | None = None,
+    rankers: Sequence[Ranker | None] = (None,),
+    peers: bool = True,
+    budget_s: float = Budget().seconds,
+    console: Console | None = None,
+    progress: Progress | None = None,
+) -> list[Evaluation]:
+    """Judges Rex, once per ranker (None: the shipped one), and its peers on a raw lake.
+
+    `protocols`: names of evaluation.protocols.PROTOCOLS; None: all that fit, with a line on `console` for each that does not.
+    `negatives`: rank every positive among so many sampled stories instead of all. `budget_s`: time for choosing each
+    peer's constants. Nothing is written into the lake; `work` holds what the batch computes and is removed.
+    BadInput for a lake without reads, an unknown protocol, and a protocol asked for by name that does not fit.
+    """
+    log, console = read_log(lake), console or Console(stderr=True)
+    found = []
+    for split in _splits(log, protocols, negatives, console):
+        with _scratch(work) as scratch:
+            systems = [*_peers(budget_s, console if peers else None, peers), *_rex(lake, scratch, rankers, now, progress)]
+            found.append(Evaluation(data or lake.name, split, judge(log, split, systems, progress)))
+    if not found:
+        raise BadInput(f"No protocol fits the lake at {lake}; bring more events.")
+    return found
+
+
+def evaluate_deskdrop(source: Path, *, now: datetime, work: Path, **more: object) -> list[Evaluation]:
+    """As `evaluate`, on the DeskDrop files in directory `source`."""
+    with _scratch(work) as scratch:
+        import_deskdrop(source, scratch / "lake")
+        return evaluate(scratch / "lake", now=now, work=work, data="deskdrop", **more)  # type: ignore[arg-type]
+
+
+def write_rows(evaluations: Iterable[Evaluation], path: Path) -> int:
+    """A JSON list of rows; how many."""
+    rows = [row for evaluation in evaluations for row in evaluation.rows()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    return len(rows)
+
+
+def _splits(log: Log, names: Sequence[str] | None, negatives: int | None, console: Console) -> Iterator[Split]:
+    """The splits asked for, or all that fit."""
+    for name in names if names is not None else PROTOCOLS:
+        if name not in PROTOCOLS:
+            raise BadInput(f"There is no protocol {name}; choose among {', '.join(PROTOCOLS)}.")
+        try:
+            yield PROTOCOLS[name](log, negatives)
+        except BadInput as error:
+            if names is not None:
+                raise
+            console.print(f"left out: {error}")
+
+
+def _peers(budget_s: float, console: Console | None, wanted: bool) -> list[System]:
+    """The simple feeds always; the collaborative filters where their package is installed, with a line where it is not."""
+    systems: list[System] = [NewestFirst(), Popularity(), DecayedPopularity(budget=Budget(budget_s))]
+    if not wanted:
+        return systems
+    if find_spec("implicit") is None:
+        assert console is not None
+        console.print("left out: implicit ALS, BPR and item-kNN; `pip install rex[eval]` brings them.")
+        return systems
+    warnings.filterwarnings("ignore", message="Method expects CSR input")  # it converts, which takes no time
+    from evaluation.systems.collaborative import ALS, BPR, ItemKNN
+
+    return [*systems, *(kind(budget=Budget(budget_s)) for kind in (ItemKNN, ALS, BPR))]
+
+
+def _rex(
+    lake: Path, scratch: Path, rankers: Sequence[Ranker | None], now: datetime, progress: Progress | None
+) -> list[System]:
+    """One batch serves all rankers: the first prepares it."""
+    first: Rex | None = None
+    systems: list[System] = []
+    for ranker in rankers:
+        name = "rex" if ranker is None else f"rex, {ranker.name}"
+        system = Rex(lake, scratch / "rex", now=now, ranker=ranker, name=name, prepared=first, progress=progress)
+        first = first or system
+        systems.append(system)
+    return systems
+
+
+@contextmanager
+def _scratch(work: Path) -> Iterator[Path]:
+    work.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="eval-", dir=work))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

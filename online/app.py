@@ -27,6 +27,7 @@ from online.paths import OpaqueSegments
 from online.persistence import doubts
 from online.routes import router
 from online.settings import OnlineSettings
+from online.timelines.fanout import FanOut
 from online.wiring import AppState, wire
 
 log = logging.getLogger("rex.online")
@@ -55,6 +56,8 @@ def create_app(
             stack.callback(_flush, state)  # the last pages, once nobody asks for more
             stack.enter_context(_every(online.served_flush_s, lambda: _flush(state)))
             stack.enter_context(_every(online.archive_every_s, lambda: _archive(state)))
+            fan_out = FanOut(client, state.keys, online, state.live, clock)
+            stack.enter_context(_every(online.fanout_every_s, lambda: _fan_out(state, fan_out)))
             app.state.rex = state
             yield
 
@@ -85,6 +88,17 @@ def _archive(state: AppState) -> None:
         state.metrics.parked.set(parked_count(state.client, state.keys))
     except (Unavailable, redis.RedisError, OSError) as error:
         log.warning("events stay in Redis for now: %s", error)
+
+
+def _fan_out(state: AppState, fan_out: FanOut) -> None:
+    if not state.live.is_loaded:
+        return  # there is nobody to deliver to, and `_follow` says why
+    try:
+        done = fan_out.work()
+        state.metrics.fanned_out.labels("stories").inc(done.stories)
+        state.metrics.fanned_out.labels("timelines").inc(done.people)
+    except Unavailable as error:
+        log.warning("%s", error)
 
 
 def _flush(state: AppState) -> None:

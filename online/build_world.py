@@ -12,6 +12,7 @@ from online.growth import earliest
 from online.lookup import Grouping, HashIndex
 from online.names import Names
 from online.new_rows import Columns, NamesNow, gathered_features
+from online.promotions import promotions_of
 from online.story_columns import StoryColumns
 from online.stream import START
 from online.world import World
@@ -49,6 +50,7 @@ def build_world(manifest: Manifest, tables: dict[str, pa.Table], position: str =
         author_since=earliest(np.empty(1, np.int64), len(names.author), column["author"], column["published_at"]),
         superseded=np.empty(0, np.int32),
         withdrawn=None,
+        promotions=promotions_of(tables["promotions"]),
     )
 
 

@@ -12,18 +12,25 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from features.errors import BadInput
 from online.annotators.affinity import Affinity
 from online.annotators.history import History
 from online.annotators.recency import Recency
 from online.annotators.story import Story
-from online.postprocessors.diversity import Diversity
+from online.groups import groups_by_bit
+from online.postprocessors.blend import Blend
 from online.postprocessors.near_duplicate import NearDuplicate
+from online.postprocessors.promoted import PlacePromoted
+from online.postprocessors.served_in_vain import ServedInVain
 from online.protocols import Annotator, Postprocessor, Provider, Ranker, Rule, Validator
 from online.providers.followed_authors import FollowedAuthors
 from online.providers.followed_publications import FollowedPublications
 from online.providers.followed_topics import FollowedTopics
 from online.providers.fresh_stories import FreshStories
+from online.providers.promoted import Promoted
 from online.providers.reading_history import ReadingHistory
 from online.providers.similar_to_read import SimilarToRead
 from online.providers.timeline import Timeline
@@ -42,6 +49,7 @@ from online.rules.served_in_chain import ServedInChain
 from online.rules.too_old import TooOld
 from online.rules.visibility import Visibility
 from online.rules.withdrawn import Withdrawn
+from online.validators.promotion_ended import PromotionEnded
 from online.validators.rule_still_holds import RuleStillHolds
 from online.validators.unfollowed import Unfollowed
 
@@ -93,9 +101,14 @@ class Components:
         return {provider.name: bit for bit, provider in enumerate(self.providers)}
 
     @cached_property
+    def groups(self) -> NDArray[np.int16]:
+        """int16[providers], by bit: the group that each source belongs to when a feed is blended."""
+        return groups_by_bit(self.providers)
+
+    @cached_property
     def validators(self) -> tuple[Validator, ...]:
-        """What is checked on every read of a slate: every rule again, and the follows."""
-        return (*(RuleStillHolds(rule) for rule in self.rules), Unfollowed(self.bits))
+        """What is checked on every read of a slate: every rule again, and the follows and the promotions."""
+        return (*(RuleStillHolds(rule) for rule in self.rules), Unfollowed(self.bits), PromotionEnded())
 
 
 def default_components(ranker: Ranker | None = None) -> Components:
@@ -111,6 +124,7 @@ def default_components(ranker: Ranker | None = None) -> Components:
             Trending(),
             FreshStories(),
             *_plugged_in("providers"),
+            Promoted(),  # last: it tells the least of why a story is there
         ),
         rules=(
             Withdrawn(),
@@ -130,5 +144,5 @@ def default_components(ranker: Ranker | None = None) -> Components:
         ),
         annotators=(Story(), Affinity(), History(), Recency(), *_plugged_in("annotators")),
         ranker=ranker or Weighted(),
-        postprocessors=(NearDuplicate(), Diversity(), *_plugged_in("postprocessors")),
+        postprocessors=(PlacePromoted(), NearDuplicate(), ServedInVain(), Blend(), *_plugged_in("postprocessors")),
     )

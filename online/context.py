@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -48,6 +48,8 @@ class Trace:
 
     stages: list[StageReport] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
+    displacements: dict[str, int] = field(default_factory=dict)
+    """Reason → entries that the postprocessors moved for it."""
     watched_row: int | None = None
     watched: dict[str, Any] = field(default_factory=lambda: {"positions": {}})
 
@@ -89,6 +91,20 @@ class Trace:
         self.watched["contributions"] = {name: float(v[0]) for name, v in contributions(one, 1).items()}
         self.watched["score"] = float(score[at])
         self.watched["rank"] = int(np.count_nonzero(score > score[at]))
+
+    def displaced(
+        self, step: str, before: Candidates, after: Candidates, reason: np.ndarray, names: Sequence[str]
+    ) -> None:
+        """Count what a step moved, by reason (uint8[n], in the order before: index into `names`, 0 for not moved).
+
+        For the watched story, note the reason and the places.
+        """
+        counts = np.bincount(reason, minlength=len(names))[1:].tolist()
+        self.displacements.update({name: n for name, n in zip(names[1:], counts, strict=True) if n})
+        at = self._at(before)
+        if at is not None and reason[at]:
+            move = {"step": step, "reason": names[int(reason[at])], "from": at, "to": self._at(after)}
+            self.watched.setdefault("moves", []).append(move)
 
     def _at(self, candidates: Candidates) -> int | None:
         if self.watched_row is None:

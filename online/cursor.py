@@ -25,7 +25,7 @@ class Watermark:
     story_id: str
     """Its story_id, by which equal times are ordered."""
     seq: int
-    """The timeline's sequence number; 0: no timeline."""
+    """The timeline's sequence number, to tell from a cursor what was pushed by then; 0: no timeline."""
 
 
 class InvalidCursor(ValueError):

@@ -60,6 +60,11 @@ class LiveSnapshot:
         self._loaded: Loaded | None = None
         self._loading = threading.Lock()
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is a world to serve."""
+        return self._loaded is not None
+
     def loaded(self) -> Loaded:
         """What is loaded now; Unavailable before the first is."""
         if self._loaded is None:

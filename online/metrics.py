@@ -35,6 +35,9 @@ class Metrics:
         self.rejected = Counter("rex_rejected_events", "Events rejected", ["code"], registry=self.registry)
         self.archived = Counter("rex_archived_entries", "Stream entries moved to the lake", registry=self.registry)
         self.parked = Gauge("rex_parked", "Entries set aside as impossible to process", registry=self.registry)
+        self.fanned_out = Counter(
+            "rex_fanned_out", "Stories fanned out, timelines brought in line", ["what"], registry=self.registry
+        )
         self.served_lost = Counter(
             "rex_served_lost", "Answered pages that were never written to the log", registry=self.registry
         )

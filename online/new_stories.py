@@ -25,11 +25,14 @@ def new_count(ctx: Context, components: Components, slate: Slate) -> int:
 
 
 def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
-    """bool[m]: some provider brings the row. Asks the broadest provider first, which mostly settles it."""
+    """bool[m]: some provider of the surface brings the row. Asks the broadest first, which mostly settles it."""
     brought = np.zeros(len(rows), bool)
+    chosen = ctx.settings.surfaces.get(ctx.surface, tuple(components.bits))
     for provider in reversed(components.providers):
         if brought.all():
             break
+        if provider.name not in chosen:
+            continue
         try:
             found = provider.rows(ctx)
             if isinstance(found, slice):

@@ -4,7 +4,8 @@
     preprocess   rules drop what must not be shown                          online/rules/             closed
     annotate     features, one column each                                  online/annotators/        open
     rank         one score; the best stay                                   online/rankers/           closed
-    postprocess  collapse near-duplicates, diversify, cut to the slate      online/postprocessors/    closed
+    postprocess  place promoted ones, collapse near-duplicates, sink what
+                 was shown in vain, blend, cut to the slate                 online/postprocessors/    closed
     cache        the slate, immutable, into Redis                           online/slate.py           closed
     validate     on every read: what is not allowed any more drops out,     online/validators/        closed
                  and later entries move up
@@ -27,6 +28,7 @@ import numpy as np
 from online.columns import Candidates
 from online.components import Components
 from online.context import Context
+from online.groups import most_telling
 from online.selection import best, finite, union
 from online.slate import Slate
 from online.slate_making import slate_of
@@ -36,6 +38,8 @@ WriteSlate = Callable[[Context, Slate], Slate | None]
 """Puts a slate where the next page will find it; returns the one in force if another was first, None: this one."""
 SPARE = 2
 """Ranked entries kept per entry of the slate, so that collapsed near-duplicates can be replaced."""
+PROMOTED = "promoted"
+"""The provider whose candidates outlast the cut of the ranking: a slot does not depend on the score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +119,12 @@ class Pipeline:
             score = finite(self.components.ranker.score(candidates.columns, len(candidates)))
             ctx.trace.watch_rank(candidates, score, self.components.ranker.contributions)
             candidates.columns["score"] = score
-            ranked = candidates.take(
-                best(score, candidates.rows, SPARE * ctx.settings.slate_size, ctx.world.published_at)
-            )
+            kept = best(score, candidates.rows, SPARE * ctx.settings.slate_size, ctx.world.published_at)
+            if PROMOTED in self.components.bits and len(ctx.world.promotions):  # these may stand outside the ranking
+                promoted = candidates.sources & np.uint32(1 << self.components.bits[PROMOTED])
+                kept = np.concatenate((kept, np.setdiff1d(np.flatnonzero(promoted), kept)))
+            ranked = candidates.take(kept)
+            ranked.columns["group"] = self.components.groups.take(most_telling(ranked.sources))
             report.given = len(ranked)
             report.dropped = {"outranked": len(candidates) - len(ranked)} if len(ranked) < len(candidates) else {}
         ctx.trace.watch("rank", ranked)
@@ -135,7 +142,7 @@ class Pipeline:
             if len(ranked) > ctx.settings.slate_size:
                 report.dropped["beyond_slate"] = len(ranked) - ctx.settings.slate_size
                 ranked = ranked.take(np.arange(ctx.settings.slate_size))
-            report.given = len(ranked)
+            report.given, report.parts = len(ranked), dict(ctx.trace.displacements)
         return ranked
 
     def cache(self, ctx: Context, ranked: Candidates, found: int) -> Slate:

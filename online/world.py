@@ -15,6 +15,7 @@ from online.dates import newer_than, newest
 from online.growth import grown
 from online.lookup import Grouping, HashIndex
 from online.names import Names
+from online.promotions import Promotions
 from online.story_change import StoryVersion
 from online.story_columns import StoryColumns
 from online.stream import StreamEntry
@@ -68,6 +69,8 @@ class World:
     """int32[s], ascending: rows that are no candidates any more, because their story has a newer one."""
     withdrawn: Bools | None
     """bool[n]: withdrawn since the snapshot; None: no story was."""
+    promotions: Promotions
+    """Their rows may be superseded, see `current`."""
 
     def __len__(self) -> int:
         return len(self.hashes)

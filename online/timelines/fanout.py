@@ -96,7 +96,7 @@ class FanOut:
         try:
             if lease.acquire():
                 try:
-                    self._round(_Renewal(lease))
+                    self._round(Renewal(lease))
                 finally:
                     with suppress(LockError):  # it ran out: then another worker is at it
                         lease.release()
@@ -104,7 +104,7 @@ class FanOut:
             raise Unavailable(f"stories cannot be fanned out now, the rest is done later: {error}") from error
         return self._done
 
-    def _round(self, renewal: _Renewal) -> None:
+    def _round(self, renewal: Renewal) -> None:
         self._done.parked = self._consumer.drain(renewal)
         self._distributor.release(micros(self._clock()))
         if self._tidied != (version := self._live.get().version):
@@ -151,7 +151,7 @@ class FanOut:
         self._done.people += 1
 
 
-class _Renewal:
+class Renewal:
     """Keeps a lease while the work goes on. LockError when it was lost."""
 
     def __init__(self, lease: Any) -> None:

@@ -11,6 +11,9 @@ from features.raw_datasets import TARGET_TYPES
 from online.columns import Bits, Bools, Candidates
 from online.context import Context
 
+PUSHED_FOR = ("author", "publication")
+"""A story is in a timeline because of a follow of either; it stays while one of them holds."""
+
 
 class Unfollowed:
     """Clears the source bits of follows that are no longer in force; an entry without any source left drops."""
@@ -18,14 +21,16 @@ class Unfollowed:
     name: ClassVar[str] = "unfollowed"
 
     def __init__(self, bits: Mapping[str, int]) -> None:
-        providers = {target: f"followed_{target}s" for target in TARGET_TYPES}
-        self._bits = {target: np.uint32(1 << bits[name]) for target, name in providers.items() if name in bits}
+        follows = {f"followed_{target}s": (target,) for target in TARGET_TYPES} | {"timeline": PUSHED_FOR}
+        self._held_by = {np.uint32(1 << bits[name]): targets for name, targets in follows.items() if name in bits}
 
     def sources(self, ctx: Context, entries: Candidates) -> Bits:
         """uint32[n]."""
+        followed = {target: self._followed(ctx, entries, target) for target in TARGET_TYPES}
         sources = entries.sources.copy()
-        for target_type, bit in self._bits.items():
-            sources &= np.where(self._followed(ctx, entries, target_type), ~np.uint32(0), ~bit)
+        for bit, targets in self._held_by.items():
+            holds = np.any([followed[target] for target in targets], axis=0)
+            sources[~holds] &= ~bit
         return sources
 
     def _followed(self, ctx: Context, entries: Candidates, target_type: str) -> Bools:

@@ -25,9 +25,11 @@ from features.snapshot import (
     schema_hash,
     stories_schema,
 )
+from online.build_reading import BuildReading
 from online.build_world import build_world
 from online.clock import micros
 from online.columns import Candidates
+from online.components import default_components
 from online.context import Context
 from online.person import EMPTY_PROFILE, Person, PersonState
 from online.settings import OnlineSettings
@@ -182,11 +184,19 @@ def context(
     **known: Any,
 ) -> Context:
     """A request of a person with the given profile (and `changes`, `acts` since the snapshot)."""
-    changes, acts = known.pop("changes", ()), known.pop("acts", None)
+    changes, acts, reading = known.pop("changes", ()), known.pop("acts", None), known.pop("reading", BuildReading())
     state = PersonState(user_id, hash64(user_id), profile(**known), tuple(changes))
     if acts is not None:
         state = PersonState(user_id, hash64(user_id), profile(**known), tuple(changes), acts)
-    return Context(of, Person(state, of), micros(NOW), settings or OnlineSettings(), wanted=frozenset(BY_NAME))
+    return Context(
+        of,
+        Person(state, of),
+        micros(NOW),
+        settings or OnlineSettings(),
+        wanted=frozenset(BY_NAME),
+        reading=reading,
+        bits=default_components().bits,
+    )
 
 
 def everything(of: World) -> Candidates:

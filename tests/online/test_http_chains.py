@@ -227,3 +227,12 @@ class TestNewer:
         assert served.feed("u-new")["new_count"] == 0
         served.now += timedelta(minutes=1)
         assert served.feed("u-new")["new_count"] == 1
+
+    def test_a_surface_of_follows_counts_followed_stories_only(self, served: FeedServer) -> None:
+        assert served.feed("u-fan", surface="following")["new_count"] == 0
+        served.now += timedelta(seconds=1)
+        publish_story(served, "s-newer", author_id="a1")
+        assert served.feed("u-fan", surface="following")["new_count"] == 0
+        publish_story(served, "s-newer-of-theirs", author_id="a3")
+        assert served.feed("u-fan", surface="following")["new_count"] == 1
+        assert "s-newer-of-theirs" in served.stories("u-fan", surface="following", fresh=True)

@@ -71,7 +71,7 @@ def test_a_follow_lifts_the_authors_stories_and_is_told_as_the_reason() -> None:
     told = items(ctx, made_by.components, page.entries, 0)
     assert [item["author_id"] for item in told] == ["a2", "a2"]
     assert {item["reason"] for item in told} == {"From an author you follow"}
-    assert told[0]["sources"] == ["followed_authors", "fresh_stories"]
+    assert told[0]["sources"] == ["followed_authors", "timeline", "fresh_stories"]
 
 
 def test_the_reason_names_the_followed_topic_and_publication() -> None:

@@ -17,6 +17,7 @@ from features.errors import Unavailable
 from features.keys import hash64_many
 from features.registry import FEATURES
 from local.redis_server import server
+from online.app import create_app
 from online.archiver import archive
 from online.clock import micros
 from online.served_history import decode_history
@@ -24,7 +25,7 @@ from online.served_log import PROMOTED, ServedLog, ServedPage, sampled
 from online.settings import OnlineSettings
 from online.slate import identify
 from tests.online.archive_lake import KEYS, NOW
-from tests.online.conftest import FeedServer, wait_until
+from tests.online.conftest import FeedServer, serving, wait_until
 
 STREAM = KEYS.served_stream(KEYS.partition("u1"))
 
@@ -135,6 +136,14 @@ def test_pages_wait_while_redis_is_away(tmp_path: Path) -> None:
         own.start()
         assert log.flush() == 2
         assert (client.xlen(STREAM), lost_pages(lost)) == (2, 0)
+
+
+def test_a_service_that_stops_in_good_order_loses_nothing(served: FeedServer) -> None:
+    seldom = OnlineSettings(served_flush_s=60, archive_every_s=3600)
+    with serving(create_app(served.settings, seldom, clock=lambda: served.now)) as http:
+        page = http.get("/v1/users/u-stopping/feed").json()
+    raw: Any = served.client.zrange(served.keys.served_history("u-stopping"), 0, -1, withscores=True)
+    assert len(decode_history(raw).stories) == len(page["items"]) > 0
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.3, 1.0])

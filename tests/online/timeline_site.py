@@ -14,16 +14,18 @@ from batch.publish import publish_content
 from features.keys import Keys, hash64
 from features.settings import Settings
 from online.clock import micros, utc_day
+from online.columns import Rows
 from online.components import default_components
 from online.context import Context
 from online.metrics import Metrics
+from online.presenting import document
 from online.providers.timeline import Timeline
 from online.settings import OnlineSettings
 from online.store import PersonStore
 from online.stories import Story
 from online.timelines.fanout import FanOut
-from online.timelines.timeline import decode_timeline
 from online.timelines.timeline import Timeline as Decoded
+from online.timelines.timeline import decode_timeline
 from online.wiring import wire
 from tests.online.small_world import NOW, content
 
@@ -58,6 +60,7 @@ class Site:
     def __post_init__(self) -> None:
         self.keys = Keys(self.settings.redis_prefix)
         self.rex = wire(self.client, self.settings, self.online, default_components(), lambda: self.now, Metrics())
+        self.store = PersonStore(self.client, self.keys)
         self.worker = self.new_worker()
 
     def new_worker(self, client: redis.Redis | None = None) -> FanOut:
@@ -124,8 +127,6 @@ class Site:
         self.stories[story_id].withdrawn = True
         world = self.rex.live.get()
         row = world.row(story_id)
-        from online.presenting import document
-
         self.rex.stories.withdraw(story_id, self.now, document(world, row) if row >= 0 else None)
 
     def edge(self, user: str, event_type: str, target_type: str, target: str) -> None:
@@ -152,7 +153,7 @@ class Site:
 
     def come_back(self, user: str) -> None:
         """What a read of someone without a timeline asks for, done."""
-        self.rex.feeds._store.ask_for_timeline(user, "returning")
+        self.store.ask_for_timeline(user, "returning")
         self.drain()
 
     def leave(self, user: str) -> None:
@@ -172,13 +173,17 @@ class Site:
         """A request on the surface `following`, read as for building."""
         now_us = micros(self.now)
         ctx, _ = self.rex.feeds.context(user, now_us, "following")
-        ctx.reading = PersonStore(self.client, self.keys).read_for_build(user, utc_day(now_us))
+        ctx.reading = self.store.read_for_build(user, utc_day(now_us))
         return ctx
+
+    def rows(self, ctx: Context) -> Rows:
+        """What the provider brings."""
+        return Timeline().rows(ctx)
 
     def provided(self, user: str) -> list[str]:
         """Story ids that the provider brings, newest first."""
         ctx = self.context(user)
-        return [ctx.world.story_id(int(row)) for row in Timeline().rows(ctx)]
+        return [ctx.world.story_id(int(row)) for row in self.rows(ctx)]
 
     def listed(self, user: str) -> list[str]:
         """Story ids in the person's list in Redis, as they stand there."""

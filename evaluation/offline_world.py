@@ -77,7 +77,7 @@ def _show(
 ) -> None:
     """Puts another partition of a derived dataset, as seen at `as_of`, in the place of its view."""
     files = sorted(str(path) for path in (lake / "features" / name / partition_name(partition)).glob("*.parquet"))
-    at = f"make_timestamptz({round(as_of.timestamp())} * 1000000)"
+    at = f"make_timestamptz({round(as_of.timestamp()) * 1_000_000})"
     source = "[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]"
     db.execute(f"DROP VIEW {name}")
     db.execute(

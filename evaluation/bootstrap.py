@@ -63,8 +63,10 @@ def of_counts(shown: Floats, weights: Floats, statistic: Callable[[Floats], Floa
     """A statistic of what all lists together show: shown float64[units, n] is how often each unit shows each thing.
 
     A resample shows less variety than the whole, since a unit drawn twice brings nothing new; percentiles would lie beside
-    the value. So: the value ± 1.96 standard deviations of the resamples.
+    the value. So: the value ± 1.96 standard deviations of the resamples (of those where it is defined). NaN where the
+    statistic is not defined.
     """
     value = float(statistic(shown.sum(axis=0)))
-    spread = TWO_SIDED * float(np.std(statistic(weights @ shown)))
+    drawn = statistic(weights @ shown)
+    spread = TWO_SIDED * float(np.std(drawn[np.isfinite(drawn)])) if np.isfinite(value) else np.nan
     return Estimate(value, value - spread, value + spread)

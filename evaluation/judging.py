@@ -58,8 +58,7 @@ def _judge(log: Log, split: Split, system: System, progress: Progress | None) ->
     for task in split.tasks:
         system.fit(log, task)
         result = ranked(log, task, system)
-        request = _request(task)
-        parts.append(per_request(result.ranks, request, int(request.max()) + 1))
+        parts.append(per_request(result.ranks, task.request, int(task.request.max()) + 1))
         shown.append(result.top)
         surprise.append(_novelty(log, task, result.top))
         if progress is not None and bar is not None:
@@ -70,15 +69,10 @@ def _judge(log: Log, split: Split, system: System, progress: Progress | None) ->
     return Judged(system.name, chosen, metrics, values, (prepared - started, done - prepared))
 
 
-def _request(task: Task) -> NDArray[np.int64]:
-    """int64[p]: the request of each positive. A person is one request; in pools each positive is one of its own."""
-    return task.asked.astype(np.int64) if task.pools is None else np.arange(len(task))
-
-
 def _units(split: Split) -> NDArray[np.int64]:
     """int64[requests]: what is resampled together."""
     if split.unit == "day":
-        return np.concatenate([np.full(int(_request(t).max()) + 1, day) for day, t in enumerate(split.tasks)])
+        return np.concatenate([np.full(int(t.request.max()) + 1, day) for day, t in enumerate(split.tasks)])
     (task,) = split.tasks
     return np.arange(len(task.users)) if task.pools is None else task.asked.astype(np.int64)
 
@@ -109,7 +103,7 @@ def _estimates(
 def _variety(
     log: Log, top: NDArray[np.int32], unit: NDArray[np.int64], weights: NDArray[np.float64], ever: Bools
 ) -> dict[str, Estimate]:
-    """Coverage of what was ever live, and of its authors; Gini over authors where any is known."""
+    """Coverage of what was ever live, and of its authors; Gini over authors where any is known and shown."""
     there = top != NOTHING
     units = np.repeat(unit, there.sum(axis=1))
     stories = _counts(units, top[there], weights.shape[1], log.stories)[:, ever]
@@ -121,11 +115,9 @@ def _variety(
         authors = _counts(units[known], author[known], weights.shape[1], log.authors)[:, live_authors]
         found[f"author_coverage@{LIST}"] = of_counts(authors, weights, partial(coverage, catalogue=len(live_authors)))
         found[f"author_gini@{LIST}"] = of_counts(authors, weights, gini)
-    return found
+    return {metric: estimate for metric, estimate in found.items() if np.isfinite(estimate.value)}
 
 
-def _counts(
-    unit: NDArray[np.int64], thing: NDArray[np.int32], units: int, things: int
-) -> NDArray[np.float64]:
+def _counts(unit: NDArray[np.int64], thing: NDArray[np.int32], units: int, things: int) -> NDArray[np.float64]:
     """float64[units, things]: how often each unit shows each thing."""
     return np.bincount(unit * things + thing, minlength=units * things).reshape(units, things).astype(np.float64)

@@ -73,7 +73,9 @@ def read_impressions(lake: Path, reward: str = "open") -> Impressions:
         found = db.sql(_IMPRESSIONS.format(reward=reward)).fetchnumpy()
     column = {name: np.asarray(values) for name, values in found.items()}
     if not len(column["reward"]):
-        raise BadInput(f"The lake at {lake} has no impression with a propensity and a request_id; nothing was logged to learn from.")
+        raise BadInput(
+            f"The lake at {lake} has no impression with a propensity and a request_id; nothing was logged to learn from."
+        )
     _, unit = np.unique(column["user_id"].astype(str), return_inverse=True)
     logged = Logged(column["reward"], column["propensity"].astype(np.float64), unit)
     _check(logged, logged.propensity)
@@ -105,7 +107,9 @@ def snips(logged: Logged, target: Floats) -> Estimate:
     """
     weights = _weights(logged, target)
     if not weights.sum() > 0:
-        raise BadInput("The target policy would have put none of the logged stories where they were; nothing can be estimated.")
+        raise BadInput(
+            "The target policy would have put none of the logged stories where they were; nothing can be estimated."
+        )
     value = float(weights @ logged.reward / weights.sum())
     return _normal(value, weights * (logged.reward - value), logged.unit, float(weights.sum()))
 
@@ -151,13 +155,17 @@ def _weights(logged: Logged, target: Floats) -> Floats:
 def _check(logged: Logged, target: Floats) -> None:
     """BadInput for what no estimator can work with."""
     if target.shape != logged.propensity.shape:
-        raise BadInput(f"The target has {len(target)} probabilities for {len(logged.propensity)} slots; give one for each.")
+        raise BadInput(
+            f"The target has {len(target)} probabilities for {len(logged.propensity)} slots; give one for each."
+        )
     if not ((logged.propensity > 0) & (logged.propensity <= 1)).all():
         raise BadInput("A logged propensity is not in (0, 1]; leave such impressions out.")
     if not ((target >= 0) & (target <= 1)).all():
         raise BadInput("A probability of the target policy is not in [0, 1].")
     if (logged.propensity == 1).all():
-        raise BadInput("Every propensity is 1: a deterministic policy shows nothing about any other; log some exploration.")
+        raise BadInput(
+            "Every propensity is 1: a deterministic policy shows nothing about any other; log some exploration."
+        )
 
 
 def _normal(value: float, residual: Floats, unit: Ints, total: float) -> Estimate:

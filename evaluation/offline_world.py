@@ -53,8 +53,6 @@ class OfflineWorld:
         return Context(self.world, person, now_us, settings, wanted=wanted, bits=components.bits)
 
 
-
-
 def load(lake: Path, as_of: datetime) -> OfflineWorld:
     """The snapshot that `rex publish` would make of `as_of`. BadInput when its batch has not finished."""
     return _offline(read_content(lake, as_of))

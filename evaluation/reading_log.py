@@ -101,7 +101,9 @@ def read_log(lake: Path) -> Log:
         acts = db.sql(_EVENTS.format(types=", ".join(f"'{kind}'" for kind in types))).to_arrow_table()
         stories = db.sql(_STORIES).to_arrow_table()
     if not acts.num_rows:
-        raise BadInput(f"The lake at {lake} has no reads and no opens, so no ranking can be judged; bring events first.")
+        raise BadInput(
+            f"The lake at {lake} has no reads and no opens, so no ranking can be judged; bring events first."
+        )
     return _log(acts, stories)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,11 +70,13 @@ class Evaluation:
     def table(self) -> Table:
         """For a person at a terminal."""
         requests, split = len(self.judged[0].values["mrr"]), self.split
-        title = f"{self.data}, {split.protocol}: {requests:,} requests, {len(split.tasks)} moments, units: {split.unit}s"
-        metrics = [metric for metric in SHOWN if metric in self.judged[0].metrics]
+        title = (
+            f"{self.data}, {split.protocol}: {requests:,} requests, {len(split.tasks)} moments, units: {split.unit}s"
+        )
+        metrics = [metric for metric in SHOWN if any(metric in one.metrics for one in self.judged)]
         table = Table("system", *metrics, f"ndcg@10 - {BASELINE}", "s", title=title, box=None)
         for one in self.judged:
-            shown = [_told(one.metrics[metric]) for metric in metrics]
+            shown = [_told(one.metrics[metric]) if metric in one.metrics else "–" for metric in metrics]
             gain = self.against(one).get(f"ndcg@10 - {BASELINE}")
             name = f"{one.system}\n[dim]{one.chosen}[/]" if one.chosen else one.system
             table.add_row(name, *shown, _told(gain, signed=True) if gain else "", f"{sum(one.seconds):.0f}")
@@ -112,7 +113,9 @@ def evaluate(
     found = []
     for split in _splits(log, protocols, negatives, console):
         with _scratch(work) as scratch:
-            systems = [*_peers(budget_s, console if peers else None, peers), *_rex(lake, scratch, rankers, now, progress)]
+            systems = _rex(lake, scratch, rankers, now, progress) + _simple(budget_s)
+            if peers:
+                systems += _collaborative(budget_s, console)
             found.append(Evaluation(data or lake.name, split, judge(log, split, systems, progress)))
     if not found:
         raise BadInput(f"No protocol fits the lake at {lake}; bring more events.")
@@ -147,19 +150,18 @@ def _splits(log: Log, names: Sequence[str] | None, negatives: int | None, consol
             console.print(f"left out: {error}")
 
 
-def _peers(budget_s: float, console: Console | None, wanted: bool) -> list[System]:
-    """The simple feeds always; the collaborative filters where their package is installed, with a line where it is not."""
-    systems: list[System] = [NewestFirst(), Popularity(), DecayedPopularity(budget=Budget(budget_s))]
-    if not wanted:
-        return systems
+def _simple(budget_s: float) -> list[System]:
+    return [NewestFirst(), Popularity(), DecayedPopularity(budget=Budget(budget_s))]
+
+
+def _collaborative(budget_s: float, console: Console) -> list[System]:
+    """Where their package is installed; else a line that says so."""
     if find_spec("implicit") is None:
-        assert console is not None
         console.print("left out: implicit ALS, BPR and item-kNN; `pip install rex[eval]` brings them.")
-        return systems
-    warnings.filterwarnings("ignore", message="Method expects CSR input")  # it converts, which takes no time
+        return []
     from evaluation.systems.collaborative import ALS, BPR, ItemKNN
 
-    return [*systems, *(kind(budget=Budget(budget_s)) for kind in (ItemKNN, ALS, BPR))]
+    return [kind(budget=Budget(budget_s)) for kind in (ItemKNN, ALS, BPR)]
 
 
 def _rex(

@@ -42,6 +42,11 @@ class Task:
     def __len__(self) -> int:
         return len(self.positives)
 
+    @property
+    def request(self) -> NDArray[np.int64]:
+        """int64[p]: the request of each positive. A person is one request; in pools each positive is one of its own."""
+        return self.asked.astype(np.int64) if self.pools is None else np.arange(len(self), dtype=np.int64)
+
 
 @dataclass(frozen=True, slots=True)
 class Split:

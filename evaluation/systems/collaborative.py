@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from evaluation.protocols.task import Split, Task
 from evaluation.reading_log import Floats, Ints, Log
@@ -23,6 +24,7 @@ THREADS = 1
 class _Collaborative:
     """Constants out of a grid; the first of it without validation."""
 
+    name: ClassVar[str]
     grid: ClassVar[Sequence[dict[str, Any]]]
 
     def __init__(self, constants: dict[str, Any] | None = None, budget: Budget | None = None) -> None:
@@ -41,7 +43,8 @@ class _Collaborative:
         matrix = csr_matrix(
             (strength.astype(np.float32), (pairs // log.stories, pairs % log.stories)), (log.users, log.stories)
         )
-        with threadpool_limits(1, user_api="blas"):
+        with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Method expects CSR input")  # what the library makes itself
             self._learn(matrix)
 
     def _learn(self, matrix: csr_matrix) -> None:

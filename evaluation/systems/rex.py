@@ -96,7 +96,9 @@ class Rex:
             for start in range(0, len(candidates), max(size, 1))
         ]
         if ctx.trace.degraded:
-            raise Unavailable(f"The ranking for {ctx.user_id} lacks {', '.join(ctx.trace.degraded)}; see the log above.")
+            raise Unavailable(
+                f"The ranking for {ctx.user_id} lacks {', '.join(ctx.trace.degraded)}; see the log above."
+            )
         return _in_order(ctx, blocks)
 
 

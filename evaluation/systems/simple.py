@@ -15,6 +15,7 @@ from evaluation.systems.tuning import Budget, best_of
 class _SameForAll:
     """One score a story."""
 
+    name: ClassVar[str]
     _score: Floats
 
     def prepare(self, log: Log, split: Split) -> str:

@@ -14,7 +14,10 @@ LAST = float("-inf")
 class System(Protocol):
     """Prepared once for a split, then fitted to each of its tasks in the order of time, and asked."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As tables and rows call it."""
+        ...
 
     def prepare(self, log: Log, split: Split) -> str:
         """Whatever is done once: choosing constants on `split.validation`, computing features for all tasks.

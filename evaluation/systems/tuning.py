@@ -50,6 +50,5 @@ def _criterion(system: System, log: Log, tasks: Sequence[Task]) -> float:
     for task in tasks:
         system.fit(log, task)
         ranks = ranked(log, task, system).ranks
-        request = task.asked if task.pools is None else np.arange(len(task))
-        values.append(per_request(ranks, request, int(request.max()) + 1)[CRITERION])
+        values.append(per_request(ranks, task.request, int(task.request.max()) + 1)[CRITERION])
     return float(np.concatenate(values).mean())

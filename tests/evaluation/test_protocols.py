@@ -77,9 +77,7 @@ class TestRolling:
 def readers(tmp_path_factory: pytest.TempPathFactory) -> Log:
     """Twelve people with ten of 150 stories each, one with four."""
     rng = np.random.default_rng(5)
-    rows = [
-        (f"u{u:02d}", f"s{s}", 1 + float(rng.random() * 9)) for u in range(12) for s in rng.permutation(150)[:10]
-    ]
+    rows = [(f"u{u:02d}", f"s{s}", 1 + float(rng.random() * 9)) for u in range(12) for s in rng.permutation(150)[:10]]
     rows += [("few", f"s{s}", 1.0) for s in range(4)]
     return log_of(tmp_path_factory.mktemp("readers"), {f"s{i}": 0.0 for i in range(150)}, acts(rows))
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from evaluation.bootstrap import Estimate
-from evaluation.judging import Judged, judge, paired
+from evaluation.judging import judge
 from evaluation.protocols import PROTOCOLS, Split
 from evaluation.reading_log import Log, read_log
+from evaluation.report import Evaluation
 from evaluation.systems.rex import Rex
 from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
 from evaluation.systems.system import System
@@ -27,65 +24,6 @@ from evaluation.systems.tuning import Budget
 from features.errors import BadInput
 from lake.deskdrop import import_deskdrop
 from online.protocols import Ranker
-
-BASELINE = "newest first"
-"""What every system is compared with, paired."""
-SHOWN = ("recall@5", "recall@10", "ndcg@10", "mrr", "map", "hit@10", "coverage@10", "novelty@10", "author_gini@10")
-"""Metrics in the table; the rows hold all."""
-AGAINST = ("recall@10", "ndcg@10", "mrr")
-Row = dict[str, str | float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One protocol's outcome on one data set."""
-
-    data: str
-    split: Split
-    judged: list[Judged]
-
-    def rows(self) -> list[Row]:
-        """data, protocol, system, metric, value, low, high; differences to newest first as `metric - newest first`."""
-        return [
-            {
-                "data": self.data,
-                "protocol": self.split.protocol,
-                "system": one.system,
-                "metric": metric,
-                "value": estimate.value,
-                "low": estimate.low,
-                "high": estimate.high,
-            }
-            for one in self.judged
-            for metric, estimate in {**one.metrics, **self.against(one)}.items()
-        ]
-
-    def against(self, one: Judged) -> dict[str, Estimate]:
-        """Paired differences to newest first; empty for newest first itself and where it did not run."""
-        base = next((other for other in self.judged if other.system == BASELINE), None)
-        if base is None or base is one:
-            return {}
-        return {f"{metric} - {BASELINE}": paired(one, base, self.split, metric) for metric in AGAINST}
-
-    def table(self) -> Table:
-        """For a person at a terminal."""
-        requests, split = len(self.judged[0].values["mrr"]), self.split
-        title = (
-            f"{self.data}, {split.protocol}: {requests:,} requests, {len(split.tasks)} moments, units: {split.unit}s"
-        )
-        metrics = [metric for metric in SHOWN if any(metric in one.metrics for one in self.judged)]
-        table = Table("system", *metrics, f"ndcg@10 - {BASELINE}", "s", title=title, box=None)
-        for one in self.judged:
-            shown = [_told(one.metrics[metric]) if metric in one.metrics else "–" for metric in metrics]
-            gain = self.against(one).get(f"ndcg@10 - {BASELINE}")
-            name = f"{one.system}\n[dim]{one.chosen}[/]" if one.chosen else one.system
-            table.add_row(name, *shown, _told(gain, signed=True) if gain else "", f"{sum(one.seconds):.0f}")
-        return table
-
-
-def _told(estimate: Estimate, signed: bool = False) -> str:
-    value = f"{estimate.value:+.4f}" if signed else f"{estimate.value:.4f}"
-    return f"{value}\n[dim]{estimate.low:.3f}…{estimate.high:.3f}[/]"
 
 
 def evaluate(
@@ -127,14 +65,6 @@ def evaluate_deskdrop(source: Path, *, now: datetime, work: Path, **more: object
     with _scratch(work) as scratch:
         import_deskdrop(source, scratch / "lake")
         return evaluate(scratch / "lake", now=now, work=work, data="deskdrop", **more)  # type: ignore[arg-type]
-
-
-def write_rows(evaluations: Iterable[Evaluation], path: Path) -> int:
-    """A JSON list of rows; how many."""
-    rows = [row for evaluation in evaluations for row in evaluation.rows()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
-    return len(rows)
 
 
 def _splits(log: Log, names: Sequence[str] | None, negatives: int | None, console: Console) -> Iterator[Split]:

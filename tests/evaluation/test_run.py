@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from evaluation.run import Evaluation, evaluate, write_rows
+from evaluation.report import Evaluation, write_rows
+from evaluation.run import evaluate
 from features.errors import BadInput
 from tests.evaluation.logs import acts, at
 from tests.lakes import write_lake

@@ -1,0 +1,101 @@
+"""A snapshot in memory without Redis: the same tables and people that a publisher would write, as the service holds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import duckdb
+
+from batch.snapshot_content import Content, read_content
+from batch.snapshot_people import People, read_people
+from batch.snapshot_promotions import read_promotions
+from batch.snapshot_tables import read_tables
+from features.duckdb_views import connect, partition_name
+from features.keys import hash64
+from features.snapshot import PROFILE, Manifest, schema_hash
+from online.build_world import build_world
+from online.components import Components
+from online.context import Context
+from online.person import EMPTY_PROFILE, Person, PersonState
+from online.settings import OnlineSettings
+from online.world import World
+
+VALIDATED = ("valid_stories", "valid_promotions")
+"""Datasets that one run of many moments writes at its latest only, with the interval of moments that see each row."""
+REFITTED = ("als_vectors", "similar_stories")
+"""Datasets that may be older than the rest: what learns from everybody's whole history is fitted at a cadence."""
+
+
+@dataclass(frozen=True)
+class OfflineWorld:
+    """The story table and everybody's profile, as of one moment."""
+
+    world: World
+    people: People
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {int(value): place for place, value in enumerate(self.people.hashes)}
+
+    def person(self, user_id: str) -> PersonState:
+        """What a server would read for them right after the snapshot was published: their profile and nothing since."""
+        user_hash = hash64(user_id)
+        place = self._places.get(user_hash)
+        profile = EMPTY_PROFILE if place is None else PROFILE.decode(self.people.profile(place))
+        return PersonState(user_id, user_hash, profile)
+
+    def context(self, user_id: str, now_us: int, settings: OnlineSettings, components: Components) -> Context:
+        """A request of theirs at `now_us`."""
+        person, wanted = Person(self.person(user_id), self.world), frozenset(components.ranker.inputs)
+        return Context(self.world, person, now_us, settings, wanted=wanted, bits=components.bits)
+
+
+def load(lake: Path, as_of: datetime) -> OfflineWorld:
+    """The snapshot that `rex publish` would make of `as_of`. BadInput when its batch has not finished."""
+    return _offline(read_content(lake, as_of))
+
+
+def load_of_many(lake: Path, as_of: datetime, latest: datetime, fitted: datetime) -> OfflineWorld:
+    """As `load`, out of a run of many moments: `latest` of that run; `fitted`, not after `as_of`: of REFITTED."""
+    with connect(lake, as_of) as db:
+        for name in VALIDATED:
+            _show(db, lake, name, latest, "valid_from <= $at AND (valid_until IS NULL OR $at < valid_until)", as_of)
+        for name in REFITTED:
+            _show(db, lake, name, fitted, "true", as_of)
+        tables, factors = read_tables(db, as_of)
+        tables["promotions"], left_out = read_promotions(db, as_of)
+        return _offline(Content(as_of, {}, factors, tables, read_people(db, factors), left_out))
+
+
+def _show(
+    db: duckdb.DuckDBPyConnection, lake: Path, name: str, partition: datetime, condition: str, as_of: datetime
+) -> None:
+    """Puts another partition of a derived dataset, as seen at `as_of`, in the place of its view."""
+    files = sorted(str(path) for path in (lake / "features" / name / partition_name(partition)).glob("*.parquet"))
+    at = f"make_timestamptz({round(as_of.timestamp()) * 1_000_000})"
+    source = "[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]"
+    db.execute(f"DROP VIEW {name}")
+    db.execute(
+        f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet({source}, hive_partitioning = false) "
+        f"WHERE {condition.replace('$at', at)}"
+    )
+
+
+def _offline(content: Content) -> OfflineWorld:
+    as_of = content.as_of.astimezone(UTC).isoformat()
+    manifest = Manifest(
+        version=f"offline-{as_of}",
+        as_of=as_of,
+        built_at=as_of,
+        schema_hash=schema_hash(content.factors),
+        factors=content.factors,
+        positions=content.positions,
+        counts={},
+        tables={},
+        people=[],
+        size_bytes=0,
+    )
+    return OfflineWorld(build_world(manifest, content.tables), content.people)

@@ -1,0 +1,26 @@
+"""One cut: the last fifth of all acts by time is the test."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evaluation.protocols.task import Split, moment, refuse_empty, with_pools
+from evaluation.reading_log import FOREVER, Log
+
+TEST_FROM = 0.8
+"""Quantile of timestamps at which is cut."""
+VALIDATION_FROM = 0.9
+"""Quantile, of what is known then, at which validation cuts again."""
+
+
+def time_split(log: Log, negatives: int | None = None) -> Split:
+    """One task: everything first read after the cut among the stories that were out at it. Units are people."""
+    cut_us = int(np.quantile(log.at_us, TEST_FROM)) + 1
+    test = [task for task in [moment(log, cut_us, FOREVER)] if task is not None]
+    refuse_empty("time", test)
+    before = log.known_us < cut_us
+    inner_us = int(np.quantile(log.at_us[before], VALIDATION_FROM)) + 1
+    inner = [task for task in [moment(log, inner_us, cut_us, before)] if task is not None]
+    return Split(
+        "time", with_pools(log, test, negatives), with_pools(log, inner, negatives), by_time=True, unit="person"
+    )

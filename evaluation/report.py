@@ -1,0 +1,81 @@
+"""What was judged, as a table for a person and as rows for a machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from evaluation.bootstrap import Estimate
+from evaluation.judging import Judged, paired
+from evaluation.protocols import Split
+
+BASELINE = "newest first"
+"""What every system is compared with, paired."""
+SHOWN = ("recall@5", "recall@10", "ndcg@10", "mrr", "map", "hit@10", "coverage@10", "novelty@10", "author_gini@10")
+"""Metrics in the table; the rows hold all."""
+AGAINST = ("recall@10", "ndcg@10", "mrr")
+Row = dict[str, str | float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One protocol's outcome on one data set."""
+
+    data: str
+    split: Split
+    judged: list[Judged]
+
+    def rows(self) -> list[Row]:
+        """data, protocol, system, metric, value, low, high; differences to newest first as `metric - newest first`."""
+        return [
+            {
+                "data": self.data,
+                "protocol": self.split.protocol,
+                "system": one.system,
+                "metric": metric,
+                "value": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+            }
+            for one in self.judged
+            for metric, estimate in {**one.metrics, **self.against(one)}.items()
+        ]
+
+    def against(self, one: Judged) -> dict[str, Estimate]:
+        """Paired differences to newest first; empty for newest first itself and where it did not run."""
+        base = next((other for other in self.judged if other.system == BASELINE), None)
+        if base is None or base is one:
+            return {}
+        return {f"{metric} - {BASELINE}": paired(one, base, self.split, metric) for metric in AGAINST}
+
+    def table(self) -> Table:
+        """For a person at a terminal."""
+        requests, split = len(self.judged[0].values["mrr"]), self.split
+        title = (
+            f"{self.data}, {split.protocol}: {requests:,} requests, {len(split.tasks)} moments, units: {split.unit}s"
+        )
+        metrics = [metric for metric in SHOWN if any(metric in one.metrics for one in self.judged)]
+        table = Table("system", *metrics, f"ndcg@10 - {BASELINE}", "s", title=title, box=None)
+        for one in self.judged:
+            shown = [_told(one.metrics[metric]) if metric in one.metrics else "–" for metric in metrics]
+            gain = self.against(one).get(f"ndcg@10 - {BASELINE}")
+            name = f"{one.system}\n[dim]{one.chosen}[/]" if one.chosen else one.system
+            table.add_row(name, *shown, _told(gain, signed=True) if gain else "", f"{sum(one.seconds):.0f}")
+        return table
+
+
+def _told(estimate: Estimate, signed: bool = False) -> str:
+    value = f"{estimate.value:+.4f}" if signed else f"{estimate.value:.4f}"
+    return f"{value}\n[dim]{estimate.low:.3f}…{estimate.high:.3f}[/]"
+
+
+def write_rows(evaluations: Iterable[Evaluation], path: Path) -> int:
+    """A JSON list of rows; how many."""
+    rows = [row for evaluation in evaluations for row in evaluation.rows()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    return len(rows)

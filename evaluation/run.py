@@ -1,0 +1,118 @@
+"""`rex eval`: protocols × systems on any raw lake, as a table and as rows."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from evaluation.judging import judge
+from evaluation.protocols import PROTOCOLS, Split
+from evaluation.reading_log import Log, read_log
+from evaluation.report import Evaluation
+from evaluation.systems.rex import Rex
+from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
+from evaluation.systems.system import System
+from evaluation.systems.tuning import Budget
+from features.errors import BadInput
+from lake.deskdrop import import_deskdrop
+from online.protocols import Ranker
+
+
+def evaluate(
+    lake: Path,
+    *,
+    now: datetime,
+    work: Path,
+    data: str | None = None,
+    protocols: Sequence[str] | None = None,
+    negatives: int | None = None,
+    rankers: Sequence[Ranker | None] = (None,),
+    peers: bool = True,
+    budget_s: float = Budget().seconds,
+    console: Console | None = None,
+    progress: Progress | None = None,
+) -> list[Evaluation]:
+    """Judges Rex, once per ranker (None: the shipped one), and its peers on a raw lake.
+
+    `protocols`: names of evaluation.protocols.PROTOCOLS; None: all that fit, with a line on `console` for each that does not.
+    `negatives`: rank every positive among so many sampled stories instead of all. `budget_s`: time for choosing each
+    peer's constants. Nothing is written into the lake; `work` holds what the batch computes and is removed.
+    BadInput for a lake without reads, an unknown protocol, and a protocol asked for by name that does not fit.
+    """
+    log, console = read_log(lake), console or Console(stderr=True)
+    found = []
+    for split in _splits(log, protocols, negatives, console):
+        with _scratch(work) as scratch:
+            systems = _rex(lake, scratch, rankers, now, progress) + _simple(budget_s)
+            if peers:
+                systems += _collaborative(budget_s, console)
+            found.append(Evaluation(data or lake.name, split, judge(log, split, systems, progress)))
+    if not found:
+        raise BadInput(f"No protocol fits the lake at {lake}; bring more events.")
+    return found
+
+
+def evaluate_deskdrop(source: Path, *, now: datetime, work: Path, **more: object) -> list[Evaluation]:
+    """As `evaluate`, on the DeskDrop files in directory `source`."""
+    with _scratch(work) as scratch:
+        import_deskdrop(source, scratch / "lake")
+        return evaluate(scratch / "lake", now=now, work=work, data="deskdrop", **more)  # type: ignore[arg-type]
+
+
+def _splits(log: Log, names: Sequence[str] | None, negatives: int | None, console: Console) -> Iterator[Split]:
+    """The splits asked for, or all that fit."""
+    for name in names if names is not None else PROTOCOLS:
+        if name not in PROTOCOLS:
+            raise BadInput(f"There is no protocol {name}; choose among {', '.join(PROTOCOLS)}.")
+        try:
+            yield PROTOCOLS[name](log, negatives)
+        except BadInput as error:
+            if names is not None:
+                raise
+            console.print(f"left out: {error}")
+
+
+def _simple(budget_s: float) -> list[System]:
+    return [NewestFirst(), Popularity(), DecayedPopularity(budget=Budget(budget_s))]
+
+
+def _collaborative(budget_s: float, console: Console) -> list[System]:
+    """Where their package is installed; else a line that says so."""
+    if find_spec("implicit") is None:
+        console.print("left out: implicit ALS, BPR and item-kNN; `pip install rex[eval]` brings them.")
+        return []
+    from evaluation.systems.collaborative import ALS, BPR, ItemKNN
+
+    return [kind(budget=Budget(budget_s)) for kind in (ItemKNN, ALS, BPR)]
+
+
+def _rex(
+    lake: Path, scratch: Path, rankers: Sequence[Ranker | None], now: datetime, progress: Progress | None
+) -> list[System]:
+    """One batch serves all rankers: the first prepares it."""
+    first: Rex | None = None
+    systems: list[System] = []
+    for ranker in rankers:
+        name = "rex" if ranker is None else f"rex, {ranker.name}"
+        system = Rex(lake, scratch / "rex", now=now, ranker=ranker, name=name, prepared=first, progress=progress)
+        first = first or system
+        systems.append(system)
+    return systems
+
+
+@contextmanager
+def _scratch(work: Path) -> Iterator[Path]:
+    work.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="eval-", dir=work))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

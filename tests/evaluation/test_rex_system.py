@@ -1,0 +1,191 @@
+"""Rex judged through its own batch and pipeline, on a lake of a few people; and lists for many people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from batch.settings import BatchSettings
+from evaluation.protocols import PROTOCOLS
+from evaluation.rank import RANKED, rank, read_users
+from evaluation.ranking import NOTHING, ranked
+from evaluation.reading_log import Log, read_log
+from evaluation.systems.rex import Rex
+from evaluation.systems.simple import NewestFirst
+from evaluation.systems.system import LAST
+from evaluation.training_lake import REFIT_D, as_of, moments
+from features.errors import BadInput
+from online.rankers.weighted import Weight, Weighted
+from tests.evaluation.logs import acts, at
+from tests.lakes import write_lake
+
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
+RECENCY = Weighted((Weight("recency", 1.0, "must order as newest first does"),), "recency-only")
+SETTINGS = BatchSettings(shuffle_partitions=1, als_rank=4, als_iterations=2)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two circles of six read their own stories for ten days, some of which came out that very day."""
+    rng = np.random.default_rng(2)
+    stories = [
+        {"story_id": f"{c}{i:02d}", "published_at": at(i / 4), "author_id": f"w{c}{i % 3}"}
+        for c in "ab"
+        for i in range(40)
+    ]
+    rows = [
+        (f"{c}-reader{u}", f"{c}{s:02d}", s / 4 + 0.3 + float(rng.random()))
+        for c in "ab"
+        for u in range(6)
+        for s in rng.permutation(38)[:20]
+    ]
+    return write_lake(tmp_path_factory.mktemp("lake"), stories=stories, events=acts(rows))
+
+
+@pytest.fixture(scope="module")
+def log(lake: Path) -> Log:
+    return read_log(lake)
+
+
+@pytest.fixture(scope="module")
+def rolling(spark: SparkSession, lake: Path, log: Log, tmp_path_factory: pytest.TempPathFactory) -> Rex:
+    """Prepared for the rolling protocol; the batch runs once for all tests here."""
+    system = Rex(lake, tmp_path_factory.mktemp("rolling") / "rex", now=NOW, batch=SETTINGS)
+    system.prepare(log, PROTOCOLS["rolling"](log, None))
+    return system
+
+
+def test_a_ranker_of_recency_alone_ranks_as_newest_first(rolling: Rex, lake: Path, log: Log, tmp_path: Path) -> None:
+    """Two systems that share nothing but the lake: Rex's batch and pipeline, and a sort of publication dates."""
+    split = PROTOCOLS["rolling"](log, None)
+    rex = Rex(lake, rolling._work, now=NOW, ranker=RECENCY, prepared=rolling)
+    rex.prepare(log, split)
+    newest = NewestFirst()
+    assert len(split.tasks) > 1
+    for task in split.tasks:
+        rex.fit(log, task)
+        newest.fit(log, task)
+        published = np.append(log.published_us, 0)
+        dates = [published[ranked(log, task, system).top] for system in (rex, newest)]
+        assert (
+            dates[0] == dates[1]
+        ).all()  # both circles have a story of every date, so dates are what can be compared
+
+
+def test_snapshots_know_nothing_of_the_day_they_are_judged_on(rolling: Rex, log: Log) -> None:
+    split = PROTOCOLS["rolling"](log, None)
+    for task in split.tasks:
+        rolling.fit(log, task)
+        world = rolling._offline.world
+        assert world.published_at.max() < task.at_us
+        assert len(world) == task.live.sum()
+        for user in task.users:
+            state = rolling._offline.person(log.user_ids[int(user)].as_py())
+            mine = task.known & (log.user == user)
+            assert len(state.profile["read"]) == len(np.unique(log.story[mine]))
+
+
+def test_rex_scores_every_story_that_is_live_and_unread(rolling: Rex, log: Log) -> None:
+    task = PROTOCOLS["rolling"](log, None).tasks[-1]
+    rolling.fit(log, task)
+    scores = rolling.scores(task.users)
+    for row, user in enumerate(task.users):
+        eligible = task.live.copy()
+        eligible[log.story[task.known & (log.user == user)]] = False
+        assert (np.isfinite(scores[row]) == eligible).all()
+        assert (scores[row][~eligible] == LAST).all()
+
+
+def test_blocks_of_a_sampled_protocol_rank_as_one_list_does(
+    rolling: Rex, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, sampled = (PROTOCOLS["rolling"](log, negatives).tasks[-1] for negatives in (None, 5))
+    rolling.fit(log, full)
+    whole = rolling.scores(full.users)
+    rolling.fit(log, sampled)
+    small = rolling._online.model_copy(update={"slate_size": 3})
+    monkeypatch.setattr(rolling, "_online", small)
+    assert (rolling.scores(sampled.users) == whole).all()
+
+
+def test_hidden_stories_are_nowhere_in_the_lake_that_rex_learns_from(
+    spark: SparkSession, lake: Path, log: Log, tmp_path: Path
+) -> None:
+    """Also not as an impression or a hide; what is not hidden is all there."""
+    split = PROTOCOLS["random"](log, None)
+    (task,) = split.tasks
+    system = Rex(lake, tmp_path / "rex", now=NOW, batch=SETTINGS)
+    system.prepare(log, split)
+    left = duckdb.sql(f"SELECT user_id, story_id FROM '{tmp_path}/rex/raw/events/**/*.parquet'").fetchall()
+    hidden = {
+        (log.user_ids[int(task.users[a])].as_py(), log.story_ids[int(s)].as_py())
+        for a, s in zip(task.asked, task.positives, strict=True)
+    }
+    assert len(left) == task.known.sum()
+    assert not hidden & set(left)
+    system.fit(log, task)
+    assert ranked(log, task, system).top.max() > NOTHING
+
+
+def test_fits_are_a_week_apart_and_never_after_what_uses_them(log: Log, rolling: Rex) -> None:
+    when = moments(PROTOCOLS["rolling"](log, None))
+    assert when.fits[0] == when.as_ofs[0]
+    assert when.fits[-1] == when.as_ofs[-1]
+    assert all((b - a).days >= REFIT_D for a, b in zip(when.fits[1:], when.fits[2:], strict=False))
+    assert all(when.fitted(moment) <= moment for moment in when.as_ofs)
+
+
+def test_an_as_of_is_the_last_whole_second_before_the_moment() -> None:
+    midnight = 86_400_000_000
+    assert as_of(midnight) == datetime(1970, 1, 1, 23, 59, 59, tzinfo=UTC)
+    assert as_of(midnight + 1) == datetime(1970, 1, 2, tzinfo=UTC)
+
+
+class TestRank:
+    AS_OF = at(9)
+
+    def test_lists_are_complete_ordered_and_the_same_again(
+        self, spark: SparkSession, lake: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "ranked.parquet"
+        rows = rank(lake, self.AS_OF, out, now=NOW, top=5, batch=SETTINGS)
+        first = out.read_bytes()
+        table = pq.read_table(out)
+        assert table.schema.equals(RANKED)
+        assert rows == table.num_rows == 12 * 5
+        assert table["position"].to_pylist() == [0, 1, 2, 3, 4] * 12
+        assert table["user_id"].to_pylist() == sorted(table["user_id"].to_pylist())
+        assert set(table["reason"].to_pylist()) <= {
+            "Read by people with a reading history like yours",
+            "Similar to stories you have just read",
+            "Trending now",
+            "Just published",
+        }
+        rank(lake, self.AS_OF, out, now=NOW, top=5, batch=SETTINGS)
+        assert out.read_bytes() == first
+
+    def test_people_are_taken_from_a_file_newcomers_included(
+        self, spark: SparkSession, lake: Path, tmp_path: Path
+    ) -> None:
+        people = tmp_path / "people.txt"
+        people.write_text("b-reader1\n\nnewcomer\n")
+        out = tmp_path / "ranked.parquet"
+        rank(lake, self.AS_OF, out, now=NOW, users=read_users(people), top=3, batch=SETTINGS)
+        assert pq.read_table(out)["user_id"].to_pylist() == ["b-reader1"] * 3 + ["newcomer"] * 3
+
+    def test_bad_wishes_are_refused_before_anything_runs(self, lake: Path, tmp_path: Path) -> None:
+        out = tmp_path / "ranked.parquet"
+        with pytest.raises(BadInput, match="from 1 to 1000"):
+            rank(lake, self.AS_OF, out, now=NOW, top=0)
+        with pytest.raises(BadInput, match="named twice"):
+            rank(lake, self.AS_OF, out, now=NOW, users=["u", "u"])
+        (tmp_path / "nobody.txt").write_text("\n")
+        with pytest.raises(BadInput, match="names nobody"):
+            read_users(tmp_path / "nobody.txt")
+        assert not out.exists()

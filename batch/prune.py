@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
+import orjson
 import redis
 
 from batch.lease import Lease, lost
-from features.keys import Keys
+from features.keys import Keys, hash64
 from features.snapshot_reader import current_version, published, stored_manifest
-from features.streams import done_by_group, stream_order
+from features.streams import START, done_by_group, stream_order
 
 _RETIRE = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -21,6 +22,15 @@ end
 return 1
 """
 """What is about to be deleted is half there: whoever is killed while deleting leaves a note to the next publisher."""
+
+_FORGET = """
+for i = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
+"""
+"""A document that has been changed since is another one, and stays."""
+DOCUMENTS_AT_ONCE = 1000
+"""Some 500 kB of arguments; short enough to keep nobody waiting."""
 
 
 def retire(client: redis.Redis, keys: Keys, lease: Lease, kept: int) -> None:
@@ -59,7 +69,30 @@ def trim_streams(client: redis.Redis, keys: Keys) -> None:
     for stream in sorted(streams):
         held = [manifest.positions[stream] for manifest in manifests]
         done = done_by_group(client, stream).values()
-        client.xtrim(stream, minid=min((*held, *done), key=stream_order), approximate=False)
+        oldest = min((*held, *done), key=stream_order)
+        if stream == keys.story_stream() and oldest != START:
+            _forget_documents(client, keys, oldest)
+        client.xtrim(stream, minid=oldest, approximate=False)
+
+
+def _forget_documents(client: redis.Redis, keys: Keys, oldest: str) -> None:
+    """Drop the documents of stories whose latest change is about to be trimmed: every kept snapshot has them."""
+    after = START
+    while entries := cast(
+        "list[Any]", client.xrange(keys.story_stream(), f"({after}", f"({oldest}", DOCUMENTS_AT_ONCE)
+    ):
+        after = entries[-1][0].decode()
+        arguments = [part for _, fields in entries for part in _document(fields.get(b"story", b""))]
+        if arguments:
+            client.eval(_FORGET, 1, keys.story_documents(), *arguments)
+
+
+def _document(raw: bytes) -> tuple[bytes | str, ...]:
+    """The field and the value of a story in the hash of documents; empty for an entry that is none (it was parked)."""
+    try:
+        return str(hash64(orjson.loads(raw)["story_id"])), raw
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ()
 
 
 def _piece_keys(client: redis.Redis, keys: Keys, version: str) -> set[str]:

@@ -8,7 +8,7 @@ one has left pending is its successor's.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,23 +19,20 @@ from redis.exceptions import LockError
 
 from features.errors import Unavailable
 from features.keys import PARTITIONS, Keys
-from features.streams import before, done_by_group
+from features.streams import START, done_by_group
 from online.archive_files import Converted, convert, replace, write
+from online.archive_group import GROUP, align, batches, reached
 from online.parking import MAX_TRIES, park
-from online.stream import START, StreamEntry, stream_order
+from online.stream import StreamEntry
 
-GROUP = "archive"
-"""Consumer group of every archived stream."""
-_CONSUMER = "archiver"
-"""One name for all: they take turns under the lease, and what one left pending the next one reads first."""
 POSITIONS_FILE = "_archived.json"
 """Under `<lake>/raw`: stream → position up to which every entry is in the lake (or parked)."""
 BATCH_ENTRIES = 20_000
-"""Entries moved at once: some 10 MB in Redis' answer and 100 MB as rows, and files that are not tiny."""
+"""Entries moved at once: 5 MB of plain events in Redis, 50 MB as rows here, and files that are not tiny."""
 BATCH_PAGES = 2_000
 """Answered pages moved at once: each is some twenty rows."""
 LEASE_S = 60
-"""An archiver that died is replaced after this long; one batch takes well under a second."""
+"""An archiver that died is replaced after this long; one batch takes a second or two."""
 Step = Literal["read", "file", "positions", "acknowledge"]
 """Where an archiver stands with a batch: `step` is called after each of these."""
 
@@ -93,56 +90,17 @@ def _drain(work: _Work, stream: str, count: int) -> int:
     """Pending entries first, then new ones. An entry that cannot become a row yet holds the position before it."""
     if not work.client.exists(stream):
         return 0
-    _align(work.client, stream, read_positions(work.lake).get(stream, START))
-    moved, held = 0, None
-    for entries in _batches(work.client, stream, count):
+    align(work.client, stream, read_positions(work.lake).get(stream, START))
+    moved = 0
+    for entries in batches(work.client, stream, count):
         work.step("read")
         converted = convert(entries)
         parked = _park(work, stream, entries, converted.refused)
-        stay = [entry_id for entry_id in converted.refused if entry_id not in parked]
-        held = held or next((before(entry_id.decode()) for entry_id in stay), None)
-        _settle(work, stream, converted, parked, held or _reached(work.client, stream, entries[-1][0].decode()))
+        _settle(
+            work, stream, converted, parked, reached(work.client, stream, entries, converted.refused.keys() - parked)
+        )
         moved += len(converted.entries)
     return moved
-
-
-def _align(client: redis.Redis, stream: str, position: str) -> None:
-    """Makes the group's place agree with the lake, which is the authority on what it holds.
-
-    No group yet (an upgrade, or a Redis that was flushed): it starts at the lake's position, or at the beginning when the
-    stream does not know that entry, and so is another one than the lake was filled from. A group that is done with
-    entries after the lake's position (the lake came back from a backup, or is another one): it is set back. What is read
-    twice for that the batch drops.
-    """
-    done = done_by_group(client, stream).get(GROUP)
-    if done is None:
-        client.xgroup_create(stream, GROUP, id=position if client.xrange(stream, position, position) else START)
-    elif stream_order(position) < stream_order(done) and client.xrange(stream, f"({position}", done, count=1):
-        client.xgroup_setid(stream, GROUP, position)
-
-
-def _batches(client: redis.Redis, stream: str, count: int) -> Iterator[list[StreamEntry]]:
-    after = START
-    while pending := _read(client, stream, after, count):
-        after = pending[-1][0].decode()
-        yield pending
-    while new := _read(client, stream, ">", count):
-        yield new
-
-
-def _read(client: redis.Redis, stream: str, after: str, count: int) -> list[StreamEntry]:
-    answer = cast("list[Any]", client.xreadgroup(GROUP, _CONSUMER, {stream: after}, count=count))
-    return [(entry_id, fields or {}) for _, entries in answer for entry_id, fields in entries]
-
-
-def _reached(client: redis.Redis, stream: str, last: str) -> str:
-    """Up to where all is in the lake once everything up to `last` is: to the next pending entry, or all that was read."""
-    following = cast("list[Any]", client.xpending_range(stream, GROUP, f"({last}", "+", 1))
-    if following:
-        return before(following[0]["message_id"].decode())
-    groups: list[dict[str, Any]] = client.xinfo_groups(stream)
-    (mine,) = [group["last-delivered-id"] for group in groups if group["name"] == GROUP.encode()]
-    return str(mine.decode())
 
 
 def _park(work: _Work, stream: str, entries: list[StreamEntry], refused: dict[bytes, str]) -> set[bytes]:

@@ -17,6 +17,7 @@ from online.metrics import Metrics
 from online.served_log import ServedLog
 from online.service import FeedService
 from online.settings import OnlineSettings
+from online.single_flight import SingleFlight
 from online.store import PersonStore
 from online.stories import StoryIntake
 
@@ -47,9 +48,12 @@ def wire(
     metrics: Metrics,
 ) -> AppState:
     """The parts over one client; no snapshot is loaded yet (`live.refresh`)."""
+    components.check_surfaces(online.surfaces)
     keys = Keys(settings.redis_prefix)
     live = LiveSnapshot(client, keys)
     cursors = CursorCodec(cursor_keys(online.cursor_keys, settings.var))
+    served = ServedLog(client, keys, online, metrics.served_lost)
+    flights = SingleFlight(client, keys, online)
     return AppState(
         settings=settings,
         online=online,
@@ -58,8 +62,8 @@ def wire(
         clock=clock,
         metrics=metrics,
         live=live,
-        feeds=FeedService(live, PersonStore(client, keys), components, online, cursors),
+        feeds=FeedService(live, PersonStore(client, keys), components, online, cursors, flights, served, metrics),
         events=EventIntake(client, keys, online),
         stories=StoryIntake(client, keys, online),
-        served=ServedLog(client, keys, online, metrics.served_lost),
+        served=served,
     )

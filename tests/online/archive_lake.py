@@ -46,17 +46,19 @@ def poison(client: redis.Redis, raw: bytes = b"not JSON", user: str = "u1") -> s
     return entry_id.decode()
 
 
-def archived(lake: Path, dataset: str = "events", column: str = "event_id") -> list[str]:
-    """That column of the dataset's files, sorted, repeats included."""
-    files = [str(path) for path in (lake / "raw" / dataset).rglob("[!.]*.parquet")]
-    if not files:
-        return []
+def archived(lake: Path) -> list[str]:
+    """The event ids in the lake's events, sorted, repeats included."""
+    return sorted(row[0] for row in rows(lake))
+
+
+def rows(lake: Path) -> list[tuple[Any, ...]]:
+    """The lake's events as tuples that begin with the event_id, repeats included."""
+    files = [str(path) for path in (lake / "raw" / "events").rglob("[!.]*.parquet")]
     with duckdb.connect() as connection:
-        return [
-            row[0] for row in connection.execute(f"SELECT {column} FROM read_parquet({files}) ORDER BY 1").fetchall()
-        ]
+        return connection.execute(f"SELECT * FROM read_parquet({files})").fetchall() if files else []
 
 
-def documents(client: redis.Redis, stream: str) -> list[Any]:
-    """What lies in a stream, decoded."""
-    return [orjson.loads(next(iter(fields.values()))) for _, fields in client.xrange(stream)]  # type: ignore[union-attr]
+def entries(client: redis.Redis, stream: str) -> list[tuple[str, Any]]:
+    """(id, document) of what lies in a stream."""
+    stored: Any = client.xrange(stream)
+    return [(entry_id.decode(), orjson.loads(next(iter(fields.values())))) for entry_id, fields in stored]

@@ -10,11 +10,13 @@ import pytest
 import redis
 
 from batch.positions import read_archived
+from features.errors import Unavailable
 from features.streams import before, stream_order
 from online.archive_files import convert, write
-from online.archiver import GROUP, POSITIONS_FILE, archive, read_positions
+from online.archive_group import GROUP
+from online.archiver import POSITIONS_FILE, Step, archive, read_positions
 from online.parking import MAX_TRIES, parked
-from tests.online.archive_lake import KEYS, accept, archived, event, poison, stream_of
+from tests.online.archive_lake import KEYS, accept, archived, entries, event, poison, stream_of
 
 STREAM = stream_of()
 
@@ -37,6 +39,46 @@ def test_entries_that_a_dead_archiver_had_taken_come_first(redis_client: redis.R
     redis_client.xreadgroup(GROUP, "archiver", {STREAM: ">"}, count=1)  # taken, and then it died
     assert archive(redis_client, KEYS, tmp_path) == 2
     assert archived(tmp_path) == ["e1", "e2"]
+
+
+def test_a_read_whose_answer_was_lost_holds_the_position(
+    redis_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client reads again when an answer does not come; what the first read took stays pending until the next run."""
+    monkeypatch.setattr("online.archiver.BATCH_ENTRIES", 1)
+    accept(redis_client, event("e1"), event("e2"))
+    (first, _), _ = entries(redis_client, STREAM)
+    read, lost = redis_client.xreadgroup, []
+
+    def lossy(group: str, consumer: str, streams: dict[str, str], **more: Any) -> Any:
+        answer = read(group, consumer, streams, **more)
+        if answer and streams.get(STREAM) == ">" and not lost:
+            lost.append(answer)
+            answer = read(group, consumer, streams, **more)
+        return answer
+
+    monkeypatch.setattr(redis_client, "xreadgroup", lossy)
+    assert archive(redis_client, KEYS, tmp_path) == 1
+    assert archived(tmp_path) == ["e2"]
+    assert read_positions(tmp_path)[STREAM] == before(first), "the positions claim what is not in the lake"
+    assert archive(redis_client, KEYS, tmp_path) == 1
+    assert archived(tmp_path) == ["e1", "e2"]
+
+
+def test_who_has_lost_the_lease_moves_no_position_and_loses_nothing(redis_client: redis.Redis, tmp_path: Path) -> None:
+    accept(redis_client, event("e1"), event("e2"))
+    others: list[int] = []
+
+    def stall(step: Step) -> None:
+        if step == "file" and not others:
+            redis_client.delete(KEYS.archive_lease())  # as if it had run out while this process stood still
+            others.append(archive(redis_client, KEYS, tmp_path))
+
+    with pytest.raises(Unavailable, match="lease"):
+        archive(redis_client, KEYS, tmp_path, step=stall)
+    assert others == [2]
+    assert set(archived(tmp_path)) == {"e1", "e2"}
+    assert archive(redis_client, KEYS, tmp_path) == 0
 
 
 class TestPoison:

@@ -79,12 +79,6 @@ def latest_different(keys: NDArray[np.generic], kept: int = RECENT_READS) -> NDA
     return np.sort(first)[:kept]
 
 
-def similarity(n: int, similar: Ints, values: Floats) -> Floats:
-    """Greatest similarity to any story read, 0 without: int32[reads, k] rows of n (-1: none), float32[reads, k] → float32[n]."""
-    present = similar >= 0
-    return scatter_max(n, similar[present], values[present])
-
-
 def times_seen(times: NDArray[np.int32]) -> Floats:
     """log1p of how often a story was shown in vain: int32[n] → float32[n]."""
     return np.log1p(times.astype(np.float32))

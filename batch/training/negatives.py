@@ -18,7 +18,7 @@ from features.registry import BY_NAME
 
 NEWEST = 100
 """Stories that count as the newest: the first five pages of a feed of fresh stories."""
-TRIES = 4
+TRIES = 8
 """Draws made for each wanted one; what was read, withdrawn, not public or drawn before is passed over."""
 STRATA = {"newest": NEWEST, "all": 1 << 62}
 """Stratum → from how many of the newest stories it is drawn."""

@@ -20,7 +20,7 @@ from features.formulas import (
     gather_mean,
     latest_different,
     scatter,
-    similarity,
+    scatter_max,
     times_seen,
 )
 from features.raw_datasets import TARGET_TYPES
@@ -103,7 +103,8 @@ class Readers:
             marks = scatter(len(of), of.find(lists.ints("hash")[mine][in_force]), 1.0)
             out[_follows(target)] = _of_story(target, marks, of.index[which])
         stories, read = names["story"], self._latest_reads(person, before_us)
-        values = similarity(len(stories), stories.find(self._similar[read]), self._similarity[read])
+        near = stories.find(self._similar[read])
+        values = scatter_max(len(stories), near[near >= 0], self._similarity[read][near >= 0])
         return out | {"similarity": values.take(stories.index[which])}
 
     def _latest_reads(self, person: int, before_us: int) -> NDArray[np.intp]:

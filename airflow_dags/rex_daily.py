@@ -13,9 +13,11 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, Param, TaskGroup, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from batch.graph import JOBS
+from batch.graph import order
 from features.errors import BadInput
 
+DAILY = order()
+"""What a day's features need; the jobs that look back over many days run when a model is trained."""
 AS_OF = "{{ params.as_of or data_interval_end or dag_run.run_after }}"
 """The end of the day that the run is for, unless it was started by hand with another moment."""
 
@@ -66,7 +68,7 @@ def checks(as_of: str) -> dict[str, int]:
     from features.settings import Settings
 
     with retrying_only_what_may_pass():
-        return {job.name: check_dataset(Settings().lake, job.name, moment(as_of)) for job in JOBS}
+        return {job.name: check_dataset(Settings().lake, job.name, moment(as_of)) for job in DAILY}
 
 
 @task
@@ -99,7 +101,7 @@ with DAG(
     },
 ) as rex_daily:
     with TaskGroup("features") as features:
-        computed = {job.name: compute.override(task_id=job.name)(job.name, AS_OF) for job in JOBS}
-        for job in JOBS:
+        computed = {job.name: compute.override(task_id=job.name)(job.name, AS_OF) for job in DAILY}
+        for job in DAILY:
             [computed[read] for read in job.reads if read in computed] >> computed[job.name]
     archive() >> features >> checks(AS_OF) >> publish(AS_OF)

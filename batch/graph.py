@@ -28,6 +28,9 @@ class Job:
     """`module:function`; the function is pure: DataFrames in (by the names in `reads`), one DataFrame out."""
     validates: str = ""
     """The raw dataset whose rows this job judges; empty: it reads only what has been judged."""
+    looks_back: bool = False
+    """Whether it reads its inputs of all earlier as_ofs of the grid (see batch/training/horizon.py), where another job reads those
+    of the as_of itself. It runs only when it is named: a lake has no such past at first."""
 
 
 def _validate(raw: str, *more: str) -> Job:
@@ -36,6 +39,10 @@ def _validate(raw: str, *more: str) -> Job:
 
 def _derive(name: str, *reads: str) -> Job:
     return Job(name, reads, f"batch.jobs.{name}:{name}")
+
+
+def _learn(name: str, *reads: str) -> Job:
+    return Job(name, reads, f"batch.jobs.{name}:{name}", looks_back=True)
 
 
 JOBS = (
@@ -59,17 +66,34 @@ JOBS = (
     _derive("user_topic_affinity", "valid_events", "valid_stories"),
     _derive("als_vectors", "valid_events"),
     _derive("similar_stories", "valid_events"),
+    # What models learn from; only when asked for.
+    _learn(
+        "training_examples",
+        "valid_events",
+        "valid_stories",
+        "valid_edges",
+        "story_features",
+        "author_features",
+        "publication_features",
+        "topic_features",
+        "user_profiles",
+        "user_author_affinity",
+        "user_publication_affinity",
+        "user_topic_affinity",
+        "als_vectors",
+        "similar_stories",
+    ),
 )
 
 BY_NAME = {job.name: job for job in JOBS}
 
 
 def order(names: Iterable[str] | None = None) -> list[Job]:
-    """The jobs `names` (all by default) so that each comes after what it reads, in waves.
+    """The jobs `names` (by default all that do not look back) so that each comes after what it reads, in waves.
 
     KeyError with the known names when there is no such job.
     """
-    wanted = set(BY_NAME) if names is None else {_job(name).name for name in names}
+    wanted = {job.name for job in JOBS if not job.looks_back} if names is None else {_job(name).name for name in names}
     sorter = TopologicalSorter({job.name: [r for r in job.reads if r in BY_NAME] for job in JOBS})
     return [BY_NAME[name] for name in sorter.static_order() if name in wanted]
 

@@ -72,13 +72,15 @@ def read_raw(spark: SparkSession, lake: Path, dataset: Dataset) -> DataFrame:
 
 
 def read_derived(spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequence[datetime]) -> DataFrame:
-    """The partitions `as_ofs` of a derived dataset, `as_of` included. BadInput when one has not been written."""
+    """The partitions `as_ofs` of a derived dataset, `as_of` included; none: no rows. BadInput when one has not been written."""
     folder = lake / "features" / dataset.name
     paths = [folder / partition_name(as_of) for as_of in as_ofs]
     if missing := [path for path in paths if not path.is_dir()]:
         raise BadInput(
             f"{missing[0]} has not been written yet; run the whole batch for this as_of first (`rex batch` without --job)."
         )
+    if not paths:
+        return spark.createDataFrame([], spark_schema(dataset))
     schema = spark_schema(dataset, ("as_of",)).add("as_of", "string")
     rows = spark.read.schema(schema).option("basePath", str(folder)).parquet(*map(str, paths))
     as_of = F.to_timestamp("as_of", PARTITION_FORMAT).alias("as_of")

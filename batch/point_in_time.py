@@ -7,7 +7,7 @@ the wanted as_ofs gives features of many moments in one pass, with `as_of` in th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -30,6 +30,12 @@ class Context:
     now: datetime
     """The caller's clock; only rows from the future are judged by it."""
     settings: BatchSettings
+    grid: tuple[datetime, ...] = ()
+    """Earlier moments whose features are there, ascending; filled for a job that looks back."""
+
+    def at(self, as_ofs: tuple[datetime, ...]) -> Context:
+        """The same, for other moments."""
+        return replace(self, as_ofs=as_ofs)
 
     @property
     def latest(self) -> datetime:

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from batch.checks import Validation, check_partition, quarantine, warnings_of
 from batch.graph import BY_NAME, Job, order
+from batch.grid import looking_back, not_written
 from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
 from batch.moments import checked_moments
 from batch.point_in_time import Context
@@ -118,7 +119,8 @@ def _written(
 ) -> tuple[dict[datetime, int], Validation | None, list[str]]:
     """Rows per as_of, what was quarantined, warnings. Nothing is in place before everything has passed its checks."""
     target, validation = dataset(job.name), None
-    inputs = {name: _input(name, lake, context, spark) for name in job.reads}
+    context = looking_back(job, lake, context)
+    inputs = {name: _input(name, job, lake, context, spark) for name in job.reads}
     module, function = job.run.split(":")
     rows: DataFrame = getattr(importlib.import_module(module), function)(**inputs, context=context)
     if job.validates:
@@ -128,17 +130,18 @@ def _written(
         staged = stage(rows, lake, target, context.as_ofs)
     counts = {partition.as_of: check_partition(target, partition.path) for partition in staged}
     warnings = [said for partition in staged for said in warnings_of(target, partition.path)]
+    warnings += not_written(job, context)
     promote(staged)
     return counts, validation, warnings
 
 
-def _input(name: str, lake: Path, context: Context, spark: SparkSession) -> DataFrame:
-    """A raw dataset; a validated one, which serves all as_ofs; or a derived one, with `as_of`."""
+def _input(name: str, job: Job, lake: Path, context: Context, spark: SparkSession) -> DataFrame:
+    """A raw dataset; a validated one, which serves all as_ofs; or a derived one, with `as_of`: the run's, or the grid's."""
     if name not in BY_NAME:
         return read_raw(spark, lake, dataset(name))
     if BY_NAME[name].validates:
         return read_derived(spark, lake, dataset(name), (context.latest,)).drop("as_of")
-    return read_derived(spark, lake, dataset(name), context.as_ofs)
+    return read_derived(spark, lake, dataset(name), context.grid if job.looks_back else context.as_ofs)
 
 
 @contextmanager

@@ -46,6 +46,17 @@ class BatchSettings(BaseSettings):
     als_min_users: int = Field(default=2, ge=1, le=1000)
     """Different people who must have engaged with a story for it to get a vector."""
 
+    training_grid_h: int = Field(default=24, ge=1, le=8760)
+    """Hours between the as_ofs whose features train a model, counted from 1970: 24 are UTC midnights, as the batch runs daily."""
+    training_lag_min: int = Field(default=60, ge=0, le=100_000)
+    """Minutes from an as_of to the moment from which all servers have its snapshot: batch and publishing take less than an hour."""
+    training_window_h: int = Field(default=24, ge=1, le=8760)
+    """Hours after an impression in which its outcomes count; nearly all come within the session, a day leaves room to come back."""
+    training_days: int = Field(default=30, ge=1, le=3660)
+    """Days of examples that a model learns from; older ones tell of other stories and other readers."""
+    training_negatives: int = Field(default=4, ge=2, le=1000, multiple_of=2)
+    """Stories not read that stand against each read in a lake without impressions; half of the draws are of the newest stories."""
+
     spark_master: str = Field(default="local[2]", min_length=1)
     """Where Spark runs: `local[2]`, `local[*]`, or the URL of a cluster."""
     shuffle_partitions: int = Field(default=4, ge=1, le=100_000)

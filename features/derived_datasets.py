@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from features.raw_datasets import EDGES, EVENTS, PROMOTIONS, STORIES, USERS
-from features.registry import registered
+from features.registry import FEATURES, registered
 from features.schema import ID, TS, Check, Column, Dataset
 
 F32, F64, I64 = pa.float32(), pa.float64(), pa.int64()
@@ -225,6 +225,39 @@ TOP_STORIES = Dataset(
     partition_by=("as_of",),
 )
 
+TRAINING_EXAMPLES = Dataset(
+    name="training_examples",
+    layer="features",
+    grain=("as_of", "user_id", "event_id"),
+    meaning="What was shown to whom, what came of it, and every feature as a server had it just before.",
+    columns=(
+        AS_OF,
+        Column("user_id", ID, "to whom"),
+        Column("event_id", ID, "the impression; in a lake without impressions the read, or the read and a number"),
+        Column("story_id", ID, "which story"),
+        Column("request_id", ID, "examples of one request were shown together; null: unknown", required=False),
+        Column("shown_at", TS, "when"),
+        Column("features_as_of", TS, "the as_of of the snapshot that a server would have had"),
+        Column("author_id", ID, "author of the story as told by then; null: unknown", required=False),
+        Column("position", pa.int32(), "0-based position in the chain of cursors; null: unknown", required=False),
+        Column("source", pa.string(), "provider that brought it; null: unknown", required=False),
+        Column("propensity", F64, "probability that it was shown there; null: unknown", required=False),
+        Column("open", pa.bool_(), "opened, or liked in any way, within the outcome window"),
+        Column("read", pa.bool_(), "read within the window"),
+        Column("applause", pa.bool_(), "clapped for, saved or shared within the window"),
+        Column("rejection", pa.bool_(), "hidden or reported within the window"),
+        Column("weight", F32, "1 for an impression; see docs/training-set.md for sampled examples"),
+        *(Column(f.name, F32, f"{f.meaning} ({MODEL_NOTE})") for f in FEATURES),
+    ),
+    partition_by=("as_of",),
+    checks=(
+        Check("features_from_before", "features_as_of <= shown_at"),
+        _finite(*(f.name for f in FEATURES)),
+        Check("positive_weight", "weight > 0"),
+        Check("read_is_open", "open OR NOT read"),
+    ),
+)
+
 DERIVED = (
     VALID_STORIES,
     VALID_USERS,
@@ -243,4 +276,5 @@ DERIVED = (
     ALS_VECTORS,
     SIMILAR_STORIES,
     TOP_STORIES,
+    TRAINING_EXAMPLES,
 )

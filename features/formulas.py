@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
+Micros = NDArray[np.int64]
 
 RECENCY_HALF_LIFE_H = 24.0
 """Age at which `recency` is one half: a day, the rhythm in which readers come back."""
+RECENT_READS = 20
+"""Latest different stories read that `similarity` looks at: about what one sitting of a keen reader, or a week of others, holds."""
+NEWCOMER_RATES = {"story_open_rate": "author_open_rate", "story_read_rate": "author_read_rate"}
+"""A story that no snapshot has seen yet has its author's rates, as one without events has in a snapshot."""
 _BLOCK = 8192
 """Rows per block of `dot`: 32 kB of float32, so that the running sum stays in the first-level cache."""
 
@@ -60,13 +65,27 @@ def scatter_max(n: int, rows: Ints, values: Floats) -> Floats:
     return out
 
 
+def scatter(n: int, index: Ints, values: Floats | float) -> Floats:
+    """float32[n + 1] of zeros with `values` at `index` (-1: nowhere); the last entry stands for absent, as `gather` reads it."""
+    out = np.zeros(n + 1, np.float32)
+    known = index >= 0
+    out[index[known]] = values if np.isscalar(values) else np.asarray(values)[known]
+    return out
+
+
+def latest_different(keys: NDArray[np.generic], kept: int = RECENT_READS) -> NDArray[np.intp]:
+    """Positions of the first `kept` different keys of a list that is newest first, in its order."""
+    _, first = np.unique(keys, return_index=True)
+    return np.sort(first)[:kept]
+
+
 def times_seen(times: NDArray[np.int32]) -> Floats:
     """log1p of how often a story was shown in vain: int32[n] → float32[n]."""
     return np.log1p(times.astype(np.float32))
 
 
-def age_hours(published_at: NDArray[np.int64], now_us: int) -> Floats:
-    """Hours since publication, 0 for what is dated in the future: int64[n] (µs) → float32[n]."""
+def age_hours(published_at: Micros, now_us: int | Micros) -> Floats:
+    """Hours since publication, 0 for what is dated in the future: int64[n] (µs), one moment or int64[n] → float32[n]."""
     return np.maximum((now_us - published_at) / 3.6e9, 0.0).astype(np.float32)
 
 

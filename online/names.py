@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from features.formulas import scatter
 from features.keys import hash64_many
 from features.registry import registered
 from features.snapshot import ABSENT
@@ -66,11 +67,7 @@ class Names:
 
     def scatter(self, hashes: Hashes, values: Floats | float) -> Floats:
         """float32[k + 1] of zeros with `values` at the known ones of `hashes`; the last entry stands for absent."""
-        out = np.zeros(len(self) + 1, np.float32)
-        found = self.by_hash.find(hashes)
-        known = found >= 0
-        out[found[known]] = values if np.isscalar(values) else np.asarray(values)[known]
-        return out
+        return scatter(len(self), self.by_hash.find(hashes), values)
 
     def _views(self) -> dict[str, Floats]:
         return {name: column[: len(self) + 1] for name, column in self._columns.items()}

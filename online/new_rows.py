@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.formulas import gather, gather_mean
+from features.formulas import NEWCOMER_RATES, gather, gather_mean
 from features.near_duplicates import duplicate_key
 from features.registry import BY_NAME, registered
 from features.snapshot import ABSENT
@@ -20,8 +20,6 @@ from online.story_change import StoryVersion
 if TYPE_CHECKING:
     from online.world import World
 
-RATES_OF_A_NEWCOMER = {"story_open_rate": "author_open_rate", "story_read_rate": "author_read_rate"}
-"""A story without events has its author's rates, as in batch/jobs/story_features.py; its other features are the defaults."""
 Columns = dict[str, NDArray[Any]]
 
 
@@ -79,7 +77,7 @@ def _learned(world: World, gathered: dict[str, Floats], origins: Rows) -> Column
         "similarity": np.zeros((m, width), np.float32),
     }
     for feature in registered("story"):
-        rate = RATES_OF_A_NEWCOMER.get(feature.name)
+        rate = NEWCOMER_RATES.get(feature.name)
         columns[feature.name] = gathered[rate][first] if rate else np.full(m, feature.default, np.float32)
     before = {"vectors": world.vectors.T, "similar": world.similar, "similarity": world.similarity, **world.static}
     for name, column in columns.items():

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from features.formulas import latest_different
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import PROFILE
 from online.columns import Bools, Candidates, Floats, Hashes, Ints, Rows
@@ -139,8 +140,7 @@ class Person:
         """int32[m]: rows read, newest first, each once."""
         hashes = np.concatenate((self.state.stories("read"), self.state.profile["read"]))
         rows = self.world.by_hash.known(hashes)
-        _, first = np.unique(rows, return_index=True)
-        return rows[np.sort(first)]
+        return rows[latest_different(rows, len(rows))]
 
     def acted(self, act: str, profile_field: str, candidates: Candidates) -> Bools | None:
         """bool[n]: candidates that the person has read, hidden or reported; None when none ever was."""

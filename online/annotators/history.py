@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from features.formulas import scatter_max, times_seen
+from features.formulas import RECENT_READS, scatter_max, times_seen
 from online.columns import Candidates, Floats, Rows
 from online.context import Context
 
@@ -28,7 +28,7 @@ class History:
 
     def _similarity(self, ctx: Context) -> tuple[Rows, Floats]:
         """int32[m] neighbours of the latest reads, each once, and float32[m]: to which read it is most similar, how much."""
-        read = ctx.person.recent_reads[: ctx.settings.recent_reads]
+        read = ctx.person.recent_reads[:RECENT_READS]
         rows, values = ctx.world.similar[read].ravel(), ctx.world.similarity[read].ravel()
         neighbours, at = np.unique(ctx.world.current(rows[rows >= 0]), return_inverse=True)
         return neighbours, scatter_max(len(neighbours), at.astype(np.int32), values[rows >= 0])

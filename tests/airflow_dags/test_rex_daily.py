@@ -15,12 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 import redis
 
-from batch.graph import JOBS
+from batch.graph import order
 from features.keys import Keys
 from features.snapshot_reader import current_version, read_manifest, read_tables
 from local.redis_server import Server
 
 pytest_plugins = ["tests.fixtures_redis"]
+JOBS = order()
 PROJECT = Path(__file__).parents[2]
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
 STORIES, PEOPLE = 30, 12

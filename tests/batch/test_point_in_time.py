@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from batch.graph import JOBS
+from batch.graph import order
 from batch.run import run
 from features.datasets import dataset
 from features.duckdb_views import partition_name
 from tests.batch.small_world import SETTINGS, write_small_world
 from tests.lakes import NOON, ago
 
+JOBS = order()
 EARLIER = ago(days=6)
 NOW = NOON + timedelta(days=30)
 """All runs are made a month later, so that rows after NOON are late, not from the future."""

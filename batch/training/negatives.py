@@ -1,0 +1,105 @@
+"""Examples of a lake without impressions, as most users' first lake is: reads, and stories that could have been read instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from batch.point_in_time import Context, visible
+from batch.training.horizon import knows_before
+from batch.training.shown import SHOWN, window
+from batch.training.stories_then import with_told
+from features.registry import BY_NAME
+
+NEWEST = 100
+"""Stories that count as the newest: the first five pages of a feed of fresh stories."""
+TRIES = 8
+"""Draws made for each wanted one; what was read, withdrawn, not public or drawn before is passed over."""
+STRATA = {"newest": NEWEST, "all": 1 << 62}
+"""Stratum → from how many of the newest stories it is drawn."""
+OPEN_RATE = BY_NAME["story_open_rate"].default
+"""What a story shown is worth: reads and negatives are weighted so that this share of the weight is read."""
+
+SAMPLING_RULE = (
+    "The lake has no impressions, so every example is made from a read. Positive: a person's first read of a story, at the "
+    "moment of the read. Negative: for each of these, `training_negatives` stories that were public and published then and "
+    f"that the person had not read and did not read within the outcome window, half of them drawn uniformly from the {NEWEST} "
+    "newest, since a feed shows what is new, and half uniformly from all; the draws follow from the event's id. The negatives of one "
+    f"read weigh {1 / OPEN_RATE - 1:g} together, the read 1, so that reads are {OPEN_RATE:.0%} of the weight, the open rate that is assumed "
+    "where none is known. Probabilities learned from such a lake are relative to this rule."
+)
+"""For the model card."""
+
+
+def sampled(events: DataFrame, stories: DataFrame, context: Context) -> DataFrame:
+    """as_of, user_id and SHOWN: first reads and their negatives, one made-up request a read."""
+    first = first_reads(events, context).persist()
+    wanted = context.settings.training_negatives // len(STRATA)
+    public = drawn(first, stories, wanted * TRIES)
+    read = first.select("as_of", "user_id", "story_id", F.col("shown_at").alias("read_at"))
+    unread = public.join(read, ["as_of", "user_id", "story_id"], "left").where(
+        F.col("read_at").isNull() | (F.col("read_at") >= F.col("shown_at") + window(context))
+    )
+    return first.select("as_of", "user_id", *SHOWN).unionByName(kept(unread, wanted))
+
+
+def first_reads(events: DataFrame, context: Context) -> DataFrame:
+    """The positives in the form of impressions, and `before`."""
+    mine = Window.partitionBy("as_of", "user_id", "story_id").orderBy("occurred_at", "event_id")
+    reads = visible(events.where(F.col("type") == "read"), context).withColumn("place", F.row_number().over(mine))
+    first = reads.where(F.col("place") == 1).withColumnRenamed("occurred_at", "shown_at")
+    made = {
+        "weight": F.lit(1.0),
+        "request_id": F.concat(F.lit("read-"), "event_id"),
+        "before": knows_before(F.col("shown_at")),
+    }
+    return first.withColumns(made).select("as_of", "user_id", *SHOWN, "before")
+
+
+def drawn(first: DataFrame, stories: DataFrame, tries: int) -> DataFrame:
+    """Like `first`, with a drawn story in the place of the one read, `stratum` and `try`; public at that moment, not withdrawn."""
+    since = stories.groupBy("story_id").agg(F.min(F.greatest("valid_from", "published_at")).alias("since"))
+    pool = since.orderBy("since", "story_id").zipWithIndex("number").persist()
+    known = np.sort(np.array([us for (us,) in pool.select(F.unix_micros("since")).collect()], np.int64))
+    schema = first.schema.add("pool", "bigint")
+    sized = first.mapInArrow(pool_counter(known), schema).where(F.col("pool") > 0)
+    strata = F.array(*(F.struct(F.lit(name).alias("stratum"), F.lit(of).alias("of")) for name, of in STRATA.items()))
+    each = (
+        sized.drop("story_id")
+        .select("*", F.inline(strata))
+        .withColumn("try", F.explode(F.sequence(F.lit(1), F.lit(tries))))
+    )
+    size = F.least("pool", "of")
+    number = F.col("pool") - size + F.pmod(F.xxhash64("event_id", "stratum", "try"), size)
+    found = each.withColumn("number", number).join(pool.select("number", "story_id"), "number", "inner")
+    state = with_told(found, stories)
+    live = F.col("deleted_at").isNull() | (F.col("deleted_at") > F.col("before"))
+    return state.where(live & (F.col("visibility") == "public"))
+
+
+def pool_counter(known_us: NDArray[np.int64]) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """A function for mapInArrow: adds `pool`, how many of the stories known since `known_us` (ascending) were there `before`."""
+
+    def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            before = batch.column("before").cast(pa.int64()).to_numpy()
+            yield batch.append_column("pool", pa.array(np.searchsorted(known_us, before), pa.int64()))
+
+    return count
+
+
+def kept(drawn: DataFrame, wanted: int) -> DataFrame:
+    """The first `wanted` different ones of each stratum of a read, as impressions; the negatives of a read share their weight."""
+    of_read = ("as_of", "user_id", "event_id")
+    same = Window.partitionBy(*of_read, "story_id").orderBy(F.desc("stratum"), "try")
+    once = drawn.withColumn("copy", F.row_number().over(same)).where(F.col("copy") == 1)
+    order = Window.partitionBy(*of_read, "stratum").orderBy("try")
+    chosen = once.withColumn("place", F.row_number().over(order)).where(F.col("place") <= wanted)
+    share = F.lit(1 / OPEN_RATE - 1) / F.count("*").over(Window.partitionBy(*of_read))
+    named = chosen.withColumn("weight", share).withColumn("event_id", F.concat_ws("-", "event_id", "stratum", "place"))
+    return named.select("as_of", "user_id", *SHOWN)

@@ -1,0 +1,131 @@
+"""What a server knew of a person at a moment: the last snapshot's profile, and what the person had done since."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from batch.grid import EPOCH
+from batch.point_in_time import moment
+from batch.training.stories_then import with_state
+from features.formulas import RECENT_READS
+from features.raw_datasets import TARGET_TYPES
+from features.snapshot import SIMILAR_KEPT
+
+PERSON = ("features_as_of", "user_id")
+
+
+def people_then(
+    asked: DataFrame, events: DataFrame, stories: DataFrame, edges: DataFrame, features: dict[str, DataFrame]
+) -> DataFrame:
+    """One row per PERSON of `asked` (PERSON, before), lists of structs or null:
+
+    `<target>_affinity` (hash, affinity), `follow_<target>` (hash, from_us, until_us), `seen` (hash, times), `vector`, and
+    `reads` (hash, read_us, from_us, similar) with the moment from which the service knew of them.
+    """
+    people = asked.groupBy(*PERSON).agg(F.max("before").alias("before")).persist()
+    rows = people
+    for part in (
+        *(affinities(people, target, features) for target in TARGET_TYPES),
+        _of_profile(people, features).select(*PERSON, _seen()),
+        _vectors(features),
+        reads(people, events, stories, features),
+    ):
+        rows = rows.join(part, [*PERSON], "left")
+    return rows.join(follows(edges), "user_id", "left").drop("before")
+
+
+def affinities(people: DataFrame, target: str, features: dict[str, DataFrame]) -> DataFrame:
+    """PERSON, `<target>_affinity`."""
+    rows = features[f"user_{target}_affinity"].withColumnRenamed("as_of", "features_as_of")
+    one = F.struct(F.xxhash64(f"{target}_id").alias("hash"), F.col("affinity").alias("value"))
+    mine = rows.join(people.select(*PERSON), [*PERSON], "left_semi")
+    return mine.groupBy(*PERSON).agg(F.collect_list(one).alias(f"{target}_affinity"))
+
+
+def follows(edges: DataFrame) -> DataFrame:
+    """user_id, `follow_<target>`: every follow there ever was, with the interval in which it was in force."""
+    added = edges.where((F.col("kind") == "follow") & (F.col("op") == "add"))
+    one = F.struct(
+        F.xxhash64("target_id").alias("hash"),
+        F.unix_micros("valid_from").alias("from_us"),
+        F.unix_micros("valid_until").alias("until_us"),
+    )
+    lists = [
+        F.collect_list(F.when(F.col("target_type") == target, one)).alias(f"follow_{target}") for target in TARGET_TYPES
+    ]
+    return added.groupBy("user_id").agg(*lists)
+
+
+def reads(people: DataFrame, events: DataFrame, stories: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
+    """PERSON, reads: the snapshot's latest and all since, of stories that the service knew, each with its neighbours then."""
+    both = reads_in_snapshot(people, features).unionByName(reads_since(people, events, stories, features))
+    with_similar = both.join(neighbours(features), ["features_as_of", "story_id"], "left")
+    one = F.struct(
+        F.xxhash64("story_id").alias("hash"),
+        F.unix_micros("read_at").alias("read_us"),
+        F.unix_micros("from_at").alias("from_us"),
+        "similar",
+    )
+    return with_similar.groupBy(*PERSON).agg(F.collect_list(one).alias("reads"))
+
+
+def reads_in_snapshot(people: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
+    """PERSON, story_id, read_at, from_at: the RECENT_READS latest of a profile whose stories the snapshot holds."""
+    of_profile = _of_profile(people, features)
+    each = of_profile.select(*PERSON, F.posexplode("read").alias("place", "read"))
+    held = each.select(*PERSON, "place", "read.story_id", F.col("read.at").alias("read_at")).join(
+        in_snapshot(features), ["features_as_of", "story_id"], "left_semi"
+    )
+    latest = Window.partitionBy(*PERSON).orderBy("place")
+    kept = held.withColumn("place", F.row_number().over(latest)).where(F.col("place") <= RECENT_READS)
+    return kept.select(*PERSON, "story_id", "read_at", F.col("features_as_of").alias("from_at"))
+
+
+def reads_since(people: DataFrame, events: DataFrame, stories: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
+    """As above, what was received after the snapshot. A story that came after it counts from when it was there, too."""
+    done = events.where(F.col("type") == "read").select(
+        "user_id", "story_id", F.col("occurred_at").alias("read_at"), F.col("valid_from").alias("received_at")
+    )
+    since = (F.col("received_at") > F.col("features_as_of")) & (F.col("received_at") < F.col("before"))
+    mine = with_state(people.join(done, "user_id", "inner").where(since), stories)
+    held = in_snapshot(features).withColumn("held", F.lit(True))
+    placed = mine.join(held, ["features_as_of", "story_id"], "left")
+    from_at = F.when(F.col("held"), F.col("received_at")).otherwise(F.greatest("received_at", "put_from"))
+    known = F.col("held") | (F.col("put_from") > moment(EPOCH))
+    return placed.where(known).select(*PERSON, "story_id", "read_at", from_at.alias("from_at"))
+
+
+def neighbours(features: dict[str, DataFrame]) -> DataFrame:
+    """features_as_of, story_id, similar: the SIMILAR_KEPT nearest (hash, value) among the stories that the snapshot holds."""
+    pairs = features["similar_stories"].withColumnRenamed("as_of", "features_as_of")
+    held = in_snapshot(features)
+    live = pairs.join(held, ["features_as_of", "story_id"], "left_semi").join(
+        held.withColumnRenamed("story_id", "similar_story_id"), ["features_as_of", "similar_story_id"], "left_semi"
+    )
+    one = F.struct("rank", F.xxhash64("similar_story_id").alias("hash"), F.col("similarity").alias("value"))
+    nearest = F.slice(F.sort_array(F.collect_list(one)), 1, SIMILAR_KEPT)
+    return live.groupBy("features_as_of", "story_id").agg(nearest.alias("similar"))
+
+
+def in_snapshot(features: dict[str, DataFrame]) -> DataFrame:
+    """features_as_of, story_id: the stories that each snapshot holds."""
+    return features["story_features"].select(F.col("as_of").alias("features_as_of"), "story_id")
+
+
+def _of_profile(people: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
+    profiles = features["user_profiles"].withColumnRenamed("as_of", "features_as_of")
+    return profiles.select(*PERSON, "read", "seen").join(people.select(*PERSON), [*PERSON], "left_semi")
+
+
+def _seen() -> Column:
+    return F.transform(
+        "seen", lambda s: F.struct(F.xxhash64(s["story_id"]).alias("hash"), s["times"].alias("times"))
+    ).alias("seen")
+
+
+def _vectors(features: dict[str, DataFrame]) -> DataFrame:
+    rows = features["als_vectors"].where(F.col("entity") == "user")
+    return rows.select(
+        F.col("as_of").alias("features_as_of"), F.col("id").alias("user_id"), F.col("vector").alias("user_vector")
+    )

@@ -1,0 +1,136 @@
+"""The user×story features of one person, as online/annotators/ make them, for examples of different moments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from batch.training.ragged import NEVER, Hashes, Lists, Names, matrix
+from features.formulas import (
+    Floats,
+    Ints,
+    Micros,
+    dot,
+    gather,
+    gather_mean,
+    latest_different,
+    scatter,
+    scatter_max,
+    times_seen,
+)
+from features.raw_datasets import TARGET_TYPES
+
+US_PER_MS = 1000
+"""The service keeps the times of reads in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The stories of n examples, and up to when news counts: [n] or [n, …] each."""
+
+    story: Hashes
+    author: Hashes  # NEVER: none
+    publication: Hashes  # NEVER: none
+    topics: Hashes  # [n, t], NEVER at the end
+    vectors: Floats  # [n, factors]
+    before_us: Micros
+
+    def of(self, which: slice) -> Self:
+        """Some of the examples."""
+        return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))
+
+    def names(self) -> dict[str, Names]:
+        """The different stories, and the different targets of edges."""
+        return {"story": Names(self.story)} | {
+            target: Names(hashes)
+            for target, hashes in zip(TARGET_TYPES, (self.author, self.publication, self.topics), strict=True)
+        }
+
+
+class Readers:
+    """The person side of a batch of rows: what a server knew of each."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self._affinity = {target: Lists(batch.column(f"{target}_affinity")) for target in TARGET_TYPES}
+        self._follows = {target: Lists(batch.column(f"follow_{target}")) for target in TARGET_TYPES}
+        self._seen = Lists(batch.column("seen"))
+        self._reads = Lists(batch.column("reads"))
+        similar = Lists(self._reads.arrow("similar"))
+        self._similar = np.append(similar.ints("hash"), NEVER)[similar.padded()]
+        self._similarity = np.append(similar.floats("value"), np.float32(0.0))[similar.padded()]
+        self._vectors = matrix(batch.column("user_vector"))
+
+    def features(self, person: int, told: Told) -> Mapping[str, Floats]:
+        """float32[n] a feature; recency, which is no matter of the person, is not among them."""
+        names = told.names()
+        out = self._learned(person, told, names)
+        out |= {name: np.zeros(len(told.story), np.float32) for name in ("similarity", *map(_follows, TARGET_TYPES))}
+        for which in self._between_changes(person, told.before_us):
+            before_us = int(told.before_us[which[0]])
+            for name, values in self._current(person, before_us, names, which).items():
+                out[name][which] = values
+        return out
+
+    def _learned(self, person: int, told: Told, names: Mapping[str, Names]) -> dict[str, Floats]:
+        """What the snapshot says of the person, however much has happened since."""
+        seen, stories = self._seen.slice(person), names["story"]
+        times = times_seen(self._seen.ints("times")[seen].astype(np.int32))
+        shown = scatter(len(stories), stories.find(self._seen.ints("hash")[seen]), times)
+        vector = self._vectors[person][: told.vectors.shape[1]]
+        out = {
+            "times_seen": gather(shown, stories.index),
+            "taste": dot(np.ascontiguousarray(told.vectors.T), vector),
+        }
+        for target, lists in self._affinity.items():
+            mine, of = lists.slice(person), names[target]
+            values = scatter(len(of), of.find(lists.ints("hash")[mine]), lists.floats("value")[mine])
+            out[f"{target}_affinity"] = _of_story(target, values, of.index)
+        return out
+
+    def _current(
+        self, person: int, before_us: int, names: Mapping[str, Names], which: NDArray[np.intp]
+    ) -> dict[str, Floats]:
+        """What the service knew by the moment: follows in force and the latest reads, for the examples at `which`."""
+        out = {}
+        for target, lists in self._follows.items():
+            mine, of = lists.slice(person), names[target]
+            in_force = (lists.ints("from_us")[mine] < before_us) & (lists.ints("until_us")[mine] >= before_us)
+            marks = scatter(len(of), of.find(lists.ints("hash")[mine][in_force]), 1.0)
+            out[_follows(target)] = _of_story(target, marks, of.index[which])
+        stories, read = names["story"], self._latest_reads(person, before_us)
+        near = stories.find(self._similar[read])
+        values = scatter_max(len(stories), near[near >= 0], self._similarity[read][near >= 0])
+        return out | {"similarity": values.take(stories.index[which])}
+
+    def _latest_reads(self, person: int, before_us: int) -> NDArray[np.intp]:
+        """Entries of the latest different stories read, of one instant in the order in which Redis lists them."""
+        mine = self._reads.slice(person)
+        known = np.arange(mine.start, mine.stop)[self._reads.ints("from_us")[mine] < before_us]
+        hashes = self._reads.ints("hash")[known]
+        as_bytes = np.ascontiguousarray(hashes, "<i8").view(">u8")
+        newest = np.lexsort((as_bytes, self._reads.ints("read_us")[known] // US_PER_MS))[::-1]
+        return known[newest][latest_different(hashes[newest])]
+
+    def _between_changes(self, person: int, before_us: Micros) -> Iterator[NDArray[np.intp]]:
+        """Positions of examples between which nothing became known."""
+        mine = self._reads.slice(person)
+        changes = [self._reads.ints("from_us")[mine]]
+        for lists in self._follows.values():
+            changes += [lists.ints(end)[lists.slice(person)] for end in ("from_us", "until_us")]
+        state = np.searchsorted(np.unique(np.concatenate(changes)), before_us)
+        for value in np.unique(state):
+            yield np.flatnonzero(state == value)
+
+
+def _of_story(target: str, values: Floats, index: Ints) -> Floats:
+    """A story has one author and one publication, but several topics."""
+    return gather_mean(values[:-1], index) if target == "topic" else gather(values, index)
+
+
+def _follows(target: str) -> str:
+    return "follows_topics" if target == "topic" else f"follows_{target}"

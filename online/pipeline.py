@@ -116,7 +116,7 @@ class Pipeline:
     def rank(self, ctx: Context, candidates: Candidates) -> Candidates:
         """Scores every candidate and keeps the best, in order: by score, then newest first (the table is in that order)."""
         with ctx.trace.stage("rank", len(candidates)) as report:
-            score = finite(self.components.ranker.score(candidates.columns, len(candidates)))
+            score = finite(self.components.ranker.score(candidates.columns, len(candidates), ctx.trace.degrade))
             ctx.trace.watch_rank(candidates, score, self.components.ranker.contributions)
             candidates.columns["score"] = score
             ranked = candidates.take(best(score, candidates.rows, SPARE * ctx.settings.slate_size))

@@ -74,7 +74,7 @@ def _isotonic(raw: Doubles, label: NDArray[np.bool_], weight: Doubles) -> Calibr
     raw, label, weight = raw[order], label[order], weight[order]
     bins = min(MAX_BINS, int(label.sum()) // POSITIVES_A_BIN)
     bin_of = np.minimum(np.cumsum(label) * bins // (int(label.sum()) + 1), bins - 1)
-    total = np.bincount(bin_of, weight, bins)
+    total = np.bincount(bin_of, weight, bins).astype(np.float64)
     center = np.bincount(bin_of, weight * raw, bins) / total
     rate = np.bincount(bin_of, weight * label, bins) / total
     steps = IsotonicRegression().fit_transform(center, rate, sample_weight=total)

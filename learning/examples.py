@@ -96,7 +96,9 @@ def examples_of(table: pa.Table) -> Examples:
     table = _ordered(table)
     labels = {name: np.asarray(table[name].combine_chunks()) for name in NAMES}
     if not any(0 < label.sum() < len(label) for label in labels.values()):
-        raise BadInput(f"every row of the training set has the same {', '.join(NAMES)}; both classes of one are needed.")
+        raise BadInput(
+            f"every row of the training set has the same {', '.join(NAMES)}; both classes of one are needed."
+        )
     x = np.stack([np.asarray(table[name].combine_chunks()) for name in (POSITION, *FEATURE_NAMES)], axis=1)
     inputs, x, notes = _varying((POSITION, *FEATURE_NAMES), x)
     return Examples(

@@ -34,7 +34,7 @@ MODEL = Layout(
         ),
     ),
 )
-_NAME_CHARS = (32, 64)
+NAME_CHARS = (32, 64)
 """Names are the SHA-256 in hex, whole or (as Redis blobs are named) its first 128 bits."""
 
 
@@ -68,7 +68,9 @@ def encode(model: Model) -> bytes:
         "calibration": calibrations,
         "about": model.about,
     }
-    arrays = {"about": np.frombuffer(json.dumps(head, sort_keys=True, allow_nan=False).encode(), np.uint8)}
+    arrays: dict[str, np.ndarray] = {
+        "about": np.frombuffer(json.dumps(head, sort_keys=True, allow_nan=False).encode(), np.uint8)
+    }
     for outcome in model.outcomes:
         arrays[f"{outcome.name}_baseline"] = np.array([outcome.forest.baseline])
         arrays |= {f"{outcome.name}_{part}": getattr(outcome.forest, part) for part in _COLUMNS}
@@ -79,8 +81,10 @@ def encode(model: Model) -> bytes:
 
 def decode(data: bytes, name: str) -> Model:
     """The model called `name`, ready to score. WrongModel when its hash is another, it is damaged, or its features are not this code's."""
-    if len(name) not in _NAME_CHARS or not name_of(data).startswith(name):
-        raise WrongModel(f"model {name} has other bytes than were published (SHA-256 {name_of(data)}); publish it anew.")
+    if len(name) not in NAME_CHARS or not name_of(data).startswith(name):
+        raise WrongModel(
+            f"model {name} has other bytes than were published (SHA-256 {name_of(data)}); publish it anew."
+        )
     try:
         arrays = MODEL.decode(data)
         head = json.loads(arrays["about"].tobytes())
@@ -97,9 +101,7 @@ def _model(arrays: dict[str, np.ndarray], head: dict[str, Any]) -> Model:
         raise ValueError(f"its inputs {sorted(unknown)} are no features")
     outcomes = []
     for outcome in NAMES:
-        forest = Forest(
-            float(arrays[f"{outcome}_baseline"][0]), *(arrays[f"{outcome}_{part}"] for part in _COLUMNS)
-        )
+        forest = Forest(float(arrays[f"{outcome}_baseline"][0]), *(arrays[f"{outcome}_{part}"] for part in _COLUMNS))
         forest.check(len(head["inputs"]))
         kind, slope = head["calibration"][outcome]
         calibration = Calibration(kind, arrays[f"{outcome}_knots_x"], arrays[f"{outcome}_knots_y"], float(slope))
@@ -117,7 +119,9 @@ def _same_features(name: str, head: dict[str, Any]) -> None:
     theirs, ours = [f[0] for f in head["registry"]], [f.name for f in FEATURES]
     newer, older = [f for f in theirs if f not in ours], [f for f in ours if f not in theirs]
     if newer:
-        raise WrongModel(f"model {name} was made with newer code: it knows {newer}, this code does not; update the code.")
+        raise WrongModel(
+            f"model {name} was made with newer code: it knows {newer}, this code does not; update the code."
+        )
     if older:
         raise WrongModel(f"model {name} was made with older code: it does not know {older}; train it anew.")
     changed = [f[0] for f, g in zip(sorted(head["registry"]), sorted(registry()), strict=True) if f != g]

@@ -17,7 +17,7 @@ from features.errors import BadInput, Unavailable
 from learning.outcomes import shares, value
 from learning.shelf import Hosted, Shelf
 from learning.sources import Source
-from learning.wire import MEDIA_TYPE, VALUE, pack, unpack_features
+from learning.wire import MEDIA_TYPE, MODEL_HEADER, VALUE, pack, unpack_features
 
 log = logging.getLogger("rex.models")
 POLL_S = 1.0
@@ -26,8 +26,6 @@ MAX_BODY_BYTES = 64 << 20
 """Half a million stories with thirty features; more is a mistake, and would fill the memory."""
 SCORINGS_AT_ONCE = 2
 """Side by side; each takes a core, so that more would only make all of them late."""
-MODEL_HEADER = "X-Rex-Model"
-"""SHA-256 of the model that scored."""
 KEEP_ALIVE_S = 75
 """uvicorn's `timeout_keep_alive`; longer than clients keep idle connections, so that none is closed in use."""
 _BUCKETS_MS = (0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 1000)
@@ -42,7 +40,9 @@ class ModelMetrics:
         self.score_ms = Histogram(
             "rex_model_score_ms", "Milliseconds per request", ["model"], buckets=_BUCKETS_MS, registry=self.registry
         )
-        self.problems = Counter("rex_model_problems", "Requests answered with a problem", ["type"], registry=self.registry)
+        self.problems = Counter(
+            "rex_model_problems", "Requests answered with a problem", ["type"], registry=self.registry
+        )
         self.loaded = Counter("rex_model_loads", "Models loaded", registry=self.registry)
         self.hosted = Gauge("rex_models", "Models served", registry=self.registry)
         self.failing = Gauge("rex_models_failing", "Published models that cannot be served", registry=self.registry)
@@ -93,7 +93,12 @@ def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = {404: "not_found", 413: "too_large", 422: "invalid_request"}.get(error.status_code, "unavailable")
     request.app.state.metrics.problems.labels(kind).inc()
-    body = {"type": f"urn:rex:{kind}", "title": kind.replace("_", " "), "status": error.status_code, "detail": error.detail}
+    body = {
+        "type": f"urn:rex:{kind}",
+        "title": kind.replace("_", " "),
+        "status": error.status_code,
+        "detail": error.detail,
+    }
     return Response(orjson.dumps(body), error.status_code, media_type="application/problem+json")
 
 
@@ -113,7 +118,7 @@ async def score(request: Request, name: str) -> Response:
         answer = await to_thread.run_sync(_scored, *work, limiter=request.app.state.places)
     except BadInput as error:
         raise HTTPException(422, str(error)) from error
-    return Response(answer, headers={MODEL_HEADER: hosted.digest}, media_type=MEDIA_TYPE)
+    return Response(answer, headers={MODEL_HEADER: hosted.sha256}, media_type=MEDIA_TYPE)
 
 
 def _scored(metrics: ModelMetrics, hosted: Hosted, body: bytes) -> bytes:
@@ -133,7 +138,7 @@ async def models(request: Request) -> Response:
     """What is served, and what is published but cannot be."""
     shelf: Shelf = request.app.state.shelf
     served = [
-        {"name": one.name, "sha256": one.digest, "features": one.model.features, "weights": one.model.weights}
+        {"name": one.name, "sha256": one.sha256, "features": one.model.features, "weights": one.model.weights}
         for one in shelf.all().values()
     ]
     return Response(orjson.dumps({"models": served, "failing": shelf.failing}), media_type="application/json")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from features.errors import Unavailable
 from learning.model import Model
-from learning.model_file import WrongModel, decode
+from learning.model_file import NAME_CHARS, WrongModel, decode, name_of
 from learning.sources import Source
 
 log = logging.getLogger("rex.models")
@@ -19,6 +19,8 @@ class Hosted:
 
     name: str
     digest: str
+    """As published: the SHA-256 or its beginning."""
+    sha256: str
     model: Model
 
 
@@ -36,9 +38,10 @@ class Shelf:
         return self._hosted
 
     def get(self, name: str) -> Hosted | None:
-        """By name, or by SHA-256."""
+        """By name, or by SHA-256 as it may be published."""
         hosted = self._hosted
-        return hosted.get(name) or next((one for one in hosted.values() if one.digest == name), None)
+        named = (one for one in hosted.values() if len(name) in NAME_CHARS and one.sha256.startswith(name))
+        return hosted.get(name) or next(named, None)
 
     def refresh(self) -> int:
         """Loads what is new, drops what is no longer published; returns how many models were loaded.
@@ -64,4 +67,5 @@ class Shelf:
 
     def _load(self, name: str, digest: str) -> Hosted:
         log.info("loading model %s (%s)", name, digest)
-        return Hosted(name, digest, decode(self._source.read(name, digest), digest))
+        data = self._source.read(name, digest)
+        return Hosted(name, digest, name_of(data), decode(data, digest))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def cut(examples: Examples, *, judged: bool = True) -> Slices:
         times = np.quantile(examples.shown_at, [1 - _SHARE * k for k in range(tail, 0, -1)])
         starts = [int(np.searchsorted(examples.shown_at, t)) for t in times]
     edges = [0, *starts, len(examples)] if judged else [0, *starts, len(examples), len(examples)]
-    parts = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [slice(a, b) for a, b in pairwise(edges)]
     short = [p for p in parts[: tail + 1] if p.stop - p.start < _MIN_ROWS]
     if short:
         raise BadInput(

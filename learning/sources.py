@@ -38,7 +38,8 @@ class Folder:
         if not self.path.is_dir():
             raise Unavailable(f"{self.path} is no folder; give the one that holds model files.")
         files = sorted(self.path.glob(f"*@*{SUFFIX}"), key=lambda file: (file.stat().st_mtime_ns, file.name))
-        return dict(tuple(file.name.removesuffix(SUFFIX).rsplit("@", 1)) for file in files)
+        named = (file.name.removesuffix(SUFFIX).rpartition("@") for file in files)
+        return {name: digest for name, _, digest in named}
 
     def read(self, name: str, digest: str) -> bytes:
         """See Source."""
@@ -79,4 +80,4 @@ class RedisBlobs:
             raise Unavailable(f"Redis does not give model {name}: {error}") from error
         if data is None:
             raise Unavailable(f"model {name} ({digest}) is not in Redis; publish it anew.")
-        return bytes(data)
+        return data  # type: ignore[return-value]  # the client does not decode answers

@@ -55,7 +55,9 @@ class Forest:
             and bool(((self.feature >= LEAF) & (self.feature < width)).all())
             and bool((self.left[inner] > at[inner]).all() and (self.left[inner] < m - 1).all())
             and bool((self.left[~inner] == at[~inner]).all())
-            and bool(np.isfinite(self.value).all() and np.isfinite(self.baseline) and not np.isnan(self.threshold).any())
+            and bool(
+                np.isfinite(self.value).all() and np.isfinite(self.baseline) and not np.isnan(self.threshold).any()
+            )
         )
         if not good:
             raise ValueError("the trees are damaged")
@@ -79,7 +81,8 @@ def constant(log_odds: float) -> Forest:
 
 def _downwards(nodes: NDArray[Any], root: int) -> dict[str, NDArray[Any]]:
     """One tree's columns, breadth first, so that children stand side by side and below their parents."""
-    order, left = [0], []
+    order: list[int] = [0]
+    left: list[int] = []
     for node in order:  # grows while it is walked
         leaf = nodes[node]["is_leaf"]
         left.append(root + (len(left) if leaf else len(order)))
@@ -132,7 +135,12 @@ class Walker:
         # A leaf looks at a column without NaN, finds it ≤ inf, and so stays where it is.
         nodes["column"] = np.where(inner, forest.feature, 0) + np.where(forest.missing_left == 1, width, 0)
         nodes["left"] = forest.left
-        self._arrays = (forest.roots.copy(), _depths(forest), nodes, forest.value.copy())  # arrays of a file are read-only
+        self._arrays = (
+            forest.roots.copy(),
+            _depths(forest),
+            nodes,
+            forest.value.copy(),
+        )  # arrays of a file are read-only
         self._baseline = forest.baseline
 
     def log_odds(self, doubled: Floats) -> Doubles:

@@ -12,6 +12,8 @@ from learning.outcomes import NAMES, Doubles, Floats
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 VALUE = "value"
+MODEL_HEADER = "X-Rex-Model"
+"""SHA-256 of the model that scored."""
 
 
 def pack(columns: Mapping[str, np.ndarray]) -> bytes:
@@ -41,7 +43,9 @@ def unpack_probabilities(data: bytes, n: int) -> dict[str, Doubles]:
     table = _table(data)
     absent = [name for name in NAMES if name not in table.column_names or table[name].type != pa.float64()]
     if absent or table.num_rows != n:
-        raise BadInput(f"the model service answered {table.num_rows} rows for {n}, without {absent}; check its version.")
+        raise BadInput(
+            f"the model service answered {table.num_rows} rows for {n}, without {absent}; check its version."
+        )
     return {name: table[name].to_numpy() for name in NAMES}
 
 

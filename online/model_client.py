@@ -10,8 +10,7 @@ import httpx
 
 from features.errors import BadInput, Unavailable
 from learning.outcomes import Doubles
-from learning.service import MODEL_HEADER
-from learning.wire import MEDIA_TYPE, pack, unpack_probabilities
+from learning.wire import MEDIA_TYPE, MODEL_HEADER, pack, unpack_probabilities
 from online.columns import Floats
 
 _IDLE_S = 30.0
@@ -51,7 +50,7 @@ class ModelService:
         )
         if answer.status_code != httpx.codes.OK:
             raise BadInput(f"it answered {answer.status_code}: {answer.text[:500]}")
-        if answer.headers.get(MODEL_HEADER) != self._model:
+        if not answer.headers.get(MODEL_HEADER, "").startswith(self._model):
             raise BadInput(f"it scored with model {answer.headers.get(MODEL_HEADER)} instead of {self._model}")
         return unpack_probabilities(answer.content, n)
 

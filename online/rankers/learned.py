@@ -67,7 +67,9 @@ class Learned:
         light = finite(self.light.score(columns, n))
         top = self.top(light)
         try:
-            values = self.values(self._scorer.probabilities(_rows(columns, self.model.features, top), len(top)), len(top))
+            values = self.values(
+                self._scorer.probabilities(_rows(columns, self.model.features, top), len(top)), len(top)
+            )
         except Exception as error:  # noqa: BLE001 - ranking by models fails open, and says so
             degrade(MODEL_SERVICE, error)
             return light
@@ -102,7 +104,9 @@ def _stacked(light: Floats, top: Ints, values: Floats) -> Floats:
         rest = np.ones(len(light), np.bool_)
         rest[top] = False
         greatest = light.max(where=rest, initial=np.finfo(np.float32).min)
-        below = np.nextafter(values.min(initial=np.inf), np.float32(-np.inf), dtype=np.float32) if len(top) else greatest
+        below = (
+            np.nextafter(values.min(initial=np.inf), np.float32(-np.inf), dtype=np.float32) if len(top) else greatest
+        )
         out = np.minimum(light - (greatest - below), below)
         out[~rest] = 0.0
     out[top] = values

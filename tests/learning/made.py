@@ -11,7 +11,9 @@ START_US = 1_700_000_000_000_000
 DAY_US = 86_400_000_000
 
 
-def examples_table(requests: int = 600, shown: int = 10, days: int = 14, seed: int = 1, signal: float = 1.0) -> pa.Table:
+def examples_table(
+    requests: int = 600, shown: int = 10, days: int = 14, seed: int = 1, signal: float = 1.0
+) -> pa.Table:
     """`requests` · `shown` rows, spread evenly over `days`; `signal` 0: nothing can be learned but position."""
     rng = np.random.default_rng(seed)
     n = requests * shown

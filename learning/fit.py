@@ -148,14 +148,14 @@ def _grow(
         n_iter_no_change=PATIENCE,
         random_state=SEED,
     )
-    late = {}
+    given = {"X": examples.x[rows], "y": label[rows]}
     if validation is not None:
-        late = {
-            "X_val": examples.x[validation],
-            "y_val": label[validation],
-            "sample_weight_val": examples.weight[validation],
-        }
-    return model.fit(examples.x[rows], label[rows], examples.weight[rows], **late)
+        given |= {"X_val": examples.x[validation], "y_val": label[validation]}
+    if (examples.weight != 1.0).any():  # weights make scikit-learn find its bins some ten times as slowly
+        given["sample_weight"] = examples.weight[rows]
+        if validation is not None:
+            given["sample_weight_val"] = examples.weight[validation]
+    return model.fit(**given)
 
 
 def _prior(examples: Examples, slices: Slices, name: str, fewest: int) -> Fitted:

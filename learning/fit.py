@@ -138,7 +138,7 @@ def _grow(
     validation: slice | None = None,
 ) -> HistGradientBoostingClassifier:
     """Boosted trees over `rows`; with `validation`, growing stops when its log loss does not get better."""
-    model = HistGradientBoostingClassifier(
+    model = _Boosted(
         learning_rate=choice.learning_rate,
         max_leaf_nodes=choice.leaves,
         min_samples_leaf=choice.rows_a_leaf,
@@ -151,11 +151,15 @@ def _grow(
     given = {"X": examples.x[rows], "y": label[rows]}
     if validation is not None:
         given |= {"X_val": examples.x[validation], "y_val": label[validation]}
-    if (examples.weight != 1.0).any():  # weights make scikit-learn find its bins some ten times as slowly
-        given["sample_weight"] = examples.weight[rows]
-        if validation is not None:
-            given["sample_weight_val"] = examples.weight[validation]
-    return model.fit(**given)
+        given["sample_weight_val"] = examples.weight[validation]
+    return model.fit(**given, sample_weight=examples.weight[rows])
+
+
+class _Boosted(HistGradientBoostingClassifier):  # type: ignore[misc]
+    """Finds the bins of the features from rows, not weights: scikit-learn's weighted quantiles take 30 times as long."""
+
+    def _bin_data(self, X: Any, sample_weight: Any, is_training_data: bool) -> Any:
+        return super()._bin_data(X, None, is_training_data)
 
 
 def _prior(examples: Examples, slices: Slices, name: str, fewest: int) -> Fitted:

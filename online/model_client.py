@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
+from dataclasses import dataclass
 
 import httpx
 
@@ -20,41 +22,61 @@ _AT_ONCE = 8
 
 
 class ModelService:
-    """One model of one service. Connections are kept alive; may be used by several threads. Close it when done."""
+    """One service. Connections are kept alive; may be used by several threads. Close it when done."""
 
-    def __init__(self, url: str, model: str, timeout_ms: float) -> None:
-        """`model`: its SHA-256, so that no other model can answer."""
-        self._model = model
+    def __init__(self, url: str, timeout_ms: float) -> None:
         self._timeout_s = timeout_ms / 1000
         self._client = httpx.Client(
             base_url=url,
-            # Bounds each wait of an exchange, so that one that nobody waits for any more ends too.
-            timeout=self._timeout_s,
+            timeout=self._timeout_s,  # of each wait of an exchange, so that one that nobody waits for any more ends too
             limits=httpx.Limits(max_connections=_AT_ONCE, keepalive_expiry=_IDLE_S),
             trust_env=False,
         )
         self._threads = ThreadPoolExecutor(_AT_ONCE, "model-service")
 
-    def probabilities(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
-        """See Scorer. Unavailable when there is no right answer within the time limit, whatever the service does."""
+    def of(self, model: str) -> RemoteModel:
+        """The model called `model` (its SHA-256, or the beginning that is its name in Redis), wherever it is hosted."""
+        return RemoteModel(self, model)
+
+    def probabilities(self, model: str, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
+        """Outcome → float64[n]. Unavailable when there is no right answer within the limit, whatever the service does."""
+        asked = self._threads.submit(self._ask, model, columns, n)
         try:
-            return self._threads.submit(self._ask, columns, n).result(self._timeout_s)
+            return asked.result(self._timeout_s)
         except (Late, httpx.TimeoutException) as error:
+            asked.cancel()
             raise Unavailable(f"the model service did not answer within {self._timeout_s * 1000:.0f} ms") from error
         except (httpx.HTTPError, BadInput) as error:
             raise Unavailable(f"the model service at {self._client.base_url} failed: {error}") from error
 
-    def _ask(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
-        answer = self._client.post(
-            f"/v1/models/{self._model}/score", content=pack(columns), headers={"Content-Type": MEDIA_TYPE}
-        )
+    def _ask(self, model: str, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
+        until = time.monotonic() + self._timeout_s
+        path, headers = f"/v1/models/{model}/score", {"Content-Type": MEDIA_TYPE}
+        with self._client.stream("POST", path, content=pack(columns), headers=headers) as answer:
+            body = bytearray()
+            for chunk in answer.iter_raw():
+                body += chunk
+                if time.monotonic() > until:  # nobody waits any more
+                    raise httpx.ReadTimeout("the answer came too slowly")
         if answer.status_code != httpx.codes.OK:
-            raise BadInput(f"it answered {answer.status_code}: {answer.text[:500]}")
-        if not answer.headers.get(MODEL_HEADER, "").startswith(self._model):
-            raise BadInput(f"it scored with model {answer.headers.get(MODEL_HEADER)} instead of {self._model}")
-        return unpack_probabilities(answer.content, n)
+            raise BadInput(f"it answered {answer.status_code}: {body[:500].decode(errors='replace')}")
+        if not answer.headers.get(MODEL_HEADER, "").startswith(model):
+            raise BadInput(f"it scored with model {answer.headers.get(MODEL_HEADER)} instead of {model}")
+        return unpack_probabilities(bytes(body), n)
 
     def close(self) -> None:
         """Waits for nothing; exchanges under way end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteModel:
+    """One model of the service, as a `Scorer`. Named by its hash, so that no other model can answer."""
+
+    service: ModelService
+    model: str
+
+    def probabilities(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
+        """See Scorer."""
+        return self.service.probabilities(self.model, columns, n)

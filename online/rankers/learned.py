@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,12 +9,14 @@ from typing import Protocol
 import numpy as np
 
 from learning.model import Model
-from learning.outcomes import Doubles, shares, value
+from learning.outcomes import Doubles, shares, value, weights_with
 from online.columns import Floats, Ints
+from online.model_client import ModelService
 from online.protocols import Degrade, Ranker, ignored
+from online.rankers.weighted import Weighted
 from online.selection import best, finite
+from online.settings import OnlineSettings
 
-log = logging.getLogger("rex.online")
 MODEL_SERVICE = "model_service"
 """How `degraded` names the part that was missing."""
 
@@ -86,6 +87,20 @@ class Learned:
     def contributions(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Floats]:
         """Outcome → float32[n]: weight · probability, which add up to the value in their order."""
         return shares(InProcess(self.model).probabilities(columns, n), self.weights)
+
+
+def ranker_for(
+    settings: OnlineSettings, model: Model | None, digest: str, service: ModelService | None = None
+) -> Ranker:
+    """The ranker of a snapshot with `model`, whose hash is `digest`; the light one alone without a model.
+
+    With `service` the models run there, else here. `service` is one for all snapshots of a process.
+    """
+    if model is None:
+        return Weighted()
+    scorer = service.of(digest) if service else InProcess(model)
+    weights = weights_with({**model.weights, **settings.value_weights})
+    return Learned(Weighted(), model, f"learned-{digest[:12]}", settings.rank_top_k, scorer, weights)
 
 
 def _rows(columns: Mapping[str, Floats], names: tuple[str, ...], at: Ints) -> dict[str, Floats]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -81,7 +83,7 @@ def test_the_cuts_are_whole_days_one_after_the_other() -> None:
     parts = (slices.fit, slices.validation, slices.calibration, slices.held_out)
     assert [p.start for p in parts[1:]] == [p.stop for p in parts[:-1]]
     assert (parts[0].start, parts[-1].stop) == (0, len(examples))
-    for before, after in zip(parts, parts[1:], strict=False):
+    for before, after in pairwise(parts):
         assert days[before].max() < days[after].min()
     assert len(np.unique(days[slices.held_out])) == 2
 

@@ -34,7 +34,7 @@ def test_raw_log_odds_have_the_bits_of_scikit_learn(share_missing: float, more: 
 
 
 def test_a_value_on_a_threshold_goes_left_as_in_scikit_learn() -> None:
-    model, x = _grown(0.0, 12)
+    model, _ = _grown(0.0, 12)
     thresholds = np.concatenate([p.nodes["num_threshold"] for (p,) in model._predictors])
     near = np.resize(thresholds.astype(np.float32), 7 * 400)
     for step in (-np.inf, np.inf):  # the float32 next below and above each threshold

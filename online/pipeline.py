@@ -115,7 +115,7 @@ class Pipeline:
     def rank(self, ctx: Context, candidates: Candidates) -> Candidates:
         """Scores every candidate and keeps the best, in order: by score, then newest first."""
         with ctx.trace.stage("rank", len(candidates)) as report:
-            score = finite(self.components.ranker.score(candidates.columns, len(candidates)))
+            score = finite(self.components.ranker.score(candidates.columns, len(candidates), ctx.trace.degrade))
             ctx.trace.watch_rank(candidates, score, self.components.ranker.contributions)
             candidates.columns["score"] = score
             kept = best(score, candidates.rows, SPARE * ctx.settings.slate_size, ctx.world.published_at)

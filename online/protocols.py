@@ -6,7 +6,7 @@ a rule or validator that raises fails the request.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol
 
 from online.columns import Bits, Bools, Candidates, Floats, Rows
@@ -48,6 +48,14 @@ class Annotator(Protocol):
         ...
 
 
+Degrade = Callable[[str, Exception], None]
+"""Notes that a part failed and that the feed goes on without it: its name, and why."""
+
+
+def ignored(part: str, error: Exception) -> None:
+    """A `Degrade` for rankers of which no part can be missing, and for callers that do not ask."""
+
+
 class Ranker(Protocol):
     """Turns feature columns into one score; knows no person and no story."""
 
@@ -55,8 +63,8 @@ class Ranker(Protocol):
     inputs: tuple[str, ...]
     """The features it reads."""
 
-    def score(self, columns: Mapping[str, Floats], n: int) -> Floats:
-        """float32[n], greater is better; finite."""
+    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = ignored) -> Floats:
+        """float32[n], greater is better; finite. What it has to do without it tells `degrade`."""
         ...
 
     def contributions(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Floats]:

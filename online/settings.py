@@ -85,6 +85,14 @@ class OnlineSettings(BaseSettings):
     """How often a process looks for stories and follows to deliver; one process at a time does it."""
     surfaces: dict[str, tuple[str, ...]] = {"following": ("timeline",)}
     """Surface → the providers that bring its candidates, and no others; a surface not named here has all of them."""
+    rank_top_k: int = Field(default=2000, ge=1, le=100_000)
+    """Best candidates of the light ranker that the models score: two per entry of the largest slate; the rest stay below."""
+    value_weights: dict[str, float] = {}
+    """Worth of outcomes where it differs from the model's, for a variant: `{"read": 6}`."""
+    model_service_url: str = ""
+    """Where models are hosted (`http://…`); empty: they run in this process."""
+    model_timeout_ms: float = Field(default=100.0, gt=0, le=10_000)
+    """Longest wait for the model service: some five times what it takes; then the feed is in the light ranker's order."""
     variant: str = Field(default="control", pattern=r"^[a-z0-9_-]{1,32}$")
     """Name of this configuration, written on every slate."""
     rankings_at_once: int = Field(default=2, ge=1, le=256)

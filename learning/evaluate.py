@@ -1,0 +1,158 @@
+"""Judges rankings on the held-out days: a model beside popularity, recency and the hand-weighted ranker.
+
+A ranking is judged by what really happened, in the unit of the value: `gain` is the realised value of a row (below zero
+counts as zero), and a row with a gain is a positive. Intervals are percentile bootstraps over requests (95%), with the same
+resampled requests for every ranking, so that differences are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learning.examples import Examples
+from learning.measures import TOP, auc, gaps, losses, ndcg, order_within, places, reciprocal_rank, reliability, total
+from learning.model import Model
+from learning.outcomes import Doubles, realised
+from online.rankers.weighted import Weighted
+
+RESAMPLES = 1000
+SEED = 7
+MODEL = "model"
+RANKING = ("auc", f"ndcg@{TOP}", "mrr")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and its 95% interval; `low` and `high` are NaN where resampling cannot tell them."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Of one model on one set of examples."""
+
+    requests: int
+    rows: int
+    systems: dict[str, dict[str, Estimate]]
+    """System → measure: auc, ndcg@10, mrr, author_coverage."""
+    ahead: dict[str, dict[str, Estimate]]
+    """Baseline → measure → model minus baseline, on the same resampled requests."""
+    outcomes: dict[str, dict[str, Estimate]]
+    """Outcome → log_loss, base_log_loss (always saying the rate of these days), ece."""
+    reliability: dict[str, Doubles]
+    """Outcome → float64[b, 3]: mean probability, rate, share."""
+
+
+def baselines(examples: Examples) -> dict[str, Doubles]:
+    """System → float64[n] scores."""
+    light = Weighted()
+    columns = {name: examples.column(name) for name in light.inputs}
+    return {
+        "popularity": examples.column("story_popularity").astype(np.float64),
+        "recency": examples.column("recency").astype(np.float64),
+        "hand_weighted": light.score(columns, len(examples)).astype(np.float64),
+    }
+
+
+def evaluate(model: Model, examples: Examples, *, resamples: int = RESAMPLES, seed: int = SEED) -> Evaluation:
+    """Of examples that the model has not seen. Positions are fixed at 0, as in serving."""
+    x = model.matrix({name: examples.column(name) for name in model.features}, len(examples))
+    scores = {MODEL: model.value(x).astype(np.float64), **baselines(examples)}
+    rng = np.random.default_rng(seed)
+    requests = int(examples.request[-1]) + 1
+    draws = rng.multinomial(requests, np.full(requests, 1 / requests), size=resamples).astype(np.float32)
+    tie = rng.permutation(len(examples))
+    gain = np.maximum(realised(examples.labels, model.weights), 0.0)
+    rankings = {name: _ranking(examples, score, gain, tie) for name, score in scores.items()}
+    tops = {name: order_within(examples.request, score, tie) for name, score in scores.items()}
+    systems = {
+        name: {measure: _mean(values, draws) for measure, values in of.items()}
+        | {"author_coverage": Estimate(_coverage(examples, tops[name]), np.nan, np.nan)}
+        for name, of in rankings.items()
+    }
+    ahead = {
+        name: {measure: _mean(rankings[MODEL][measure] - values, draws) for measure, values in of.items()}
+        for name, of in rankings.items()
+        if name != MODEL
+    }
+    probabilities = model.probabilities(x)
+    outcomes = {name: _outcome(examples, name, p, draws) for name, p in probabilities.items()}
+    tables = {name: reliability(p, examples.labels[name], examples.weight) for name, p in probabilities.items()}
+    return Evaluation(requests, len(examples), systems, ahead, outcomes, tables)
+
+
+def _ranking(examples: Examples, score: Doubles, gain: Doubles, tie: NDArray[np.int64]) -> dict[str, Doubles]:
+    """Measure → float64[r]; NaN where a request says nothing."""
+    order = order_within(examples.request, score, tie)
+    positive = gain > 0
+    of_request = (
+        auc(examples.request, score, positive),
+        ndcg(examples.request, order, gain),
+        reciprocal_rank(examples.request, order, positive),
+    )
+    return dict(zip(RANKING, of_request, strict=True))
+
+
+def _mean(values: Doubles, draws: NDArray[np.float32]) -> Estimate:
+    """Mean over the requests that say something: float64[r], float32[b, r] (how often each is drawn)."""
+    said = ~np.isnan(values)
+    known = np.where(said, values, 0.0)
+    return _ratio(known, said.astype(np.float64), draws)
+
+
+def _ratio(above: Doubles, below: Doubles, draws: NDArray[np.float32]) -> Estimate:
+    """Σ above / Σ below over requests, each float64[r]; NaN when nothing is below."""
+    if not below.sum():
+        return Estimate(np.nan, np.nan, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        again = (draws @ above) / (draws @ below)
+    low, high = np.nanpercentile(again, [2.5, 97.5])
+    return Estimate(float(above.sum() / below.sum()), float(low), float(high))
+
+
+def _outcome(examples: Examples, name: str, probability: Doubles, draws: NDArray[np.float32]) -> dict[str, Estimate]:
+    label, weight, request = examples.labels[name], examples.weight, examples.request
+    mass = total(request, weight)
+    rate = float((weight * label).sum() / weight.sum())
+    own = total(request, weight * losses(probability, label))
+    base = total(request, weight * losses(np.full(len(label), rate), label))
+    return {
+        "log_loss": _ratio(own, mass, draws),
+        "base_log_loss": _ratio(base, mass, draws),
+        "ece": _ece(gaps(probability, label, weight, request), mass, draws),
+    }
+
+
+def _ece(gap: Doubles, mass: Doubles, draws: NDArray[np.float32]) -> Estimate:
+    """Expected calibration error: Σ over bins |Σ weight · (probability - label)| / Σ weight."""
+    again = np.abs(draws @ gap).sum(axis=1) / (draws @ mass)
+    low, high = np.percentile(again, [2.5, 97.5])
+    return Estimate(float(np.abs(gap.sum(axis=0)).sum() / mass.sum()), float(low), float(high))
+
+
+def _coverage(examples: Examples, order: NDArray[np.int64]) -> float:
+    """Share of the authors on offer who reach any request's top 10. Resampled requests always hold fewer: no interval."""
+    top = order[places(examples.request[order]) < TOP]
+    return len(np.unique(examples.author[top])) / len(np.unique(examples.author))
+
+
+def as_rows(evaluation: Evaluation) -> list[Mapping[str, object]]:
+    """`system, metric, value, low, high` of everything, for tables and files; NaN becomes None."""
+    rows = [(system, m, e) for system, of in evaluation.systems.items() for m, e in of.items()]
+    rows += [(f"{MODEL} - {base}", m, e) for base, of in evaluation.ahead.items() for m, e in of.items()]
+    rows += [(f"{MODEL}: {outcome}", m, e) for outcome, of in evaluation.outcomes.items() for m, e in of.items()]
+    return [
+        {"system": system, "metric": metric, "value": _told(e.value), "low": _told(e.low), "high": _told(e.high)}
+        for system, metric, e in rows
+    ]
+
+
+def _told(value: float) -> float | None:
+    return None if np.isnan(value) else value

@@ -1,0 +1,173 @@
+"""The training set as learning sees it: one row per story that was shown (or sampled), checked before anything is fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from features.errors import BadInput
+from features.registry import FEATURES
+from learning.outcomes import NAMES, Doubles, Floats
+
+POSITION = "position"
+"""Where the story stood. An input in training, so that the features need not explain it; fixed at 0 when serving."""
+FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
+SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("story_id", pa.string()),
+        ("request_id", pa.string()),  # rows of one request are compared with each other
+        ("shown_at", pa.timestamp("us", tz="UTC")),
+        ("author_id", pa.string()),
+        (POSITION, pa.float32()),
+        *((name, pa.float32()) for name in FEATURE_NAMES),
+        *((name, pa.bool_()) for name in NAMES),
+    ]
+)
+"""What a training set has to have; `weight` (float) may be there too, for negatives that stand for several."""
+WEIGHT = "weight"
+MIN_EXAMPLES = 1000
+"""Fewer rows than this teach noise: an outcome with a rate of 3% would have 30 positives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """n rows ordered by (start of the request, request, story)."""
+
+    inputs: tuple[str, ...]
+    """Names of the columns of `x`: position and features, without those that never vary."""
+    x: Floats
+    """float32[n, k]; NaN: missing."""
+    labels: dict[str, NDArray[np.bool_]]
+    weight: Doubles
+    request: NDArray[np.int32]
+    """0 … r - 1, ascending."""
+    author: NDArray[np.int32]
+    shown_at: NDArray[np.int64]
+    """µs; start of the row's request, ascending."""
+    notes: tuple[str, ...] = field(default=())
+    """What was left out, one sentence each; the model card repeats them."""
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def column(self, name: str) -> Floats:
+        """float32[n] of one input; zeros for one that was left out because it never varies (it cannot order anything)."""
+        return self.x[:, self.inputs.index(name)] if name in self.inputs else np.zeros(len(self), np.float32)
+
+    def part(self, rows: slice) -> Examples:
+        """Consecutive rows."""
+        labels = {name: column[rows] for name, column in self.labels.items()}
+        first = self.request[rows][:1].sum()
+        return Examples(
+            self.inputs,
+            self.x[rows],
+            labels,
+            self.weight[rows],
+            self.request[rows] - first,
+            self.author[rows],
+            self.shown_at[rows],
+            self.notes,
+        )
+
+
+def read_examples(path: Path) -> Examples:
+    """The training set in a Parquet file or folder. BadInput when it cannot be used."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BadInput(f"no training set can be read at {path} ({error}); make one with `rex batch`.") from error
+    return examples_of(table)
+
+
+def examples_of(table: pa.Table) -> Examples:
+    """The table, checked and ordered. BadInput for too few rows, wrong columns, values that are none, one class only."""
+    table = _fitting(table)
+    if table.num_rows < MIN_EXAMPLES:
+        raise BadInput(
+            f"the training set has {table.num_rows} rows; at least {MIN_EXAMPLES} are needed, so log more impressions."
+        )
+    table = _ordered(table)
+    labels = {name: np.asarray(table[name].combine_chunks()) for name in NAMES}
+    if not any(0 < label.sum() < len(label) for label in labels.values()):
+        raise BadInput(
+            f"every row of the training set has the same {', '.join(NAMES)}; both classes of one are needed."
+        )
+    x = np.stack([np.asarray(table[name].combine_chunks()) for name in (POSITION, *FEATURE_NAMES)], axis=1)
+    inputs, x, notes = _varying((POSITION, *FEATURE_NAMES), x)
+    return Examples(
+        inputs=inputs,
+        x=x,
+        labels=labels,
+        weight=_weights(table),
+        request=_codes(table["request_id"]),
+        author=_codes(table["author_id"]),
+        shown_at=np.asarray(table["_start"].combine_chunks()),
+        notes=notes,
+    )
+
+
+def _fitting(table: pa.Table) -> pa.Table:
+    """The contract's columns in its types; BadInput says whether the table is older or newer than the registry."""
+    missing = [name for name in SCHEMA.names if name not in table.column_names]
+    if missing:
+        raise BadInput(
+            f"the training set lacks {missing}, which this code has: it is older than the registry; make it anew."
+        )
+    unknown = [name for name in table.column_names if name not in SCHEMA.names and name != WEIGHT]
+    if unknown:
+        raise BadInput(
+            f"the training set has {unknown}, which this code does not know: it is newer than the registry; "
+            "use the code that made it, or make it anew."
+        )
+    schema = SCHEMA.append(pa.field(WEIGHT, pa.float64())) if WEIGHT in table.column_names else SCHEMA
+    try:
+        table = table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise BadInput(f"a column of the training set has the wrong type ({error}); make it anew.") from error
+    known = [name for name in schema.names if name not in FEATURE_NAMES and table[name].null_count]
+    if known:
+        raise BadInput(f"the training set has nulls in {known}; only features may be missing.")
+    return table
+
+
+def _ordered(table: pa.Table) -> pa.Table:
+    """By the start of the request, so that no request is torn by a cut in time."""
+    starts = table.group_by("request_id").aggregate([("shown_at", "min")])
+    at = pc.index_in(table["request_id"], starts["request_id"].combine_chunks())
+    start = starts["shown_at_min"].take(at).cast(pa.int64())
+    keys = [("_start", "ascending"), ("request_id", "ascending"), ("story_id", "ascending")]
+    return table.append_column("_start", start).sort_by(keys)
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    """int32[n]: 0 for the first value met, 1 for the next new one, and so on."""
+    return np.asarray(column.combine_chunks().dictionary_encode().indices).astype(np.int32)
+
+
+def _weights(table: pa.Table) -> Doubles:
+    if WEIGHT not in table.column_names:
+        return np.ones(table.num_rows)
+    weight = np.asarray(table[WEIGHT].combine_chunks())
+    if not (np.isfinite(weight).all() and (weight > 0).all()):
+        raise BadInput("the training set has weights that are not positive numbers; a row counts once or more.")
+    return weight
+
+
+def _varying(names: tuple[str, ...], x: Floats) -> tuple[tuple[str, ...], Floats, tuple[str, ...]]:
+    infinite = [name for name, column in zip(names, x.T, strict=True) if np.isinf(column).any()]
+    if infinite:
+        raise BadInput(f"the training set has infinite values in {infinite}; mend the job that computes them.")
+    same = [bool((column == column[0]).all() or np.isnan(column).all()) for column in x.T]
+    constant = [name for name, flat in zip(names, same, strict=True) if flat]
+    if len(constant) == len(names):
+        raise BadInput("every feature of the training set is constant; nothing can be learned from it.")
+    notes = tuple(f"{name} has one value in all rows and was left out" for name in constant)
+    kept = tuple(name for name in names if name not in constant)
+    return kept, np.ascontiguousarray(x[:, ~np.array(same)]), notes

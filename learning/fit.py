@@ -1,0 +1,192 @@
+"""Fits one boosted model per outcome: size chosen on later days, then calibrated on days after those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
+
+from learning.calibration import IDENTITY, calibrate
+from learning.examples import Examples
+from learning.model import Model, OutcomeModel
+from learning.outcomes import NAMES, weights_with
+from learning.slices import Slices
+from learning.trees import Walker, constant, doubled, flatten
+
+MIN_POSITIVES = 30
+"""An outcome with fewer positives (or negatives) to learn from gets its rate as a constant: trees would learn chance."""
+MAX_TREES = 120
+"""More cost time on every request: four models of 120 trees with 31 leaves score 2,000 rows in some 15 ms."""
+PATIENCE = 10
+"""Trees without a better validation loss before growing stops; scikit-learn's own default."""
+SEED = 20_240_101
+"""Of the sampling for bins; any number would do, but always the same."""
+BUDGET_S = 240.0
+"""For choosing, over all outcomes: a nightly job's share of an hour, far more than a million rows need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The few things that are chosen on the validation slice."""
+
+    learning_rate: float
+    leaves: int
+    rows_a_leaf: int
+
+
+GRID: tuple[Choice, ...] = (
+    Choice(0.1, 15, 50),  # first, because it is seldom far off: small trees, quickly grown
+    Choice(0.1, 31, 20),  # much data with interactions
+    Choice(0.1, 6, 200),  # little data: hardly more than sums
+    Choice(0.05, 15, 200),  # slower and steadier
+)
+"""In the order in which they are tried while the time budget lasts."""
+THREADS = 1
+"""More only help where cores are idle; beside other work OpenMP's threads wait for each other (measured: 5 times as long)."""
+L2 = 1.0
+"""Shrinks leaves of few rows, which rare outcomes have; one row's worth."""
+
+Clock = Callable[[], float]
+"""Seconds, monotonic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """One outcome's model and how it came about."""
+
+    model: OutcomeModel
+    about: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def fit(
+    examples: Examples,
+    slices: Slices,
+    clock: Clock,
+    *,
+    budget_s: float = BUDGET_S,
+    grid: tuple[Choice, ...] = GRID,
+    threads: int = THREADS,
+) -> Model:
+    """The models of all outcomes. The same examples and the same choices tried give the same bytes.
+
+    The trees are grown on `slices.learned` with the size that was best on the validation slice after growing on
+    `slices.fit`, and calibrated on the calibration slice. The held-out slice is not looked at.
+    """
+    started = clock()
+    fitted = []
+    with threadpool_limits(threads):
+        for number, name in enumerate(NAMES, start=1):
+            until = started + budget_s * number / len(NAMES)  # what one outcome leaves over is for the next
+            fitted.append(_fit_outcome(examples, slices, name, grid, lambda until=until: clock() < until))  # type: ignore[misc]
+    about = {
+        "outcomes": {part.model.name: part.about for part in fitted},
+        "notes": [*examples.notes, *(note for part in fitted for note in part.notes)],
+        "rows": {name: part.stop - part.start for name, part in _named(slices).items()},
+        "days": {name: _interval(examples, part) for name, part in _named(slices).items()},
+    }
+    return Model(examples.inputs, tuple(part.model for part in fitted), weights_with(), about)
+
+
+def _fit_outcome(
+    examples: Examples, slices: Slices, name: str, grid: tuple[Choice, ...], in_time: Callable[[], bool]
+) -> Fitted:
+    label = examples.labels[name]
+    fewest = min(_rarer(label[slices.fit]), _rarer(label[slices.learned]))
+    if fewest < MIN_POSITIVES:
+        return _prior(examples, slices, name, fewest)
+    choice, trees, tried = _choose(examples, slices, label, grid, in_time)
+    grown = _grow(examples, slices.learned, label, choice, max(trees, 1))
+    forest = flatten(grown)
+    late = slices.calibration
+    raw = Walker(forest, len(examples.inputs)).log_odds(doubled(examples.x[late]))
+    calibration = calibrate(raw, label[late], examples.weight[late])
+    about = {**asdict(choice), "trees": trees, "tried": tried, "calibration": calibration.kind}
+    notes = (f"{name} is not calibrated: too few positives, or no trend, on the calibration days",)
+    return Fitted(OutcomeModel(name, forest, calibration), about, notes if calibration is IDENTITY else ())
+
+
+def _choose(
+    examples: Examples, slices: Slices, label: NDArray[np.bool_], grid: tuple[Choice, ...], in_time: Callable[[], bool]
+) -> tuple[Choice, int, list[dict[str, Any]]]:
+    """The choice and the number of trees with the least validation log loss; the first choice is always tried."""
+    tried: list[dict[str, Any]] = []
+    best = (np.inf, grid[0], 1)
+    for choice in grid:
+        if tried and not in_time():
+            break
+        model = _grow(examples, slices.fit, label, choice, MAX_TREES, slices.validation)
+        losses = -model.validation_score_  # before the first tree, then after each
+        trees = int(np.argmin(losses))
+        tried.append({**asdict(choice), "trees": trees, "log_loss": float(losses[trees])})
+        if losses[trees] < best[0]:
+            best = (float(losses[trees]), choice, trees)
+    return best[1], best[2], tried
+
+
+def _grow(
+    examples: Examples,
+    rows: slice,
+    label: NDArray[np.bool_],
+    choice: Choice,
+    trees: int,
+    validation: slice | None = None,
+) -> HistGradientBoostingClassifier:
+    """Boosted trees over `rows`; with `validation`, growing stops when its log loss does not get better."""
+    model = _Boosted(
+        learning_rate=choice.learning_rate,
+        max_leaf_nodes=choice.leaves,
+        min_samples_leaf=choice.rows_a_leaf,
+        l2_regularization=L2,
+        max_iter=trees,
+        early_stopping=validation is not None,
+        n_iter_no_change=PATIENCE,
+        random_state=SEED,
+    )
+    given = {"X": examples.x[rows], "y": label[rows]}
+    if validation is not None:
+        given |= {"X_val": examples.x[validation], "y_val": label[validation]}
+        given["sample_weight_val"] = examples.weight[validation]
+    return model.fit(**given, sample_weight=examples.weight[rows])
+
+
+class _Boosted(HistGradientBoostingClassifier):  # type: ignore[misc]
+    """Finds the bins of the features from rows, not weights: scikit-learn's weighted quantiles take 30 times as long."""
+
+    def _bin_data(self, X: Any, sample_weight: Any, is_training_data: bool) -> Any:
+        return super()._bin_data(X, None, is_training_data)
+
+
+def _prior(examples: Examples, slices: Slices, name: str, fewest: int) -> Fitted:
+    """The rate over everything up to the held-out days, as a constant (with half a positive, so that it is never 0)."""
+    seen = slice(slices.fit.start, slices.calibration.stop)
+    weight, label = examples.weight[seen], examples.labels[name][seen]
+    rate = (float(weight[label].sum()) + 0.5) / (float(weight.sum()) + 1.0)
+    note = f"{name} has {fewest} rows of its rarer class to learn from, fewer than {MIN_POSITIVES}: its rate stands in for a model"
+    model = OutcomeModel(name, constant(float(np.log(rate / (1 - rate)))), IDENTITY)
+    return Fitted(model, {"constant": rate, "calibration": IDENTITY.kind}, (note,))
+
+
+def _rarer(label: NDArray[np.bool_]) -> int:
+    return int(min(label.sum(), len(label) - label.sum()))
+
+
+def _named(slices: Slices) -> dict[str, slice]:
+    return {
+        "fit": slices.fit,
+        "validation": slices.validation,
+        "calibration": slices.calibration,
+        "held_out": slices.held_out,
+    }
+
+
+def _interval(examples: Examples, rows: slice) -> list[str]:
+    """First and last start of a request, RFC 3339 to the second; empty for no rows."""
+    times = examples.shown_at[rows]
+    ends = times[[0, -1]] if len(times) else times
+    return [f"{np.datetime64(int(t), 'us').astype('datetime64[s]')}Z" for t in ends]

@@ -1,0 +1,65 @@
+"""What a person may do with a story that was shown, and what each is worth. Declared here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import BadInput
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One thing that a person did or did not do. `name` is also the label's column in the training set."""
+
+    name: str
+    weight: float
+    meaning: str
+    why: str
+    """The reason of the weight."""
+
+
+OUTCOMES: tuple[Outcome, ...] = (
+    Outcome("open", 1.0, "opened the story", "the unit: one sign of interest in a title"),
+    Outcome("read", 4.0, "read it", "what a feed is for: opened and left is worth a fifth of opened and read"),
+    Outcome("applause", 8.0, "clapped, saved or shared", "costs an effort, and a share brings other readers"),
+    Outcome("rejection", -20.0, "hid or reported it", "people who hide stories leave; worth four good reads lost"),
+)
+NAMES = tuple(outcome.name for outcome in OUTCOMES)
+WEIGHTS: dict[str, float] = {outcome.name: outcome.weight for outcome in OUTCOMES}
+
+
+def weights_with(overrides: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The declared weights, some replaced (a variant's). BadInput for an unknown outcome or a weight that is no number."""
+    overrides = overrides or {}
+    unknown = sorted(overrides.keys() - WEIGHTS.keys())
+    if unknown:
+        raise BadInput(f"weights are given for unknown outcomes {unknown}; the outcomes are {list(NAMES)}.")
+    bad = sorted(name for name, weight in overrides.items() if not np.isfinite(weight))
+    if bad:
+        raise BadInput(f"the weights of {bad} are not finite numbers; give plain numbers.")
+    return {**WEIGHTS, **{name: float(weight) for name, weight in overrides.items()}}
+
+
+def shares(probabilities: Mapping[str, Doubles], weights: Mapping[str, float]) -> dict[str, Floats]:
+    """What each outcome adds to the value: weight · probability, float32[n] each, in the order of `OUTCOMES`."""
+    return {name: (probabilities[name] * weights[name]).astype(np.float32) for name in NAMES}
+
+
+def value(parts: Mapping[str, Floats], n: int) -> Floats:
+    """The value: float32[n], the sum of the shares in their order, in float32, so that they add up to it exactly."""
+    total = np.zeros(n, np.float32)
+    for part in parts.values():
+        total += part
+    return total
+
+
+def realised(labels: Mapping[str, NDArray[np.bool_]], weights: Mapping[str, float]) -> Doubles:
+    """What really happened, in the unit of the value: float64[n]."""
+    return np.sum([labels[name] * weights[name] for name in NAMES], axis=0)

@@ -1,0 +1,84 @@
+"""Shapley values of the inputs, per outcome, in uncalibrated log-odds.
+
+The game is the path-dependent one of TreeSHAP (Lundberg et al. 2020, algorithm 1): with some inputs known, a tree follows
+its splits on known inputs and takes both ways at the others, weighed by how many training rows went each way. No
+background data is needed, so that a model file explains itself. Training weights do not count as rows here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from learning.model import Model
+from learning.outcomes import Doubles, Floats
+from learning.trees import LEAF, Forest
+
+
+@dataclass(frozen=True, slots=True)
+class Shapley:
+    """Of one outcome and n rows; base + values.sum(axis=1) is the raw log-odds, but for rounding."""
+
+    base: float
+    """Expected raw log-odds over the training rows."""
+    values: Doubles
+    """float64[n, k]: what knowing each input adds."""
+
+
+def shapley(model: Model, x: Floats) -> dict[str, Shapley]:
+    """Per outcome: float32[n, k] inputs, in the model's order → contributions."""
+    return {outcome.name: _of_forest(outcome.forest, x) for outcome in model.outcomes}
+
+
+def _of_forest(forest: Forest, x: Floats) -> Shapley:
+    if not len(forest.roots):
+        return Shapley(forest.baseline, np.zeros(x.shape))
+    explainer = _explainer(_Ident(forest))
+    values = explainer.shap_values(x.astype(np.float64), check_additivity=False)
+    return Shapley(float(np.ravel(explainer.expected_value)[0]), np.asarray(values).reshape(x.shape))
+
+
+class _Ident:
+    """A forest as a key of a cache: by identity, since arrays have no hash."""
+
+    def __init__(self, forest: Forest) -> None:
+        self.forest = forest
+
+    def __hash__(self) -> int:
+        return id(self.forest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Ident) and other.forest is self.forest
+
+
+@lru_cache(maxsize=32)
+def _explainer(ident: _Ident) -> Any:
+    from shap import TreeExplainer  # half a second and pandas, which nobody who only ranks needs
+
+    forest = ident.forest
+    ends = np.append(forest.roots[1:], len(forest.feature))
+    trees = [_tree(forest, int(a), int(b)) for a, b in zip(forest.roots, ends, strict=True)]
+    return TreeExplainer(
+        {"trees": trees, "base_offset": forest.baseline, "tree_output": "log_odds", "objective": "binary_crossentropy"},
+        feature_perturbation="tree_path_dependent",
+    )
+
+
+def _tree(forest: Forest, start: int, stop: int) -> dict[str, Any]:
+    """One tree as shap takes it: a leaf has children -1."""
+    nodes = slice(start, stop)
+    leaf = forest.feature[nodes] == LEAF
+    left = np.where(leaf, -1, forest.left[nodes] - start)
+    right = np.where(leaf, -1, left + 1)
+    return {
+        "children_left": left,
+        "children_right": right,
+        "children_default": np.where(forest.missing_left[nodes] == 1, left, right),
+        "features": np.where(leaf, -2, forest.feature[nodes]),
+        "thresholds": np.where(leaf, 0.0, forest.threshold[nodes]),
+        "values": forest.value[nodes][:, None].copy(),
+        "node_sample_weight": forest.cover[nodes].copy(),
+    }

@@ -1,0 +1,83 @@
+"""Where published models are found: by name, with the SHA-256 that their bytes must have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import redis
+
+from features.errors import Unavailable
+from features.keys import Keys
+from learning.model_file import name_of
+
+SUFFIX = ".rexmodel"
+
+
+class Source(Protocol):
+    """Tells what is published; its answers may change from call to call."""
+
+    def names(self) -> Mapping[str, str]:
+        """Name → SHA-256 (hex, whole or its first 32 digits) of what is published now. Unavailable when unknown."""
+        ...
+
+    def read(self, name: str, digest: str) -> bytes:
+        """The bytes, unchecked. Unavailable when they cannot be had."""
+        ...
+
+
+class Folder:
+    """A folder of files `NAME@SHA256.rexmodel`: the hash in the file's name is the published one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> Mapping[str, str]:
+        """See Source. Of several files with one name the latest by time of change counts."""
+        if not self.path.is_dir():
+            raise Unavailable(f"{self.path} is no folder; give the one that holds model files.")
+        files = sorted(self.path.glob(f"*@*{SUFFIX}"), key=lambda file: (file.stat().st_mtime_ns, file.name))
+        named = (file.name.removesuffix(SUFFIX).rpartition("@") for file in files)
+        return {name: digest for name, _, digest in named}
+
+    def read(self, name: str, digest: str) -> bytes:
+        """See Source."""
+        file = self.path / f"{name}@{digest}{SUFFIX}"
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise Unavailable(f"the model file {file} cannot be read ({error}); put it back.") from error
+
+    def put(self, name: str, data: bytes) -> str:
+        """Publishes a model; returns its SHA-256. The file appears whole or not at all."""
+        digest = name_of(data)
+        self.path.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path / f".{name}@{digest}"
+        unfinished.write_bytes(data)
+        unfinished.rename(self.path / f"{name}@{digest}{SUFFIX}")
+        return digest
+
+
+class RedisBlobs:
+    """Blobs in Redis, as snapshots keep theirs; `listed` says which names stand for which blobs now."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, listed: Callable[[], Mapping[str, str]]) -> None:
+        self._client, self._keys, self._listed = client, keys, listed
+
+    def names(self) -> Mapping[str, str]:
+        """See Source."""
+        try:
+            return self._listed()
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis does not tell the published models: {error}") from error
+
+    def read(self, name: str, digest: str) -> bytes:
+        """See Source."""
+        try:
+            data = self._client.get(self._keys.blob(digest))
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis does not give model {name}: {error}") from error
+        if data is None:
+            raise Unavailable(f"model {name} ({digest}) is not in Redis; publish it anew.")
+        return data  # type: ignore[return-value]  # the client does not decode answers

@@ -1,0 +1,57 @@
+"""From a training set to a model that may be released: fit, judge on the last days, write the card, decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from learning.card import write_card
+from learning.evaluate import Evaluation, as_rows, evaluate
+from learning.examples import Examples
+from learning.fit import BUDGET_S, GRID, Choice, Clock, fit
+from learning.gate import admit, shortfalls
+from learning.model import Model
+from learning.model_file import encode, name_of
+from learning.slices import cut
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model with everything that was found out about it."""
+
+    model: Model
+    data: bytes
+    name: str
+    """SHA-256 of `data`."""
+    evaluation: Evaluation
+    card: Path
+    shortfalls: Sequence[str]
+    """Baselines that it does not surely beat; empty unless forced."""
+
+
+def train(
+    examples: Examples,
+    clock: Clock,
+    folder: Path,
+    *,
+    sampling: str = "",
+    force: bool = False,
+    budget_s: float = BUDGET_S,
+    grid: tuple[Choice, ...] = GRID,
+) -> Trained:
+    """Writes the card into `folder`, in any case; raises Refused when the model does not beat the baselines.
+
+    The model that is released is the very one that was judged: the held-out days are not learned from afterwards.
+    """
+    slices = cut(examples)
+    model = fit(examples, slices, clock, budget_s=budget_s, grid=grid)
+    held_out = examples.part(slices.held_out)
+    evaluation = evaluate(model, held_out)
+    model = replace(model, about={**model.about, "evaluation": as_rows(evaluation), "sampling": sampling})
+    data = encode(model)
+    name = name_of(data)
+    short = shortfalls(evaluation)
+    card = write_card(folder, model, name, evaluation, held_out, sampling, short)
+    admit(evaluation, force=force)
+    return Trained(model, data, name, evaluation, card, short)

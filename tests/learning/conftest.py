@@ -1,0 +1,37 @@
+"""One small training set and the models learned from it, made once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from learning.examples import Examples, examples_of
+from learning.fit import Choice, fit
+from learning.model import Model
+from learning.model_file import decode, encode, name_of
+from learning.slices import Slices, cut
+from tests.learning.made import examples_table
+
+SMALL = (Choice(0.2, 6, 20),)
+"""A grid of one, so that tests are quick."""
+
+
+@dataclass(frozen=True)
+class Made:
+    examples: Examples
+    slices: Slices
+    fitted: Model
+    data: bytes
+    name: str
+    loaded: Model
+
+
+@pytest.fixture(scope="session")
+def made() -> Made:
+    examples = examples_of(examples_table())
+    slices = cut(examples)
+    fitted = fit(examples, slices, time.monotonic, grid=SMALL)
+    data = encode(fitted)
+    return Made(examples, slices, fitted, data, name_of(data), decode(data, name_of(data)))

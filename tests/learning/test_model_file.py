@@ -1,0 +1,80 @@
+"""A model survives its bytes, and is refused when they are not what was published."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from features.registry import FEATURES
+from learning import model_file
+from learning.model_file import MODEL, WrongModel, decode, encode, name_of
+from tests.learning.conftest import Made
+
+
+def test_a_loaded_model_scores_to_the_same_bits(made: Made) -> None:
+    x = made.examples.x
+    assert made.loaded.value(x).tobytes() == made.fitted.value(x).tobytes()
+    for name, probability in made.loaded.probabilities(x).items():
+        assert probability.tobytes() == made.fitted.probabilities(x)[name].tobytes()
+    assert encode(made.loaded) == made.data
+
+
+def test_the_beginning_of_the_hash_is_a_name_too(made: Made) -> None:
+    assert decode(made.data, made.name[:32]).weights == made.fitted.weights
+
+
+@pytest.mark.parametrize("at", [0, 5, 1000, -1])
+def test_one_changed_byte_is_another_hash(made: Made, at: int) -> None:
+    spoiled = bytearray(made.data)
+    spoiled[at] ^= 1
+    with pytest.raises(WrongModel, match="other bytes than were published"):
+        decode(bytes(spoiled), made.name)
+
+
+def test_every_truncation_is_refused_even_under_its_own_hash(made: Made) -> None:
+    for size in np.linspace(0, len(made.data) - 9, 40).astype(int):
+        part = made.data[:size]
+        with pytest.raises(WrongModel, match="is damaged"):
+            decode(part, name_of(part))
+
+
+@pytest.mark.parametrize(("column", "value"), [("left", 10**6), ("left", 0), ("feature", 99), ("value", np.nan)])
+def test_trees_that_lead_astray_are_refused_before_they_are_walked(made: Made, column: str, value: float) -> None:
+    arrays = {name: array.copy() for name, array in MODEL.decode(made.data).items()}
+    arrays[f"open_{column}"][1 if column == "left" else 0] = value
+    data = MODEL.encode(arrays)
+    with pytest.raises(WrongModel, match="the trees are damaged"):
+        decode(data, name_of(data))
+
+
+def test_no_name_is_no_hash(made: Made) -> None:
+    with pytest.raises(WrongModel):
+        decode(made.data, "")
+
+
+class TestOtherFeatures:
+    def test_a_model_of_newer_code_is_refused(self, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(model_file, "FEATURES", FEATURES[1:])
+        with pytest.raises(WrongModel, match=r"newer code: it knows \['story_open_rate'\]"):
+            decode(made.data, made.name)
+
+    def test_a_model_of_older_code_is_refused(self, made: Made) -> None:
+        data = _with_head(made.data, lambda head: head["registry"].pop())
+        with pytest.raises(WrongModel, match=r"older code: it does not know \['recency'\]"):
+            decode(data, name_of(data))
+
+    def test_a_model_for_another_default_is_refused(self, made: Made) -> None:
+        data = _with_head(made.data, lambda head: head["registry"][0].__setitem__(2, 0.5))
+        with pytest.raises(WrongModel, match=r"other definitions of \['story_open_rate'\]"):
+            decode(data, name_of(data))
+
+
+def _with_head(data: bytes, change: object) -> bytes:
+    arrays = dict(MODEL.decode(data))
+    head = json.loads(arrays["about"].tobytes())
+    change(head)  # type: ignore[operator]
+    head["features_hash"] = "0" * 16
+    arrays["about"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    return MODEL.encode(arrays)

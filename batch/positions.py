@@ -10,9 +10,8 @@ from pathlib import Path
 
 from features.errors import BadInput
 from features.raw_datasets import CLOCK_SKEW_S
+from features.streams import LAST_SEQUENCE, stream_order
 
-LAST_SEQUENCE = (1 << 64) - 1
-"""The greatest sequence number that Redis gives to entries of one millisecond."""
 _ENTRY = re.compile(r"(\d+)-(\d+)")
 
 
@@ -51,9 +50,4 @@ def earliest(reached: Iterable[dict[str, str]]) -> dict[str, str]:
     """Per stream the earliest of several positions; a stream that one of them does not know is not held at all."""
     several = list(reached)
     streams = set.intersection(*(set(one) for one in several)) if several else set()
-    return {stream: min((one[stream] for one in several), key=_order) for stream in sorted(streams)}
-
-
-def _order(entry: str) -> tuple[int, int]:
-    ms, sequence = entry.split("-")
-    return int(ms), int(sequence)
+    return {stream: min((one[stream] for one in several), key=stream_order) for stream in sorted(streams)}

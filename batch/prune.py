@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
+import orjson
 import redis
 
 from batch.lease import Lease, lost
-from features.keys import Keys
+from features.errors import BadInput
+from features.keys import Keys, hash64
 from features.snapshot_reader import current_version, published, stored_manifest
+from features.streams import START, done_by_group, stream_order
 
 _RETIRE = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -20,6 +23,15 @@ end
 return 1
 """
 """What is about to be deleted is half there: whoever is killed while deleting leaves a note to the next publisher."""
+
+_FORGET = """
+for i = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
+"""
+"""A document that has been changed since is another one, and stays."""
+DOCUMENTS_AT_ONCE = 1000
+"""Some 500 kB of arguments; short enough to keep nobody waiting."""
 
 
 def retire(client: redis.Redis, keys: Keys, lease: Lease, kept: int) -> None:
@@ -48,21 +60,58 @@ def clear_half_there(client: redis.Redis, keys: Keys, lease: Lease, deleted: Cal
 
 
 def trim_streams(client: redis.Redis, keys: Keys) -> None:
-    """Drop the entries of online streams that every kept snapshot's lake holds.
+    """Drop the entries of online streams that every kept snapshot's lake holds and every consumer group is done with.
 
-    A stream that a kept snapshot does not name stays whole: that snapshot may need all of it after a rollback.
+    A stream that a kept snapshot does not name stays whole: that snapshot may need all of it after a rollback. What a
+    group has not acknowledged stays, whatever a snapshot says: its lake may have come from a backup since.
     """
     manifests = [m for v in published(client, keys) if (m := stored_manifest(client, keys, v)) is not None]
     streams = set.intersection(*(set(manifest.positions) for manifest in manifests))
     for stream in sorted(streams):
-        oldest = min((manifest.positions[stream] for manifest in manifests), key=_order)
-        client.xtrim(stream, minid=oldest, approximate=False)
+        held = [manifest.positions[stream] for manifest in manifests]
+        done = done_by_group(client, stream).values()
+        oldest = min((*held, *done), key=stream_order)
+        if stream == keys.story_stream() and oldest != START:
+            _forget_documents(client, keys, oldest)
+        if oldest != START and client.xrange(stream, "-", f"({oldest}", count=1):  # nothing lies before the start
+            # Noted first: killed in between, a publisher refuses a little too much rather than too little.
+            client.hset(keys.trimmed(), stream, oldest)
+            client.xtrim(stream, minid=oldest, approximate=False)
 
 
-def _order(entry: str) -> tuple[int, int]:
-    """Stream ids are `milliseconds-sequence`; as text they would sort wrongly."""
-    milliseconds, _, sequence = entry.partition("-")
-    return int(milliseconds), int(sequence or 0)
+def refuse_forgetful(client: redis.Redis, keys: Keys, positions: Mapping[str, str]) -> None:
+    """BadInput when changes that a lake complete up to `positions` lacks are no longer in the streams.
+
+    Nothing could replay them over its snapshot: withdrawals and mutes would be undone.
+    """
+    for name, trimmed in cast("dict[bytes, bytes]", client.hgetall(keys.trimmed())).items():
+        stream, position = name.decode(), positions.get(name.decode(), START)
+        if stream_order(position) < stream_order(trimmed.decode()):
+            raise BadInput(
+                f"The lake holds the stream {stream} up to {position} only, and Redis has dropped what came up to "
+                f"{trimmed.decode()}, so withdrawals and mutes would be forgotten: archive into this lake, run the batch "
+                "for a later moment and publish that. A lake of another site needs a REX_REDIS_PREFIX of its own."
+            )
+
+
+def _forget_documents(client: redis.Redis, keys: Keys, oldest: str) -> None:
+    """Drop the documents of stories whose latest change is about to be trimmed: every kept snapshot has them."""
+    after = START
+    while entries := cast(
+        "list[Any]", client.xrange(keys.story_stream(), f"({after}", f"({oldest}", DOCUMENTS_AT_ONCE)
+    ):
+        after = entries[-1][0].decode()
+        arguments = [part for _, fields in entries for part in _document(fields.get(b"story", b""))]
+        if arguments:
+            client.eval(_FORGET, 1, keys.story_documents(), *arguments)
+
+
+def _document(raw: bytes) -> tuple[bytes | str, ...]:
+    """The field and the value of a story in the hash of documents; empty for an entry that is none (it was parked)."""
+    try:
+        return str(hash64(orjson.loads(raw)["story_id"])), raw
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ()
 
 
 def _piece_keys(client: redis.Redis, keys: Keys, version: str) -> set[str]:

@@ -83,14 +83,15 @@ def _content(dataset: Dataset) -> Column:
 
 def _key(dataset: Dataset) -> Column:
     """What rows must share to be the same row: the grain; where an event_id is missing, all of the content."""
-    if dataset.grain != ("event_id",):
+    if "event_id" not in dataset.grain:
         return F.struct(*dataset.grain)
     texts = [
         F.coalesce(F.col(name).cast("string"), F.lit("\x00"))
         for name in dataset.names
         if name not in (*dataset.partition_by, "event_id")
     ]
-    return F.coalesce(F.col("event_id"), F.md5(F.concat_ws("\x1f", *texts)))
+    own = F.when(F.col("event_id").isNotNull(), F.concat_ws("\x1f", *dataset.grain))  # good ids hold no such character
+    return F.coalesce(own, F.md5(F.concat_ws("\x1f", *texts)))
 
 
 def _with_ordinals(rows: DataFrame) -> DataFrame:
@@ -119,7 +120,7 @@ def _judge_duplicates(rows: DataFrame, dataset: Dataset, context: Context) -> Da
         .when(good & void, F.lit(CONFLICTING))
         .otherwise(F.col("reason"))
     )
-    if dataset.grain != ("event_id",):
+    if "event_id" not in dataset.grain:
         return dated.withColumn("reason", reason).drop("_first", "_repeated")
     made = F.col("event_id").isNull()
     made_id = F.concat(F.lit("made-"), F.col("_key"), F.lit("-"), F.col("_ordinal").cast("string"))

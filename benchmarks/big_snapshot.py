@@ -17,7 +17,15 @@ from batch.snapshot_people import AFFINITIES, People, Ragged
 from batch.snapshot_tables import fixed_lists
 from features.keys import Keys, hash64_many
 from features.registry import registered
-from features.snapshot import ABSENT, SIMILAR_KEPT, TOP_SCHEMA, Manifest, names_schema, stories_schema
+from features.snapshot import (
+    ABSENT,
+    PROMOTIONS_SCHEMA,
+    SIMILAR_KEPT,
+    TOP_SCHEMA,
+    Manifest,
+    names_schema,
+    stories_schema,
+)
 
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
 DAYS = 60
@@ -54,6 +62,7 @@ def big_content(stories: int, people: int, seed: int) -> Content:
     tables["languages"] = _names(rng, "language", list(LANGUAGES))
     tables["stories"] = _stories(rng, stories)
     tables["top"] = _top(rng, tables["stories"])
+    tables["promotions"] = PROMOTIONS_SCHEMA.empty_table()
     return Content(AS_OF, {}, FACTORS, tables, _people(rng, people, tables))
 
 

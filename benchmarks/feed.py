@@ -42,7 +42,7 @@ def measure(progress: Progress) -> list[Result]:
         rex = _loaded(client, running.url, Path(directory), progress)
         missed, stages, candidates = _measure_missed(rex, progress)
         cached = _times(lambda i: rex.feeds.feed(FeedRequest(f"user-{i % PEOPLE}"), _now_us(0)), REQUESTS)
-        limit_ms = _read_once_ms(rex.live.get().world)
+        limit_ms = _read_once_ms(rex.live.get())
     p50, p95 = np.percentile(missed, [50, 95])
     return [
         measured("feed_miss_500k_p50", float(p50), "ms", baseline=limit_ms, bar=BAR_MS, aim=AIM_MS),

@@ -60,7 +60,7 @@ def _judge_one(rex: AppState, truth: Truth, user_id: str, now_us: int) -> list[f
     rows = _eligible(rex, ctx)
     if len(rows) <= TOP:
         return None
-    interest = truth.interest([user_id], [ctx.world.ids[int(row)].as_py() for row in rows])[0]
+    interest = truth.interest([user_id], [ctx.world.story_id(int(row)) for row in rows])[0]
     page = rex.feeds.feed(FeedRequest(user_id, TOP, fresh=True), now_us)
     shown = ctx.world.by_hash.find(hash64_many([item["story_id"] for item in page["items"]]))
     orders = (

@@ -51,6 +51,10 @@ class Keys:
         """Integer: the last publishing sequence number, the fence of the lease."""
         return f"{self.prefix}{{snap}}:sequence"
 
+    def trimmed(self) -> str:
+        """Hash, stream -> position up to which its entries are gone from Redis: at most one field a stream."""
+        return f"{self.prefix}{{snap}}:trimmed"
+
     def publish_lease(self) -> str:
         """String with TTL: who publishes now."""
         return f"{self.prefix}{{snap}}:lease"
@@ -128,14 +132,27 @@ class Keys:
         """Hash with TTL: the timeline's sequence number and what it was built from; absent: an inactive person."""
         return self._person("timeline-about", user_id)
 
+    def timeline_keys(self, user_id: str) -> list[str]:
+        """Timeline, about and registered of one person, for the script that pushes to many."""
+        tag = f"{self.prefix}{{p{self.partition(user_id)}}}"
+        return [f"{tag}:{what}:{user_id}" for what in ("timeline", "timeline-about", "registered")]
+
+    def timeline_patterns(self) -> list[str]:
+        """For SCAN: every timeline, about and registered, in the order in which they may be removed."""
+        return [f"{self.prefix}{{p*}}:{what}:*" for what in ("timeline-about", "timeline", "registered")]
+
     def registered(self, user_id: str) -> str:
-        """Set with TTL: targets in whose follower sets the person is."""
+        """Set with TTL: targets whose stories are pushed to the person, and, marked with `!`, those kept out."""
         return self._person("registered", user_id)
 
     # Delivery.
     def followers(self, target_type: str, target_hash: int) -> str:
-        """Set: ids of the active people to whom stories of an author or a publication are pushed."""
+        """Set with TTL: ids of the active people who follow an author or a publication."""
         return f"{self.prefix}followers:{target_type}:{target_hash}"
+
+    def follower_sets(self) -> str:
+        """For SCAN: every follower set."""
+        return f"{self.prefix}followers:*"
 
     def pulled(self) -> str:
         """Set: targets with so many active followers that their stories are not pushed; `version` counts its changes."""
@@ -152,6 +169,10 @@ class Keys:
     def fanout_lease(self) -> str:
         """String with TTL: who fans out now."""
         return f"{self.prefix}{{delivery}}:lease"
+
+    def released(self) -> str:
+        """Integer: moment in µs up to which stories that were dated ahead have been fanned out."""
+        return f"{self.prefix}{{delivery}}:released"
 
     def placed(self) -> str:
         """Hash with TTL, story hash -> under which author, publication and time it was fanned out, and by which entry."""

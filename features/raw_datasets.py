@@ -84,11 +84,11 @@ USERS = Dataset(
 EDGES = Dataset(
     name="edges",
     layer="raw",
-    grain=("event_id",),
+    grain=("user_id", "event_id"),
     meaning="A log of follows, mutes and blocks and their undoing.",
     optional=True,
     columns=(
-        Column("event_id", ID, "id of the change; null: made from the content", required=False),
+        Column("event_id", ID, "id of the change, the person's own; null: made from the content", required=False),
         Column("user_id", ID, "who follows, mutes or blocks"),
         Column("kind", pa.string(), "`follow`, `mute` or `block`"),
         Column("target_type", pa.string(), "`author`, `publication` or `topic`"),
@@ -110,11 +110,16 @@ EDGES = Dataset(
 EVENTS = Dataset(
     name="events",
     layer="raw",
-    grain=("event_id",),
+    grain=("user_id", "event_id"),
     meaning="What people did: impressions as the client saw them, and everything that followed.",
     partition_by=("dt",),
     columns=(
-        Column("event_id", ID, "id of the event; null: made from the content and an ordinal", required=False),
+        Column(
+            "event_id",
+            ID,
+            "id of the event, the person's own; null: made from the content and an ordinal",
+            required=False,
+        ),
         Column("user_id", ID, "who"),
         Column("story_id", ID, "on which story"),
         Column("type", pa.string(), "one of " + ", ".join(EVENT_TYPES)),

@@ -52,9 +52,11 @@ def socket_path(directory: Path) -> Path:
 
 @dataclass(slots=True)
 class Server:
-    """redis-server over `directory`: append-only file (flushed every second), log and socket are there."""
+    """redis-server over `directory`: append-only file, log and socket are there."""
 
     directory: Path
+    appendfsync: Literal["always", "everysec"] = "everysec"
+    """When the append-only file is synced to the disk: before each answer, or every second by a thread beside."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -134,8 +136,8 @@ class Server:
             "unixsocketperm": "700",
             "dir": str(self.directory.resolve()),
             "appendonly": "yes",
-            "appendfsync": "everysec",
-            "save": "",
+            "appendfsync": self.appendfsync,  # the file is what an acknowledged event survives a restart in
+            "save": "",  # no dumps besides: they would only be older than the append-only file
             "logfile": str(self._log.resolve()),
             "daemonize": "no",
         }
@@ -151,9 +153,9 @@ class Server:
 
 
 @contextmanager
-def server(directory: Path) -> Iterator[Server]:
+def server(directory: Path, appendfsync: Literal["always", "everysec"] = "everysec") -> Iterator[Server]:
     """A throwaway server for tests and benchmarks; killed at the end, `directory` is left to the caller."""
-    running = Server(directory)
+    running = Server(directory, appendfsync)
     running.start()
     try:
         yield running

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
+
+from online.events import RejectionCode
 
 
 class Item(BaseModel):
@@ -46,6 +48,10 @@ class Feed(BaseModel):
     """Hand it back with events, so that a read can be attributed."""
     items: list[Item]
     next_cursor: str | None
+    new_count: int
+    """On a first page from a cached slate: stories newer than it that the next slate could hold; else 0."""
+    story_position: str
+    """Id of the last entry of the story stream that this answer reflects."""
     slate: SlateAbout
     degraded: list[str]
 
@@ -54,7 +60,7 @@ class RejectedEvent(BaseModel):
     """Why one event was not accepted."""
 
     index: int
-    code: Literal["malformed", "in_the_future"]
+    code: RejectionCode
     detail: str
 
 

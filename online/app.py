@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
+import redis
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
@@ -17,12 +18,16 @@ from features.settings import Settings
 from local.redis import connect
 from online import problems
 from online.archiver import archive
+from online.body_limit import BodyLimit
 from online.clock import Clock, clock_from
 from online.components import Components, default_components
 from online.metrics import Metrics
+from online.parking import parked_count
 from online.paths import OpaqueSegments
+from online.persistence import doubts
 from online.routes import router
 from online.settings import OnlineSettings
+from online.timelines.fanout import FanOut
 from online.wiring import AppState, wire
 
 log = logging.getLogger("rex.online")
@@ -43,29 +48,37 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with ExitStack() as stack:
             client = stack.enter_context(connect(settings))
+            if doubt := doubts(client):
+                log.warning(doubt)
             state = wire(client, settings, online, components, clock, metrics)
             _follow(state)  # so that the first request finds a snapshot, if there is one
             stack.enter_context(_every(online.poll_s, lambda: _follow(state)))
             stack.callback(_flush, state)  # the last pages, once nobody asks for more
             stack.enter_context(_every(online.served_flush_s, lambda: _flush(state)))
             stack.enter_context(_every(online.archive_every_s, lambda: _archive(state)))
+            fan_out = FanOut(client, state.keys, online, state.live, clock)
+            stack.enter_context(_every(online.fanout_every_s, lambda: _fan_out(state, fan_out)))
             app.state.rex = state
             yield
+            await state.unchanged.close()
 
     # Offline: the page at /docs brings its own scripts, where FastAPI's would fetch them from elsewhere.
     app = FastAPIOffline(title="Rex", description="Ranked feeds, with reasons.", version="1", lifespan=lifespan)
     problems.install(app, metrics)
     app.add_middleware(OpaqueSegments)
+    app.add_middleware(BodyLimit)
     app.include_router(router)
     return app
 
 
 def _follow(state: AppState) -> None:
     try:
-        if state.live.refresh():
-            world = state.live.get().world
-            state.metrics.stories.set(len(world))
-            log.info("serving snapshot %s with %d stories", world.version, len(world))
+        swapped = state.live.refresh()
+        world = state.live.get()
+        state.metrics.stories.set(world.snapshot_rows)
+        state.metrics.delta.set(len(world) - world.snapshot_rows)
+        if swapped:
+            log.info("serving snapshot %s with %d stories", world.version, world.snapshot_rows)
     except (Unavailable, CorruptValue) as error:
         log.warning("the snapshot cannot be loaded, the one at hand is served on: %s", error)
 
@@ -73,8 +86,20 @@ def _follow(state: AppState) -> None:
 def _archive(state: AppState) -> None:
     try:
         state.metrics.archived.inc(archive(state.client, state.keys, state.settings.lake))
-    except (Unavailable, OSError) as error:
+        state.metrics.parked.set(parked_count(state.client, state.keys))
+    except (Unavailable, redis.RedisError, OSError) as error:
         log.warning("events stay in Redis for now: %s", error)
+
+
+def _fan_out(state: AppState, fan_out: FanOut) -> None:
+    if not state.live.is_loaded:
+        return  # there is nobody to deliver to, and `_follow` says why
+    try:
+        done = fan_out.work()
+        state.metrics.fanned_out.labels("stories").inc(done.stories)
+        state.metrics.fanned_out.labels("timelines").inc(done.people)
+    except Unavailable as error:
+        log.warning("%s", error)
 
 
 def _flush(state: AppState) -> None:

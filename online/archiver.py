@@ -1,50 +1,66 @@
-"""Moves accepted events and stories from the Redis streams to the raw lake, so that today is in tomorrow's features.
+"""Moves accepted events, stories and answered pages from the Redis streams to the raw lake: today is in tomorrow's features.
 
-Files first, positions after: killed in between, the same entries are written again, and the batch drops exact
-repeats by event_id. Only one archiver works at a time.
+A consumer group per stream. For each batch: files first, then the positions, then the acknowledgement. Killed in between,
+the same entries come again and make the same files. Only one archiver works at a time, under one name, so what a dead
+one has left pending is its successor's.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import Any, Literal, cast
 
-import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 import redis
 from redis.exceptions import LockError
 
-from features.datasets import dataset
 from features.errors import Unavailable
 from features.keys import PARTITIONS, Keys
-from features.schema import TS
-from lake.writer import conform
-from online.events import EDGE_TYPES
-from online.stream import START, StreamEntry
+from features.streams import START, done_by_group
+from online.archive_files import Converted, convert, replace, write
+from online.archive_group import GROUP, align, batches, reached
+from online.parking import MAX_TRIES, park
+from online.stream import StreamEntry
 
 POSITIONS_FILE = "_archived.json"
-"""Under `<lake>/raw`: stream → id of the last entry that is in the lake."""
+"""Under `<lake>/raw`: stream → position up to which every entry is in the lake (or parked)."""
 BATCH_ENTRIES = 20_000
-"""Entries moved at once: some 10 MB in memory, and files that are not tiny."""
+"""Entries moved at once: 5 MB of plain events in Redis, 50 MB as rows here, and files that are not tiny."""
+BATCH_PAGES = 2_000
+"""Answered pages moved at once: each is some twenty rows."""
 LEASE_S = 60
-"""An archiver that died is replaced after this long; one batch takes well under a second."""
+"""An archiver that died is replaced after this long; one batch takes a second or two."""
+Step = Literal["read", "file", "positions", "acknowledge"]
+"""Where an archiver stands with a batch: `step` is called after each of these."""
 
 
-def archive(client: redis.Redis, keys: Keys, lake: Path) -> int:
-    """Moves everything that is in the streams now; returns the number of entries moved, 0 when another one is at it."""
+def archive(
+    client: redis.Redis,
+    keys: Keys,
+    lake: Path,
+    *,
+    step: Callable[[Step], None] = lambda step: None,
+    durable_first: bool = True,
+) -> int:
+    """Moves everything that is in the streams now; returns the number of entries moved, 0 when another one is at it.
+
+    `durable_first` False acknowledges before the files are written, which loses what a kill catches in between: it is
+    there for the test that shows what the order is good for.
+    """
     lease = client.lock(keys.archive_lease(), timeout=LEASE_S, blocking=False)
     try:
         if not lease.acquire():
             return 0
-        streams = [keys.story_stream(), *(keys.event_stream(partition) for partition in range(PARTITIONS))]
-        return sum(_drain(client, stream, lake, lease) for stream in streams)
+        work = _Work(client, keys, lake, lease, step, durable_first)
+        served = [keys.served_stream(partition) for partition in range(PARTITIONS)]
+        events = [keys.event_stream(partition) for partition in range(PARTITIONS)]
+        moved = sum(_drain(work, stream, BATCH_ENTRIES) for stream in [keys.story_stream(), *events])
+        moved += sum(_drain(work, stream, BATCH_PAGES) for stream in served)
+        _trim(client, served)
+        return moved
     except redis.RedisError as error:
         raise Unavailable(f"Redis cannot be read or the lease ran out, the archive goes on later: {error}") from error
     finally:
@@ -53,69 +69,75 @@ def archive(client: redis.Redis, keys: Keys, lake: Path) -> int:
 
 
 def read_positions(lake: Path) -> dict[str, str]:
-    """Stream → id of the last archived entry; empty when nothing was archived yet."""
+    """Stream → position up to which every entry is in the lake; empty when nothing was archived yet."""
     path = lake / "raw" / POSITIONS_FILE
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def _drain(client: redis.Redis, stream: str, lake: Path, lease: Any) -> int:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one run of the archiver has at hand."""
+
+    client: redis.Redis
+    keys: Keys
+    lake: Path
+    lease: Any
+    step: Callable[[Step], None]
+    durable_first: bool
+
+
+def _drain(work: _Work, stream: str, count: int) -> int:
+    """Pending entries first, then new ones. An entry that cannot become a row yet holds the position before it."""
+    if not work.client.exists(stream):
+        return 0
+    align(work.client, stream, read_positions(work.lake).get(stream, START))
     moved = 0
-    while True:
-        positions = read_positions(lake)
-        entries: list[StreamEntry] = client.xrange(stream, f"({positions.get(stream, START)}", "+", count=BATCH_ENTRIES)  # type: ignore[assignment]
-        if not entries:
-            return moved
-        first, last = entries[0][0].decode(), entries[-1][0].decode()
-        name = f"archive-{stream.rpartition('{')[2].replace('}:', '-')}-{first}-{last}"
-        _write_documents(lake, name, (next(iter(fields.items())) for _, fields in entries))
-        lease.reacquire()  # refused when it ran out: then another archiver moves the positions
-        _replace(lake / "raw" / POSITIONS_FILE, json.dumps({**positions, stream: last}, sort_keys=True).encode())
-        moved += len(entries)
+    for entries in batches(work.client, stream, count):
+        work.step("read")
+        converted = convert(entries)
+        parked = _park(work, stream, entries, converted.refused)
+        _settle(
+            work, stream, converted, parked, reached(work.client, stream, entries, converted.refused.keys() - parked)
+        )
+        moved += len(converted.entries)
+    return moved
 
 
-def _write_documents(lake: Path, name: str, documents: Iterable[tuple[bytes, bytes]]) -> None:
-    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for kind, raw in documents:
-        document = orjson.loads(raw)
-        if kind == b"story":
-            rows.setdefault(("stories", ""), []).append(document)
-        elif document["type"] in EDGE_TYPES:
-            edge_kind, op = EDGE_TYPES[document["type"]]
-            rows.setdefault(("edges", ""), []).append({**document, "kind": edge_kind, "op": op})
-        else:
-            day = datetime.fromisoformat(document["occurred_at"]).astimezone(UTC).date()
-            rows.setdefault(("events", f"dt={day}"), []).append(document)
-    for (dataset_name, partition), documents_of in sorted(rows.items()):
-        _write_rows(lake / "raw" / dataset_name / partition / f"{name}.parquet", dataset_name, documents_of)
+def _park(work: _Work, stream: str, entries: list[StreamEntry], refused: dict[bytes, str]) -> set[bytes]:
+    """Sets aside those of the refused that have been tried often enough; returns their ids."""
+    fields = dict(entries)
+    parked = set()
+    for entry_id, reason in refused.items():
+        about = cast("list[Any]", work.client.xpending_range(stream, GROUP, entry_id, entry_id, 1))
+        tries = about[0]["times_delivered"] if about else 0
+        if tries >= MAX_TRIES or not fields[entry_id]:  # of what was trimmed Redis counts no tries, and none would help
+            park(work.client, work.keys, stream, entry_id.decode(), fields[entry_id], reason)
+            parked.add(entry_id)
+    return parked
 
 
-def _write_rows(path: Path, dataset_name: str, documents: list[dict[str, Any]]) -> None:
-    declared = dataset(dataset_name)
-    arrays = {}
-    for column in declared.columns:
-        if column.name in declared.partition_by:
-            continue
-        values = [document.get(column.name) for document in documents]
-        if column.type == TS:
-            values = [datetime.fromisoformat(value) if value else None for value in values]
-        arrays[column.name] = pa.array(values, column.type)
-    table = conform(pa.table(arrays), declared)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    _replace(path, sink.getvalue().to_pybytes())
+def _settle(work: _Work, stream: str, converted: Converted, parked: set[bytes], position: str) -> None:
+    done = [*(entry_id for entry_id, _ in converted.entries), *parked]
+
+    def make_durable() -> None:
+        write(work.lake, stream, converted)
+        work.step("file")
+
+    def acknowledge() -> None:
+        work.lease.reacquire()  # refused when it ran out: then another archiver moves the positions
+        positions = read_positions(work.lake) | {stream: position}
+        replace(work.lake / "raw" / POSITIONS_FILE, json.dumps(positions, sort_keys=True).encode())
+        work.step("positions")
+        if done:
+            work.client.xack(stream, GROUP, *done)
+        work.step("acknowledge")
+
+    for act in (make_durable, acknowledge) if work.durable_first else (acknowledge, make_durable):
+        act()
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Durable and atomic: readers see the old file or the new one, also after a power cut."""
-    draft = path.with_name(f".{path.name}.{uuid4().hex}.draft")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # the new name, too
-    finally:
-        os.close(directory)
+def _trim(client: redis.Redis, streams: list[str]) -> None:
+    """Drops what the archive has of streams that nothing else reads."""
+    for stream in streams:
+        if (done := done_by_group(client, stream).get(GROUP)) is not None:
+            client.xtrim(stream, minid=done, approximate=False)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from online.served_history import ServedHistory
+from online.timelines.pulled import Pulled
 from online.timelines.timeline import Timeline
 
 
@@ -16,7 +17,11 @@ class BuildReading:
     timeline: Timeline | None = None
     """None: the person has been away, and nothing is pushed to them now."""
     pulled_version: int = 0
-    """Version of the set of targets whose stories are pulled at read (0: nobody's are)."""
+    """Version of the set of targets whose stories are pulled at read (0: nobody's are), read before the timeline."""
+    pulled: Pulled = field(default_factory=Pulled)
+    """That set, at this version or a later one."""
     served: ServedHistory = field(default_factory=ServedHistory)
     promoted: Mapping[int, int] = field(default_factory=dict)
     """Hash of a promotion → its slate entries today."""
+    digest: bytes = b""
+    """Hash of the raw bytes this was read from: equal readings, equal digests."""

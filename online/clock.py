@@ -21,3 +21,8 @@ def clock_from(as_if: datetime | None) -> Clock:
 def micros(moment: datetime) -> int:
     """Microseconds since 1970, exactly."""
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def utc_day(at_us: int) -> str:
+    """The UTC day of a moment in microseconds since 1970, as `YYYYMMDD`."""
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y%m%d")

@@ -1,4 +1,4 @@
-"""Columnar building blocks: hash lookup, grouping of rows, and the candidates of one request."""
+"""Columnar building blocks: the types of columns, and the candidates of one request."""
 
 from __future__ import annotations
 
@@ -18,43 +18,6 @@ Ints = NDArray[np.int32]
 Micros = NDArray[np.int64]
 Rows = NDArray[np.int32]
 Bits = NDArray[np.uint32]
-
-
-class HashIndex:
-    """Finds positions of 64-bit hashes in bulk."""
-
-    def __init__(self, hashes: Hashes) -> None:
-        self._order = np.argsort(hashes, kind="stable").astype(np.int32)
-        self._sorted = hashes[self._order]
-
-    def find(self, wanted: Hashes) -> Ints:
-        """int64[m] → int32[m]: position of each hash, -1 where it is not known."""
-        if not len(self._sorted) or not len(wanted):
-            return np.full(len(wanted), -1, np.int32)
-        at = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
-        return np.where(self._sorted[at] == wanted, self._order[at], np.int32(-1))
-
-    def known(self, wanted: Hashes) -> Ints:
-        """Like `find`, without the unknown ones: int32[≤ m]."""
-        found = self.find(wanted)
-        return found[found >= 0]
-
-
-class Grouping:
-    """Rows grouped by a key in 0 … groups - 1 (-1: in no group); rows stay in ascending order within a group."""
-
-    def __init__(self, keys: Ints, groups: int, rows: Rows | None = None) -> None:
-        present = keys >= 0
-        rows = np.flatnonzero(present).astype(np.int32) if rows is None else rows[present]
-        keys = keys[present]
-        self._rows = rows[np.argsort(keys, kind="stable")]
-        self._starts = np.concatenate(([0], np.cumsum(np.bincount(keys, minlength=groups)))).astype(np.int64)
-
-    def of(self, groups: Ints) -> Rows:
-        """Rows of all the given groups, one group after the other; a row in several groups repeats."""
-        if not len(groups):
-            return np.empty(0, np.int32)
-        return np.concatenate([self._rows[self._starts[g] : self._starts[g + 1]] for g in groups])
 
 
 @dataclass(slots=True)
@@ -80,6 +43,15 @@ class Candidates:
         if table_column.ndim == 1:
             return table_column.take(self.rows)  # two to three times as fast as indexing
         return np.array([column.take(self.rows) for column in table_column.T]).T
+
+    def spread(self, rows: Rows, values: Floats) -> Floats:
+        """float32[n]: values[i] for the candidate rows[i], where it is one, and 0 for all others. Only before ranking."""
+        out = np.zeros(len(self), np.float32)
+        if len(self):
+            at = np.minimum(np.searchsorted(self.rows, rows), len(self) - 1)
+            found = self.rows[at] == rows
+            out[at[found]] = values[found]
+        return out
 
     def keep(self, mask: Bools, reason: str, dropped: dict[str, int]) -> Candidates:
         """The candidates where `mask` is true; the others are counted in `dropped` under `reason`."""

@@ -6,24 +6,34 @@ arguments. They come after the ones here, by name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import BadInput
 from online.annotators.affinity import Affinity
 from online.annotators.history import History
 from online.annotators.recency import Recency
 from online.annotators.story import Story
-from online.postprocessors.diversity import Diversity
+from online.groups import groups_by_bit
+from online.postprocessors.blend import Blend
 from online.postprocessors.near_duplicate import NearDuplicate
+from online.postprocessors.promoted import PlacePromoted
+from online.postprocessors.served_in_vain import ServedInVain
 from online.protocols import Annotator, Postprocessor, Provider, Ranker, Rule, Validator
 from online.providers.followed_authors import FollowedAuthors
 from online.providers.followed_publications import FollowedPublications
 from online.providers.followed_topics import FollowedTopics
 from online.providers.fresh_stories import FreshStories
+from online.providers.promoted import Promoted
 from online.providers.reading_history import ReadingHistory
 from online.providers.similar_to_read import SimilarToRead
+from online.providers.timeline import Timeline
 from online.providers.trending import Trending
 from online.rankers.weighted import Weighted
 from online.rules.already_read import AlreadyRead
@@ -32,11 +42,14 @@ from online.rules.hidden import Hidden
 from online.rules.language import Language
 from online.rules.members_only import MembersOnly
 from online.rules.muted import Muted
+from online.rules.newer_than_chain import NewerThanChain
 from online.rules.own import Own
 from online.rules.reported import Reported
+from online.rules.served_in_chain import ServedInChain
 from online.rules.too_old import TooOld
 from online.rules.visibility import Visibility
 from online.rules.withdrawn import Withdrawn
+from online.validators.promotion_ended import PromotionEnded
 from online.validators.rule_still_holds import RuleStillHolds
 from online.validators.unfollowed import Unfollowed
 
@@ -72,15 +85,30 @@ class Components:
         if missing:
             raise ValueError(f"ranker {self.ranker.name} needs {sorted(missing)}, which no annotator provides")
 
+    def check_surfaces(self, surfaces: Mapping[str, Sequence[str]]) -> None:
+        """BadInput when a surface is to have candidates of a provider that there is not."""
+        for surface, names in surfaces.items():
+            unknown = sorted(set(names) - set(self.bits))
+            if unknown or not names:
+                raise BadInput(
+                    f"Surface {surface} is to be filled by {unknown or 'no provider'}; choose among {', '.join(self.bits)} "
+                    "in REX_ONLINE_SURFACES."
+                )
+
     @cached_property
     def bits(self) -> dict[str, int]:
         """Provider name → bit number."""
         return {provider.name: bit for bit, provider in enumerate(self.providers)}
 
     @cached_property
+    def groups(self) -> NDArray[np.int16]:
+        """int16[providers], by bit: the group that each source belongs to when a feed is blended."""
+        return groups_by_bit(self.providers)
+
+    @cached_property
     def validators(self) -> tuple[Validator, ...]:
-        """What is checked on every read of a slate: every rule again, and the follows."""
-        return (*(RuleStillHolds(rule) for rule in self.rules), Unfollowed(self.bits))
+        """What is checked on every read of a slate: every rule again, and the follows and the promotions."""
+        return (*(RuleStillHolds(rule) for rule in self.rules), Unfollowed(self.bits), PromotionEnded())
 
 
 def default_components(ranker: Ranker | None = None) -> Components:
@@ -89,12 +117,14 @@ def default_components(ranker: Ranker | None = None) -> Components:
         providers=(
             FollowedAuthors(),
             FollowedPublications(),
+            Timeline(),
             FollowedTopics(),
             SimilarToRead(),
             ReadingHistory(),
             Trending(),
             FreshStories(),
             *_plugged_in("providers"),
+            Promoted(),  # last: it tells the least of why a story is there
         ),
         rules=(
             Withdrawn(),
@@ -108,9 +138,11 @@ def default_components(ranker: Ranker | None = None) -> Components:
             MembersOnly(),
             Language(),
             TooOld(),
+            ServedInChain(),
+            NewerThanChain(),
             *_plugged_in("rules"),
         ),
         annotators=(Story(), Affinity(), History(), Recency(), *_plugged_in("annotators")),
         ranker=ranker or Weighted(),
-        postprocessors=(NearDuplicate(), Diversity(), *_plugged_in("postprocessors")),
+        postprocessors=(PlacePromoted(), NearDuplicate(), ServedInVain(), Blend(), *_plugged_in("postprocessors")),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,8 +14,8 @@ import numpy as np
 
 from features.formulas import dot
 from online.build_reading import BuildReading
+from online.chain import Chain
 from online.columns import Candidates, Floats
-from online.overlay import StoryOverlay
 from online.person import Person
 from online.settings import OnlineSettings
 from online.world import World
@@ -48,6 +48,8 @@ class Trace:
 
     stages: list[StageReport] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
+    displacements: dict[str, int] = field(default_factory=dict)
+    """Reason → entries that the postprocessors moved for it."""
     watched_row: int | None = None
     watched: dict[str, Any] = field(default_factory=lambda: {"positions": {}})
 
@@ -90,6 +92,20 @@ class Trace:
         self.watched["score"] = float(score[at])
         self.watched["rank"] = int(np.count_nonzero(score > score[at]))
 
+    def displaced(
+        self, step: str, before: Candidates, after: Candidates, reason: np.ndarray, names: Sequence[str]
+    ) -> None:
+        """Count what a step moved, by reason (uint8[n], in the order before: index into `names`, 0 for not moved).
+
+        For the watched story, note the reason and the places.
+        """
+        counts = np.bincount(reason, minlength=len(names))[1:].tolist()
+        self.displacements.update({name: n for name, n in zip(names[1:], counts, strict=True) if n})
+        at = self._at(before)
+        if at is not None and reason[at]:
+            move = {"step": step, "reason": names[int(reason[at])], "from": at, "to": self._at(after)}
+            self.watched.setdefault("moves", []).append(move)
+
     def _at(self, candidates: Candidates) -> int | None:
         if self.watched_row is None:
             return None
@@ -99,10 +115,9 @@ class Trace:
 
 @dataclass
 class Context:
-    """Pinned from start to end of a request: snapshot, overlay, person, now."""
+    """Pinned from start to end of a request: world, person, now."""
 
     world: World
-    overlay: StoryOverlay
     person: Person
     now_us: int
     settings: OnlineSettings
@@ -111,6 +126,12 @@ class Context:
     """Features that the ranker reads; an annotator may leave out the others."""
     reading: BuildReading = field(default_factory=BuildReading)
     """Read before a slate is built; empty while a cached one is served."""
+    bits: Mapping[str, int] = field(default_factory=dict)
+    """Provider name → bit of the candidates' `sources`."""
+    chain: Chain | None = None
+    """The chain of cursors that the new slate continues; None: a chain begins with it."""
+    timeline_due: str = ""
+    """Why the person's timeline is to be made anew, noted by the provider that reads it; empty: it is not."""
     trace: Trace = field(default_factory=Trace)
 
     @property
@@ -119,10 +140,18 @@ class Context:
 
     @property
     def pinned(self) -> str:
-        """Names everything the answer depends on besides `now`: snapshot, overlay position, the person's state."""
-        return f"{self.world.version}/{self.overlay.position}/{self.person.state.digest.hex()}/{self.settings.variant}"
+        """Names everything the answer depends on besides `now`: snapshot, position in the story stream, the person's state."""
+        return f"{self.world.version}/{self.world.position}/{self.person.state.digest.hex()}/{self.settings.variant}"
 
     @cached_property
     def taste(self) -> Floats:
         """float32[N]: product of the person's and each story's ALS vector, shared by provider and annotator."""
         return dot(self.world.vectors, self.person.vector)
+
+    def taste_of(self, candidates: Candidates) -> Floats:
+        """float32[n]: `taste` of the candidates, to the bit; of them alone when nobody has asked for all."""
+        if candidates.whole or "taste" in self.__dict__:
+            return candidates.of(self.taste)
+        # One factor after the other: a `take` over both axes would first copy the whole table, whose rows have spares.
+        gathered = np.array([factor.take(candidates.rows) for factor in self.world.vectors])
+        return dot(gathered, self.person.vector)

@@ -1,4 +1,4 @@
-"""Cursors: opaque, signed, bound to their user; they point into one slate."""
+"""Cursors: opaque, signed, bound to their user; they point into one slate of a chain and know how the chain began."""
 
 from __future__ import annotations
 
@@ -12,8 +12,20 @@ from pathlib import Path
 
 from itsdangerous import BadData, URLSafeSerializer
 
-VERSION = 1
+VERSION = 2
 """Changes when a cursor's content does; an older one is then refused, never misread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """What was newest when a chain of cursors began."""
+
+    published_us: int
+    """published_at of the newest story; 0: there was none."""
+    story_id: str
+    """Its story_id, by which equal times are ordered."""
+    seq: int
+    """The timeline's sequence number, to tell from a cursor what was pushed by then; 0: no timeline."""
 
 
 class InvalidCursor(ValueError):
@@ -29,6 +41,10 @@ class Cursor:
     """Index in the slate."""
     delivered: int
     """Items that this chain of cursors has delivered so far."""
+    surface: str
+    """Where the feed is shown; a chain never leaves its surface."""
+    watermark: Watermark
+    """Nothing newer than this is in the chain."""
 
 
 class CursorCodec:
@@ -39,17 +55,24 @@ class CursorCodec:
 
     def encode(self, cursor: Cursor, user_id: str) -> str:
         """A URL-safe text."""
-        return str(self._serializer(user_id).dumps([VERSION, cursor.slate_id, cursor.index, cursor.delivered]))
+        mark = cursor.watermark
+        content = [cursor.slate_id, cursor.index, cursor.delivered, cursor.surface]
+        return str(self._serializer(user_id).dumps([VERSION, *content, mark.published_us, mark.story_id, mark.seq]))
 
     def decode(self, text: str, user_id: str) -> Cursor:
         """InvalidCursor unless this service made `text` for this very user."""
         try:
-            version, slate_id, index, delivered = self._serializer(user_id).loads(text)
+            version, *content = self._serializer(user_id).loads(text)
         except (BadData, ValueError, TypeError) as error:
-            raise InvalidCursor("the cursor was not made for this user by this service") from error
+            raise InvalidCursor(
+                "the cursor was not made for this user by this service; start again without one"
+            ) from error
         if version != VERSION:
-            raise InvalidCursor(f"the cursor is of version {version}; this service reads version {VERSION}")
-        return Cursor(slate_id, index, delivered)
+            raise InvalidCursor(
+                f"the cursor is of version {version}; this service reads version {VERSION}; start again without one"
+            )
+        slate_id, index, delivered, surface, published_us, story_id, seq = content
+        return Cursor(slate_id, index, delivered, surface, Watermark(published_us, story_id, seq))
 
     def _serializer(self, user_id: str) -> URLSafeSerializer:
         return URLSafeSerializer(self._keys, salt=f"rex.cursor.{user_id}")

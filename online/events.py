@@ -28,19 +28,39 @@ EDGE_TYPES = {
     "unblock": ("block", "remove"),
 }
 """Event type → kind and operation of the edge."""
+TYPES = (*EVENT_TYPES, *EDGE_TYPES)
+"""Every type an event may have."""
+MAX_EVENT_BYTES = 16_384
+"""Of one event as JSON; a well-formed one, with every field at its longest, takes some 3 kB."""
+MAX_DETAIL_CHARACTERS = 300
+"""Of the reason told for one event: an answer must not echo a thousand long mistakes."""
 MAX_EVENTS = 1000
 """Events of one request; more is refused, so that one client cannot hold a worker."""
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """Nothing on a site is older; what claims to be comes from a clock that was never set."""
 
 # KEYS: seen, stream, state (edges or acts). ARGV: window s, event, state ttl s, what, then per kind:
-# edge: field, occurred_us, op; act: member, occurred_ms, how many are kept.
-# An edge keeps the latest change by occurred_us, so that events arriving out of order do not undo a later one.
+# edge: field, occurred_us, op, how many are kept; act: member, occurred_ms, how many are kept.
+# Answers 1 applied, 0 seen before, -1 too many edges. An edge keeps the latest change by occurred_us, so that events
+# arriving out of order do not undo a later one. Edges from before the stream's first entry are in every kept snapshot.
 _APPLY = """
-if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then return 0 end
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local before = false
+if ARGV[4] == 'edge' then
+  before = redis.call('HGET', KEYS[3], ARGV[5])
+  if not before and redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[8]) then
+    local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+    local since = first and tonumber(string.match(first[1], '^%d+')) or math.huge
+    local edges = redis.call('HGETALL', KEYS[3])
+    for i = 1, #edges, 2 do
+      if tonumber(string.match(edges[i + 1], '(%d+)%-%d+$')) < since then redis.call('HDEL', KEYS[3], edges[i]) end
+    end
+    if redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[8]) then return -1 end
+  end
+end
+redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
 local id = redis.call('XADD', KEYS[2], '*', 'event', ARGV[2])
 if ARGV[4] == 'edge' then
-  local before = redis.call('HGET', KEYS[3], ARGV[5])
   if not before or tonumber(string.match(before, '^-?%d+')) <= tonumber(ARGV[6]) then
     redis.call('HSET', KEYS[3], ARGV[5], ARGV[6] .. '|' .. ARGV[7] .. '|' .. id)
   end
@@ -52,6 +72,7 @@ elseif ARGV[4] == 'act' then
 end
 return 1
 """
+_TOO_MANY = -1
 
 
 class Event(BaseModel):
@@ -61,7 +82,7 @@ class Event(BaseModel):
 
     event_id: Id
     user_id: Id
-    type: Literal[*EVENT_TYPES, *EDGE_TYPES]  # type: ignore[valid-type]
+    type: Literal[*TYPES]  # type: ignore[valid-type]
     story_id: Id | None = None
     target_type: Literal["author", "publication", "topic"] | None = None
     target_id: Id | None = None
@@ -82,13 +103,24 @@ class Event(BaseModel):
         return self
 
 
+RejectionCode = Literal["malformed", "oversized", "unknown_type", "in_the_future", "too_many_edges"]
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """Why one event of a batch was not accepted."""
 
     index: int
-    code: Literal["malformed", "in_the_future"]
+    code: RejectionCode
     detail: str
+
+
+class _Refused(ValueError):
+    """What is wrong with one event."""
+
+    def __init__(self, code: RejectionCode, detail: str) -> None:
+        super().__init__(detail[:MAX_DETAIL_CHARACTERS])
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +140,24 @@ class EventIntake:
         self._keys = keys
         self._settings = settings
         self._apply = client.register_script(_APPLY)
+        self._too_many = (
+            f"{settings.edges_kept} changed follows, mutes and blocks wait for a snapshot; send it after the next"
+        )
 
     def accept(self, raw_events: Sequence[Any], now: datetime) -> Receipt:
         """Validates and applies; an accepted event is in the stream and in the person's state when this returns."""
         events, rejected = _validated(raw_events, now)
         pipe = self._client.pipeline(transaction=False)
-        for event in events:
+        for event in events.values():
             self._apply(keys=self._keys_of(event), args=self._arguments(event, now), client=pipe)
         try:
-            applied = sum(pipe.execute()) if events else 0
+            outcomes: list[int] = pipe.execute() if events else []
         except redis.RedisError as error:
             raise Unavailable(f"events cannot be stored now, send them again: {error}") from error
-        return Receipt(applied, len(events) - applied, tuple(rejected))
+        refused = [index for index, outcome in zip(events, outcomes, strict=True) if outcome == _TOO_MANY]
+        rejected += [Rejected(index, "too_many_edges", self._too_many) for index in refused]
+        rejected.sort(key=lambda one: one.index)
+        return Receipt(outcomes.count(1), outcomes.count(0), tuple(rejected))
 
     def _keys_of(self, event: Event) -> list[str]:
         user = event.user_id
@@ -134,28 +172,48 @@ class EventIntake:
         if event.type in EDGE_TYPES:
             kind, op = EDGE_TYPES[event.type]
             target = f"{kind}|{event.target_type}|{hash64(event.target_id or '')}|{event.target_id}"
-            return [*shared, "edge", target, occurred_us, op]
+            return [*shared, "edge", target, occurred_us, op, self._settings.edges_kept]
         if event.type in ACT_CODES:
             member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes([ACT_CODES[event.type]])
             return [*shared, "act", member, occurred_us // 1000, self._settings.acts_kept]
         return [*shared, "none"]
 
 
-def _validated(raw_events: Iterable[Any], now: datetime) -> tuple[list[Event], list[Rejected]]:
-    events, rejected = [], []
+def _validated(raw_events: Iterable[Any], now: datetime) -> tuple[dict[int, Event], list[Rejected]]:
+    events, rejected = {}, []
     for index, raw in enumerate(raw_events):
         try:
-            event = Event.model_validate(raw)
-        except ValidationError as error:
-            rejected.append(Rejected(index, "malformed", _told(error)))
-            continue
-        if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
-            rejected.append(Rejected(index, "in_the_future", f"occurred_at {event.occurred_at.isoformat()} lies ahead"))
-            continue
-        # A clock a little ahead must not put a change behind a later one, or after a snapshot that holds it.
-        events.append(event.model_copy(update={"occurred_at": min(event.occurred_at, now)}))
+            events[index] = _event(raw, now)
+        except _Refused as refused:
+            rejected.append(Rejected(index, refused.code, str(refused)))
     return events, rejected
 
 
+def _event(raw: Any, now: datetime) -> Event:
+    size = _size(raw)
+    if size > MAX_EVENT_BYTES:
+        raise _Refused("oversized", f"the event takes {size} bytes as JSON; at most {MAX_EVENT_BYTES} are allowed")
+    named = raw.get("type") if isinstance(raw, dict) else None
+    if isinstance(named, str) and named not in TYPES:
+        raise _Refused("unknown_type", f"type: {named[:64]!r} is none of {', '.join(TYPES)}")
+    try:
+        event = Event.model_validate(raw)
+    except ValidationError as error:
+        raise _Refused("malformed", _told(error)) from error
+    if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
+        raise _Refused("in_the_future", f"occurred_at {event.occurred_at.isoformat()} lies ahead of {now.isoformat()}")
+    # A clock a little ahead must not put a change behind a later one, or after a snapshot that holds it.
+    return event.model_copy(update={"occurred_at": min(event.occurred_at, now)})
+
+
+def _size(raw: Any) -> int:
+    try:
+        return len(orjson.dumps(raw))
+    except orjson.JSONEncodeError as error:  # half a character, an endless number, a hundred levels
+        raise _Refused("malformed", f"event: {error}") from error
+
+
 def _told(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors())
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors(include_input=False)
+    )

@@ -60,6 +60,11 @@ def parked(client: redis.Redis, keys: Keys, count: int = MAX_PARKED) -> list[Par
     return [_decoded(entry) for entry in reversed(newest_first)]
 
 
+def parked_count(client: redis.Redis, keys: Keys) -> int:
+    """How many are set aside."""
+    return client.xlen(keys.parked())
+
+
 def _decoded(entry: StreamEntry) -> Parked:
     position, about = entry
     return Parked(

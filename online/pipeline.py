@@ -4,7 +4,8 @@
     preprocess   rules drop what must not be shown                          online/rules/             closed
     annotate     features, one column each                                  online/annotators/        open
     rank         one score; the best stay                                   online/rankers/           closed
-    postprocess  collapse near-duplicates, diversify, cut to the slate      online/postprocessors/    closed
+    postprocess  place promoted ones, collapse near-duplicates, sink what
+                 was shown in vain, blend, cut to the slate                 online/postprocessors/    closed
     cache        the slate, immutable, into Redis                           online/slate.py           closed
     validate     on every read: what is not allowed any more drops out,     online/validators/        closed
                  and later entries move up
@@ -24,26 +25,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online.columns import Candidates
+from online.columns import Candidates, Rows
 from online.components import Components
 from online.context import Context
-from online.selection import best, finite, union
-from online.slate import Slate, SlateInfo, identify
+from online.groups import most_telling
+from online.selection import best, counted, finite, united
+from online.slate import Slate
+from online.slate_making import slate_of
+from online.validating import Page, suitable
 
-WriteSlate = Callable[[Context, Slate], None]
-"""Puts a slate where the next page will find it."""
+WriteSlate = Callable[[Context, Slate], Slate | None]
+"""Puts a slate where the next page will find it; returns the one in force if another was first, None: this one."""
 SPARE = 2
 """Ranked entries kept per entry of the slate, so that collapsed near-duplicates can be replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """The part of a slate that one request answers with."""
-
-    entries: Candidates
-    """With columns `score` and `index` (index in the slate)."""
-    next_index: int | None
-    """Where in the slate the next page starts; None: the slate is used up."""
+PROMOTED = "promoted"
+"""The provider whose candidates outlast the cut of the ranking: a slot does not depend on the score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +66,18 @@ class Pipeline:
     def aggregate(self, ctx: Context) -> Candidates:
         """The union of what the providers bring, each story once, with a bit for every provider that brought it."""
         with ctx.trace.stage("aggregate", 0) as report:
-            bits = np.zeros(len(ctx.world), np.uint32)
+            brought: list[tuple[Rows | slice, np.uint32]] = []
+            chosen = ctx.settings.surfaces.get(ctx.surface, tuple(self.components.bits))
             for provider in self.components.providers:
+                if provider.name not in chosen:
+                    continue
                 try:
                     rows = provider.rows(ctx)
-                    bits[rows] |= np.uint32(1 << self.components.bits[provider.name])
-                    report.parts[provider.name] = len(range(len(bits))[rows]) if isinstance(rows, slice) else len(rows)
+                    report.parts[provider.name] = counted(rows, len(ctx.world))
+                    brought.append((rows, np.uint32(1 << self.components.bits[provider.name])))
                 except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
                     ctx.trace.degrade(provider.name, error)
-            candidates = union(bits)
+            candidates = united(brought, len(ctx.world), ctx.world.superseded)
             report.given = len(candidates)
         ctx.trace.watch("aggregate", candidates)
         return candidates
@@ -114,12 +113,17 @@ class Pipeline:
         return candidates
 
     def rank(self, ctx: Context, candidates: Candidates) -> Candidates:
-        """Scores every candidate and keeps the best, in order: by score, then newest first (the table is in that order)."""
+        """Scores every candidate and keeps the best, in order: by score, then newest first."""
         with ctx.trace.stage("rank", len(candidates)) as report:
             score = finite(self.components.ranker.score(candidates.columns, len(candidates), ctx.trace.degrade))
             ctx.trace.watch_rank(candidates, score, self.components.ranker.contributions)
             candidates.columns["score"] = score
-            ranked = candidates.take(best(score, candidates.rows, SPARE * ctx.settings.slate_size))
+            kept = best(score, candidates.rows, SPARE * ctx.settings.slate_size, ctx.world.published_at)
+            if PROMOTED in self.components.bits and len(ctx.world.promotions):  # these may stand outside the ranking
+                promoted = candidates.sources & np.uint32(1 << self.components.bits[PROMOTED])
+                kept = np.concatenate((kept, np.setdiff1d(np.flatnonzero(promoted), kept)))
+            ranked = candidates.take(kept)
+            ranked.columns["group"] = self.components.groups.take(most_telling(ranked.sources))
             report.given = len(ranked)
             report.dropped = {"outranked": len(candidates) - len(ranked)} if len(ranked) < len(candidates) else {}
         ctx.trace.watch("rank", ranked)
@@ -137,44 +141,20 @@ class Pipeline:
             if len(ranked) > ctx.settings.slate_size:
                 report.dropped["beyond_slate"] = len(ranked) - ctx.settings.slate_size
                 ranked = ranked.take(np.arange(ctx.settings.slate_size))
-            report.given = len(ranked)
+            report.given, report.parts = len(ranked), dict(ctx.trace.displacements)
         return ranked
 
     def cache(self, ctx: Context, ranked: Candidates, found: int) -> Slate:
-        """The slate, named after what it depends on (`ctx.pinned`, now, who asks), put where its cursors will find it."""
+        """The slate, put where its cursors will find it; or the equal one that another process has put there first."""
         with ctx.trace.stage("cache", len(ranked)) as report:
-            info = SlateInfo(
-                id=identify(ctx.user_id, ctx.surface, ctx.now_us, ctx.pinned, self.components.ranker.name),
-                built_at_us=ctx.now_us,
-                snapshot=ctx.world.version,
-                standing=ctx.person.state.standing.hex(),
-                model=self.components.ranker.name,
-                variant=ctx.settings.variant,
-                candidates=found,
-                sources=tuple(self.components.bits),
-                degraded=tuple(ctx.trace.degraded),
-                watermark_us=0,
-                watermark_id="",
-                timeline_seq=0,
-            )
-            slate = Slate(info, ctx.world.hashes[ranked.rows], ranked.columns["score"], ranked.sources)
-            self.write_slate(ctx, slate)
+            slate = slate_of(ctx, self.components, ranked, found)
+            slate = self.write_slate(ctx, slate) or slate
             report.given = len(slate)
         return slate
 
     def validate(self, ctx: Context, slate: Slate, start: int, limit: int) -> Page:
         """The first `limit` entries from `start` on that are still allowed, with the sources that still hold."""
-        with ctx.trace.stage("validate", len(slate) - start) as report:
-            rows = ctx.world.by_hash.find(slate.stories[start:])
-            index = np.arange(start, len(slate), dtype=np.int32)
-            columns = {"score": slate.scores[start:], "index": index}
-            entries = Candidates(rows, slate.sources[start:], columns)
-            entries = entries.keep(rows >= 0, "not_in_snapshot", report.dropped)
-            for validator in self.components.validators:
-                sources = validator.sources(ctx, entries)
-                if sources is not None:
-                    entries = Candidates(entries.rows, sources, entries.columns)
-                    entries = entries.keep(sources != 0, validator.name, report.dropped)
-            report.given = len(entries)
-        page = entries.take(np.arange(min(limit, len(entries))))
-        return Page(page, int(entries.columns["index"][limit]) if len(entries) > limit else None)
+        with ctx.trace.stage("validate", 0) as report:
+            page = suitable(ctx, self.components.validators, slate, start, limit)
+            report.taken, report.given, report.dropped = page.looked_at, len(page.entries), page.dropped
+        return page

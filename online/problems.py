@@ -14,9 +14,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from features.errors import Unavailable
 from features.packing import CorruptValue
+from online.body_limit import BodyTooLarge
+from online.chain import CursorExpired
 from online.cursor import InvalidCursor
 from online.metrics import Metrics
-from online.service import CursorExpired
 from online.stories import HashCollision
 
 log = logging.getLogger("rex.online")
@@ -35,6 +36,7 @@ _KINDS: dict[type[Exception], tuple[int, str]] = {
     InvalidCursor: (400, "invalid_cursor"),
     CursorExpired: (410, "cursor_expired"),
     HashCollision: (409, "hash_collision"),
+    BodyTooLarge: (413, "body_too_large"),
     Unavailable: (503, "unavailable"),
     CorruptValue: (503, "corrupt_value"),
     redis.RedisError: (503, "unavailable"),

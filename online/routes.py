@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import numpy as np
 import orjson
 import redis
 from anyio import CapacityLimiter, to_thread
@@ -14,12 +13,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BeforeValidator
 
 from features.errors import Unavailable
-from features.keys import hash64
 from features.snapshot_reader import snapshots
 from online.api_models import EventsBatch, EventsReceipt, Feed, Problem
 from online.clock import micros
 from online.events import MAX_EVENTS
 from online.ids import Id
+from online.page_of import page_of
 from online.paths import restored
 from online.presenting import document
 from online.service import FeedRequest
@@ -54,20 +53,14 @@ async def feed(
     fresh: bool = False,
 ) -> Response:
     """One page of the ranked feed. Unknown people get a newcomer's feed."""
-    rex = _rex(request)
     wanted = FeedRequest(user_id, limit, cursor, surface, fresh)
-    prepared = await to_thread.run_sync(rex.feeds.prepare, wanted, micros(rex.clock()))
-    # Rankings wait for a place of their own, so that they never keep cached pages from theirs.
-    limiter = _ranking_places(request, rex) if prepared.slate is None else None
-    page = await to_thread.run_sync(rex.feeds.answer, prepared, limiter=limiter)
-    rex.metrics.observe(prepared.ctx.trace, cached=prepared.slate is not None)
-    return _json(page)
+    return Response(await page_of(_rex(request), wanted, _ranking_places(request)), media_type="application/json")
 
 
-def _ranking_places(request: Request, rex: AppState) -> CapacityLimiter:
+def _ranking_places(request: Request) -> CapacityLimiter:
     state = request.app.state
     if not hasattr(state, "ranking_places"):  # made here, because it belongs to the running event loop
-        state.ranking_places = CapacityLimiter(rex.online.rankings_at_once)
+        state.ranking_places = CapacityLimiter(_rex(request).online.rankings_at_once)
     places: CapacityLimiter = state.ranking_places
     return places
 
@@ -76,7 +69,7 @@ def _ranking_places(request: Request, rex: AppState) -> CapacityLimiter:
 async def explain(request: Request, user_id: UserId, story_id: Id | None = None, surface: Surface = "home") -> Response:
     """The funnel of a fresh ranking and, with `story_id`, the path of that story through it."""
     rex = _rex(request)
-    places = _ranking_places(request, rex)
+    places = _ranking_places(request)
     return _json(
         await to_thread.run_sync(rex.feeds.explain, user_id, micros(rex.clock()), story_id, surface, limiter=places)
     )
@@ -95,15 +88,17 @@ def events(request: Request, batch: EventsBatch) -> Response:
         ("rejected", len(receipt.rejected)),
     ):
         rex.metrics.events.labels(outcome).inc(count)
+    for rejected in receipt.rejected:
+        rex.metrics.rejected.labels(rejected.code).inc()
     return _json(asdict(receipt), 202)
 
 
 @router.put("/v1/stories/{story_id}", status_code=202, responses=_PROBLEMS, tags=["stories"])
 def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
-    """Publishes or changes a story. Narrowed visibility acts at once, all else with the next snapshot."""
+    """Publishes or changes a story. Rules judge it as it is now at once; the next fresh ranking can show it, from its date on."""
     rex = _rex(request)
     row = _row(rex, story_id)
-    if row >= 0 and (known := rex.live.get().world.ids[row].as_py()) != story_id:
+    if row >= 0 and (known := rex.live.get().story_id(row)) != story_id:
         raise HashCollision(f"the id {story_id!r} has the same 64-bit hash as {known!r}; choose another id")
     return _json({"story_id": story_id, "position": rex.stories.put(story_id, story, rex.clock())}, 202)
 
@@ -112,7 +107,7 @@ def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
 def withdraw_story(request: Request, story_id: StoryId) -> Response:
     """Withdraws a story: no feed read after this answer shows it."""
     rex = _rex(request)
-    world = rex.live.get().world  # without one, a story that nobody knows could not be told from one in the snapshot
+    world = rex.live.get()  # without one, a story that nobody knows could not be told from one in the snapshot
     row = _row(rex, story_id)
     try:
         position = rex.stories.withdraw(story_id, rex.clock(), document(world, row) if row >= 0 else None)
@@ -124,7 +119,7 @@ def withdraw_story(request: Request, story_id: StoryId) -> Response:
 def _row(rex: AppState, story_id: str) -> int:
     """Row of the story in the loaded snapshot; -1: not in it, or none is loaded."""
     try:
-        return int(rex.live.get().world.by_hash.find(np.array([hash64(story_id)]))[0])
+        return rex.live.get().row(story_id)
     except Unavailable:
         return -1
 
@@ -154,12 +149,13 @@ async def healthz() -> Response:
 def readyz(request: Request) -> Response:
     """A snapshot is loaded and Redis answers."""
     rex = _rex(request)
-    world = rex.live.get().world
+    world = rex.live.get()
     try:
         rex.client.ping()
     except redis.RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
-    return _json({"status": "ready", "snapshot": world.version, "stories": len(world)})
+    about = {"snapshot": world.version, "stories": world.snapshot_rows, "story_position": world.position}
+    return _json({"status": "ready", **about})
 
 
 @router.get("/metrics", tags=["operation"])

@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
-from online.columns import Bits, Candidates, Floats, Ints, Rows
+import numpy as np
+from numpy.typing import NDArray
+
+from online.columns import Bits, Candidates, Floats, Ints, Micros, Rows
+
+FEW = 16
+"""Rows that are fewer than this fraction of the table are united by sorting them; more of them, by marking the table."""
+
+
+def counted(rows: Rows | slice, n: int) -> int:
+    """How many rows of a table of n these are. IndexError when one is beyond it."""
+    if isinstance(rows, slice):
+        return len(range(n)[rows])
+    if len(rows) and (rows.min() < 0 or rows.max() >= n):
+        raise IndexError(f"rows from {rows.min()} to {rows.max()} in a table of {n}")
+    return len(rows)
+
+
+def united(brought: Sequence[tuple[Rows | slice, np.uint32]], n: int, superseded: Rows) -> Candidates:
+    """Everything that was brought of a table of n rows: each row once, with the bits of all that brought it.
+
+    Without rows that are `superseded`. What few rows cost does not depend on n.
+    """
+    few = [(rows, bit) for rows, bit in brought if not isinstance(rows, slice)]
+    if len(few) < len(brought) or FEW * sum(len(rows) for rows, _ in few) > n:
+        bits = np.zeros(n, np.uint32)
+        for some, bit in brought:
+            bits[some] |= bit
+        bits[superseded] = 0
+        return union(bits)
+    rows = np.unique(np.concatenate([np.empty(0, np.int32), *(some for some, _ in few)])).astype(np.int32)
+    rows = np.setdiff1d(rows, superseded, assume_unique=True) if len(superseded) else rows
+    sources = np.zeros(len(rows), np.uint32)
+    for some, bit in few:
+        sources[np.isin(rows, some)] |= bit
+    return Candidates(rows, sources)
 
 
 def union(bits: Bits) -> Candidates:
@@ -16,17 +51,28 @@ def union(bits: Bits) -> Candidates:
     return Candidates(rows, bits[rows])
 
 
-def best(score: Floats, rows: Rows, wanted: int) -> Ints:
-    """int32[≤ wanted]: positions of the greatest scores, in order; ties go to the greater row, which is the newer story."""
+def best(score: Floats, rows: Rows, wanted: int, published_at: Micros) -> Ints:
+    """int32[≤ wanted]: positions of the greatest scores, in order; ties go to the newer story.
+
+    `published_at` is int64[N], of the story table; of two rows with one date the greater is the newer.
+    """
     if wanted < len(score):
         threshold = np.partition(score, -wanted)[-wanted]
         above = np.flatnonzero(score > threshold)
         tied = np.flatnonzero(score == threshold)
-        picked = np.concatenate((above, tied[len(tied) - (wanted - len(above)) :]))
+        picked = np.concatenate((above, _newest(tied, rows, published_at, wanted - len(above))))
     else:
         picked = np.arange(len(score))
-    order = np.lexsort((-rows[picked], -score[picked]))
+    order = np.lexsort((-rows[picked], -published_at.take(rows[picked]), -score[picked]))
     return picked[order].astype(np.int32)
+
+
+def _newest(positions: NDArray[np.intp], rows: Rows, published_at: Micros, wanted: int) -> NDArray[np.intp]:
+    """The `wanted` newest of some positions in `rows`."""
+    dates = published_at.take(rows[positions])
+    if (dates[1:] < dates[:-1]).any():  # else they are in order: the snapshot's rows are, and few lie behind them
+        positions = positions[np.argsort(dates, kind="stable")]
+    return positions[len(positions) - wanted :]
 
 
 def finite(score: Floats) -> Floats:

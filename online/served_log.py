@@ -27,9 +27,9 @@ from online.settings import OnlineSettings
 log = logging.getLogger("rex.online")
 
 QUEUE_PAGES = 10_000
-"""Pages that wait for a flush; ten seconds of a thousand pages a second while Redis is away, some 20 MB."""
+"""Pages that wait for a flush; ten seconds of a thousand pages a second while Redis is away, some 30 MB."""
 STREAM_PAGES = 20_000
-"""Pages kept in a partition's stream when nobody archives: with 16 partitions some 500 MB. The oldest go first."""
+"""Pages kept in a partition's stream when nobody archives: with 16 partitions some 450 MB. The oldest go first."""
 PROMOTED = "promoted"
 """Source of an entry that a promotion placed; providers do not name it."""
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY

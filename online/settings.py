@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -16,7 +16,21 @@ class OnlineSettings(BaseSettings):
     slate_size: int = Field(default=1000, ge=1, le=1000)
     """Entries of a slate. A thousand is some fifty pages, more than people scroll, and about 20 kB."""
     slate_ttl_s: int = Field(default=600, ge=1, le=86_400)
-    """How long a slate serves its cursors; ten minutes is a reading session with a story in the middle."""
+    """How long a slate serves its cursors, give or take a tenth; ten minutes is a reading session with a story in the middle."""
+    slate_fresh_s: int = Field(default=300, ge=0, le=86_400)
+    """How long a first page comes from a slate without a new one being built, give or take a tenth, to spread the load."""
+    stale_s: int = Field(default=180, ge=0, le=86_400)
+    """How much longer a first page is still answered from it while the next is built in the background; with the above less than slate_ttl_s."""
+    build_wait_s: float = Field(default=2.0, ge=0, le=60)
+    """How long a request waits for the slate that another is building for the same person; then it builds one itself."""
+    build_lease_s: float = Field(default=5.0, gt=0, le=60)
+    """After this a builder counts as dead and the next request builds; far longer than any ranking takes."""
+    pages_kept: int = Field(default=1000, ge=0, le=1_000_000)
+    """First pages a process keeps as they were answered, for when nothing has changed: some 15 kB each at the usual length."""
+    chain_ttl_s: int = Field(default=86_400, ge=60, le=2_592_000)
+    """How long a chain of cursors can go on after its slate has expired; longer than slate_ttl_s. A day: back after a night's sleep."""
+    chain_cap: int = Field(default=5000, ge=1, le=100_000)
+    """Stories a chain of cursors passes before it ends; five slates, and some 48 kB of hashes at most."""
     max_age_d: float = Field(default=365.0, gt=0, le=36_500)
     """Stories older than this are not candidates."""
     fresh_window_d: float = Field(default=14.0, gt=0, le=36_500)
@@ -31,6 +45,46 @@ class OnlineSettings(BaseSettings):
     """Entries of one author in a block; two in twenty is one in ten."""
     max_per_publication: int = Field(default=4, ge=1)
     """Entries of one publication in a block; one in five."""
+    max_per_author_slate: int = Field(default=20, ge=1)
+    """Entries of one author in a slate, as long as there are others: ten screenfuls' worth, and one in fifty of a whole slate."""
+    max_per_publication_slate: int = Field(default=100, ge=1)
+    """Entries of one publication in a slate, as long as there are others: one in ten of a whole slate."""
+    max_per_author_day: int = Field(default=20, ge=1)
+    """Entries of one author answered to a person on a UTC day, over all slates: ten screenfuls at the cap of a block."""
+    max_per_publication_day: int = Field(default=60, ge=1)
+    """Entries of one publication answered to a person on a UTC day, over all slates: fifteen screenfuls at the cap of a block."""
+    share_followed: float = Field(default=0.25, ge=0, le=1)
+    """Least share of a block for whom the reader follows, where there is enough: a follow is a promise to show."""
+    share_topics: float = Field(default=0.1, ge=0, le=1)
+    """Least share for followed topics: stated interest, but broad; the ranking brings more of it where it is good."""
+    share_history: float = Field(default=0.1, ge=0, le=1)
+    """Least share for what is like what was read; two in twenty, for the ranking knows this best by itself."""
+    share_discovery: float = Field(default=0.05, ge=0, le=1)
+    """Least share for what none of these would bring: one in twenty, against a closed circle. The dearest one: see decisions/blending.md."""
+    new_author_share: float = Field(default=0.05, ge=0, le=1)
+    """Least share of a block for new authors, where there are any: one in twenty, for without a first showing nobody is ever read."""
+    new_author_d: float = Field(default=30.0, ge=0, le=36_500)
+    """An author is new for so many days from the first story on: a month is what a handful of readers needs to gather."""
+    promoted_slots: tuple[int, ...] = (4, 14)
+    """Places in a block for promoted stories, counted from 0: none at the top, two in twenty."""
+    max_promoted: int = Field(default=10, ge=0, le=100)
+    """Promoted stories in a slate: those of its first five screenfuls; who reads on is not to be held up."""
+    vain_half_life_h: float = Field(default=72.0, gt=0, le=8760)
+    """After so long a showing in vain counts half: three days, so that within the history's two weeks it is all but forgotten."""
+    vain_strength: float = Field(default=1.0, ge=0, le=100)
+    """What one showing in vain beyond the first costs, in spreads (quartile to quartile) of the list's scores: from top to middle."""
+    push_threshold: int = Field(default=1000, ge=0, le=1_000_000_000)
+    """Active followers up to which stories are pushed into timelines; those of more popular ones are pulled. 0: all are."""
+    timeline_length: int = Field(default=800, ge=1, le=5000)
+    """Stories of a timeline, the newest; rolling windows of 500 to 800 are what large feeds keep."""
+    timeline_pull: int = Field(default=1000, ge=1, le=1_000_000)
+    """Newest stories that are pulled at most; at least timeline_length, or pulling would show less than pushing."""
+    timeline_ttl_s: int = Field(default=2_592_000, ge=172_800, le=15_552_000)
+    """Without a feed for so long a person counts as away: nothing is pushed, and the return rebuilds. A month."""
+    fanout_every_s: float = Field(default=0.25, gt=0, le=60)
+    """How often a process looks for stories and follows to deliver; one process at a time does it."""
+    surfaces: dict[str, tuple[str, ...]] = {"following": ("timeline",)}
+    """Surface → the providers that bring its candidates, and no others; a surface not named here has all of them."""
     rank_top_k: int = Field(default=2000, ge=1, le=100_000)
     """Best candidates of the light ranker that the models score: two per entry of the largest slate; the rest stay below."""
     value_weights: dict[str, float] = {}
@@ -44,15 +98,15 @@ class OnlineSettings(BaseSettings):
     rankings_at_once: int = Field(default=2, ge=1, le=256)
     """Rankings that run side by side; more wait, so that cached pages are never stuck behind them."""
     poll_s: float = Field(default=1.0, gt=0, le=60)
-    """How often a process looks whether another snapshot is current."""
+    """How often a process looks whether another snapshot is current, and follows the story stream when nobody asks it."""
     archive_every_s: float = Field(default=10.0, gt=0, le=3600)
     """How often accepted events are moved from Redis to the lake by a serving process; one of them at a time does it."""
     served_flush_s: float = Field(default=0.2, gt=0, le=60)
     """How often what was answered is written to its log and to people's histories; a killed process loses as much."""
     served_features_rate: float = Field(default=0.01, ge=0, le=1)
-    """Share of slates whose feature vectors are logged; a vector is some ten times as large as the rest of an entry."""
+    """Share of slates whose feature vectors are logged; they make a page of the log five times as large (6 kB)."""
     history_pages: int = Field(default=100, ge=1, le=10_000)
-    """Pages kept per person as served history: a week of fourteen a day; some 30 kB with twenty items each."""
+    """Pages kept per person as served history: a week of fourteen a day; 28 kB with twenty items each."""
     history_ttl_s: int = Field(default=1_209_600, ge=3600, le=31_536_000)
     """Life of a person's served history after the last page: two weeks, after which nobody remembers what was shown."""
     event_window_s: int = Field(default=172_800, ge=172_800, le=2_592_000)
@@ -61,7 +115,26 @@ class OnlineSettings(BaseSettings):
     """Life of a person's online changes; half a year, far longer than the gap between two snapshots may ever be."""
     acts_kept: int = Field(default=2000, ge=1, le=100_000)
     """Opens, reads, hides and reports kept online per person, newest first; the snapshot holds older ones."""
+    edges_kept: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Changed follows, mutes and blocks kept online per person, 1.4 MB; more are refused until a snapshot holds the earlier ones."""
     cursor_keys: tuple[str, ...] = ()
     """Keys that sign cursors, newest last; old ones still verify. Empty: one is made once under `var/`."""
     as_if: datetime | None = None
     """Serve as if the process had started at this moment (UTC): for data that ends in the past, and for replays."""
+
+    @model_validator(mode="after")
+    def _lives_fit(self) -> OnlineSettings:
+        if self.chain_ttl_s < 2 * self.slate_ttl_s:
+            raise ValueError("chain_ttl_s must be at least twice slate_ttl_s, or a chain could go before its slate")
+        if self.timeline_pull < self.timeline_length:
+            raise ValueError("timeline_pull must be at least timeline_length, or pulling would show less than pushing")
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> OnlineSettings:
+        shares = self.share_followed + self.share_topics + self.share_history + self.share_discovery
+        if shares > 1 + 1e-9:
+            raise ValueError(f"the four share_* settings add up to {shares:g}; they must not exceed 1")
+        if any(slot < 0 for slot in self.promoted_slots) or len(set(self.promoted_slots)) < len(self.promoted_slots):
+            raise ValueError(f"promoted_slots must be different places from 0 on; got {self.promoted_slots}")
+        return self

@@ -12,6 +12,7 @@ import orjson
 from features.packing import CorruptValue, Layout
 from features.registry import FEATURES
 from online.columns import Bits, Floats, Hashes
+from online.cursor import Watermark
 
 SLATE = Layout(
     "slate",
@@ -50,6 +51,8 @@ class SlateInfo:
     """Its story_id; empty: there was no story."""
     timeline_seq: int
     """The timeline's sequence number when the chain began; 0: no timeline."""
+    passed_before: int
+    """Stories that earlier slates of the chain had passed; 0: a chain begins with this slate."""
     degraded: tuple[str, ...]
     """Parts that failed while it was built."""
 
@@ -70,9 +73,10 @@ class Slate:
     def __len__(self) -> int:
         return len(self.stories)
 
-    def serves_first_page(self, snapshot: str, standing: bytes) -> bool:
-        """Whether a first page may come from it: same snapshot, and no edge changed or story hidden since."""
-        return self.info.snapshot == snapshot and self.info.standing == standing.hex()
+    @property
+    def watermark(self) -> Watermark:
+        """What was newest when the chain began that this slate serves."""
+        return Watermark(self.info.watermark_us, self.info.watermark_id, self.info.timeline_seq)
 
     def encode(self) -> bytes:
         """Packed bytes, equal for equal slates."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES
 from online.context import Context
+from online.names import Names
 from online.presenting import timestamp
-from online.world import Names
 
 READS_TOLD = 20
 """Latest reads in the answer; the whole history is in the lake."""
@@ -34,7 +34,7 @@ def about_person(ctx: Context) -> dict[str, Any]:
             f"{kind}s": {target: _told(names[target], person.state.edges(kind, target)) for target in TARGET_TYPES}
             for kind in EDGE_KINDS
         },
-        "recent_reads": [world.ids[int(row)].as_py() for row in person.recent_reads[:READS_TOLD]],
+        "recent_reads": [world.story_id(int(row)) for row in person.recent_reads[:READS_TOLD]],
         "profile_age_s": (ctx.now_us - _as_of_us(world.manifest.as_of)) / 1e6,
         "snapshot": world.version,
     }

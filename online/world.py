@@ -1,76 +1,76 @@
-"""One snapshot as the serving process holds it: the story table as arrays, dictionaries of names, row indices."""
+"""The story table as the serving process holds it: a snapshot, and behind its rows what the story stream brought since."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from features.formulas import gather, gather_mean
-from features.registry import BY_NAME, registered
+from features.keys import hash64
 from features.snapshot import ABSENT, Manifest
-from online.columns import Bools, Floats, Grouping, Hashes, HashIndex, Ints, Micros, Rows
-
-
-class Names:
-    """Authors, publications, topics or languages of a snapshot: position ↔ id, with the entity's features."""
-
-    def __init__(self, entity: str, table: pa.Table) -> None:
-        self.ids: pa.Array = table["id"].combine_chunks()
-        self.by_hash = HashIndex(table["hash"].to_numpy())
-        self.features: dict[str, Floats] = {
-            f.name: np.append(table[f.name].to_numpy(), np.float32(f.default)) for f in registered(entity)
-        }
-        """float32[k + 1] each: the last value is the default, which index -1 finds."""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def id(self, index: int) -> str | None:
-        """The id at `index`; None for -1."""
-        return None if index == ABSENT else self.ids[index].as_py()
-
-    def scatter(self, hashes: Hashes, values: Floats | float) -> Floats:
-        """float32[k + 1] of zeros with `values` at the known ones of `hashes`; the last entry stands for absent."""
-        out = np.zeros(len(self) + 1, np.float32)
-        found = self.by_hash.find(hashes)
-        known = found >= 0
-        out[found[known]] = values if np.isscalar(values) else np.asarray(values)[known]
-        return out
+from online.columns import Bools, Floats, Hashes, Ints, Micros, Rows
+from online.dates import newer_than, newest
+from online.growth import grown
+from online.lookup import Grouping, HashIndex
+from online.names import Names
+from online.promotions import Promotions
+from online.story_change import StoryVersion
+from online.story_columns import StoryColumns
+from online.stream import StreamEntry
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Immutable. Rows are by (published_at, story_id); N stories, A authors, P publications, T topics, L languages."""
+    """Immutable; `after` gives the next one. n stories, A authors, P publications, T topics, L languages.
+
+    The first `snapshot_rows` rows are the snapshot's, by (published_at, story_id). Behind them, in the order of the stream,
+    comes a row for every version put since; it supersedes the row that the story had before. Rows never change.
+    """
 
     manifest: Manifest
-    ids: pa.Array  # string[N]
-    titles: pa.Array  # string[N], nullable
+    position: str
+    """Id of the last entry of the story stream that is in here."""
+    snapshot_rows: int
+    snapshot_ids: pa.Array  # string[snapshot_rows]
+    snapshot_titles: pa.Array  # string[snapshot_rows], nullable
+    columns: StoryColumns
+    """What the arrays below are views of, and the ids and titles of the later rows."""
     hashes: Hashes
     by_hash: HashIndex
+    """Hash of a story → its newest row."""
     author: Ints
     publication: Ints
-    topics: Ints  # [N, t], ABSENT at the end
+    topics: Ints  # [n, t], ABSENT at the end
     language: Ints
     published_at: Micros
-    visibility: np.ndarray  # int8[N]
+    visibility: np.ndarray  # int8[n]
     members_only: Bools
     duplicate_key: Hashes
-    vectors: Floats  # [factors, N]
-    similar: Rows  # [N, SIMILAR_KEPT]
-    similarity: Floats  # [N, SIMILAR_KEPT]
+    vectors: Floats  # [factors, n]
+    similar: Rows  # [n, SIMILAR_KEPT]; may be superseded, see `current`
+    similarity: Floats  # [n, SIMILAR_KEPT]
     static: dict[str, Floats]
-    """Features that do not depend on the person, float32[N] each, those of author, publication and topics included."""
+    """Features that do not depend on the person, float32[n] each, those of author, publication and topics included."""
     authors: Names
     publications: Names
     topic_names: Names
     languages: Names
     rows_by_author: Grouping
+    """Superseded rows included, as in the other two."""
     rows_by_publication: Grouping
     rows_by_topic: Grouping
     top: dict[int, Rows]
-    """Language → trending rows, hottest first; ABSENT: over all languages."""
+    """Language → trending rows, hottest first; ABSENT: over all languages. They may be superseded, see `current`."""
+    author_since: Micros
+    """int64[A + 1]: published_at of each author's earliest row; the greatest int64 where there is none, and for index -1."""
+    superseded: Rows
+    """int32[s], ascending: rows that are no candidates any more, because their story has a newer one."""
+    withdrawn: Bools | None
+    """bool[n]: withdrawn since the snapshot; None: no story was."""
+    promotions: Promotions
+    """Their rows may be superseded, see `current`."""
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -79,77 +79,50 @@ class World:
     def version(self) -> str:
         return self.manifest.version
 
+    def after(self, entries: Sequence[StreamEntry]) -> World:
+        """This world with later entries of the story stream applied in order; how they are cut into calls does not matter.
 
-def build_world(manifest: Manifest, tables: dict[str, pa.Table]) -> World:
-    """The arrays of a snapshot, decoded and indexed; the only place that knows both forms."""
-    stories = tables["stories"]
-    column = {
-        name: stories[name].to_numpy() for name in stories.column_names if _is_flat(stories.schema.field(name).type)
-    }
-    topics = _padded(stories["topics"])
-    names = {entity: Names(entity, tables[table]) for entity, table in _NAME_TABLES.items()}
-    n = len(stories)
-    row_of_topic = np.repeat(np.arange(n, dtype=np.int32), topics.shape[1])
-    return World(
-        manifest=manifest,
-        ids=stories["story_id"].combine_chunks(),
-        titles=stories["title"].combine_chunks(),
-        hashes=column["story_hash"],
-        by_hash=HashIndex(column["story_hash"]),
-        author=column["author"],
-        publication=column["publication"],
-        topics=topics,
-        language=column["language"],
-        published_at=column["published_at"],
-        visibility=column["visibility"],
-        members_only=column["members_only"],
-        duplicate_key=column["duplicate_key"],
-        vectors=np.ascontiguousarray(_matrix(stories["vector"], n).T),
-        similar=_matrix(stories["similar"], n),
-        similarity=_matrix(stories["similarity"], n),
-        static=_static(column, topics, names),
-        authors=names["author"],
-        publications=names["publication"],
-        topic_names=names["topic"],
-        languages=names["language"],
-        rows_by_author=Grouping(column["author"], len(names["author"])),
-        rows_by_publication=Grouping(column["publication"], len(names["publication"])),
-        rows_by_topic=Grouping(topics.ravel(), len(names["topic"]), row_of_topic),
-        top=_top(tables["top"]),
-    )
+        Entries that hold no story are logged and passed over. Safe from several threads; cheap from one after the other.
+        """
+        return grown(self, entries) if entries else self
 
+    def row(self, story_id: str) -> int:
+        """The newest row of a story; -1: not known."""
+        return int(self.by_hash.find(np.array([hash64(story_id)]))[0])
 
-_NAME_TABLES = {"author": "authors", "publication": "publications", "topic": "topics", "language": "languages"}
+    def story_id(self, row: int) -> str:
+        """The id of the story at `row`."""
+        behind = row - self.snapshot_rows
+        ident: str = self.columns.new_ids[behind] if behind >= 0 else self.snapshot_ids[row].as_py()
+        return ident
 
+    def title(self, row: int) -> str | None:
+        """The title at `row`; None: unknown."""
+        behind = row - self.snapshot_rows
+        title: str | None = self.columns.new_titles[behind] if behind >= 0 else self.snapshot_titles[row].as_py()
+        return title
 
-def _is_flat(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_primitive(kind) or pa.types.is_boolean(kind))
+    def story(self, row: int) -> StoryVersion:
+        """Everything that can be told of the story at `row`."""
+        return StoryVersion(
+            author_id=self.authors.id(int(self.author[row])),
+            publication_id=self.publications.id(int(self.publication[row])),
+            topics=tuple(str(self.topic_names.id(int(topic))) for topic in self.topics[row] if topic != ABSENT),
+            language=self.languages.id(int(self.language[row])),
+            title=self.title(row),
+            published_us=int(self.published_at[row]),
+            visibility=int(self.visibility[row]),
+            members_only=bool(self.members_only[row]),
+        )
 
+    def current(self, rows: Rows) -> Rows:
+        """int32[m] → int32[m]: superseded rows replaced by the newest ones of their stories."""
+        return self.by_hash.find(self.hashes.take(rows)) if len(self.superseded) else rows
 
-def _matrix(column: pa.ChunkedArray, n: int) -> np.ndarray:
-    """A fixed-size list column as [n, width]."""
-    return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(n, column.type.list_size)
+    def newest(self, now_us: int) -> tuple[int, str]:
+        """published_at (µs) and story_id of the newest row not dated after `now_us` nor superseded; (0, "") for none."""
+        return newest(self, now_us)
 
-
-def _padded(column: pa.ChunkedArray) -> Ints:
-    """A list column as [n, longest], ABSENT after each row's end."""
-    lists = column.combine_chunks()
-    lengths = np.diff(lists.offsets.to_numpy())
-    width = int(lengths.max(initial=1))
-    out = np.full((len(lists), width), ABSENT, np.int32, order="F")  # by column, as gather_mean reads it
-    out[np.arange(width) < lengths[:, None]] = lists.flatten().to_numpy(zero_copy_only=False)
-    return out
-
-
-def _static(column: dict[str, np.ndarray], topics: Ints, names: dict[str, Names]) -> dict[str, Floats]:
-    static = {feature.name: column[feature.name] for feature in registered("story")}
-    for entity in ("author", "publication"):
-        static |= {name: gather(values, column[entity]) for name, values in names[entity].features.items()}
-    for name, values in names["topic"].features.items():
-        static[name] = gather_mean(values[:-1], topics, BY_NAME[name].default)
-    return static
-
-
-def _top(table: pa.Table) -> dict[int, Rows]:
-    language, rows = table["language"].to_numpy(), table["row"].to_numpy()
-    return {int(value): rows[language == value] for value in np.unique(language)}
+    def newer_than(self, published_us: int, story_id: str, now_us: int) -> Rows:
+        """int32[m]: rows newer than that by (published_at, story_id), not dated after `now_us` nor superseded."""
+        return newer_than(self, published_us, story_id, now_us)

@@ -6,19 +6,25 @@ from typing import ClassVar
 
 import numpy as np
 
+from online.columns import Rows
 from online.context import Context
+from online.dates import dated
 
 DAY_US = 86_400_000_000
 
 
 class FreshStories:
-    """Everything inside the fresh window: rows are in order of publication, so this is one slice."""
+    """Everything inside the fresh window."""
 
     name: ClassVar[str] = "fresh_stories"
     reason: ClassVar[str] = "Just published"
 
-    def rows(self, ctx: Context) -> slice:
-        """From the first row inside the window to the last row not in the future."""
+    def rows(self, ctx: Context) -> Rows | slice:
+        """int32[m] or a slice: the rows dated inside the window and not in the future."""
         oldest = ctx.now_us - int(ctx.settings.fresh_window_d * DAY_US)
-        first, end = np.searchsorted(ctx.world.published_at, [oldest, ctx.now_us + 1])
-        return slice(int(first), int(end))
+        known, behind = dated(ctx.world, oldest, ctx.now_us)
+        if not len(behind):
+            return known
+        if known.stop == behind[0] and len(behind) == len(ctx.world) - known.stop:
+            return slice(known.start, len(ctx.world))
+        return np.concatenate((np.arange(known.start, known.stop, dtype=np.int32), behind))

@@ -21,5 +21,6 @@ class ReadingHistory:
         """int32[≤ history_stories]: positive products only; none for a reader without a vector."""
         if not ctx.person.vector.any():
             return np.empty(0, np.int32)
-        rows = best(ctx.taste, np.arange(len(ctx.taste), dtype=np.int32), ctx.settings.history_stories)
+        every = np.arange(len(ctx.taste), dtype=np.int32)
+        rows = best(ctx.taste, every, ctx.settings.history_stories, ctx.world.published_at)
         return rows[ctx.taste[rows] > 0]

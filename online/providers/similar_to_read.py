@@ -17,4 +17,4 @@ class SimilarToRead:
     def rows(self, ctx: Context) -> Rows:
         """int32[≤ recent_reads · SIMILAR_KEPT]."""
         neighbours = ctx.world.similar[ctx.person.recent_reads[: ctx.settings.recent_reads]].ravel()
-        return neighbours[neighbours >= 0]
+        return ctx.world.current(neighbours[neighbours >= 0])

@@ -21,4 +21,4 @@ class Trending:
         """int32[m]."""
         languages = [int(language) for language in ctx.person.languages] or [ABSENT]
         lists = [ctx.world.top[language] for language in languages if language in ctx.world.top]
-        return np.concatenate(lists) if lists else np.empty(0, np.int32)
+        return ctx.world.current(np.concatenate(lists)) if lists else np.empty(0, np.int32)

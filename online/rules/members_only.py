@@ -15,7 +15,4 @@ class MembersOnly:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        if ctx.person.is_member:
-            return None
-        members_only = ctx.world.members_only if ctx.overlay.members_only is None else ctx.overlay.members_only
-        return candidates.of(members_only)
+        return None if ctx.person.is_member else candidates.of(ctx.world.members_only)

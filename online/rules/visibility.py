@@ -10,14 +10,13 @@ from online.context import Context
 
 
 class Visibility:
-    """Uses the visibility in force now, changes since the snapshot included."""
+    """Visibility as it is now, and follows as they are now."""
 
     name: ClassVar[str] = "visibility"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        in_force = ctx.world.visibility if ctx.overlay.visibility is None else ctx.overlay.visibility
-        visibility = candidates.of(in_force)
+        visibility = candidates.of(ctx.world.visibility)
         for_followers = visibility == VISIBILITIES.index("followers")
         follows = ctx.person.marks("follow", "author")
         if follows is not None:

@@ -14,13 +14,15 @@ from online.columns import Hashes
 ENTRY = np.dtype([("seq", "<u8"), ("published_us", "<i8"), ("story", "<i8"), ("via", "u1")])
 """Start of an entry; the story_id in UTF-8 follows it, so that ties in time can be ordered by it."""
 _PACK = struct.Struct("<QqqB")
+_BODY = struct.Struct("<qqB")
+_FLOOR = struct.Struct("<q")
 VIA = {"author": 1, "publication": 2}
 """Bits of `via`: the followed targets for which an entry was pushed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Entries newest first by (published_at, story_id); m ≤ 800."""
+    """Entries newest first by (published_at, story_id); m ≤ `timeline_length`. It lacks nothing that is newer than its floor."""
 
     seq: int
     """The person's last sequence number; grows with every entry that is added."""
@@ -28,6 +30,12 @@ class Timeline:
     """Version of the snapshot with whose follows it was last brought in line."""
     entries: np.ndarray
     """ENTRY[m]"""
+    follows: bytes = b""
+    """Digest of the follows that it was last brought in line with."""
+    floor: tuple[int, str] | None = None
+    """(published_us, story_id) of the newest story that was left out or trimmed; None: none was."""
+    ttl_s: int = 0
+    """Seconds until the person counts as away."""
 
     @property
     def stories(self) -> Hashes:
@@ -40,12 +48,24 @@ def encode_entry(seq: int, published_us: int, story: int, via: int, story_id: st
     return _PACK.pack(seq, published_us, story, via) + story_id.encode()
 
 
-def decode_timeline(raw: Sequence[bytes], about: Mapping[bytes, bytes]) -> Timeline | None:
+def encode_body(published_us: int, story: int, via: int, story_id: str) -> bytes:
+    """An element without its sequence number, which the script that inserts it gives."""
+    return _BODY.pack(published_us, story, via) + story_id.encode()
+
+
+def encode_floor(published_us: int, story_id: str) -> bytes:
+    """The field `floor` of the `about` hash."""
+    return _FLOOR.pack(published_us) + story_id.encode()
+
+
+def decode_timeline(raw: Sequence[bytes], about: Mapping[bytes, bytes], ttl_s: int = 0) -> Timeline | None:
     """The timeline from its list and its `about` hash; None when there is none: the person has been away."""
     if not about:
         return None
     try:
         entries = np.frombuffer(b"".join([item[: _PACK.size] for item in raw]), ENTRY)
-        return Timeline(int(about[b"seq"]), about[b"snapshot"].decode(), entries)
-    except (ValueError, KeyError) as error:
+        floor = about.get(b"floor")
+        left_out = None if floor is None else (int(_FLOOR.unpack_from(floor)[0]), floor[_FLOOR.size :].decode())
+        return Timeline(int(about[b"seq"]), about[b"snapshot"].decode(), entries, about[b"follows"], left_out, ttl_s)
+    except (ValueError, KeyError, struct.error) as error:
         raise CorruptValue(f"timeline: {error}") from error

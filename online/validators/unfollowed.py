@@ -11,6 +11,9 @@ from features.raw_datasets import TARGET_TYPES
 from online.columns import Bits, Bools, Candidates
 from online.context import Context
 
+PUSHED_FOR = ("author", "publication")
+"""A story is in a timeline because of a follow of either; it stays while one of them holds."""
+
 
 class Unfollowed:
     """Clears the source bits of follows that are no longer in force; an entry without any source left drops."""
@@ -18,14 +21,20 @@ class Unfollowed:
     name: ClassVar[str] = "unfollowed"
 
     def __init__(self, bits: Mapping[str, int]) -> None:
-        providers = {target: f"followed_{target}s" for target in TARGET_TYPES}
-        self._bits = {target: np.uint32(1 << bits[name]) for target, name in providers.items() if name in bits}
+        follows = {f"followed_{target}s": (target,) for target in TARGET_TYPES} | {"timeline": PUSHED_FOR}
+        self._held_by = {np.uint32(1 << bits[name]): targets for name, targets in follows.items() if name in bits}
 
     def sources(self, ctx: Context, entries: Candidates) -> Bits:
         """uint32[n]."""
-        sources = entries.sources.copy()
-        for target_type, bit in self._bits.items():
-            sources &= np.where(self._followed(ctx, entries, target_type), ~np.uint32(0), ~bit)
+        there = np.bitwise_or.reduce(entries.sources, initial=0)
+        held_by = {bit: targets for bit, targets in self._held_by.items() if bit & there}
+        wanted = {target for targets in held_by.values() for target in targets}
+        followed = {target: self._followed(ctx, entries, target) for target in wanted}
+        sources = entries.sources
+        for bit, targets in held_by.items():
+            holds = followed[targets[0]] if len(targets) == 1 else followed[targets[0]] | followed[targets[1]]
+            if not holds.all():
+                sources = np.where(holds, sources, sources & ~bit)
         return sources
 
     def _followed(self, ctx: Context, entries: Candidates, target_type: str) -> Bools:
@@ -34,5 +43,5 @@ class Unfollowed:
         if marks is None:
             return np.zeros(len(entries), bool)
         index = {"author": world.author, "publication": world.publication, "topic": world.topics}[target_type]
-        hit: Bools = marks.take(entries.of(index)) > 0
-        return hit if hit.ndim == 1 else np.any(hit, axis=1)
+        hit: Bools = marks.take(index[entries.rows]) > 0
+        return hit if hit.ndim == 1 else np.logical_or.reduce(hit, axis=1)

@@ -192,6 +192,32 @@ class TestPrune:
         assert redis_client.xlen("events") == 10
         assert redis_client.xlen("stream of day 2") == 12, "day 3 does not cover this stream, so it may need all of it"
 
+    def test_a_lake_that_lacks_what_was_cut_is_refused(
+        self, publish_day: PublishDay, redis_client: redis.Redis
+    ) -> None:
+        for ms in range(12):
+            redis_client.xadd("events", {"n": ms}, id=f"{ms}-9")
+        for day in (2, 3):
+            publish_day(day, kept=1)
+        with pytest.raises(BadInput, match="withdrawals and mutes would be forgotten"):
+            publish_day(1, kept=1)
+        assert publish_day(3, kept=1).version == current_version(redis_client, KEYS), "the same moment again is fine"
+
+    def test_what_a_consumer_group_is_not_done_with_stays_whatever_a_snapshot_says(
+        self, publish_day: PublishDay, redis_client: redis.Redis
+    ) -> None:
+        for ms in range(12):
+            redis_client.xadd("events", {"n": ms}, id=f"{ms}-9")
+        redis_client.xgroup_create("events", "archive", id="0")
+        redis_client.xreadgroup("archive", "archiver", {"events": ">"}, count=5)
+        redis_client.xack("events", "archive", "0-9", "2-9", "3-9", "4-9")
+        publish_day(3, kept=1)
+        first = redis_client.xinfo_stream("events")["first-entry"][0]
+        assert first == b"1-9", "an entry was trimmed before it was archived"
+        redis_client.xack("events", "archive", "1-9")
+        publish_day(4, kept=1)
+        assert redis_client.xinfo_stream("events")["first-entry"][0] == b"4-9"
+
 
 class TestSnapshots:
     def test_lists_the_newest_first(self, publish_day: PublishDay, redis_client: redis.Redis) -> None:

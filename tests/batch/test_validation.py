@@ -80,10 +80,13 @@ def test_equal_ids_with_equal_content_are_one_and_with_different_content_none(
         {**read, "event_id": "twice", "source": "twice", "received_at": ago(hours=1)},  # delivered again: says the same
         {**read, "event_id": "clash", "source": "clash", "received_at": ago(hours=2)},
         {**clap, "event_id": "clash", "source": "clash", "received_at": ago(hours=2)},
+        {**read, "event_id": "theirs", "source": "theirs", "received_at": ago(hours=2)},
+        {**clap, "user_id": "v", "event_id": "theirs", "source": "theirs", "received_at": ago(hours=2)},
     ]
     assert _reasons(spark, tmp_path, "events", rows) == {
         "twice": ["exact_duplicate", None],
         "clash": ["conflicting_duplicate", "conflicting_duplicate"],
+        "theirs": [None, None],  # two people chose the same id: nobody can take another's event out of the count
     }
 
 

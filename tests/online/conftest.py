@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import httpx
 import pytest
 import redis
 import uvicorn
+from fastapi import FastAPI
 
 from batch.publish import publish_content
 from features.keys import Keys
@@ -76,13 +78,9 @@ class FeedServer:
         return {"event_id": event_id, "user_id": user, "type": kind, "occurred_at": self.now.isoformat(), **more}
 
 
-@pytest.fixture
-def feed_server(redis_server: Server, redis_client: redis.Redis, tmp_path: Path) -> Iterator[FeedServer]:
-    """A service without a snapshot, on a free port of the loopback interface."""
-    settings = Settings(var=tmp_path / "var", lake=tmp_path / "lake", redis_url=redis_server.url)
-    online = OnlineSettings(poll_s=0.05, archive_every_s=0.2)
-    made = FeedServer(httpx.Client(), redis_client, Keys(settings.redis_prefix), settings)
-    app = create_app(settings, online, clock=lambda: made.now)
+@contextmanager
+def serving(app: FastAPI) -> Iterator[httpx.Client]:
+    """The app behind a real server on a free port of the loopback interface, and a client of it."""
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -91,14 +89,24 @@ def feed_server(redis_server: Server, redis_client: redis.Redis, tmp_path: Path)
         while not server.started and thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         port = server.servers[0].sockets[0].getsockname()[1]
-        made.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
-        yield made
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
+            yield http
     finally:
-        made.http.close()
         server.should_exit = True
         thread.join()
 
 
+@pytest.fixture
+def feed_server(redis_server: Server, redis_client: redis.Redis, tmp_path: Path) -> Iterator[FeedServer]:
+    """A service without a snapshot, on a free port of the loopback interface."""
+    settings = Settings(var=tmp_path / "var", lake=tmp_path / "lake", redis_url=redis_server.url)
+    made = FeedServer(httpx.Client(), redis_client, Keys(settings.redis_prefix), settings)
+    with serving(create_app(settings, OFTEN, clock=lambda: made.now)) as made.http:
+        yield made
+
+
+OFTEN = OnlineSettings(poll_s=0.05, archive_every_s=0.2)
+"""Background work comes soon, so that tests need not wait."""
 STORIES: list[dict[str, Any]] = [
     {
         "id": f"s{i:02}",

@@ -25,13 +25,15 @@ from features.snapshot import (
     schema_hash,
     stories_schema,
 )
+from online.build_reading import BuildReading
+from online.build_world import build_world
 from online.clock import micros
 from online.columns import Candidates
+from online.components import default_components
 from online.context import Context
-from online.overlay import StoryOverlay
 from online.person import EMPTY_PROFILE, Person, PersonState
 from online.settings import OnlineSettings
-from online.world import World, build_world
+from online.world import World
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 FACTORS = 2
@@ -59,7 +61,7 @@ def tables(
     columns: dict[str, Any] = {
         "story_id": [s["id"] for s in stories],
         "story_hash": [hash64(s["id"]) for s in stories],
-        "author": [at["authors"][s.get("author", "a-someone")] for s in stories],
+        "author": [at["authors"].get(s.get("author", "a-someone"), ABSENT) for s in stories],
         "publication": [at["publications"].get(s.get("publication"), ABSENT) for s in stories],
         "topics": [[at["topics"][t] for t in s.get("topics", ())] for s in stories],
         "language": [at["languages"].get(s.get("language"), ABSENT) for s in stories],
@@ -179,16 +181,22 @@ def context(
     of: World,
     user_id: str = "u-reader",
     settings: OnlineSettings | None = None,
-    overlay: StoryOverlay | None = None,
     **known: Any,
 ) -> Context:
     """A request of a person with the given profile (and `changes`, `acts` since the snapshot)."""
-    changes, acts = known.pop("changes", ()), known.pop("acts", None)
+    changes, acts, reading = known.pop("changes", ()), known.pop("acts", None), known.pop("reading", BuildReading())
     state = PersonState(user_id, hash64(user_id), profile(**known), tuple(changes))
     if acts is not None:
         state = PersonState(user_id, hash64(user_id), profile(**known), tuple(changes), acts)
-    overlay = overlay or StoryOverlay("0-0")
-    return Context(of, overlay, Person(state, of), micros(NOW), settings or OnlineSettings(), wanted=frozenset(BY_NAME))
+    return Context(
+        of,
+        Person(state, of),
+        micros(NOW),
+        settings or OnlineSettings(),
+        wanted=frozenset(BY_NAME),
+        reading=reading,
+        bits=default_components().bits,
+    )
 
 
 def everything(of: World) -> Candidates:
@@ -196,4 +204,4 @@ def everything(of: World) -> Candidates:
 
 
 def ids(of: World, candidates: Candidates) -> list[str]:
-    return [of.ids[int(row)].as_py() for row in candidates.rows]
+    return [of.story_id(int(row)) for row in candidates.rows]

@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from itsdangerous import URLSafeSerializer
 
-from online.cursor import Cursor, CursorCodec, InvalidCursor, cursor_keys
+from online.cursor import Cursor, CursorCodec, InvalidCursor, Watermark, cursor_keys
 
-SOME = Cursor("0123456789abcdef01234567", 20, 18)
+SOME = Cursor("0123456789abcdef01234567", 20, 18, "home", Watermark(1_769_860_800_000_000, "s1", 7))
 
 
-@given(st.text(min_size=1), st.integers(0, 1000), st.integers(0, 10_000))
-def test_a_cursor_reads_back_for_its_user(user: str, index: int, delivered: int) -> None:
+@given(st.text(min_size=1), st.integers(0, 1000), st.integers(0, 10_000), st.integers(0, 2**62), st.text())
+def test_a_cursor_reads_back_for_its_user(user: str, index: int, delivered: int, at_us: int, story_id: str) -> None:
     codec = CursorCodec(["key"])
-    cursor = Cursor("slate", index, delivered)
+    cursor = Cursor("slate", index, delivered, "home", Watermark(at_us, story_id, index))
     assert codec.decode(codec.encode(cursor, user), user) == cursor
 
 
@@ -32,6 +33,12 @@ def test_another_users_cursor_is_refused() -> None:
     codec = CursorCodec(["key"])
     with pytest.raises(InvalidCursor):
         codec.decode(codec.encode(SOME, "u-one"), "u-two")
+
+
+def test_a_cursor_of_another_version_is_refused_with_its_version() -> None:
+    older = URLSafeSerializer(["key"], salt="rex.cursor.u").dumps([1, "0123456789abcdef01234567", 20, 18])
+    with pytest.raises(InvalidCursor, match="version 1; this service reads version 2"):
+        CursorCodec(["key"]).decode(older, "u")
 
 
 def test_old_keys_verify_until_they_are_taken_away() -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import duckdb
+import numpy as np
 import orjson
 import pytest
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
 
+from features.keys import hash64
+from online.body_limit import MAX_BODY_BYTES, BodyLimit, BodyTooLarge
+from online.person import ACT, PersonState
+from online.settings import OnlineSettings
 from tests.online.conftest import FeedServer, wait_until
 
 
@@ -87,7 +95,9 @@ class TestEvents:
         receipt = served.send(*bad, good)
         assert receipt["accepted"] == 1
         assert [r["index"] for r in receipt["rejected"]] == list(range(len(bad)))
-        assert {r["code"] for r in receipt["rejected"]} == {"malformed", "in_the_future"}
+        codes = [r["code"] for r in receipt["rejected"]]
+        assert (codes.pop(0), codes.pop(4)) == ("unknown_type", "in_the_future")
+        assert set(codes) == {"malformed"}
         assert "ponder" not in receipt["rejected"][1]["detail"]
         assert "story_id" in receipt["rejected"][2]["detail"]
 
@@ -103,6 +113,75 @@ class TestEvents:
         event = served.event("e1", "u-new", "open", story_id="s01")
         answer = served.http.post("/v1/events", json={"events": [event] * 1001})
         assert (answer.status_code, answer.json()["type"]) == (413, "urn:rex:too_many_events")
+
+    def test_an_unknown_type_is_told_the_known_ones(self, served: FeedServer) -> None:
+        (refused,) = served.send(served.event("e1", "u-new", "ponder", story_id="s01"))["rejected"]
+        assert refused["code"] == "unknown_type"
+        assert all(known in refused["detail"] for known in ("'ponder'", "impression", "unfollow"))
+
+    def test_an_event_too_large_is_named_and_its_batch_mates_are_accepted(self, served: FeedServer) -> None:
+        large = served.event("e1", "u-new", "open", story_id="s01", surprise="x" * 20_000)
+        nested: object = "deep"
+        for _ in range(300):
+            nested = [nested]
+        good = served.event("e2", "u-new", "open", story_id="s01")
+        receipt = served.send(large, nested, good)  # type: ignore[arg-type]
+        assert receipt["accepted"] == 1
+        assert [r["code"] for r in receipt["rejected"]] == ["oversized", "malformed"]
+        assert "16384" in receipt["rejected"][0]["detail"]
+
+    def test_an_answer_does_not_echo_long_mistakes(self, served: FeedServer) -> None:
+        answer = served.send(served.event("e1", "u-new", "open", story_id="s01", **{"k" * 8000: 1, "j" * 8000: 2}))
+        assert len(answer["rejected"][0]["detail"]) <= 300
+
+    def test_a_body_too_large_is_refused_by_its_declared_length(self, served: FeedServer) -> None:
+        answer = served.http.post("/v1/events", content=b"[" * (MAX_BODY_BYTES + 1))
+        assert (answer.status_code, answer.json()["type"]) == (413, "urn:rex:body_too_large")
+
+    def test_a_body_without_a_length_is_refused_as_well(self, served: FeedServer) -> None:
+        answer = served.http.post("/v1/events", content=(b" " * 1024 * 1024 for _ in range(6)))
+        assert (answer.status_code, answer.json()["type"]) == (413, "urn:rex:body_too_large")
+
+    def test_of_a_body_too_large_no_more_is_read_than_the_limit(self) -> None:
+        chunk, taken = b" " * 65_536, []
+
+        async def receive() -> Message:
+            taken.append(len(chunk))
+            return {"type": "http.request", "body": chunk, "more_body": True}
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            async for _ in Request(scope, receive).stream():
+                pass
+
+        scope = {"type": "http", "headers": []}
+        with pytest.raises(BodyTooLarge):
+            asyncio.run(BodyLimit(app)(scope, receive, receive))  # type: ignore[arg-type]
+        assert MAX_BODY_BYTES < sum(taken) <= MAX_BODY_BYTES + len(chunk)
+
+    def test_what_is_no_json_is_refused(self, served: FeedServer) -> None:
+        for body in (b"{", b"\xff", b"[" * 100_000, b'{"events": [' + b"9" * 5000 + b"]}"):
+            answer = served.http.post("/v1/events", content=body, headers={"content-type": "application/json"})
+            assert answer.status_code in (400, 422), (body[:20], answer.text)
+            assert answer.headers["content-type"] == "application/problem+json"
+
+    def test_an_open_is_known_and_hides_nothing(self, served: FeedServer) -> None:
+        top = served.stories("u-new")[0]
+        served.send(served.event("e1", "u-new", "open", story_id=top))
+        acts = np.frombuffer(b"".join(served.client.zrange(served.keys.acts("u-new"), 0, -1)), ACT)
+        assert PersonState("u-new", hash64("u-new"), acts=acts).stories("open").tolist() == [hash64(top)]
+        assert top in served.stories("u-new")
+
+    def test_an_event_id_is_remembered_to_the_last_moment_of_its_window(self, served: FeedServer) -> None:
+        event = served.event("e1", "u-new", "clap", story_id="s01")
+        served.send(event)
+        remembered = served.keys.event_seen("u-new", "e1")
+        window_ms = OnlineSettings().event_window_s * 1000
+        assert 48 * 3600 * 1000 - 60_000 < served.client.pttl(remembered) <= window_ms
+        served.client.pexpire(remembered, 1000)  # as after the window less a second
+        assert served.send(event)["duplicates"] == 1
+        assert served.client.pttl(remembered) <= 1000, "a repetition must not renew the window"
+        wait_until(lambda: not served.client.exists(remembered))
+        assert served.send(event)["accepted"] == 1
 
     def test_accepted_events_reach_the_lake(self, served: FeedServer) -> None:
         served.send(

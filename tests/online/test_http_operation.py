@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import redis
+
+from online.persistence import doubts
 from tests.online.conftest import FeedServer
 
 
@@ -26,6 +29,25 @@ def test_metrics_count_pages_drops_and_problems(served: FeedServer) -> None:
     assert 'rex_problems_total{type="invalid_request"} 1.0' in text
 
 
+def test_a_redis_that_would_forget_is_named(redis_client: redis.Redis) -> None:
+    assert doubts(redis_client) is None
+    redis_client.config_set("appendonly", "no")
+    try:
+        told = doubts(redis_client)
+    finally:
+        redis_client.config_set("appendonly", "yes")
+    assert told is not None
+    assert "would not survive" in told
+
+
+def test_a_redis_that_forbids_the_question_is_not_judged(redis_client: redis.Redis) -> None:
+    redis_client.execute_command("ACL", "SETUSER", "managed", "on", ">secret", "~*", "+@all", "-config")
+    path = redis_client.connection_pool.connection_kwargs["path"]
+    with redis.Redis(unix_socket_path=path, username="managed", password="secret") as managed:
+        assert doubts(managed) is None
+    redis_client.execute_command("ACL", "DELUSER", "managed")
+
+
 def test_every_key_but_the_snapshots_has_a_ttl(served: FeedServer) -> None:
     served.feed("u-fan")
     served.send(
@@ -39,8 +61,10 @@ def test_every_key_but_the_snapshots_has_a_ttl(served: FeedServer) -> None:
         "blob:",
         "people:",
         ":events",
+        ":served",
         "{stories}:stream",
-    )  # bounded by snapshots_kept and trimming
+        "{delivery}:returns",
+    )  # bounded by snapshots_kept, trimming and caps
     for key in served.client.scan_iter("*"):
         if not any(part in key.decode() for part in kept):
             assert served.client.ttl(key) > 0, f"{key!r} has no TTL"

@@ -1,4 +1,4 @@
-"""Stories and snapshots over real HTTP and a real Redis: what acts at once, what waits, what is refused."""
+"""Stories and snapshots over real HTTP and a real Redis: what acts at once, what is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TestStories:
         "change",
         [{"author_id": "a9", "visibility": "followers"}, {"author_id": "a1", "published_at": "2099-01-01T00:00:00Z"}],
     )
-    def test_what_the_snapshot_cannot_judge_any_more_waits_for_the_next(
+    def test_what_its_new_author_or_date_forbids_is_gone_at_once(
         self, served: FeedServer, change: dict[str, Any]
     ) -> None:
         served.send(served.event("e1", "u-new", "follow", target_type="author", target_id="a1"))
@@ -84,7 +84,7 @@ class TestSnapshots:
         served.publish(STORIES, PEOPLE)  # built from a lake that does not know of the withdrawal
         assert "s01" not in served.stories("u-new", limit=100, fresh=True)
 
-    def test_what_a_snapshot_covers_leaves_the_overlay(self, served: FeedServer) -> None:
+    def test_what_a_snapshot_covers_is_not_replayed(self, served: FeedServer) -> None:
         stream = served.keys.event_stream(served.keys.partition("u-new"))
         on = {"target_type": "author", "target_id": "a7"}
         served.send(served.event("e1", "u-new", "mute", **on))

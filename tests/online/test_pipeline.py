@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from features.keys import hash64
 from online.components import default_components
 from online.context import Context
-from online.overlay import StoryOverlay
 from online.person import EdgeChange
 from online.pipeline import Pipeline
 from online.presenting import items
@@ -72,7 +71,7 @@ def test_a_follow_lifts_the_authors_stories_and_is_told_as_the_reason() -> None:
     told = items(ctx, made_by.components, page.entries, 0)
     assert [item["author_id"] for item in told] == ["a2", "a2"]
     assert {item["reason"] for item in told} == {"From an author you follow"}
-    assert told[0]["sources"] == ["followed_authors", "fresh_stories"]
+    assert told[0]["sources"] == ["followed_authors", "timeline", "fresh_stories"]
 
 
 def test_the_reason_names_the_followed_topic_and_publication() -> None:
@@ -231,7 +230,7 @@ def test_a_withdrawal_after_the_slate_was_built_drops_its_entry_and_the_tail_fil
     first = ids(built.world, pipeline().read(built, slate, 0, 3).entries)
     change = {"story_id": first[0], "published_at": "2026-01-30T00:00:00Z", "deleted_at": "2026-01-31T00:00:00Z"}
     fields = {b"story": orjson.dumps(change)}
-    ctx = context(world(many(6)), overlay=StoryOverlay("0-0").after(built.world, [(b"1-0", fields)]))
+    ctx = context(built.world.after([(b"1-0", fields)]))
     page = pipeline().read(ctx, slate, 0, 3)
     assert ids(ctx.world, page.entries)[:2] == first[1:]
     assert len(page.entries) == 3

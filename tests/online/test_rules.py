@@ -9,8 +9,8 @@ import pytest
 
 from features.keys import hash64
 from online.components import default_components
-from online.overlay import StoryOverlay
 from online.person import ACT, ACT_CODES, EdgeChange
+from online.world import World
 from tests.online.small_world import context, everything, ids, world
 
 STORIES: list[dict[str, Any]] = [
@@ -29,11 +29,10 @@ STORIES: list[dict[str, Any]] = [
 WORLD = world(STORIES)
 
 
-def dropped_by(rule_name: str, **known: Any) -> set[str]:
+def dropped_by(rule_name: str, of: World = WORLD, **known: Any) -> set[str]:
     rule = next(rule for rule in default_components().rules if rule.name == rule_name)
-    ctx = context(WORLD, **known)
-    drops = rule.drops(ctx, everything(WORLD))
-    return set() if drops is None else set(ids(WORLD, everything(WORLD).take(drops)))
+    drops = rule.drops(context(of, **known), everything(of))
+    return set() if drops is None else set(ids(of, everything(of).take(drops)))
 
 
 def acts(**by_type: str) -> np.ndarray:
@@ -88,22 +87,16 @@ def entry(position: str, story: str, more: str = "") -> tuple[bytes, dict[bytes,
 
 
 def test_a_withdrawal_after_the_snapshot_drops_the_story_and_a_new_version_brings_it_back() -> None:
-    overlay = StoryOverlay("0-0").after(WORLD, [entry("1-0", "s-plain", ',"deleted_at":"2026-01-31T00:00:00Z"')])
-    assert dropped_by("withdrawn", overlay=overlay) == {"s-plain"}
-    again = overlay.after(WORLD, [entry("2-0", "s-plain")])
-    assert dropped_by("withdrawn", overlay=again) == set()
-    assert (again.position, again.applied) == ("2-0", 2)
+    gone = WORLD.after([entry("1-0", "s-plain", ',"deleted_at":"2026-01-31T00:00:00Z"')])
+    assert dropped_by("withdrawn", gone) == {"s-plain"}
+    again = gone.after([entry("2-0", "s-plain")])
+    assert not again.withdrawn[again.row("s-plain")]
+    assert again.position == "2-0"
 
 
 def test_visibility_narrowed_after_the_snapshot_acts_at_once() -> None:
-    overlay = StoryOverlay("0-0").after(
-        WORLD, [entry("1-0", "s-plain", ',"visibility":"unlisted","members_only":true')]
-    )
-    assert dropped_by("visibility", overlay=overlay) == {"s-followers-only", "s-unlisted", "s-plain"}
-    assert dropped_by("members_only", overlay=overlay) == {"s-members-only", "s-plain"}
-
-
-def test_a_change_of_a_story_that_the_snapshot_lacks_waits_for_the_next_one() -> None:
-    overlay = StoryOverlay("0-0").after(WORLD, [entry("1-0", "s-brand-new")])
-    assert overlay.position == "1-0"
-    assert dropped_by("withdrawn", overlay=overlay) == set()
+    narrowed = WORLD.after([entry("1-0", "s-plain", ',"visibility":"unlisted","members_only":true')])
+    left = everything(narrowed).take(np.setdiff1d(np.arange(len(narrowed)), narrowed.superseded))
+    for rule, expected in (("visibility", MINE | {"s-plain"}), ("members_only", {"s-members-only", "s-plain"})):
+        drops = next(r for r in default_components().rules if r.name == rule).drops(context(narrowed), left)
+        assert set(ids(narrowed, left.take(drops))) == expected

@@ -1,0 +1,129 @@
+"""A cached first page over HTTP, beside a bare route of the same server that returns the same bytes.
+
+Both are asked in turn over one kept connection, so that whatever else the machine does falls on both alike.
+"""
+
+from __future__ import annotations
+
+import http.client
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import redis
+import uvicorn
+from fastapi import FastAPI, Response
+from rich.progress import Progress
+
+from benchmarks.big_snapshot import AS_OF, publish_big
+from benchmarks.results import Result, measured
+from features.keys import Keys
+from features.settings import Settings
+from local.redis_server import server
+from online.app import create_app
+from online.settings import OnlineSettings
+
+STORIES, PEOPLE = 500_000, 50
+ROUNDS = 2_000
+"""Requests of each kind: a steady median takes seconds."""
+WARM_UP = 200
+BAR = 2.0
+"""How many times as long as the bare route a cached page may take."""
+PATH = "/v1/users/user-0/feed"
+
+
+def measure(progress: Progress) -> list[Result]:
+    """Milliseconds of a cached page that nothing has changed, of one that is validated and rendered, and sizes of slates."""
+    with tempfile.TemporaryDirectory() as directory, server(Path(directory)) as running, running.client() as client:
+        settings = Settings(
+            var=Path(directory), lake=Path(directory) / "lake", redis_url=running.url, redis_timeout_s=30
+        )
+        publish_big(client, Keys(settings.redis_prefix), STORIES, PEOPLE, seed=0, progress=progress)
+        unchanged_ms, bare_ms = _measured(settings, OnlineSettings(), progress)
+        made_ms, bare_too_ms = _measured(settings, OnlineSettings(pages_kept=0), progress)
+        sizes = _slate_sizes(client, Keys(settings.redis_prefix))
+    bare_p50, bare_p95 = (float(ms) for ms in np.percentile(bare_ms, [50, 95]))
+    p50, p95 = (float(ms) for ms in np.percentile(unchanged_ms, [50, 95]))
+    return [
+        measured("cached_page_http_p50", p50, "ms", baseline=bare_p50, bar=BAR * bare_p50),
+        measured("cached_page_http_p95", p95, "ms", baseline=bare_p95),
+        measured("cached_page_made_http_p50", float(np.median(made_ms)), "ms", baseline=float(np.median(bare_too_ms))),
+        *sizes,
+    ]
+
+
+def _measured(settings: Settings, online: OnlineSettings, progress: Progress) -> tuple[list[float], list[float]]:
+    """Milliseconds of each request for the cached page, and for the bare route, of one app."""
+    app = create_app(settings, online, clock=lambda: AS_OF)
+    with _serving(app) as connection:
+        page = _get(connection, PATH)  # builds the slate, unless it is there
+        _add_bare_route(app, page)
+        return _in_turn(connection, progress)
+
+
+@contextmanager
+def _serving(app: FastAPI) -> Iterator[http.client.HTTPConnection]:
+    """The app behind a server as `rex serve` runs it, and one connection to it."""
+    uvicorn_server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
+    )
+    thread = threading.Thread(target=uvicorn_server.run)
+    thread.start()
+    try:
+        while not uvicorn_server.started and thread.is_alive():
+            time.sleep(0.02)
+        port = uvicorn_server.servers[0].sockets[0].getsockname()[1]
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        yield connection
+        connection.close()
+    finally:
+        uvicorn_server.should_exit = True
+        thread.join()
+
+
+def _add_bare_route(app: FastAPI, body: bytes) -> None:
+    async def bare() -> Response:
+        return Response(body, media_type="application/json")
+
+    app.add_api_route("/bare", bare)
+
+
+def _in_turn(connection: http.client.HTTPConnection, progress: Progress) -> tuple[list[float], list[float]]:
+    """Milliseconds of each request for the cached page, and for the bare route."""
+    cached: list[float] = []
+    bare: list[float] = []
+    task = progress.add_task("cached pages over HTTP", total=WARM_UP + ROUNDS)
+    for i in range(WARM_UP + ROUNDS):
+        for path, times in ((PATH, cached), ("/bare", bare)):
+            started = time.perf_counter()
+            _get(connection, path)
+            times.append((time.perf_counter() - started) * 1000)
+        progress.update(task, completed=i + 1)
+    return cached[WARM_UP:], bare[WARM_UP:]
+
+
+def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read()
+    if answer.status != http.HTTPStatus.OK:
+        raise RuntimeError(f"{path} answered {answer.status}: {body[:200]!r}")
+    return body
+
+
+def _slate_sizes(client: redis.Redis, keys: Keys) -> list[Result]:
+    """Bytes in Redis of the one slate that was built, its place in its chain included."""
+    (slate_id,) = client.hvals(keys.latest_slates("user-0"))  # type: ignore[misc]
+    assert isinstance(slate_id, bytes)
+    of = ("user-0", slate_id.decode())
+    slate, chain = (client.memory_usage(key(*of)) or 0 for key in (keys.slate, keys.chain))
+    entries = OnlineSettings().slate_size
+    return [
+        measured("slate_1000_bytes", float(slate), "B"),
+        measured("slate_1000_chain_bytes", float(chain), "B"),
+        measured("slate_entry_bytes", (slate + chain) / entries, "B"),
+    ]

@@ -1,0 +1,44 @@
+"""How many stories a reader's next slate could hold that are newer than the one at hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from online.columns import Bools, Candidates, Rows
+from online.components import Components
+from online.context import Context
+from online.slate import Slate
+
+
+def new_count(ctx: Context, components: Components, slate: Slate) -> int:
+    """Stories above the slate's watermark that a provider would bring now and no rule forbids."""
+    mark = slate.watermark
+    rows = ctx.world.newer_than(mark.published_us, mark.story_id, ctx.now_us)
+    if not len(rows):
+        return 0
+    newer = Candidates(rows, np.ones(len(rows), np.uint32))
+    for rule in components.rules:
+        drops = rule.drops(ctx, newer)
+        if drops is not None:
+            newer = newer.take(~drops)
+    return int(np.count_nonzero(_brought(ctx, components, newer.rows)))
+
+
+def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
+    """bool[m]: some provider of the surface brings the row. Asks the broadest first, which mostly settles it."""
+    brought = np.zeros(len(rows), bool)
+    chosen = ctx.settings.surfaces.get(ctx.surface, tuple(components.bits))
+    for provider in reversed(components.providers):
+        if brought.all():
+            break
+        if provider.name not in chosen:
+            continue
+        try:
+            found = provider.rows(ctx)
+            if isinstance(found, slice):
+                brought |= (rows >= found.start) & (rows < found.stop)
+            else:
+                brought |= np.isin(rows, found)
+        except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
+            ctx.trace.degrade(provider.name, error)
+    return brought

@@ -1,0 +1,68 @@
+"""The final order of a list: shares of sources, a floor for new authors, caps, promoted slots.
+
+How a block is filled, and what gives way to what, stands in blocks.py; this says what the demands are made of.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from online.columns import Bools, Candidates, Rows
+from online.context import Context
+from online.groups import GROUPS
+from online.postprocessors.blocks import REASONS, Demands, Ranked, fill
+from online.postprocessors.limits import Caps, Limits
+from online.postprocessors.promoted import NO_SLOT
+from online.settings import OnlineSettings
+
+DAY_US = 86_400_000_000
+
+
+class Blend:
+    """Fills block after block with the best-ranked stories that shares, floor and caps admit."""
+
+    name: ClassVar[str] = "blend"
+
+    def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
+        """All candidates, reordered as far as the slate reaches; what cannot get into it keeps its order behind."""
+        slot = ranked.columns.get("slot", np.full(len(ranked), NO_SLOT, np.int32))
+        pinned = np.flatnonzero(slot != NO_SLOT)
+        pinned = pinned[np.argsort(slot[pinned])]
+        seen = Ranked(_limits(ctx, ranked), ranked.columns["group"], _by_new_author(ctx, ranked), pinned, slot[pinned])
+        filled = fill(seen, _demands(ctx.settings))
+        after = ranked.take(filled.order)
+        reason = np.where(slot == NO_SLOT, filled.reason, len(REASONS)).astype(np.uint8)
+        ctx.trace.displaced(self.name, ranked, after, reason, (*REASONS, "promoted"))
+        return after
+
+
+def _demands(settings: OnlineSettings) -> Demands:
+    shares = tuple(getattr(settings, f"share_{group}") for group in GROUPS)
+    return Demands(settings.slate_size, settings.page_block, shares, settings.new_author_share)
+
+
+def _limits(ctx: Context, ranked: Candidates) -> Limits:
+    world, settings, today = ctx.world, ctx.settings, _served_today(ctx)
+    author = Caps(settings.max_per_author, settings.max_per_author_slate, settings.max_per_author_day)
+    publication = Caps(
+        settings.max_per_publication, settings.max_per_publication_slate, settings.max_per_publication_day
+    )
+    served = world.author.take(today), world.publication.take(today)
+    return Limits(ranked.of(world.author), ranked.of(world.publication), (author, publication), served)
+
+
+def _served_today(ctx: Context) -> Rows:
+    """int32[m]: one row for each entry that a slate has answered this UTC day."""
+    served = ctx.reading.served
+    midnight = ctx.now_us - ctx.now_us % DAY_US
+    return ctx.world.by_hash.known(served.stories[served.served_us >= midnight])
+
+
+def _by_new_author(ctx: Context, ranked: Candidates) -> Bools:
+    """bool[n]: the author's first story is younger than new_author_d."""
+    author = ranked.of(ctx.world.author)
+    since = ctx.world.author_since.take(author, mode="wrap")
+    new: Bools = (author >= 0) & (since > ctx.now_us - int(ctx.settings.new_author_d * DAY_US))
+    return new

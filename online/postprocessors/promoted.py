@@ -1,0 +1,67 @@
+"""Promoted stories take declared slots.
+
+Running promotions whose stories passed every rule are placed by priority, then promotion_id: each at most once in a slate
+and `daily_cap_per_user` times a UTC day. The same story does not stand in the list a second time; a promotion without a
+slot leaves its story to the ranking, if another provider brought it too.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from online.columns import Candidates
+from online.context import Context
+from online.postprocessors.limits import Integers
+from online.slate import ORGANIC
+
+NO_SLOT = -1
+"""In the column `slot`: wherever the ranking puts it."""
+
+
+class PlacePromoted:
+    """Puts the promoted entries first, marked with the columns `promotion` (hash) and `slot`; blending puts them there."""
+
+    name: ClassVar[str] = "promoted"
+
+    def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
+        """The placed ones by slot, then the others in their order; those that came as promoted only are left out."""
+        if self.name not in ctx.bits or not len(ctx.world.promotions):
+            return ranked
+        bit = np.uint32(1 << ctx.bits[self.name])
+        which, at = _admitted(ctx, ranked)
+        organic = (ranked.sources & ~bit) != 0
+        slots = _slots(ctx, int(np.count_nonzero(np.delete(organic, at))), len(which))
+        which, at = which[: len(slots)], at[: len(slots)]
+        organic[at] = False
+        sources = np.where(organic, ranked.sources & ~bit, ranked.sources)
+        columns = ranked.columns | (_marks(ctx, len(ranked), which, at, slots) if len(at) else {})
+        return Candidates(ranked.rows, sources, columns).take(np.concatenate((at, np.flatnonzero(organic))))
+
+
+def _marks(ctx: Context, n: int, which: Integers, at: Integers, slots: Integers) -> dict[str, Integers]:
+    """Column `promotion`, int64[n], and column `slot`, int32[n]."""
+    promotion, slot = np.full(n, ORGANIC, np.int64), np.full(n, NO_SLOT, np.int32)
+    promotion[at], slot[at] = ctx.world.promotions.hashes[which], slots
+    return {"promotion": promotion, "slot": slot}
+
+
+def _admitted(ctx: Context, ranked: Candidates) -> tuple[Integers, Integers]:
+    """Promotions that may have a slot, first choice first, and where in `ranked` their stories are. A story counts once."""
+    promotions = ctx.world.promotions
+    fit = np.flatnonzero(promotions.running(ctx.now_us) & promotions.under_cap(ctx.reading.promoted))
+    wanted = ctx.world.current(promotions.rows[fit])
+    _, at, first = np.intersect1d(ranked.rows, wanted, return_indices=True)  # `first`: of equal ones in `wanted`
+    order = np.argsort(first)
+    return fit[first[order]], at[order]
+
+
+def _slots(ctx: Context, organic: int, wanted: int) -> Integers:
+    """int32[≤ wanted]: slots of the slate, ascending, as far as a list of `organic` other entries reaches."""
+    settings = ctx.settings
+    blocks = np.arange(0, settings.slate_size, settings.page_block)
+    inside = np.array([slot for slot in settings.promoted_slots if slot < settings.page_block], np.int64)
+    slots = np.sort((blocks[:, None] + inside).ravel())
+    slots = slots[slots < settings.slate_size][: min(wanted, settings.max_promoted)]
+    return slots[slots <= organic + np.arange(len(slots))].astype(np.int32)

@@ -1,0 +1,28 @@
+"""A chain of cursors that goes on with a new slate shows nothing that came after the chain began."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from online.columns import Bools, Candidates
+from online.context import Context
+
+
+class NewerThanChain:
+    """Stories above the chain's watermark, by (published_at, story_id). They show as `new_count` on a first page.
+
+    The timeline's sequence number does not decide: a story that was pulled when the chain began may have been pushed since.
+    """
+
+    name: ClassVar[str] = "newer_than_chain"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n]; None: a chain begins here."""
+        if ctx.chain is None:
+            return None
+        mark = ctx.chain.watermark
+        newer = np.zeros(len(ctx.world), bool)
+        newer[ctx.world.newer_than(mark.published_us, mark.story_id, ctx.now_us)] = True
+        return candidates.of(newer)

@@ -1,0 +1,66 @@
+"""An entry of the story stream, decoded: one version of one story."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from features.keys import hash64
+from features.packing import CorruptValue
+from features.raw_datasets import VISIBILITIES
+from online.clock import micros
+
+
+@dataclass(frozen=True, slots=True)
+class StoryVersion:
+    """What feeds need of a story; equal where no feed could tell the difference."""
+
+    author_id: str | None
+    publication_id: str | None
+    topics: tuple[str, ...]
+    """Each once."""
+    language: str | None
+    title: str | None
+    published_us: int
+    visibility: int
+    """Index into VISIBILITIES."""
+    members_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoryChange:
+    """A story as it was put, or its withdrawal."""
+
+    story_id: str
+    story_hash: int
+    version: StoryVersion | None
+    """None: withdrawn."""
+
+
+def decode_change(fields: Mapping[bytes, bytes]) -> StoryChange:
+    """From the fields of a stream entry. CorruptValue when they do not hold a story's document."""
+    try:
+        document = orjson.loads(fields[b"story"])
+        story_id = document["story_id"]
+        version = None if document.get("deleted_at") is not None else _version(document)
+        return StoryChange(story_id, hash64(story_id), version)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CorruptValue(f"story stream: an entry holds no story ({error!r})") from error
+
+
+def _version(document: dict[str, Any]) -> StoryVersion:
+    topics = dict.fromkeys(topic for topic in document.get("topics") or () if topic is not None)
+    return StoryVersion(
+        author_id=document.get("author_id"),
+        publication_id=document.get("publication_id"),
+        topics=tuple(topics),
+        language=document.get("language"),
+        title=document.get("title"),
+        published_us=micros(datetime.fromisoformat(document["published_at"])),
+        visibility=VISIBILITIES.index(document.get("visibility") or VISIBILITIES[0]),
+        members_only=bool(document.get("members_only")),
+    )

@@ -1,0 +1,67 @@
+"""What a reader gets of a timeline: the same stories, whether they were pushed or are pulled now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from online.columns import Rows
+from online.context import Context
+from online.timelines.newest import deliverable, newest, rows_of
+from online.timelines.targets import Follows, follows_of
+from online.timelines.timeline import Timeline
+
+DAY_S = 86_400
+"""A timeline that is read is prolonged once a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The newest stories over followed authors and publications."""
+
+    rows: Rows
+    due: str = ""
+    """Why the timeline is to be made anew; empty: it is not."""
+    bounded: bool = False
+    """Whether there was more to pull than is pulled."""
+
+
+def read_timeline(ctx: Context) -> Found:
+    """Exact in every case: what the timeline cannot be trusted to hold is pulled instead."""
+    reading, follows = ctx.reading, follows_of(ctx.person.state)
+    timeline = reading.timeline
+    if timeline is None:
+        return _all_pulled(ctx, follows, "returning")
+    if timeline.snapshot != ctx.world.version:
+        return _all_pulled(ctx, follows, "new_snapshot")
+    if timeline.follows != follows.digest() or reading.pulled.version != reading.pulled_version:
+        return _all_pulled(ctx, follows, "")  # something has just changed, and the timeline is about to
+    listed = ctx.world.by_hash.known(timeline.stories)
+    pushed = deliverable(ctx.world, reading.pulled.pushed(follows), listed, ctx.now_us)
+    pulled, bounded = _pulled(ctx, reading.pulled.of(follows))
+    rows = newest(ctx.world, np.union1d(pushed, pulled), ctx.settings.timeline_length)
+    if not _complete(ctx, timeline, rows):
+        return _all_pulled(ctx, follows, "incomplete")
+    return Found(rows, "prolong" if timeline.ttl_s < ctx.settings.timeline_ttl_s - DAY_S else "", bounded)
+
+
+def _pulled(ctx: Context, follows: Follows) -> tuple[Rows, bool]:
+    most = ctx.settings.timeline_pull
+    rows = rows_of(ctx.world, follows, ctx.now_us)
+    return newest(ctx.world, rows, most), len(rows) > most
+
+
+def _all_pulled(ctx: Context, follows: Follows, due: str) -> Found:
+    rows, bounded = _pulled(ctx, follows)
+    return Found(rows[: ctx.settings.timeline_length], due, bounded)
+
+
+def _complete(ctx: Context, timeline: Timeline, rows: Rows) -> bool:
+    """Whether nothing that the timeline lacks could be among `rows`, newest first: all of them are newer than its floor."""
+    if timeline.floor is None:
+        return True
+    if len(rows) < ctx.settings.timeline_length:
+        return False
+    oldest = int(rows[-1])
+    return (int(ctx.world.published_at[oldest]), ctx.world.story_id(oldest)) > timeline.floor

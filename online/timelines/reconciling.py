@@ -1,0 +1,93 @@
+"""Bringing one person's timeline in line with whom the person follows now, and with the stories there are now."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+import redis
+
+from features.keys import Keys
+from online.clock import Clock, micros
+from online.columns import Rows
+from online.live import LiveSnapshot
+from online.settings import OnlineSettings
+from online.store import PersonStore
+from online.timelines.followers import OUTLIVES_S, FollowerIndex
+from online.timelines.newest import newest, rows_of
+from online.timelines.pulled import Pulled, PulledTargets
+from online.timelines.pushing import REPLACE
+from online.timelines.targets import Follows, follows_of
+from online.timelines.timeline import VIA, encode_body, encode_floor
+from online.world import World
+
+log = logging.getLogger("rex.online")
+
+
+class Reconciler:
+    """Makes and mends timelines. Repeating it changes nothing; killed anywhere, the next time makes up for it."""
+
+    def __init__(
+        self, client: redis.Redis, keys: Keys, settings: OnlineSettings, live: LiveSnapshot, clock: Clock
+    ) -> None:
+        self._client = client
+        self._keys = keys
+        self._settings = settings
+        self._live = live
+        self._clock = clock
+        self._store = PersonStore(client, keys)
+        self._replace = client.register_script(REPLACE)
+        self.index = FollowerIndex(client, keys, ttl_s=settings.timeline_ttl_s, sets_ttl_s=settings.state_ttl_s)
+        self.pulled = PulledTargets(client, keys)
+
+    def is_active(self, user_id: str) -> bool:
+        """Whether the person has a timeline."""
+        return bool(self._client.exists(self._keys.timeline_about(user_id)))
+
+    def reconcile(self, user_id: str, pulled: Pulled | None = None) -> None:
+        """`pulled`: what counts as pulled, by default what is. Unavailable when there is no snapshot to read follows from.
+
+        The follower sets come first and the stories after: what is published in between is pushed.
+        """
+        loaded = self._live.loaded()
+        follows = follows_of(self._store.read_state(loaded.world.manifest, user_id))
+        sizes = self.index.register(user_id, follows)
+        for target, size in sizes.items():
+            if size > self._settings.push_threshold:
+                self.pulled.add(target)
+        seen = cast("bytes | None", self._client.hget(self._keys.timeline_about(user_id), "seq")) or b"0"
+        pulled = pulled or self.pulled.now()
+        self._write(user_id, loaded.catch_up(), follows, pulled, seen)
+
+    def _write(self, user_id: str, world: World, follows: Follows, pulled: Pulled, seen: bytes) -> None:
+        most = self._settings.timeline_length
+        pushed = pulled.pushed(follows)
+        rows = newest(world, rows_of(world, pushed, micros(self._clock())), most + 1)
+        left_out = rows[most:]
+        floor = encode_floor(*_place(world, int(left_out[0]))) if len(left_out) else b""
+        keys = [self._keys.timeline(user_id), self._keys.timeline_about(user_id)]
+        args: list[bytes | str | int] = [seen, world.version, self._settings.timeline_ttl_s, OUTLIVES_S, most, floor]
+        args += [follows.digest(), *_bodies(world, pushed, rows[:most])]
+        try:
+            self._replace(keys=keys, args=args)
+        except redis.ResponseError as error:
+            log.warning("the timeline of %s is damaged and made anew: %s", user_id, error)
+            self._client.delete(*keys)  # it holds nothing that cannot be made again
+            self._replace(keys=keys, args=args)
+
+
+def _place(world: World, row: int) -> tuple[int, str]:
+    return int(world.published_at[row]), world.story_id(row)
+
+
+def _bodies(world: World, follows: Follows, rows: Rows) -> list[bytes]:
+    """One for each row, with the follows that brought it."""
+    authors = set(world.authors.by_hash.known(follows.authors).tolist())
+    publications = set(world.publications.by_hash.known(follows.publications).tolist())
+    bodies = []
+    for row in rows.tolist():
+        via = VIA["author"] * (int(world.author[row]) in authors)
+        via |= VIA["publication"] * (int(world.publication[row]) in publications)
+        published_us, story_id = _place(world, row)
+        bodies.append(encode_body(published_us, int(world.hashes[row]), via, story_id))
+    return bodies

@@ -1,0 +1,74 @@
+"""Whom a person follows, as delivery sees it: authors and publications. Topics are always pulled."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from online.columns import Hashes
+from online.person import PersonState
+
+
+class Target(NamedTuple):
+    """An author or a publication, whose stories are delivered to its followers."""
+
+    type: str
+    hash: int
+
+    @property
+    def name(self) -> str:
+        """As it stands in Redis' sets."""
+        return f"{self.type}:{self.hash}"
+
+
+@dataclass(frozen=True, slots=True)
+class Follows:
+    """Hashes of the authors and publications of one person, int64[m] each."""
+
+    authors: Hashes
+    """Followed, and neither muted nor blocked."""
+    publications: Hashes
+    refused_authors: Hashes
+    """Muted or blocked: their stories are in no timeline of the person, whatever brought them."""
+    refused_publications: Hashes
+
+    def digest(self) -> bytes:
+        """Equal for equal follows; tells whether a timeline was brought in line with them."""
+        parts = (self.authors, self.publications, self.refused_authors, self.refused_publications)
+        counted = b"".join(len(part).to_bytes(4, "little") + np.sort(part).astype("<i8").tobytes() for part in parts)
+        return hashlib.blake2b(counted, digest_size=8).digest()
+
+    def targets(self) -> list[Target]:
+        """Everything whose stories are to be delivered to the person."""
+        return [
+            *(Target("author", one) for one in self.authors.tolist()),
+            *(Target("publication", one) for one in self.publications.tolist()),
+        ]
+
+    def refusals(self) -> set[str]:
+        """Names of what is muted or blocked, marked as such."""
+        authors = {refusal("author", one) for one in self.refused_authors.tolist()}
+        return authors | {refusal("publication", one) for one in self.refused_publications.tolist()}
+
+
+def refusal(target_type: str, target: int) -> str:
+    """The mark, among a person's targets, that stories of this one are kept out."""
+    return f"!{target_type}:{target}"
+
+
+def follows_of(state: PersonState) -> Follows:
+    """From the edges in force."""
+    refused = {kind: np.concatenate((state.edges("mute", kind), state.edges("block", kind))) for kind in _TYPES}
+    followed = {kind: less(state.edges("follow", kind), refused[kind]) for kind in _TYPES}
+    return Follows(followed["author"], followed["publication"], refused["author"], refused["publication"])
+
+
+def less(hashes: Hashes, others: Hashes) -> Hashes:
+    """int64[≤ m]: `hashes` that are not among `others`, in their order."""
+    return hashes[~np.isin(hashes, others)] if len(hashes) and len(others) else hashes
+
+
+_TYPES = ("author", "publication")

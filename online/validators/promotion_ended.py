@@ -1,0 +1,25 @@
+"""A promoted entry is shown while its promotion runs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from online.columns import Bits, Candidates
+from online.context import Context
+from online.slate import ORGANIC
+
+
+class PromotionEnded:
+    """Drops promoted entries whose promotion has ended, or is not in the snapshot any more. No other takes the place."""
+
+    name: ClassVar[str] = "promotion_ended"
+
+    def sources(self, ctx: Context, entries: Candidates) -> Bits | None:
+        """uint32[n]: 0 where the promotion is over."""
+        if "promotion" not in entries.columns:
+            return None
+        promotions, placed_by = ctx.world.promotions, entries.columns["promotion"]
+        in_force = np.isin(placed_by, promotions.hashes[promotions.running(ctx.now_us)])
+        return np.where(in_force | (placed_by == ORGANIC), entries.sources, np.uint32(0))

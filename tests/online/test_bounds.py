@@ -1,0 +1,70 @@
+"""What people and publishers can make Redis hold is bounded, and the bound costs nothing that a snapshot does not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import redis
+
+from batch.prune import trim_streams
+from batch.publish import publish_content
+from online.archiver import archive, read_positions
+from online.events import EventIntake
+from online.settings import OnlineSettings
+from online.stories import Story, StoryIntake
+from tests.online.archive_lake import KEYS, NOW, SETTINGS, event, stream_of
+from tests.online.conftest import STORIES
+from tests.online.small_world import content
+
+
+class TestEdges:
+    @pytest.fixture
+    def intake(self, redis_client: redis.Redis) -> EventIntake:
+        return EventIntake(redis_client, KEYS, OnlineSettings(edges_kept=3))
+
+    def follow(self, target: str) -> dict[str, Any]:
+        return event(f"follow {target}", type="follow", story_id=None, target_type="author", target_id=target)
+
+    def test_more_changes_than_are_kept_are_refused_and_can_be_sent_again(
+        self, intake: EventIntake, redis_client: redis.Redis
+    ) -> None:
+        receipt = intake.accept([self.follow(f"a{number}") for number in range(5)], NOW)
+        assert receipt.accepted == 3
+        assert [(one.index, one.code) for one in receipt.rejected] == [(3, "too_many_edges"), (4, "too_many_edges")]
+        assert redis_client.hlen(KEYS.edges("u1")) == 3 == redis_client.xlen(stream_of())
+        unfollow = self.follow("a1") | {"event_id": "again", "type": "unfollow"}
+        assert intake.accept([unfollow], NOW).accepted == 1, "a change of what is kept needs no room"
+        last: Any = redis_client.xinfo_stream(stream_of())["last-entry"][0]  # type: ignore[index]
+        wait_for_the_next_millisecond(redis_client, last)
+        redis_client.xadd(stream_of(), {"event": b"{}"})
+        redis_client.xtrim(stream_of(), maxlen=1, approximate=False)  # every kept snapshot has the others
+        assert intake.accept([self.follow("a3")], NOW).accepted == 1
+        assert redis_client.hlen(KEYS.edges("u1")) == 1
+
+
+def wait_for_the_next_millisecond(client: redis.Redis, entry_id: bytes) -> None:
+    while True:
+        seconds, micros = client.time()
+        if seconds * 1000 + micros // 1000 > int(entry_id.split(b"-")[0]):
+            return
+
+
+def test_documents_of_stories_go_with_the_entries_that_every_kept_snapshot_has(
+    redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    client = redis_client
+    intake = StoryIntake(client, KEYS, SETTINGS)
+    for name in ("s-old", "s-changed", "s-last"):
+        intake.put(name, Story(published_at=NOW), NOW)
+    archive(client, KEYS, tmp_path)
+    made = content(STORIES, {}, NOW, positions=read_positions(tmp_path))
+    publish_content(lambda: made, client, KEYS, now=NOW, kept=3)
+    intake.put("s-changed", Story(published_at=NOW, title="Changed"), NOW)
+    archive(client, KEYS, tmp_path)
+    trim_streams(client, KEYS)
+    kept: Any = client.hvals(KEYS.story_documents())
+    assert sorted(orjson.loads(document)["story_id"] for document in kept) == ["s-changed", "s-last"]
+    assert client.xlen(KEYS.story_stream()) == 2

@@ -120,4 +120,6 @@ def _piece_keys(client: redis.Redis, keys: Keys, version: str) -> set[str]:
     if manifest is None:
         return set()
     blobs = {keys.blob(piece) for pieces in manifest.tables.values() for piece in pieces}
+    if manifest.model:
+        blobs.add(keys.blob(manifest.model))
     return blobs | {keys.people(piece) for piece in manifest.people if piece}

@@ -14,6 +14,8 @@ from batch.snapshot_promotions import read_promotions
 from batch.snapshot_tables import read_tables, refuse_collisions
 from features.duckdb_views import connect, partition_name
 from features.errors import BadInput
+from learning.model_file import decode, name_of
+from learning.released import released
 
 READS = (
     "valid_stories",
@@ -46,10 +48,16 @@ class Content:
     people: People
     promotions_without_story: int = 0
     """Promotions that are left out because their story is unknown, withdrawn or not published yet."""
+    model: bytes | None = None
+    """The ranking model; None: the ranker with named weights serves alone."""
 
 
 def read_content(lake: Path, as_of: datetime) -> Content:
-    """The snapshot of `as_of`. BadInput when the batch has not finished for it or two ids share one hash."""
+    """The snapshot of `as_of`, with the model that the lake has released.
+
+    BadInput when the batch has not finished for it, two ids share one hash, or the model must not be used.
+    """
+    model = checked_model(lake)
     positions = read_positions(lake, as_of)
     missing = [name for name in READS if not (lake / "features" / name / partition_name(as_of)).is_dir()]
     if missing:
@@ -58,7 +66,15 @@ def read_content(lake: Path, as_of: datetime) -> Content:
         tables, factors = read_tables(connection, as_of)
         tables["promotions"], left_out = read_promotions(connection, as_of)
         refuse_collisions("promotions", tables["promotions"].rename_columns({"promotion_id": "id"}))
-        return Content(as_of, positions, factors, tables, read_people(connection, factors), left_out)
+        return Content(as_of, positions, factors, tables, read_people(connection, factors), left_out, model)
+
+
+def checked_model(lake: Path) -> bytes | None:
+    """The lake's released model, tried out; None: none is released. BadInput when it is damaged or made for other features."""
+    model = released(lake)
+    if model is not None:
+        decode(model, name_of(model))
+    return model
 
 
 def read_positions(lake: Path, as_of: datetime) -> dict[str, str]:

@@ -16,7 +16,7 @@ from features.snapshot_reader import bucket_digest
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """Table chunks as bytes; people as positions, packed again when written, so that they are never all in memory."""
+    """Table chunks and the model as bytes; people as positions, packed again when written, so that they are never all in memory."""
 
     chunks: dict[str, bytes]
     tables: dict[str, list[str]]
@@ -26,6 +26,8 @@ class Pieces:
     """Digest of a bucket that is not empty → positions of its people."""
     places: list[str]
     """Bucket number → digest; empty string: nobody."""
+    model: str
+    """Digest of the model, which is among the chunks; empty: there is none."""
     size_bytes: int
 
     def bucket(self, piece: str) -> dict[bytes, bytes]:
@@ -34,13 +36,16 @@ class Pieces:
 
 
 def cut(content: Content) -> Pieces:
-    """Chunks of every table, and the name of every bucket of people."""
+    """Chunks of every table, the model, and the name of every bucket of people."""
     chunks: dict[str, bytes] = {}
     tables: dict[str, list[str]] = {}
     for name in TABLES:
         encoded = encode_table(content.tables[name])
         tables[name] = [digest(chunk) for chunk in encoded]
         chunks |= zip(tables[name], encoded, strict=True)
+    model = "" if content.model is None else digest(content.model)
+    if content.model is not None:
+        chunks[model] = content.model
     size = sum(map(len, chunks.values()))
     places, buckets = [], {}
     for members in content.people.members():
@@ -49,7 +54,7 @@ def cut(content: Content) -> Pieces:
         size += sum(len(field) + len(value) for field, value in packed.items())
         if packed:
             buckets[places[-1]] = members
-    return Pieces(chunks, tables, content.people, buckets, places, size)
+    return Pieces(chunks, tables, content.people, buckets, places, model, size)
 
 
 def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datetime) -> Manifest:
@@ -67,4 +72,5 @@ def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datet
         tables=pieces.tables,
         people=pieces.places,
         size_bytes=pieces.size_bytes,
+        model=pieces.model,
     )

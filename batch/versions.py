@@ -9,7 +9,8 @@ from features.errors import BadInput, Unavailable
 from features.keys import Keys
 from features.packing import CorruptValue
 from features.snapshot import Manifest
-from features.snapshot_reader import published, read_bucket, read_manifest, read_tables
+from features.snapshot_reader import published, read_bucket, read_manifest, read_model, read_tables
+from learning.model_file import WrongModel, decode
 
 _FLIP = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -45,13 +46,23 @@ def stage(client: redis.Redis, keys: Keys, lease: Lease, manifest: Manifest) -> 
 
 
 def verify(client: redis.Redis, keys: Keys, version: str) -> Manifest:
-    """Read the whole version back: schema hash, every digest, every count. CorruptValue or Unavailable if off."""
+    """Read the whole version back: schema hash, every digest, every count, the model. CorruptValue or Unavailable if off."""
     manifest = read_manifest(client, keys, version)
     read_tables(client, keys, manifest)
+    _try_model(read_model(client, keys, manifest), manifest)
     people = sum(len(read_bucket(client, keys, piece)) for piece in manifest.people if piece)
     if people != manifest.counts["people"]:
         raise CorruptValue(f"snapshot people: {people} profiles, the manifest says {manifest.counts['people']}")
     return manifest
+
+
+def _try_model(model: bytes | None, manifest: Manifest) -> None:
+    """Unavailable when no process of this release could rank with it."""
+    try:
+        if model is not None:
+            decode(model, manifest.model)
+    except WrongModel as error:
+        raise Unavailable(f"Snapshot {manifest.version} cannot be ranked: {error}") from error
 
 
 def flip(client: redis.Redis, keys: Keys, lease: Lease, version: str) -> None:

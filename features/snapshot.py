@@ -133,6 +133,8 @@ class Manifest:
     """Digest of each people bucket; empty string: nobody. A person's bucket is `hash mod len(people)`."""
     size_bytes: int
     """Bytes of all values named here."""
+    model: str = ""
+    """Digest of the blob that is the ranking model, made for the features of `schema_hash`; empty: there is none."""
 
     def encode(self) -> bytes:
         """JSON, keys sorted, so that equal manifests are equal bytes."""

@@ -96,6 +96,11 @@ def read_tables(client: redis.Redis, keys: Keys, manifest: Manifest) -> dict[str
     return {name: _read_table(client, keys, manifest, name) for name in TABLES}
 
 
+def read_model(client: redis.Redis, keys: Keys, manifest: Manifest) -> bytes | None:
+    """The model's bytes, checked against their name; None: the snapshot has none. Unavailable, CorruptValue as read_blob."""
+    return read_blob(client, keys, manifest.model) if manifest.model else None
+
+
 def table_schema(name: str, factors: int) -> pa.Schema:
     """Schema of the table called `name` in a snapshot whose vectors have `factors` entries."""
     if name == "stories":
@@ -105,7 +110,7 @@ def table_schema(name: str, factors: int) -> pa.Schema:
 
 
 def read_blob(client: redis.Redis, keys: Keys, piece: str) -> bytes:
-    """One table chunk. Unavailable when missing, CorruptValue when altered."""
+    """One table chunk, or the model. Unavailable when missing, CorruptValue when altered."""
     blob = cast("bytes | None", client.get(keys.blob(piece)))
     if blob is None:
         raise Unavailable(f"Blob {piece} of a snapshot is not in Redis (any more).")

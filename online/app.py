@@ -51,6 +51,7 @@ def create_app(
             if doubt := doubts(client):
                 log.warning(doubt)
             state = wire(client, settings, online, components, clock, metrics)
+            stack.callback(state.close)
             _follow(state)  # so that the first request finds a snapshot, if there is one
             stack.enter_context(_every(online.poll_s, lambda: _follow(state)))
             stack.callback(_flush, state)  # the last pages, once nobody asks for more

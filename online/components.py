@@ -72,8 +72,9 @@ class Components:
     """Most telling reason first: an entry with several sources tells the first."""
     rules: tuple[Rule, ...]
     annotators: tuple[Annotator, ...]
-    ranker: Ranker
     postprocessors: tuple[Postprocessor, ...]
+    ranker: Ranker | None = None
+    """In place of every snapshot's own; None: each snapshot brings the one that it was published with."""
 
     def __post_init__(self) -> None:
         names = [provider.name for provider in self.providers]
@@ -81,9 +82,13 @@ class Components:
             raise ValueError(f"at most {MAX_PROVIDERS} providers, each with its own name; got {names}")
         if len(self.rules) > MAX_RULES:
             raise ValueError(f"at most {MAX_RULES} rules; got {len(self.rules)}")
-        missing = set(self.ranker.inputs) - {name for annotator in self.annotators for name in annotator.features}
+        self.check_ranker(self.ranker or Weighted())
+
+    def check_ranker(self, ranker: Ranker) -> None:
+        """ValueError when it needs features that no annotator provides."""
+        missing = set(ranker.inputs) - {name for annotator in self.annotators for name in annotator.features}
         if missing:
-            raise ValueError(f"ranker {self.ranker.name} needs {sorted(missing)}, which no annotator provides")
+            raise ValueError(f"ranker {ranker.name} needs {sorted(missing)}, which no annotator provides")
 
     def check_surfaces(self, surfaces: Mapping[str, Sequence[str]]) -> None:
         """BadInput when a surface is to have candidates of a provider that there is not."""
@@ -143,6 +148,6 @@ def default_components(ranker: Ranker | None = None) -> Components:
             *_plugged_in("rules"),
         ),
         annotators=(Story(), Affinity(), History(), Recency(), *_plugged_in("annotators")),
-        ranker=ranker or Weighted(),
         postprocessors=(PlacePromoted(), NearDuplicate(), ServedInVain(), Blend(), *_plugged_in("postprocessors")),
+        ranker=ranker,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +20,15 @@ from online.person import Person
 from online.settings import OnlineSettings
 from online.world import World
 
+if TYPE_CHECKING:
+    from online.protocols import Ranker
+
 log = logging.getLogger("rex.online")
 
 Contributions = Callable[[Mapping[str, Floats], int], Mapping[str, Floats]]
 """What each feature adds to the scores of n candidates; a ranker's `contributions`."""
+Explainer = Callable[[Mapping[str, Floats], Floats, int], Mapping[str, Any] | None]
+"""Of all candidates' columns and scores, why the one at a position has its score; None: `contributions` say it all."""
 
 
 @dataclass(slots=True)
@@ -52,6 +57,8 @@ class Trace:
     """Reason → entries that the postprocessors moved for it."""
     watched_row: int | None = None
     watched: dict[str, Any] = field(default_factory=lambda: {"positions": {}})
+    explainer: Explainer | None = None
+    """Asked for the watched story."""
 
     @contextmanager
     def stage(self, name: str, taken: int) -> Iterator[StageReport]:
@@ -91,6 +98,8 @@ class Trace:
         self.watched["contributions"] = {name: float(v[0]) for name, v in contributions(one, 1).items()}
         self.watched["score"] = float(score[at])
         self.watched["rank"] = int(np.count_nonzero(score > score[at]))
+        if self.explainer is not None and (told := self.explainer(candidates.columns, score, at)) is not None:
+            self.watched["ranking"] = told
 
     def displaced(
         self, step: str, before: Candidates, after: Candidates, reason: np.ndarray, names: Sequence[str]
@@ -115,12 +124,14 @@ class Trace:
 
 @dataclass
 class Context:
-    """Pinned from start to end of a request: world, person, now."""
+    """Pinned from start to end of a request: world, ranker, person, now."""
 
     world: World
     person: Person
     now_us: int
     settings: OnlineSettings
+    ranker: Ranker
+    """The one of the world's snapshot, so that features and model are always of one publication."""
     surface: str = "home"
     wanted: frozenset[str] = frozenset()
     """Features that the ranker reads; an annotator may leave out the others."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-from online.components import Components
 from online.context import Context
 from online.settings import OnlineSettings
 from online.slate import Slate
@@ -33,11 +32,11 @@ def ttl_s(slate_id: str, settings: OnlineSettings) -> int:
     return max(round(settings.slate_ttl_s * stretch(slate_id)), 1)
 
 
-def freshness(ctx: Context, components: Components, slate: Slate) -> Freshness:
+def freshness(ctx: Context, slate: Slate) -> Freshness:
     """By the slate's age, and at once when the snapshot, the variant, the model or what its owner asked for has changed."""
     info, settings = slate.info, ctx.settings
     made_for = (info.snapshot, info.standing, info.variant, info.model)
-    asked_by = (ctx.world.version, ctx.person.state.standing.hex(), settings.variant, components.ranker.name)
+    asked_by = (ctx.world.version, ctx.person.state.standing.hex(), settings.variant, ctx.ranker.name)
     fresh_until = fresh_until_us(slate, settings)
     if made_for != asked_by or ctx.now_us >= fresh_until + settings.stale_s * _SECOND_US:
         return Freshness.USED_UP

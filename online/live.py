@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import redis
 
 from features.errors import Unavailable
 from features.keys import Keys
-from features.snapshot_reader import current_version, read_manifest, read_tables
+from features.snapshot import Manifest
+from features.snapshot_reader import current_version, read_manifest, read_model, read_tables
+from learning.model import Model
+from learning.model_file import WrongModel, decode
 from online.build_world import build_world
+from online.protocols import Ranker
+from online.rankers.weighted import Weighted
 from online.store import STORY_TAIL, read_story_tail
 from online.stream import START, StreamEntry, stream_order
 from online.world import World
 
+RankerOf = Callable[[Model | None, str], Ranker]
+"""The ranker of a snapshot with this model (None: it has none) under this digest. ValueError: it cannot rank here."""
+
+
+def light_alone(model: Model | None, digest: str) -> Ranker:
+    """Named weights, for processes that rank nothing."""
+    return Weighted()
+
 
 class Loaded:
-    """One loaded snapshot and its newest world. A request keeps it to its end, also when another snapshot is loaded."""
+    """One loaded snapshot with its ranker and its newest world. A request keeps it to its end, also when another is loaded."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, world: World) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, world: World, ranker: Ranker) -> None:
         self._client = client
         self._keys = keys
         self._writing = threading.Lock()
         self.world = world
         """The newest; worlds that were taken before stay as they are."""
+        self.ranker = ranker
+        """Published with the features that it reads."""
 
     def advance(self, entries: Sequence[StreamEntry]) -> World:
         """The newest world, once these entries of the story stream are in it, too; each is applied once."""
@@ -54,9 +69,10 @@ class Loaded:
 class LiveSnapshot:
     """Holds what is loaded. Requests take it once and keep it; `refresh` puts another in its place."""
 
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, ranker_of: RankerOf = light_alone) -> None:
         self._client = client
         self._keys = keys
+        self._ranker_of = ranker_of
         self._loaded: Loaded | None = None
         self._loading = threading.Lock()
 
@@ -79,6 +95,7 @@ class LiveSnapshot:
         """Loads the current snapshot if it is another than the one held; whether it was. Slow, never on a request.
 
         Either way the world has caught up with the story stream, so that requests have little of it left to apply.
+        Unavailable or CorruptValue when it cannot be loaded, its model included; what is held stays.
         """
         with self._loading:
             version = current_version(self._client, self._keys)
@@ -88,7 +105,16 @@ class LiveSnapshot:
             manifest = read_manifest(self._client, self._keys, version)
             position = manifest.positions.get(self._keys.story_stream(), START)
             world = build_world(manifest, read_tables(self._client, self._keys, manifest), position)
-            loaded = Loaded(self._client, self._keys, world)
+            loaded = Loaded(self._client, self._keys, world, self._ranker(manifest))
             loaded.catch_up()
             self._loaded = loaded
             return True
+
+    def _ranker(self, manifest: Manifest) -> Ranker:
+        """Warm. Unavailable when it cannot rank what this process serves."""
+        data = read_model(self._client, self._keys, manifest)
+        try:
+            model = None if data is None else decode(data, manifest.model)
+            return self._ranker_of(model, manifest.model)
+        except (WrongModel, ValueError) as error:
+            raise Unavailable(f"Snapshot {manifest.version} cannot be ranked: {error}") from error

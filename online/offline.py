@@ -24,8 +24,11 @@ def loaded(
     online = online or OnlineSettings()
     with connect(settings) as client:
         state = wire(client, settings, online, components or default_components(), clock_from(online.as_if), Metrics())
-        state.live.refresh()
-        yield state
+        try:
+            state.live.refresh()
+            yield state
+        finally:
+            state.close()
 
 
 def local_feed(

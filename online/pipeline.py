@@ -115,8 +115,8 @@ class Pipeline:
     def rank(self, ctx: Context, candidates: Candidates) -> Candidates:
         """Scores every candidate and keeps the best, in order: by score, then newest first."""
         with ctx.trace.stage("rank", len(candidates)) as report:
-            score = finite(self.components.ranker.score(candidates.columns, len(candidates), ctx.trace.degrade))
-            ctx.trace.watch_rank(candidates, score, self.components.ranker.contributions)
+            score = finite(ctx.ranker.score(candidates.columns, len(candidates), ctx.trace.degrade))
+            ctx.trace.watch_rank(candidates, score, ctx.ranker.contributions)
             candidates.columns["score"] = score
             kept = best(score, candidates.rows, SPARE * ctx.settings.slate_size, ctx.world.published_at)
             if PROMOTED in self.components.bits and len(ctx.world.promotions):  # these may stand outside the ranking
@@ -147,7 +147,7 @@ class Pipeline:
     def cache(self, ctx: Context, ranked: Candidates, found: int) -> Slate:
         """The slate, put where its cursors will find it; or the equal one that another process has put there first."""
         with ctx.trace.stage("cache", len(ranked)) as report:
-            slate = slate_of(ctx, self.components, ranked, found)
+            slate = slate_of(ctx, ranked, found)
             slate = self.write_slate(ctx, slate) or slate
             report.given = len(slate)
         return slate

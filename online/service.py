@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from online.metrics import Metrics
 from online.new_stories import new_count
 from online.person import Person
 from online.pipeline import Pipeline
+from online.rankers.explanation import explained
 from online.served_log import ServedLog
 from online.settings import OnlineSettings
 from online.single_flight import POLL_S, Busy, SingleFlight
@@ -110,7 +112,7 @@ class FeedService:
         kept = self._usable(reading.kept)
         if request.fresh:
             return Prepared(request, ctx, None)
-        state = Freshness.USED_UP if kept.slate is None else freshness(ctx, self.components, kept.slate)
+        state = Freshness.USED_UP if kept.slate is None else freshness(ctx, kept.slate)
         if state is Freshness.USED_UP:
             return Prepared(request, ctx, None, newest=kept.slate_id)
         return Prepared(request, ctx, kept.slate, stale=state is Freshness.STALE, newest=kept.slate_id)
@@ -169,6 +171,7 @@ class FeedService:
         if story_id is not None:
             row = ctx.world.row(story_id)
             ctx.trace.watched_row = row if row >= 0 else None
+        ctx.trace.explainer = partial(explained, ctx.ranker)
         pipeline = Pipeline(self.components, lambda ctx, slate: None)
         ctx.reading = self._store.read_for_build(user_id, utc_day(now_us))
         slate = pipeline.build(ctx)
@@ -191,12 +194,12 @@ class FeedService:
         reading = self._store.read(manifest, user_id, surface=surface, slate_id=slate_id, story_position=position)
         world = loaded.advance(reading.story_changes)
         person = Person(reading.state, world)
-        wanted, bits = frozenset(self.components.ranker.inputs), self.components.bits
-        return Context(world, person, now_us, self.settings, surface, wanted, bits=bits), reading
+        wanted, bits = frozenset(loaded.ranker.inputs), self.components.bits
+        return Context(world, person, now_us, self.settings, loaded.ranker, surface, wanted, bits=bits), reading
 
     def _build(self, ctx: Context) -> Slate:
         ctx.reading = self._store.read_for_build(ctx.user_id, utc_day(ctx.now_us))
-        ctx.wanted = features_wanted(ctx, self.components)
+        ctx.wanted = features_wanted(ctx)
         slate = self._pipeline.build(ctx)
         if ctx.timeline_due:
             self._store.ask_for_timeline(ctx.user_id, ctx.timeline_due)

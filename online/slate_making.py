@@ -6,39 +6,38 @@ import numpy as np
 
 from features.registry import FEATURES
 from online.columns import Candidates, Floats
-from online.components import Components
 from online.context import Context
 from online.cursor import Watermark
 from online.served_log import sampled
 from online.slate import Slate, SlateInfo, identify
 
 
-def slate_id(ctx: Context, components: Components) -> str:
+def slate_id(ctx: Context) -> str:
     """Named after what it depends on; the continuation of a chain after where the chain stands."""
     if ctx.chain is not None:
         return ctx.chain.slate_id
-    return identify(ctx.user_id, ctx.surface, ctx.now_us, ctx.pinned, ctx.reading.digest.hex(), components.ranker.name)
+    return identify(ctx.user_id, ctx.surface, ctx.now_us, ctx.pinned, ctx.reading.digest.hex(), ctx.ranker.name)
 
 
-def features_wanted(ctx: Context, components: Components) -> frozenset[str]:
+def features_wanted(ctx: Context) -> frozenset[str]:
     """What the ranker reads; all registered features when the slate is one of those whose features are logged."""
-    if sampled(slate_id(ctx, components), ctx.settings.served_features_rate):
+    if sampled(slate_id(ctx), ctx.settings.served_features_rate):
         return frozenset(feature.name for feature in FEATURES)
-    return frozenset(components.ranker.inputs)
+    return frozenset(ctx.ranker.inputs)
 
 
-def slate_of(ctx: Context, components: Components, ranked: Candidates, found: int) -> Slate:
+def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
     """The slate of `ranked`, whose aggregation found `found` stories."""
-    name, mark = slate_id(ctx, components), _watermark(ctx)
+    name, mark = slate_id(ctx), _watermark(ctx)
     info = SlateInfo(
         id=name,
         built_at_us=ctx.now_us,
         snapshot=ctx.world.version,
         standing=ctx.person.state.standing.hex(),
-        model=components.ranker.name,
+        model=ctx.ranker.name,
         variant=ctx.settings.variant,
         candidates=found,
-        sources=tuple(components.bits),
+        sources=tuple(ctx.bits),
         degraded=tuple(ctx.trace.degraded),
         watermark_us=mark.published_us,
         watermark_id=mark.story_id,

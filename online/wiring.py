@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import redis
 
 from features.keys import Keys
 from features.settings import Settings
+from learning.model import Model
 from local.redis import on_loop
 from online.clock import Clock
 from online.components import Components
@@ -15,6 +17,9 @@ from online.cursor import CursorCodec, cursor_keys
 from online.events import EventIntake
 from online.live import LiveSnapshot
 from online.metrics import Metrics
+from online.model_client import ModelService
+from online.protocols import Ranker
+from online.rankers.learned import ranker_for
 from online.served_log import ServedLog
 from online.service import FeedService
 from online.settings import OnlineSettings
@@ -35,11 +40,18 @@ class AppState:
     clock: Clock
     metrics: Metrics
     live: LiveSnapshot
+    models: ModelService | None
+    """Where the snapshots' models run; None: in this process."""
     feeds: FeedService
     events: EventIntake
     stories: StoryIntake
     served: ServedLog
     unchanged: Unchanged
+
+    def close(self) -> None:
+        """Lets go of what is no part of Redis."""
+        if self.models is not None:
+            self.models.close()
 
 
 def wire(
@@ -53,7 +65,8 @@ def wire(
     """The parts over one client; no snapshot is loaded yet (`live.refresh`)."""
     components.check_surfaces(online.surfaces)
     keys = Keys(settings.redis_prefix)
-    live = LiveSnapshot(client, keys)
+    models = ModelService(online.model_service_url, online.model_timeout_ms) if online.model_service_url else None
+    live = LiveSnapshot(client, keys, partial(_ranker, components, online, models))
     cursors = CursorCodec(cursor_keys(online.cursor_keys, settings.var))
     served = ServedLog(client, keys, online, metrics.served_lost)
     flights = SingleFlight(client, keys, online)
@@ -66,9 +79,19 @@ def wire(
         clock=clock,
         metrics=metrics,
         live=live,
+        models=models,
         feeds=feeds,
         events=EventIntake(client, keys, online),
         stories=StoryIntake(client, keys, online),
         served=served,
         unchanged=Unchanged(on_loop(client), keys, feeds.answered, served),
     )
+
+
+def _ranker(
+    components: Components, online: OnlineSettings, service: ModelService | None, model: Model | None, digest: str
+) -> Ranker:
+    """What ranks with a snapshot's model. ValueError when no annotator provides what it needs."""
+    ranker = components.ranker or ranker_for(online, model, digest, service)
+    components.check_ranker(ranker)
+    return ranker

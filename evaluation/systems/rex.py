@@ -22,6 +22,7 @@ from online.components import Components, default_components
 from online.context import Context
 from online.pipeline import SPARE, Pipeline
 from online.protocols import Ranker
+from online.rankers.weighted import Weighted
 from online.selection import best
 from online.settings import OnlineSettings
 
@@ -54,7 +55,8 @@ class Rex:
         self._batch, self._progress = batch or BatchSettings(), progress
         every = {"max_age_d": EVERY_AGE_D, "fresh_window_d": EVERY_AGE_D}
         self._online = OnlineSettings(**{**(online or OnlineSettings()).model_dump(), **every})
-        self._components: Components = default_components(ranker)
+        self._ranker = ranker or Weighted()  # a model must not come from a lake that holds what is asked for
+        self._components: Components = default_components(self._ranker)
         self._pipeline = Pipeline(self._components, lambda ctx, slate: None)
         self._prepared = prepared
         self._moments: Moments
@@ -63,11 +65,11 @@ class Rex:
         """Runs the batch for every task at once. Whatever the batch raises."""
         self._moments = moments(split)
         if self._prepared is not None:
-            return f"ranker {self._components.ranker.name}"
+            return f"ranker {self._ranker.name}"
         shutil.rmtree(self._work, ignore_errors=True)
         make_training_lake(self._lake, self._work, log, split)
         run_batch(self._work, self._moments, self._now, self._batch, self._progress)
-        return f"{len(self._moments.as_ofs)} snapshots, {len(self._moments.fits)} fits, ranker {self._components.ranker.name}"
+        return f"{len(self._moments.as_ofs)} snapshots, {len(self._moments.fits)} fits, ranker {self._ranker.name}"
 
     def fit(self, log: Log, task: Task) -> None:
         """Loads the snapshot of the task's moment."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -70,6 +70,11 @@ def explain(ranker: Learned, columns: Mapping[str, Floats], scores: Floats, at: 
         light=_light(ranker.light, one),
         outcomes=outcomes,
     )
+
+
+def explained(ranker: Ranker, columns: Mapping[str, Floats], scores: Floats, at: int) -> dict[str, Any] | None:
+    """As `explain`, for JSON; None for a ranker without models, whose contributions say it all."""
+    return asdict(explain(ranker, columns, scores, at)) if isinstance(ranker, Learned) else None
 
 
 def _light(light: Ranker, one: Mapping[str, Floats]) -> dict[str, float]:

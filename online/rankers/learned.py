@@ -78,7 +78,8 @@ class Learned:
 
     def top(self, light: Floats) -> Ints:
         """Positions of the candidates that the models score, best first; of equals the newer (later) ones."""
-        return best(light, np.arange(len(light), dtype=np.int32), self.top_k)
+        positions = np.arange(len(light), dtype=np.int32)
+        return best(light, positions, self.top_k, positions.astype(np.int64))
 
     def values(self, probabilities: Mapping[str, Doubles], n: int) -> Floats:
         """float32[n]."""

@@ -32,6 +32,8 @@ from online.columns import Candidates
 from online.components import default_components
 from online.context import Context
 from online.person import EMPTY_PROFILE, Person, PersonState
+from online.protocols import Ranker
+from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.world import World
 
@@ -181,6 +183,7 @@ def context(
     of: World,
     user_id: str = "u-reader",
     settings: OnlineSettings | None = None,
+    ranker: Ranker | None = None,
     **known: Any,
 ) -> Context:
     """A request of a person with the given profile (and `changes`, `acts` since the snapshot)."""
@@ -193,6 +196,7 @@ def context(
         Person(state, of),
         micros(NOW),
         settings or OnlineSettings(),
+        ranker or Weighted(),
         wanted=frozenset(BY_NAME),
         reading=reading,
         bits=default_components().bits,

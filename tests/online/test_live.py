@@ -12,6 +12,7 @@ import redis
 from batch.publish import publish_content
 from features.keys import Keys
 from online.live import LiveSnapshot, Loaded
+from online.rankers.weighted import Weighted
 from online.world import World
 from tests.online.small_world import NOW, content, everything, ids, world
 from tests.online.test_delta import document, entries
@@ -27,7 +28,7 @@ def publish(client: redis.Redis, after_h: float) -> None:
 
 
 def test_requests_that_read_the_same_tail_add_its_stories_once(redis_client: redis.Redis) -> None:
-    loaded = Loaded(redis_client, KEYS, world([STORY]))
+    loaded = Loaded(redis_client, KEYS, world([STORY]), Weighted())
     assert ids(*both(loaded.advance(NEW[:3]))) == ["s-old", "s000", "s001", "s002"]
     assert ids(*both(loaded.advance(NEW[1:5]))) == ["s-old", "s000", "s001", "s002", "s003", "s004"]
     assert loaded.advance(NEW[:2]) is loaded.world
@@ -38,7 +39,7 @@ def both(of: World) -> tuple[World, Any]:
 
 
 def test_requests_side_by_side_each_see_what_they_read_and_no_world_changes_after(redis_client: redis.Redis) -> None:
-    loaded = Loaded(redis_client, KEYS, world([STORY]))
+    loaded = Loaded(redis_client, KEYS, world([STORY]), Weighted())
     seen: list[tuple[int, World, list[str]]] = []
 
     def requests(first: int) -> None:

@@ -18,6 +18,7 @@ from online.context import Context
 from online.person import EdgeChange
 from online.pipeline import Pipeline
 from online.presenting import items
+from online.protocols import Degrade, ignored
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.slate import Slate
@@ -282,12 +283,12 @@ def test_impossible_rows_and_columns_are_left_out_and_named() -> None:
 
 def test_scores_that_are_no_numbers_rank_last() -> None:
     class Odd(Weighted):
-        def score(self, columns: Any, n: int) -> Any:
-            scores = super().score(columns, n)
+        def score(self, columns: Any, n: int, degrade: Degrade = ignored) -> Any:
+            scores = super().score(columns, n, degrade)
             scores[:5] = np.nan
             return scores
 
-    slate = pipeline(ranker=Odd()).build(context(world(many()), settings=OnlineSettings(slate_size=10)))
+    slate = pipeline().build(context(world(many()), settings=OnlineSettings(slate_size=10), ranker=Odd()))
     assert len(slate) == 10
     assert np.isfinite(slate.scores).all()
     assert slate.scores.min() > -1e30

@@ -11,7 +11,6 @@ import redis
 from features.keys import Keys
 from online.chain import encode_chain
 from online.columns import Hashes
-from online.components import default_components
 from online.slate import ORGANIC, Slate
 from online.slate_making import slate_of
 from online.store import PROMOTED_TTL_S, PersonStore, SlateEnds
@@ -25,7 +24,7 @@ WORLD = world([{"id": f"s{i}"} for i in range(4)])
 def a_slate(promotions: Hashes = PROMOTIONS) -> Slate:
     ranked = everything(WORLD)
     ranked.columns |= {"score": np.ones(4, np.float32), "promotion": promotions}
-    return slate_of(context(WORLD), default_components(), ranked, 4)
+    return slate_of(context(WORLD), ranked, 4)
 
 
 def write(store: PersonStore, slate: Slate, ends: SlateEnds = FIRST) -> Slate | None:

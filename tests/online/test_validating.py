@@ -43,7 +43,7 @@ def whole_slate(ctx: Context, sources: int = 3) -> Slate:
     """Every story, in the order of the table, brought by providers 0 and 1."""
     found = everything(ctx.world)
     ranked = Candidates(found.rows, np.full(len(found), sources, np.uint32), {"score": np.ones(len(found), np.float32)})
-    return slate_of(ctx, default_components(), ranked, len(found))
+    return slate_of(ctx, ranked, len(found))
 
 
 EVERYTHING = (context(WORLD), whole_slate(context(WORLD)))

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -31,8 +32,25 @@ out = Console()
 err = Console(stderr=True)
 
 LakeArgument = Annotated[Path, typer.Argument(help="directory of the lake", show_default=False)]
+OptionalLake = Annotated[
+    Path | None, typer.Argument(help="directory of the lake; default: REX_LAKE or var/lake", show_default=False)
+]
 LakeOption = Annotated[Path | None, typer.Option("--lake", help="directory of the lake; default: REX_LAKE or var/lake")]
 AsOf = Annotated[list[datetime] | None, typer.Option("--as-of", help="UTC; may be given several times")]
+
+
+class Service(StrEnum):
+    """What `rex serve` can serve."""
+
+    feed = "feed"
+    models = "models"
+
+
+SERVICES = {
+    Service.feed: ("online.app:create_app", 8000),
+    Service.models: ("online.published_models:create_app", 8001),
+}
+"""Where each is made, and its usual port."""
 
 
 def main() -> None:
@@ -211,6 +229,53 @@ def batch(
 
 
 @app.command()
+def train(
+    lake: OptionalLake = None,
+    as_of: Annotated[datetime | None, typer.Option("--as-of", help="UTC; default: that of the latest batch")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=3660, help="of examples; default: training_days")] = None,
+    force: Annotated[bool, typer.Option("--force", help="release it although it does not beat the baselines")] = False,
+) -> None:
+    """Learn a ranking model, judge it on the last days beside rankings that need no learning, and release it if it is better.
+
+    Example: [bold]rex train var/lake --as-of 2026-01-31T00:00:00 --days 14[/]
+    """
+    import time
+
+    from batch.settings import BatchSettings
+    from learning.printing import verdict_table
+    from learning.settings import LearningSettings
+    from learning.train import Judged
+    from learning.training import latest_batch, train_on_lake
+
+    lake = lake or Settings().lake
+    settings = BatchSettings() if days is None else BatchSettings(training_days=days)
+    moment = utc(as_of) if as_of else latest_batch(lake)
+    verdicts: list[Judged] = []
+    try:
+        with progress() as bars:
+            done = train_on_lake(
+                lake,
+                moment,
+                time.monotonic,
+                now=datetime.now(UTC),
+                batch=settings,
+                learning=LearningSettings(),
+                force=force,
+                progress=bars,
+                judged=verdicts.append,
+            )
+    finally:
+        for verdict in verdicts:
+            out.print(verdict_table(verdict))
+            out.print(f"card: {verdict.card}", soft_wrap=True)
+    for report in done.reports:
+        out.print(report.table())
+    for shortfall in done.release.shortfalls:
+        out.print(f"forced although {shortfall}")
+    out.print(f"released [bold]{done.release.sha256[:16]}[/]; `rex publish` takes it along")
+
+
+@app.command()
 def publish(
     as_of: Annotated[datetime, typer.Option("--as-of", help="UTC; the features to publish")], lake: LakeOption = None
 ) -> None:
@@ -269,29 +334,33 @@ def rollback(version: Annotated[str, typer.Argument(show_default=False)]) -> Non
 
 @app.command()
 def serve(
+    what: Annotated[Service, typer.Argument(help="the feed API, or the models that it ranks with")] = Service.feed,
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: Annotated[int | None, typer.Option(help="default: 8000 for the feed, 8001 for models")] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="processes")] = 1,
 ) -> None:
-    """Serve the feed API.
+    """Serve the feed API, or its models as a process of their own.
 
-    Example: [bold]rex serve --port 8000[/]
+    Example: [bold]rex serve --port 8000[/] or [bold]rex serve models --port 8001[/]
     """
     import uvicorn
     from uvicorn.config import LOGGING_CONFIG
 
+    from learning.service import KEEP_ALIVE_S
     from local.redis import connect
 
     loggers = {**LOGGING_CONFIG["loggers"], "rex": {"handlers": ["default"], "level": "INFO", "propagate": False}}
+    made_by, usual_port = SERVICES[what]
     with connect(Settings()):  # fails here, in one sentence, when there is no Redis; and starts it once for all workers
         uvicorn.run(
-            "online.app:create_app",
+            made_by,
             factory=True,
             host=host,
-            port=port,
+            port=usual_port if port is None else port,
             workers=workers,
             log_config={**LOGGING_CONFIG, "loggers": loggers},  # reaches every worker
             access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
 
 

@@ -1,36 +1,100 @@
-"""The earlier moments whose features train models: which they are, and which of them a lake has."""
+"""The earlier moments whose features train models: which they are, and which of them a lake has.
+
+Two datasets are learned from everybody's whole history, and are dear: they may be fitted at a cadence (REFITTED). A moment
+between two fits uses the latest that is not after it, whole: its people's and its stories' vectors are of one fit.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
 from batch.graph import BY_NAME, Job
-from batch.point_in_time import Context
+from batch.point_in_time import Context, moment
 from batch.settings import BatchSettings
 from features.duckdb_views import partition_name
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+REFITTED = ("als_vectors", "similar_stories")
+"""Datasets that may be older than the rest."""
 
 
 def grid_of(as_of: datetime, settings: BatchSettings) -> tuple[datetime, ...]:
-    """Moments of the declared grid in the days that training at `as_of` looks back on, ascending.
+    """Moments of the declared grid that training at `as_of` looks back on, ascending: `training_days` of them, in daily steps.
 
-    They are whole multiples of the grid's step since 1970 (daily: UTC midnights), whoever asks and whenever.
+    They are whole multiples of the grid's step since 1970 (daily: UTC midnights), whoever asks and whenever. The last is the
+    latest whose impressions, a publishing lag after it, can have all their outcomes by `as_of`.
     """
     step = timedelta(hours=settings.training_grid_h)
-    last, steps = (as_of - EPOCH) // step, timedelta(days=settings.training_days) // step
+    useful = as_of - timedelta(minutes=settings.training_lag_min) - timedelta(hours=settings.training_window_h)
+    last, steps = (useful - EPOCH) // step, timedelta(days=settings.training_days) // step
     return tuple(EPOCH + number * step for number in range(last - steps + 1, last + 1))
 
 
+def latest_fit(fits: Collection[datetime], at: datetime, oldest: timedelta = timedelta.max) -> datetime | None:
+    """The latest fit that is not after `at` and less than `oldest` older; None when there is none."""
+    return max((fit for fit in fits if timedelta(0) <= at - fit < oldest), default=None)
+
+
+def fits_wanted(
+    moments: Collection[datetime], written: Collection[datetime], cadence: timedelta
+) -> tuple[datetime, ...]:
+    """The moments at which to fit, so that with those `written` each of `moments` has a fit younger than `cadence`."""
+    fits: list[datetime] = []
+    for at in sorted(moments):
+        if latest_fit([*written, *fits], at, cadence) is None:
+            fits.append(at)
+    return tuple(fits)
+
+
+def cadence(settings: BatchSettings) -> timedelta:
+    """For how long a fit serves."""
+    return timedelta(days=settings.training_refit_d)
+
+
+def is_written(lake: Path, names: Collection[str], at: datetime) -> bool:
+    """Whether all the datasets have been written for a moment."""
+    return all((lake / "features" / name / partition_name(at)).is_dir() for name in names)
+
+
+def fits_written(lake: Path, moments: Collection[datetime], settings: BatchSettings) -> tuple[datetime, ...]:
+    """The moments of the grid that have a fit and may serve one of `moments`, ascending."""
+    if not moments:
+        return ()
+    step = timedelta(hours=settings.training_grid_h)
+    first, last = min(moments) - cadence(settings), max(moments)
+    candidates = (last - step * back for back in range((last - first) // step + 1))
+    return tuple(sorted(at for at in candidates if is_written(lake, REFITTED, at)))
+
+
 def looking_back(job: Job, lake: Path, context: Context) -> Context:
-    """The context with the moments of its grid for which everything the job reads has been written."""
+    """The context with the moments of its grid for which everything the job reads has been written, and their fits."""
     if not job.looks_back:
         return context
-    folders = [lake / "features" / name for name in job.reads if not BY_NAME[name].validates]
-    written = [at for at in declared(context) if all((folder / partition_name(at)).is_dir() for folder in folders)]
-    return replace(context, grid=tuple(written))
+    plain = [name for name in job.reads if not BY_NAME[name].validates and name not in REFITTED]
+    refitted = [name for name in job.reads if name in REFITTED]
+    written = [at for at in declared(context) if is_written(lake, plain, at)]
+    if not refitted:
+        return replace(context, grid=tuple(written))
+    fits = fits_written(lake, written, context.settings)
+    pairs = ((at, latest_fit(fits, at, cadence(context.settings))) for at in written)
+    fit_of = {at: fit for at, fit in pairs if fit is not None}
+    return replace(context, grid=tuple(fit_of), fits=fit_of)
+
+
+def at_grid(rows: DataFrame, context: Context) -> DataFrame:
+    """Rows of the fits, once for every moment of the grid that uses their fit, with that moment as their `as_of`."""
+    pairs = [F.struct(moment(fit).alias("as_of"), moment(at).alias("grid")) for at, fit in context.fits.items()]
+    if not pairs:
+        return rows.limit(0)
+    uses = rows.sparkSession.range(0, 1, 1, 1).select(F.inline(F.array(*pairs)))
+    columns = [F.col("grid").alias(name) if name == "as_of" else F.col(name) for name in rows.columns]
+    return rows.join(F.broadcast(uses), "as_of", "inner").select(*columns)
 
 
 def not_written(job: Job, context: Context) -> list[str]:

@@ -6,8 +6,8 @@ the wanted as_ofs gives features of many moments in one pass, with `as_of` in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -32,6 +32,10 @@ class Context:
     settings: BatchSettings
     grid: tuple[datetime, ...] = ()
     """Earlier moments whose features are there, ascending; filled for a job that looks back."""
+    fits: Mapping[datetime, datetime] = field(default_factory=dict)
+    """Of each moment of the grid, the as_of of the fit that it uses (see batch/grid.py)."""
+    validated: datetime | None = None
+    """The moment at which what came in was validated; None: the latest of as_ofs."""
 
     def at(self, as_ofs: tuple[datetime, ...]) -> Context:
         """The same, for other moments."""
@@ -39,8 +43,8 @@ class Context:
 
     @property
     def latest(self) -> datetime:
-        """The moment at which validated datasets are written."""
-        return self.as_ofs[-1]
+        """The moment at which validated datasets are written; it sees all that the as_ofs see."""
+        return self.validated or self.as_ofs[-1]
 
 
 def moment(instant: datetime) -> Column:

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from batch.checks import Validation, check_partition, quarantine, warnings_of
 from batch.graph import BY_NAME, Job, order
-from batch.grid import looking_back, not_written
+from batch.grid import REFITTED, at_grid, looking_back, not_written
 from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
 from batch.moments import checked_moments
 from batch.point_in_time import Context
@@ -77,17 +77,19 @@ def run(
     jobs: Sequence[str] | None = None,
     spark: SparkSession | None = None,
     progress: Progress | None = None,
+    validated: datetime | None = None,
 ) -> RunReport:
     """Computes `jobs` (all by default) for every one of `as_ofs` in one pass.
 
+    `validated`: a later as_of whose validated datasets are to be read; they see all that an earlier moment saw.
     BadInput for anything wrong with the lake, the as_ofs or the job names; what had been written before stays. With
     `spark` None and no session in this process, one is made and stopped. `progress` gets one bar a job.
     """
-    context = Context(checked_moments(as_ofs, now), now, settings)
+    context = Context(checked_moments(as_ofs, now), now, settings, validated=validated)
     wanted = _wanted(jobs)
-    with _only_run(lake), _session(spark, settings) as session:
+    with _only_run(lake), session(spark, settings) as used:
         archived = read_archived(lake)
-        reports = [_run_job(job, lake, context, session, progress) for job in wanted]
+        reports = [_run_job(job, lake, context, used, progress) for job in wanted]
     _note_run(lake, context, reports, archived)
     return RunReport(context.as_ofs, reports)
 
@@ -141,7 +143,11 @@ def _input(name: str, job: Job, lake: Path, context: Context, spark: SparkSessio
         return read_raw(spark, lake, dataset(name))
     if BY_NAME[name].validates:
         return read_derived(spark, lake, dataset(name), (context.latest,)).drop("as_of")
-    return read_derived(spark, lake, dataset(name), context.grid if job.looks_back else context.as_ofs)
+    if not job.looks_back:
+        return read_derived(spark, lake, dataset(name), context.as_ofs)
+    if name not in REFITTED:
+        return read_derived(spark, lake, dataset(name), context.grid)
+    return at_grid(read_derived(spark, lake, dataset(name), tuple(sorted({*context.fits.values()}))), context)
 
 
 @contextmanager
@@ -162,15 +168,15 @@ def _only_run(lake: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _session(spark: SparkSession | None, settings: BatchSettings) -> Iterator[SparkSession]:
+def session(spark: SparkSession | None, settings: BatchSettings) -> Iterator[SparkSession]:
     """`spark`, or the one already running in this process, both left running; else one of our own."""
     running = spark or SparkSession.getActiveSession()
-    session = running or start_session(settings)
+    used = running or start_session(settings)
     try:
-        yield session
+        yield used
     finally:
         if running is None:
-            session.stop()
+            used.stop()
 
 
 def _note_run(lake: Path, context: Context, reports: list[JobReport], archived: dict[str, str]) -> None:

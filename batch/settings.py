@@ -54,6 +54,10 @@ class BatchSettings(BaseSettings):
     """Hours after an impression in which its outcomes count; nearly all come within the session, a day leaves room to come back."""
     training_days: int = Field(default=30, ge=1, le=3660)
     """Days of examples that a model learns from; older ones tell of other stories and other readers."""
+    training_refit_d: int = Field(default=7, ge=1, le=3660)
+    """Days for which one fit of vectors and neighbours serves the grid. Daily runs leave one a day; where they are missing, fits cost most."""
+    training_rows: int = Field(default=1_000_000, ge=1000, le=100_000_000)
+    """Examples at most; of more, a part of the requests is taken, whole. A million fills trees of this size and fits into a gigabyte."""
     training_negatives: int = Field(default=4, ge=2, le=1000, multiple_of=2)
     """Stories not read that stand against each read in a lake without impressions; half of the draws are of the newest stories."""
 

@@ -16,6 +16,7 @@ from batch.settings import BatchSettings
 from features.datasets import ALL
 from features.registry import FEATURES
 from features.settings import Settings
+from learning.settings import LearningSettings
 from online.components import default_components
 from online.rankers.weighted import WEIGHTS
 from online.settings import OnlineSettings
@@ -96,7 +97,7 @@ def catalogue() -> str:
 def settings() -> str:
     """Every setting, from the settings classes: the text under a field is its meaning."""
     lines = [NOTE + "# Settings\n", "Environment variables, checked at start.\n"]
-    for kind in (Settings, OnlineSettings, BatchSettings):
+    for kind in (Settings, OnlineSettings, BatchSettings, LearningSettings):
         lines += [f"## {kind.__module__}\n", "| variable | default | meaning |", "|---|---|---|"]
         prefix = kind.model_config["env_prefix"]
         lines += [

@@ -9,24 +9,27 @@ from pathlib import Path
 
 import duckdb
 
+from batch.grid import REFITTED
 from batch.snapshot_content import Content, read_content
 from batch.snapshot_people import People, read_people
 from batch.snapshot_promotions import read_promotions
 from batch.snapshot_tables import read_tables
 from features.duckdb_views import connect, partition_name
 from features.keys import hash64
-from features.snapshot import PROFILE, Manifest, schema_hash
+from features.snapshot import PROFILE, Manifest, digest, schema_hash
+from learning.model import Model
+from learning.model_file import decode
 from online.build_world import build_world
 from online.components import Components
 from online.context import Context
 from online.person import EMPTY_PROFILE, Person, PersonState
+from online.protocols import Ranker
+from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
 from online.world import World
 
 VALIDATED = ("valid_stories", "valid_promotions")
 """Datasets that one run of many moments writes at its latest only, with the interval of moments that see each row."""
-REFITTED = ("als_vectors", "similar_stories")
-"""Datasets that may be older than the rest: what learns from everybody's whole history is fitted at a cadence."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class OfflineWorld:
 
     world: World
     people: People
+    model: Model | None = None
+    """What the snapshot would be ranked with unless another ranker is given."""
+    digest: str = ""
 
     @cached_property
     def _places(self) -> dict[int, int]:
@@ -49,8 +55,12 @@ class OfflineWorld:
 
     def context(self, user_id: str, now_us: int, settings: OnlineSettings, components: Components) -> Context:
         """A request of theirs at `now_us`."""
-        person, wanted = Person(self.person(user_id), self.world), frozenset(components.ranker.inputs)
-        return Context(self.world, person, now_us, settings, wanted=wanted, bits=components.bits)
+        person, ranker = Person(self.person(user_id), self.world), components.ranker or self._ranker(settings)
+        wanted = frozenset(ranker.inputs)
+        return Context(self.world, person, now_us, settings, ranker, wanted=wanted, bits=components.bits)
+
+    def _ranker(self, settings: OnlineSettings) -> Ranker:
+        return ranker_for(settings, self.model, self.digest)
 
 
 def load(lake: Path, as_of: datetime) -> OfflineWorld:
@@ -98,4 +108,7 @@ def _offline(content: Content) -> OfflineWorld:
         people=[],
         size_bytes=0,
     )
-    return OfflineWorld(build_world(manifest, content.tables), content.people)
+    world, data = build_world(manifest, content.tables), content.model
+    if data is None:
+        return OfflineWorld(world, content.people)
+    return OfflineWorld(world, content.people, decode(data, digest(data)), digest(data))

@@ -11,10 +11,11 @@ import pyarrow as pa
 from rich.progress import Progress
 
 from batch.graph import closure
+from batch.grid import REFITTED, latest_fit
 from batch.run import run
 from batch.settings import BatchSettings
 from batch.snapshot_content import READS
-from evaluation.offline_world import REFITTED, OfflineWorld, load_of_many
+from evaluation.offline_world import OfflineWorld, load_of_many
 from evaluation.protocols.task import Split
 from evaluation.reading_log import Log
 from features.duckdb_views import connect
@@ -40,7 +41,9 @@ class Moments:
 
     def fitted(self, as_of: datetime) -> datetime:
         """The latest fit not after `as_of`."""
-        return max(fit for fit in self.fits if fit <= as_of)
+        fit = latest_fit(self.fits, as_of)
+        assert fit is not None, "the first as_of has a fit"
+        return fit
 
 
 def as_of(at_us: int) -> datetime:

@@ -247,6 +247,7 @@ TRAINING_EXAMPLES = Dataset(
         Column("applause", pa.bool_(), "clapped for, saved or shared within the window"),
         Column("rejection", pa.bool_(), "hidden or reported within the window"),
         Column("weight", F32, "1 for an impression; see docs/training-set.md for sampled examples"),
+        Column("sampled", F64, "share of the requests that was taken, the same in all rows of an as_of"),
         *(Column(f.name, F32, f"{f.meaning} ({MODEL_NOTE})") for f in FEATURES),
     ),
     partition_by=("as_of",),
@@ -254,6 +255,7 @@ TRAINING_EXAMPLES = Dataset(
         Check("features_from_before", "features_as_of <= shown_at"),
         _finite(*(f.name for f in FEATURES)),
         Check("positive_weight", "weight > 0"),
+        Check("a_share", "sampled > 0 AND sampled <= 1"),
         Check("read_is_open", "open OR NOT read"),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,13 +54,17 @@ class Examples:
     """µs; start of the row's request, ascending."""
     notes: tuple[str, ...] = field(default=())
     """What was left out, one sentence each; the model card repeats them."""
+    constants: Mapping[str, float] = field(default_factory=dict)
+    """The columns that never vary, and their value."""
 
     def __len__(self) -> int:
         return len(self.x)
 
     def column(self, name: str) -> Floats:
-        """float32[n] of one input; zeros for one that was left out because it never varies (it cannot order anything)."""
-        return self.x[:, self.inputs.index(name)] if name in self.inputs else np.zeros(len(self), np.float32)
+        """float32[n] of one input, also of one that was left out because it never varies."""
+        if name in self.inputs:
+            return self.x[:, self.inputs.index(name)]
+        return np.full(len(self), self.constants[name], np.float32)
 
     def part(self, rows: slice) -> Examples:
         """Consecutive rows."""
@@ -74,6 +79,7 @@ class Examples:
             self.author[rows],
             self.shown_at[rows],
             self.notes,
+            self.constants,
         )
 
 
@@ -100,7 +106,7 @@ def examples_of(table: pa.Table) -> Examples:
             f"every row of the training set has the same {', '.join(NAMES)}; both classes of one are needed."
         )
     x = np.stack([np.asarray(table[name].combine_chunks()) for name in (POSITION, *FEATURE_NAMES)], axis=1)
-    inputs, x, notes = _varying((POSITION, *FEATURE_NAMES), x)
+    inputs, x, constants = _varying((POSITION, *FEATURE_NAMES), x)
     return Examples(
         inputs=inputs,
         x=x,
@@ -109,7 +115,8 @@ def examples_of(table: pa.Table) -> Examples:
         request=_codes(table["request_id"]),
         author=_codes(table["author_id"]),
         shown_at=np.asarray(table["_start"].combine_chunks()),
-        notes=notes,
+        notes=tuple(f"{name} has one value in all rows and was left out" for name in constants),
+        constants=constants,
     )
 
 
@@ -160,14 +167,14 @@ def _weights(table: pa.Table) -> Doubles:
     return weight
 
 
-def _varying(names: tuple[str, ...], x: Floats) -> tuple[tuple[str, ...], Floats, tuple[str, ...]]:
+def _varying(names: tuple[str, ...], x: Floats) -> tuple[tuple[str, ...], Floats, dict[str, float]]:
+    """Names and columns of what varies; name and value of what does not."""
     infinite = [name for name, column in zip(names, x.T, strict=True) if np.isinf(column).any()]
     if infinite:
         raise BadInput(f"the training set has infinite values in {infinite}; mend the job that computes them.")
     same = [bool((column == column[0]).all() or np.isnan(column).all()) for column in x.T]
-    constant = [name for name, flat in zip(names, same, strict=True) if flat]
+    constant = {name: float(column[0]) for name, column, flat in zip(names, x.T, same, strict=True) if flat}
     if len(constant) == len(names):
         raise BadInput("every feature of the training set is constant; nothing can be learned from it.")
-    notes = tuple(f"{name} has one value in all rows and was left out" for name in constant)
     kept = tuple(name for name in names if name not in constant)
-    return kept, np.ascontiguousarray(x[:, ~np.array(same)]), notes
+    return kept, np.ascontiguousarray(x[:, ~np.array(same)]), constant

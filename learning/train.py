@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,15 @@ from learning.gate import admit, shortfalls
 from learning.model import Model
 from learning.model_file import encode, name_of
 from learning.slices import cut
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was found out about a model before it is decided whether it may be released."""
+
+    name: str
+    evaluation: Evaluation
+    card: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +48,11 @@ def train(
     force: bool = False,
     budget_s: float = BUDGET_S,
     grid: tuple[Choice, ...] = GRID,
+    judged: Callable[[Judged], None] = lambda judged: None,
 ) -> Trained:
-    """Writes the card into `folder`, in any case; raises Refused when the model does not beat the baselines.
+    """Writes the card into `folder`/<name of the model>, in any case; raises Refused when it does not beat the baselines.
 
-    The model that is released is the very one that was judged: the held-out days are not learned from afterwards.
+    `judged` is told the verdict's grounds before that. The model that is released is the very one that was judged: the held-out days are not learned from afterwards.
     """
     slices = cut(examples)
     model = fit(examples, slices, clock, budget_s=budget_s, grid=grid)
@@ -52,6 +62,7 @@ def train(
     data = encode(model)
     name = name_of(data)
     short = shortfalls(evaluation)
-    card = write_card(folder, model, name, evaluation, held_out, sampling, short)
+    card = write_card(folder / name, model, name, evaluation, held_out, sampling, short)
+    judged(Judged(name, evaluation, card))
     admit(evaluation, force=force)
     return Trained(model, data, name, evaluation, card, short)

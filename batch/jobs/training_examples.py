@@ -1,7 +1,7 @@
 """What models learn from: everything that was shown, what came of it, and the features as a server had them just before.
 
-Four steps. What was shown, with its outcomes (`shown`, or `negatives` in a lake without impressions). Of which moment of
-the grid the features are, and up to when news counts (`horizon`). What a server knew then of the stories and of the people
+Five steps. What was shown, with its outcomes (`shown`, or `negatives` in a lake without impressions). Of which moment of
+the grid the features are, and up to when news counts (`horizon`). No more of it than is wanted (`thinning`). What a server knew then of the stories and of the people
 (`stories_then`, `people_then`). The features of both together, by the formulas that serve online (`compute`).
 """
 
@@ -20,6 +20,7 @@ from batch.training.negatives import sampled
 from batch.training.people_then import PERSON, people_then
 from batch.training.shown import impressions, with_outcomes
 from batch.training.stories_then import STATE, stories_then, with_state
+from batch.training.thinning import thinned
 from features.derived_datasets import TRAINING_EXAMPLES
 from features.registry import FEATURES
 
@@ -37,7 +38,7 @@ def training_examples(
 ) -> DataFrame:
     """One row per as_of and impression whose outcomes are known by then; `features`: datasets of the grid, by name."""
     shown = with_outcomes(shown_by(valid_events, valid_stories, context), valid_events, context)
-    dated = with_state(with_horizon(shown, context), valid_stories).persist()
+    dated = with_state(thinned(with_horizon(shown, context).persist(), context), valid_stories).persist()
     stories = stories_then(dated, valid_stories, features)
     people = people_then(dated, valid_events, valid_stories, valid_edges, features)
     rows = in_one_row_a_person(dated.join(stories, [*STATE], "inner")).join(people, [*PERSON], "left")

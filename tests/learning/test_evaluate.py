@@ -119,13 +119,14 @@ class TestTraining:
         ):
             assert part in text
         for picture in ("calibration.png", "importance.png"):
-            assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+            assert (tmp_path / trained.name / picture).read_bytes().startswith(b"\x89PNG")
 
     def test_a_model_without_anything_to_learn_is_refused_unless_forced(self, tmp_path: Path) -> None:
         examples = examples_of(examples_table(requests=400, signal=0.0))
         with pytest.raises(Refused, match="not surely better"):
             train(examples, time.monotonic, tmp_path, grid=SMALL)
-        assert "not surely better" in (tmp_path / "card.md").read_text()
+        [card] = tmp_path.glob("*/card.md")
+        assert "not surely better" in card.read_text()
         evaluation = train(examples, time.monotonic, tmp_path, grid=SMALL, force=True).evaluation
         assert admit(evaluation, force=True)
 

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import Progress
 
 from batch.publish import publish
-from batch.run import run
 from batch.settings import BatchSettings
 from features.duckdb_views import connect as views
-from features.errors import BadInput, Unavailable
+from features.errors import BadInput
 from features.keys import Keys
 from features.settings import Settings
+from features.snapshot import Manifest
 from lake.deskdrop import import_deskdrop
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
+from learning.printing import lead_line, verdict_table
+from learning.settings import LearningSettings
+from learning.train import Judged
+from learning.training import learn, make_examples
+from local.child_service import child_service
 from local.redis import connect
 from online.client import fetch_feed
 from online.printing import print_feed
 
 MARKER = ".rex-demo"
 """Stands in a directory that a demo wrote and may empty."""
-READY_WITHIN_S = 60
-"""Loading a demo's snapshot takes about a second; a minute is a machine in trouble."""
+BATCH = BatchSettings(training_days=7, training_refit_d=3, training_rows=200_000)
+"""A demo trains on a week, the least in which every weekday occurs, with three fits, as fits cost most."""
+LEARNING = LearningSettings(fit_budget_s=30.0)
+"""The first choices of each outcome, which are seldom far off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +54,40 @@ class DemoConfig:
 
 
 def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
-    """Data → features → snapshot → served feed, printed; then serves on, if asked to, until interrupted."""
+    """Data → features → models → snapshot → served feed, printed; then serves on, if asked to, until interrupted."""
     now = datetime.now(UTC)
     _empty(config.var)
     settings = Settings(var=config.var, lake=config.var / "lake")
     as_of = _bring_data(config, settings.lake, now, progress)
-    run(settings.lake, [as_of], now=now, settings=BatchSettings(), progress=progress)
+    make_examples(settings.lake, as_of, now=now, settings=BATCH, progress=progress, daily=True)
+    verdict = _learn(settings.lake, as_of, now, progress)
     with connect(settings, timeout_s=10 * settings.redis_timeout_s) as client:
         keys = Keys(settings.redis_prefix)
         manifest = publish(settings.lake, as_of, client, keys, now=now, kept=settings.snapshots_kept, progress=progress)
-        with _serving(settings, as_of, config.port, manifest.version) as url:
+        with _serving(settings, as_of, config.port, manifest) as url:
             progress.stop()
+            out.print(*verdict, sep="\n", soft_wrap=True)
             person = someone(settings.lake)
-            page, funnel = fetch_feed(url, person, 10, None)
+            first, _ = fetch_feed(url, person, 1, None)
+            page, funnel = fetch_feed(url, person, 10, first["items"][0]["story_id"] if first["items"] else None)
             print_feed(out, person, page, funnel)
             if config.serve:
                 _serve_on(out, url, person)
+
+
+def _learn(lake: Path, as_of: datetime, now: datetime, progress: Progress) -> list[RenderableType]:
+    """Trains and releases a model; returns what to tell of it. Without a model the demo shows the named weights at work."""
+    judged: list[Judged] = []
+    try:
+        learn(lake, as_of, time.monotonic, now=now, settings=LEARNING, progress=progress, judged=judged.append)
+    except BadInput as refused:
+        return [*told_of(judged), f"ranked by named weights, for {refused}"]
+    return told_of(judged)
+
+
+def told_of(judged: list[Judged]) -> list[RenderableType]:
+    """The verdict and where the model card is."""
+    return [line for one in judged for line in (verdict_table(one), lead_line(one), f"model card: {one.card}")]
 
 
 def someone(lake: Path) -> str:
@@ -109,37 +130,25 @@ def _last_moment(lake: Path) -> datetime:
 
 
 @contextmanager
-def _serving(settings: Settings, as_of: datetime, port: int, version: str) -> Iterator[str]:
-    """A feed service in a process of its own, whose clock starts where the data end."""
+def _serving(settings: Settings, as_of: datetime, port: int, manifest: Manifest) -> Iterator[str]:
+    """The model service, where there is a model, and the feed service: processes of their own. The feed's clock starts where the data end."""
     environment = {
-        **os.environ,
         "REX_VAR": str(settings.var),
         "REX_LAKE": str(settings.lake),
         "REX_ONLINE_AS_IF": as_of.isoformat(),
     }
-    log = (settings.var / "serve.log").open("w")
-    command = [sys.executable, "-m", "cli", "serve", "--port", str(port)]
-    with log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_ready(url, process, version, settings.var / "serve.log")
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], version: str, log: Path) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            answer = httpx.get(f"{url}/readyz", timeout=5.0)
-            if answer.status_code == httpx.codes.OK and answer.json().get("snapshot") == version:
-                return  # our own service, not another one on this port
-        except httpx.TransportError:
-            pass  # not listening yet
-        time.sleep(0.2)
-    raise Unavailable(f"the feed service did not become ready at {url}; its last words are in {log}.")
+    with ExitStack() as services:
+        if manifest.model:
+            started = child_service(["serve", "models"], port + 1, environment, settings.var / "models.log")
+            environment["REX_ONLINE_MODEL_SERVICE_URL"] = services.enter_context(started)
+        current = child_service(
+            ["serve"],
+            port,
+            environment,
+            settings.var / "serve.log",
+            lambda ready: bool(ready.get("snapshot") == manifest.version),
+        )
+        yield services.enter_context(current)
 
 
 def _serve_on(out: Console, url: str, person: str) -> None:

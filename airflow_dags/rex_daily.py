@@ -1,4 +1,4 @@
-"""The daily run as an Airflow DAG, made from `batch/graph.py`: archive → features → checks → publish.
+"""The daily run as an Airflow DAG, made from `batch/graph.py`: archive → features → checks → train, when it is due → publish.
 
 Settings come from the workers' environment (`REX_LAKE`, `REX_REDIS_URL`, …). This file is parsed every few seconds by the
 scheduler, so whatever is heavy (Spark, DuckDB) is imported inside the tasks.
@@ -6,16 +6,18 @@ scheduler, so whatever is heavy (Spark, DuckDB) is imported inside the tasks.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Param, TaskGroup, task
+from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from batch.graph import order
 from features.errors import BadInput
 
+log = logging.getLogger(__name__)
 DAILY = order()
 """What a day's features need; the jobs that look back over many days run when a model is trained."""
 AS_OF = "{{ params.as_of or data_interval_end or dag_run.run_after }}"
@@ -72,8 +74,39 @@ def checks(as_of: str) -> dict[str, int]:
 
 
 @task
+def train(as_of: str) -> str:
+    """Trains when the released model is older than its cadence; returns what came of it.
+
+    What cannot be learned yet, or is not better than what needs no learning, is told and no failure: the last released model
+    is published on.
+    """
+    import time
+
+    from batch.settings import BatchSettings
+    from features.settings import Settings
+    from learning.settings import LearningSettings
+    from learning.training import is_due, train_on_lake
+
+    lake, learning = Settings().lake, LearningSettings()
+    with retrying_only_what_may_pass():
+        due = is_due(lake, moment(as_of), learning)
+    if not due:
+        return "not due"
+    now, batch = datetime.now(UTC), BatchSettings()
+    try:
+        done = train_on_lake(lake, moment(as_of), time.monotonic, now=now, batch=batch, learning=learning)
+    except BadInput as refused:
+        log.warning("no model is released: %s", refused)
+        return f"no model is released: {refused}"
+    return f"released {done.release.sha256}"
+
+
+@task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
 def publish(as_of: str) -> str:
-    """Makes the features the current snapshot; returns its version."""
+    """Makes the features the current snapshot, with the released model; returns its version.
+
+    It waits for both the checks and the training, but only the checks can stop it: when they fail, nothing before it succeeded.
+    """
     from batch.publish import publish as run
     from features.keys import Keys
     from features.settings import Settings
@@ -87,7 +120,7 @@ def publish(as_of: str) -> str:
 
 with DAG(
     dag_id="rex_daily",
-    description="archive → features → checks → publish",
+    description="archive → features → checks → train → publish",
     doc_md=__doc__,
     schedule="@daily",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -104,4 +137,6 @@ with DAG(
         computed = {job.name: compute.override(task_id=job.name)(job.name, AS_OF) for job in DAILY}
         for job in DAILY:
             [computed[read] for read in job.reads if read in computed] >> computed[job.name]
-    archive() >> features >> checks(AS_OF) >> publish(AS_OF)
+    checked, trained, published = checks(AS_OF), train(AS_OF), publish(AS_OF)
+    archive() >> features >> checked >> trained
+    [checked, trained] >> published

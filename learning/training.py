@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pyspark.sql import SparkSession
 from rich.progress import Progress
 
 from batch.backfill import EXAMPLES, backfill
@@ -17,15 +16,15 @@ from batch.settings import BatchSettings
 from features.duckdb_views import PARTITION_FORMAT
 from features.errors import BadInput
 from learning.fit import Clock
-from learning.lake_examples import LakeExamples, read_lake_examples
-from learning.released import Release, models_of, release
+from learning.lake_examples import read_lake_examples
+from learning.released import Release, last_release, models_of, release
 from learning.settings import LearningSettings
 from learning.train import Judged, Trained, train
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedOnLake:
-    """What came out, and what each part cost."""
+    """What came out, and what the batch's part of it cost."""
 
     trained: Trained
     release: Release
@@ -44,33 +43,65 @@ def train_on_lake(
     progress: Progress | None = None,
     judged: Callable[[Judged], None] = lambda judged: None,
 ) -> TrainedOnLake:
-    """Releases a model of all that the lake knows at `as_of`.
-
-    BadInput (Refused, when it does not surely beat the baselines and is not forced) leaves the earlier release in place.
-    """
-    with session(None, batch) as spark:
-        reports = make_examples(lake, as_of, spark, now=now, settings=batch, progress=progress)
-    with _shown(progress, "read examples"):
-        learned_from = read_lake_examples(lake, as_of)
-    with _shown(progress, "fit and judge models"):
-        trained = _trained(lake, learned_from, clock, learning, force, judged)
-    noted = release(lake, trained.data, as_of=as_of, now=now, shortfalls=tuple(trained.shortfalls))
-    return TrainedOnLake(trained, noted, reports)
+    """Makes the examples of `as_of`, and whatever they lack, and learns from them; see `learn`."""
+    reports = make_examples(lake, as_of, now=now, settings=batch, progress=progress)
+    trained, note = learn(lake, as_of, clock, now=now, settings=learning, force=force, progress=progress, judged=judged)
+    return TrainedOnLake(trained, note, reports)
 
 
 def make_examples(
     lake: Path,
     as_of: datetime,
-    spark: SparkSession,
     *,
     now: datetime,
     settings: BatchSettings,
     progress: Progress | None = None,
+    daily: bool = False,
 ) -> list[RunReport]:
-    """Writes `training_examples` of `as_of`, and before that the features of earlier moments that are missing."""
-    reports = backfill(lake, as_of, now=now, settings=settings, spark=spark, progress=progress)
-    made = run(lake, [as_of], now=now, settings=settings, jobs=[EXAMPLES], spark=spark, progress=progress)
+    """Writes `training_examples` of `as_of`, and before that the features of earlier moments that are missing.
+
+    `daily`: and all that a daily run makes.
+    """
+    with session(None, settings) as spark:
+        reports = backfill(lake, as_of, now=now, settings=settings, spark=spark, progress=progress, daily=daily)
+        made = run(lake, [as_of], now=now, settings=settings, jobs=[EXAMPLES], spark=spark, progress=progress)
     return [*reports, made]
+
+
+def learn(
+    lake: Path,
+    as_of: datetime,
+    clock: Clock,
+    *,
+    now: datetime,
+    settings: LearningSettings,
+    force: bool = False,
+    progress: Progress | None = None,
+    judged: Callable[[Judged], None] = lambda judged: None,
+) -> tuple[Trained, Release]:
+    """Releases a model of the examples that were made at `as_of`.
+
+    BadInput (Refused, when it does not surely beat the baselines and is not forced) leaves the earlier release in place.
+    """
+    with _shown(progress, "read examples"):
+        given = read_lake_examples(lake, as_of)
+    with _shown(progress, "fit and judge models"):
+        trained = train(
+            given.examples,
+            clock,
+            models_of(lake),
+            sampling=given.sampling,
+            force=force,
+            budget_s=settings.fit_budget_s,
+            judged=judged,
+        )
+    return trained, release(lake, trained.data, as_of=as_of, now=now, shortfalls=tuple(trained.shortfalls))
+
+
+def is_due(lake: Path, as_of: datetime, settings: LearningSettings) -> bool:
+    """Whether the released model is older than its cadence at `as_of`, or there is none."""
+    last = last_release(lake)
+    return last is None or last.age_s(as_of) >= settings.cadence_d * 86_400
 
 
 def latest_batch(lake: Path) -> datetime:
@@ -80,25 +111,6 @@ def latest_batch(lake: Path) -> datetime:
     if not moments:
         raise BadInput(f"no batch has run on the lake at {lake}; run `rex batch` first, or name a moment with --as-of.")
     return max(moments)
-
-
-def _trained(
-    lake: Path,
-    given: LakeExamples,
-    clock: Clock,
-    settings: LearningSettings,
-    force: bool,
-    judged: Callable[[Judged], None],
-) -> Trained:
-    return train(
-        given.examples,
-        clock,
-        models_of(lake),
-        sampling=given.sampling,
-        force=force,
-        budget_s=settings.fit_budget_s,
-        judged=judged,
-    )
 
 
 @contextmanager

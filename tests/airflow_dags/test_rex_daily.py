@@ -88,7 +88,8 @@ class TestShape:
             assert set(shape["upstream"][f"features.{job.name}"]) == (reads or {"archive"})
 
     def test_publishes_only_what_was_checked_as_a_whole(self, shape: dict[str, Any]) -> None:
-        assert shape["upstream"]["publish"] == ["checks"]
+        assert shape["upstream"]["publish"] == ["checks", "train"]
+        assert shape["upstream"]["train"] == ["checks"]
         ends = {job.name for job in JOBS} - {read for job in JOBS for read in job.reads}
         assert set(shape["upstream"]["checks"]) == {f"features.{name}" for name in ends}
 
@@ -113,7 +114,7 @@ class TestRun:
         }
         states, log = run_dag(environment, AS_OF.isoformat())
         assert set(states.values()) == {"success"}, log[-4000:]
-        assert len(states) == 1 + len(JOBS) + 3, "a task did not run"
+        assert len(states) == 1 + len(JOBS) + 4, "a task did not run"
         manifest = read_manifest(redis_client, Keys(), current_version(redis_client, Keys()))
         assert datetime.fromisoformat(manifest.as_of) == AS_OF
         assert manifest.counts["people"] == PEOPLE

@@ -1,7 +1,7 @@
 """`rex rank`: ranked lists for many people at one moment, by the pipeline that serves feeds; for digests and for judging Rex.
 
 Row by row what `GET /v1/users/{user_id}/feed` would answer to somebody who has done nothing since `as_of`, all stages and
-told reasons included; only Redis is left out.
+told reasons included; only Redis is left out, and nothing is drawn by lot unless the settings given say so.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def rank(
     `as_of` first when its features are not in the lake. Equal lakes and arguments, equal bytes. A file that is there is
     replaced, whole. BadInput for a `top` beyond the slate's size, repeated users, and whatever the batch refuses.
     """
-    settings = online or OnlineSettings()
+    settings = online or OnlineSettings(explore_share=0)
     if not 1 <= top <= settings.slate_size:
         raise BadInput(f"The top {top} of a list cannot be had; choose a number from 1 to {settings.slate_size}.")
     if users is not None and len(set(users)) < len(users):

@@ -74,7 +74,7 @@ def about(slate: Slate, *, cached: bool) -> dict[str, Any]:
 
 
 def served_page(asked: Asked, page: Page, answered: dict[str, Any]) -> ServedPage:
-    """What the log keeps of an answered page. Nothing is drawn by lot, so every propensity is 1."""
+    """What the log keeps of an answered page. Propensities are those of the slate as it was built, whatever has dropped since."""
     ctx, slate, told = asked.ctx, asked.slate, answered["items"]
     index = page.entries.columns["index"]
     promoted: Bools = np.array([item["promoted"] for item in told], bool)
@@ -91,6 +91,6 @@ def served_page(asked: Asked, page: Page, answered: dict[str, Any]) -> ServedPag
         sources=[item["sources"][0] for item in told],
         promoted=promoted,
         scores=page.entries.columns["score"],
-        propensities=np.ones(len(told)),
+        propensities=slate.propensities[index].astype(np.float64) if len(slate.propensities) else np.ones(len(told)),
         features=slate.features[index] if len(slate.features) else None,
     )

@@ -29,6 +29,7 @@ from online.columns import Candidates, Rows
 from online.components import Components
 from online.context import Context
 from online.groups import most_telling
+from online.postprocessors.explore import ONLY_DRAWN, outranked
 from online.selection import best, counted, finite, united
 from online.slate import Slate
 from online.slate_making import slate_of
@@ -122,7 +123,10 @@ class Pipeline:
             if PROMOTED in self.components.bits and len(ctx.world.promotions):  # these may stand outside the ranking
                 promoted = candidates.sources & np.uint32(1 << self.components.bits[PROMOTED])
                 kept = np.concatenate((kept, np.setdiff1d(np.flatnonzero(promoted), kept)))
-            ranked = candidates.take(kept)
+            drawn = outranked(ctx, candidates, kept)
+            candidates.columns[ONLY_DRAWN] = np.zeros(len(candidates), bool)
+            candidates.columns[ONLY_DRAWN][drawn] = True
+            ranked = candidates.take(np.concatenate((kept, drawn)))
             ranked.columns["group"] = self.components.groups.take(most_telling(ranked.sources))
             report.given = len(ranked)
             report.dropped = {"outranked": len(candidates) - len(ranked)} if len(ranked) < len(candidates) else {}

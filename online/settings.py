@@ -65,6 +65,12 @@ class OnlineSettings(BaseSettings):
     """Least share of a block for new authors, where there are any: one in twenty, for without a first showing nobody is ever read."""
     new_author_d: float = Field(default=30.0, ge=0, le=36_500)
     """An author is new for so many days from the first story on: a month is what a handful of readers needs to gather."""
+    explore_share: float = Field(default=0.05, ge=0, le=0.5)
+    """Share of a list that is drawn by lot among fresh stories that hardly anybody has read: one in twenty. 0: none is."""
+    explore_max_age_h: float = Field(default=48.0, gt=0, le=8760)
+    """A story is fresh for so long: two days, after which most have found their readers or are old news."""
+    explore_max_readers: float = Field(default=10.0, ge=0, le=1_000_000)
+    """Reads (decayed) from which a story is known well enough to be ranked: by then some hundred people have seen it."""
     promoted_slots: tuple[int, ...] = (4, 14)
     """Places in a block for promoted stories, counted from 0: none at the top, two in twenty."""
     max_promoted: int = Field(default=10, ge=0, le=100)

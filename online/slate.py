@@ -16,12 +16,13 @@ from online.cursor import Watermark
 
 SLATE = Layout(
     "slate",
-    2,
+    3,
     (
         ("story", "<i8"),  # hashes
         ("score", "<f4"),
         ("sources", "<u4"),  # provider bits
         ("promotion", "<i8"),  # hash of the promotion that placed it, ORGANIC: none; empty: none has one
+        ("propensity", "<f4"),  # empty: all 1
         ("features", "<f4"),  # m rows in registry order, NaN where not computed; empty: not sampled
         ("about", "u1"),  # what the slate says about itself, JSON
     ),
@@ -67,6 +68,8 @@ class Slate:
     sources: Bits
     promotions: Hashes = field(default_factory=lambda: np.empty(0, np.int64))
     """int64[m] or empty."""
+    propensities: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    """float32[m]: P(this story here | the request, the entries above), as the slate was built; empty: all 1."""
     features: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
     """float32[m, registered features] or empty: sampled for the log."""
 
@@ -87,6 +90,7 @@ class Slate:
                 "score": self.scores,
                 "sources": self.sources,
                 "promotion": self.promotions,
+                "propensity": self.propensities,
                 "features": self.features.ravel(),
                 "about": np.frombuffer(orjson.dumps(about), np.uint8),
             }
@@ -101,8 +105,15 @@ class Slate:
             info = SlateInfo(**{**about, "sources": tuple(about["sources"]), "degraded": tuple(about["degraded"])})
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptValue(f"slate: {error}") from error
-        features = arrays["features"].reshape(-1, len(FEATURES))
-        return cls(info, arrays["story"], arrays["score"], arrays["sources"], arrays["promotion"], features)
+        return cls(
+            info,
+            stories=arrays["story"],
+            scores=arrays["score"],
+            sources=arrays["sources"],
+            promotions=arrays["promotion"],
+            propensities=arrays["propensity"],
+            features=arrays["features"].reshape(-1, len(FEATURES)),
+        )
 
 
 def identify(*parts: object) -> str:

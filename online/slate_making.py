@@ -45,11 +45,12 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
         passed_before=0 if ctx.chain is None else len(ctx.chain.passed),
     )
     promotions = ranked.columns.get("promotion", np.empty(0, np.int64))
+    propensities = ranked.columns.get("propensity", np.empty(0, np.float32))
     features = np.empty((0, 0), np.float32)
     if sampled(name, ctx.settings.served_features_rate):
         features = _features(ranked)
     hashes = ctx.world.hashes[ranked.rows]
-    return Slate(info, hashes, ranked.columns["score"], ranked.sources, promotions, features)
+    return Slate(info, hashes, ranked.columns["score"], ranked.sources, promotions, propensities, features)
 
 
 def _watermark(ctx: Context) -> Watermark:

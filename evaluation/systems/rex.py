@@ -53,7 +53,7 @@ class Rex:
         self.name = name
         self._lake, self._work, self._now = lake, work, now
         self._batch, self._progress = batch or BatchSettings(), progress
-        every = {"max_age_d": EVERY_AGE_D, "fresh_window_d": EVERY_AGE_D}
+        every = {"max_age_d": EVERY_AGE_D, "fresh_window_d": EVERY_AGE_D, "explore_share": 0}
         self._online = OnlineSettings(**{**(online or OnlineSettings()).model_dump(), **every})
         self._ranker = ranker or Weighted()  # a model must not come from a lake that holds what is asked for
         self._components: Components = default_components(self._ranker)

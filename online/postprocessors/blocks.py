@@ -14,7 +14,8 @@ What is still empty then is filled by letting go of one constraint after another
 7. the author's cap in a block.
 
 So a group that has too little leaves its room to the best of the others before any cap gives way, and the floor, which is
-taken under all caps, never breaks one. Nothing is dropped. Inside a block rank order holds, except that the entries that
+taken under all caps, never breaks one. Places for exploration stay free until the rest of the block stands; then each is
+drawn by lot, under all caps of the block as it stands. Nothing is dropped. Inside a block rank order holds, except that the entries that
 a group's share guarantees are spread over it: the k-th comes at about place (k + 1) / share at the latest.
 """
 
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online.columns import Bools, occurrence
+from online.columns import Bools, Floats, occurrence
 from online.postprocessors.limits import InForce, Integers, Limits, less, one_by_one
 
 FIRST_LOOK = 3
@@ -38,10 +39,10 @@ RELAXATIONS = (
     InForce(day=False, slate=False, publication=False, author=False),
 )
 """Steps 4 to 7."""
-REASONS = ("", "floor", "share", "made_room", "author_cap", "publication_cap", "gave_way", "spread")
+REASONS = ("", "floor", "share", "made_room", "author_cap", "publication_cap", "gave_way", "spread", "explored")
 """Why an entry does not stand where it was ranked: code → name. What comes to stand higher: floor, share or made_room
-(others were held back). What comes to stand lower: a cap, or gave_way to a floor or share. `spread`: inside its block."""
-_, FLOOR, SHARE, MADE_ROOM, AUTHOR_CAP, PUBLICATION_CAP, GAVE_WAY, SPREAD = range(len(REASONS))
+(others were held back), explored (drawn by lot). What comes to stand lower: a cap, or gave_way to a floor or share. `spread`: inside its block."""
+_, FLOOR, SHARE, MADE_ROOM, AUTHOR_CAP, PUBLICATION_CAP, GAVE_WAY, SPREAD, EXPLORED = range(len(REASONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,28 @@ class Demands:
 
 
 @dataclass(frozen=True, slots=True)
+class Lots:
+    """What is drawn instead of ranked."""
+
+    share: float
+    """Of all places; the k-th (from 0) is the place (k + ½) / share, or the next that is not pinned."""
+    eligible: Bools
+    """bool[n]."""
+    only: Bools
+    """bool[n]: candidates for a draw and nothing else."""
+    random: np.random.Generator
+
+    def places(self, start: int, end: int, taken: Integers) -> list[int]:
+        """Places from `start` to before `end`, ascending; as many as are due there, if `taken` leaves room."""
+        due = np.floor((np.arange(np.ceil(end * self.share)) + 0.5) / self.share).astype(int)
+        free = np.setdiff1d(np.arange(start, end), taken).tolist()
+        found: list[int] = []
+        for place in due[(due >= start) & (due < end)].tolist():
+            found += [p for p in free if p >= place and p not in found][:1]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Filled:
     """The list, and why it differs from the ranking."""
 
@@ -80,33 +103,49 @@ class Filled:
     """int32[n]: candidates' positions, in their new order."""
     reason: Integers
     """uint8[n], by position before: code of REASONS, 0 where the candidate stands where it was ranked."""
+    propensity: Floats
+    """float32[n], by position before: probability that it was drawn, given all that stands above it; 1 if it was not drawn."""
 
 
-def fill(ranked: Ranked, demands: Demands) -> Filled:
+def fill(ranked: Ranked, demands: Demands, lots: Lots | None = None) -> Filled:
     """Every candidate once: as many as demanded in blocks, the others behind them in rank order."""
     n = len(ranked.group)
-    organic = np.delete(np.arange(n, dtype=np.int32), ranked.pinned)
-    slots = np.minimum(ranked.slots, len(organic) + np.arange(len(ranked.pinned)))  # no place behind the end
-    filler = _Filler(ranked, demands, organic)
+    beside = ranked.pinned if lots is None else np.union1d(ranked.pinned, np.flatnonzero(lots.only))
+    organic = np.delete(np.arange(n, dtype=np.int32), beside)
+    slots = np.minimum(ranked.slots, n - len(ranked.pinned) + np.arange(len(ranked.pinned)))  # no place behind the end
+    filler = _Filler(ranked, demands, organic, lots)
     for start in range(0, min(demands.size, n), demands.block):
         end = min(start + demands.block, demands.size, n)
-        filler.fill_block(end - start, ranked.pinned[(slots >= start) & (slots < end)])
+        here = (slots >= start) & (slots < end)
+        places = [] if lots is None else lots.places(start, end, slots[here])
+        filler.fill_block(end - start, ranked.pinned[here], places)
     order = np.concatenate((_spread(filler), organic[filler.free[organic]]))
-    return Filled(np.insert(order, slots - np.arange(len(slots)), ranked.pinned), _reasons(filler, order))
+    behind = np.setdiff1d(np.flatnonzero(filler.free), organic)
+    placed = np.concatenate((ranked.pinned, np.array(filler.drawn, np.int32)))
+    at = np.concatenate((slots, np.array(filler.drawn_at, np.int32)))
+    placed, at = placed[np.argsort(at)], np.sort(at)
+    whole = np.concatenate((np.insert(order, at - np.arange(len(at)), placed), behind)).astype(np.int32)
+    return Filled(whole, _reasons(filler, order), filler.propensity)
 
 
 class _Filler:
     """What is left while blocks are filled."""
 
-    def __init__(self, ranked: Ranked, demands: Demands, organic: Integers) -> None:
+    def __init__(self, ranked: Ranked, demands: Demands, organic: Integers, lots: Lots | None) -> None:
         """`organic`: int32[m], candidates without a place in advance, in rank order."""
         n = len(ranked.group)
         self.ranked, self.demands, self.organic = ranked, demands, organic
+        self.lots = lots
+        self.drawn: list[int] = []
+        self.drawn_at: list[int] = []  # their places in the list
+        self.propensity = np.ones(n, np.float32)
         self.blocks: list[Integers] = []  # int32[places] each, in rank order
         self.step = np.zeros(n, np.uint8)  # FLOOR, SHARE or MADE_ROOM, as it was taken
         self.late = np.zeros(n, np.uint8)  # why it is not in the block in which it was ranked
         self.free = np.ones(n, bool)
         self.free[ranked.pinned] = False
+        self._organic = np.zeros(n, bool)
+        self._organic[organic] = True
         keys = ranked.limits.keys
         self._keys = np.vstack((keys, ranked.group + keys.max(initial=-1) + 1)).astype(np.int16)
         self._by_group = organic[np.argsort(ranked.group[organic], kind="stable")]
@@ -115,23 +154,45 @@ class _Filler:
         self._floored: list[int] = []  # groups of those that the floor brought into this block
         self._passed = 0  # organic ones in the blocks so far
 
-    def fill_block(self, size: int, pinned: Integers) -> None:
-        """Another block of `size` entries, `pinned` among them."""
-        places, limits = size - len(pinned), self.ranked.limits
-        natural = self.organic[self._passed : self._passed + places]
+    def fill_block(self, size: int, pinned: Integers, lots: Sequence[int]) -> None:
+        """Another block of `size` entries, `pinned` among them, and what is drawn for the places `lots`."""
+        limits, ranked_size = self.ranked.limits, size - len(lots)
+        natural = self.organic[self._passed : self._passed + ranked_size - len(pinned)]
         here, room = pinned, limits.room(pinned, InForce())
         fit = self._fit(room)
         for step in (self._floor, self._shares, self._open):
-            here, room = step(fit & self.free, size - len(here), here, room)
+            here, room = step(fit & self.free, ranked_size - len(here), here, room)
         missed = natural[self.free[natural]]
         self.late[missed] = self._why_late(missed, room)
+        here = self._relaxed(here, ranked_size)
+        drawn = self._draw(here, lots)
+        everything = self._relaxed(np.concatenate((here, drawn)), size)  # there may be nothing to draw
+        limits.finish(everything)
+        here = everything[~np.isin(everything, drawn)][len(pinned) :]
+        self._passed += len(here)
+        self.blocks.append(np.sort(here))
+
+    def _relaxed(self, here: Integers, size: int) -> Integers:
         for caps in RELAXATIONS:
             if len(here) < size:
-                room = limits.room(here, caps)
+                room = self.ranked.limits.room(here, caps)
                 here, _ = self._open(self._fit(room), size - len(here), here, room)
-        limits.finish(here)
-        self._passed += places
-        self.blocks.append(np.sort(here[len(pinned) :]))
+        return here
+
+    def _draw(self, here: Integers, places: Sequence[int]) -> Integers:
+        """Uniformly one after the other, of those that are eligible and have room beside `here`."""
+        found: list[int] = []
+        for place in places:
+            room = self.ranked.limits.room(np.append(here, found).astype(np.int32), InForce())
+            may = np.flatnonzero(self._has_room(room) & self.lots.eligible) if self.lots else here[:0]
+            if not len(may) or self.lots is None:
+                break
+            one = int(may[self.lots.random.integers(len(may))])
+            self.free[one], self.propensity[one] = False, 1 / len(may)
+            found.append(one)
+            self.drawn_at.append(place)
+        self.drawn += found
+        return np.array(found, np.int32)
 
     def _floor(self, fit: Bools, places: int, here: Integers, room: Integers) -> tuple[Integers, Integers]:
         wanted = min(math.ceil(self.demands.floor * places - 1e-9), places)
@@ -153,7 +214,10 @@ class _Filler:
         return self._taken(self._first(np.flatnonzero(fit), places, room), MADE_ROOM, here, room)
 
     def _fit(self, room: Integers) -> Bools:
-        """bool[n]: without a place yet, and there is room for it."""
+        """bool[n]: ranked, without a place yet, and there is room for it."""
+        return self._organic & self._has_room(room)
+
+    def _has_room(self, room: Integers) -> Bools:
         has_room, (author, publication) = room > 0, self.ranked.limits.keys
         fit: Bools = self.free & has_room[author] & has_room[publication]
         return fit
@@ -233,11 +297,14 @@ def _counts_before(forced: Integers, block: Integers, n: int) -> Integers:
 
 def _reasons(filler: _Filler, order: Integers) -> Integers:
     """uint8[n], see REASONS, from where each candidate stands among the organic ones before and after."""
-    n = len(filler.free)
+    n, drawn = len(filler.free), np.array(filler.drawn, np.int32)
+    organic = np.setdiff1d(filler.organic, drawn)
     ends = np.cumsum([len(block) for block in filler.blocks])
     before, after = np.zeros(n, int), np.zeros(n, int)
-    before[filler.organic] = after[order] = np.arange(len(order))
+    before[organic] = after[order] = np.arange(len(order))
     came_from, stands_in = np.searchsorted(ends, before, "right"), np.searchsorted(ends, after, "right")
     reason = np.where((before == after) | (came_from == len(ends)), 0, SPREAD)
     reason = np.where(stands_in < came_from, filler.step, reason)
-    return np.where(stands_in > came_from, filler.late, reason).astype(np.uint8)
+    reason = np.where(stands_in > came_from, filler.late, reason).astype(np.uint8)
+    reason[drawn] = EXPLORED
+    return reason

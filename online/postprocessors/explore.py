@@ -1,0 +1,53 @@
+"""Exploration: a stated share of a list goes to fresh stories that hardly anybody has read yet, drawn by lot.
+
+Without it a story that the ranker knows nothing of is never shown, and so never known. Blending leaves the places free and
+draws once the rest of a block stands, so that every lot is uniform among those that may have the place, whatever is above.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from online.columns import Bools, Candidates, Ints
+from online.context import Context
+from online.postprocessors.blocks import Lots
+from online.slate_making import slate_id
+
+HOUR_US = 3_600_000_000
+POOL = 500
+"""Stories that the ranking left out and that take part nevertheless, the newest: ten for every lot of the largest slate."""
+ONLY_DRAWN = "only_drawn"
+"""Column of those."""
+
+
+def eligible(ctx: Context, candidates: Candidates) -> Bools:
+    """bool[n]: published within `explore_max_age_h`, by now read by at most `explore_max_readers` (decayed).
+
+    The features hold no count of impressions; a story that many have read has been shown often enough.
+    """
+    published = candidates.of(ctx.world.published_at)
+    fresh = published > ctx.now_us - int(ctx.settings.explore_max_age_h * HOUR_US)
+    at = np.flatnonzero(fresh)
+    popularity = ctx.world.static["story_popularity"].take(candidates.rows[at])
+    fresh[at] = (published[at] <= ctx.now_us) & (popularity <= np.log1p(np.float32(ctx.settings.explore_max_readers)))
+    return fresh
+
+
+def outranked(ctx: Context, candidates: Candidates, kept: Ints) -> Ints:
+    """int32[≤ POOL]: positions of eligible candidates beside those that are kept, the newest; by score, best first."""
+    if not ctx.settings.explore_share or len(kept) == len(candidates):
+        return np.empty(0, np.int32)
+    left = eligible(ctx, candidates)
+    left[kept] = False
+    at = np.flatnonzero(left)
+    newest = at[np.argsort(ctx.world.published_at.take(candidates.rows[at]), kind="stable")[-POOL:]]
+    return newest[np.argsort(-candidates.columns["score"][newest], kind="stable")].astype(np.int32)
+
+
+def lots(ctx: Context, ranked: Candidates) -> Lots | None:
+    """What is to be drawn; None when nothing is. The draws follow from the slate's id alone, so that replays agree."""
+    if not ctx.settings.explore_share:
+        return None
+    may = eligible(ctx, ranked)
+    only = ranked.columns.get(ONLY_DRAWN, np.zeros(len(ranked), bool))
+    return Lots(ctx.settings.explore_share, may, only, np.random.default_rng(int(slate_id(ctx), 16)))

@@ -370,21 +370,22 @@ def feed(
     limit: Annotated[int, typer.Option(min=1, max=100)] = 10,
     url: Annotated[str | None, typer.Option(help="ask this server; default: rank in this process")] = None,
     story: Annotated[str | None, typer.Option("--story", help="also tell the path of this story")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="also tell why the first story is on top")] = False,
 ) -> None:
     """Print one person's feed, with reasons, and the funnel it came out of.
 
-    Example: [bold]rex feed u000042 --limit 5[/]
+    Example: [bold]rex feed u000042 --limit 5 --explain[/]
     """
     from online.printing import print_feed
 
     if url is not None:
         from online.client import fetch_feed
 
-        page, funnel = fetch_feed(url, user, limit, story)
+        page, funnel = fetch_feed(url, user, limit, story, top=explain)
     else:
         from online.offline import local_feed
 
-        page, funnel = local_feed(Settings(), user, limit, story)
+        page, funnel = local_feed(Settings(), user, limit, story, top=explain)
     print_feed(out, user, page, funnel)
 
 

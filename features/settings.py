@@ -13,6 +13,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="REX_", extra="ignore", frozen=True)
 
+    models: Path | None = None
+    """Folder of further models that `rex serve models` hosts, files `NAME@SHA256.rexmodel`; those of kept snapshots it hosts anyway."""
     var: Path = Path("var")
     """Everything this project writes on this machine and may lose: the lake of the demo, Redis' files, keys, results."""
     lake: Path = Path("var/lake")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import orjson
@@ -51,8 +51,8 @@ class ModelMetrics:
 router = APIRouter()
 
 
-def create_model_app(source: Source, poll_s: float = POLL_S) -> FastAPI:
-    """The app. Models are loaded when it starts and whenever the source publishes others."""
+def create_model_app(source: Source, poll_s: float = POLL_S, closed: Callable[[], None] = lambda: None) -> FastAPI:
+    """The app. Models are loaded when it starts and whenever the source publishes others; `closed` is called when it ends."""
     shelf, metrics = Shelf(source), ModelMetrics()
 
     @asynccontextmanager
@@ -65,6 +65,7 @@ def create_model_app(source: Source, poll_s: float = POLL_S) -> FastAPI:
         yield
         stop.set()
         thread.join()
+        closed()
 
     app = FastAPI(title="Rex models", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.shelf, app.state.metrics = shelf, metrics

@@ -81,3 +81,24 @@ class RedisBlobs:
         if data is None:
             raise Unavailable(f"model {name} ({digest}) is not in Redis; publish it anew.")
         return data  # type: ignore[return-value]  # the client does not decode answers
+
+
+class Several:
+    """More than one source; of one name the first source's counts."""
+
+    def __init__(self, *sources: Source) -> None:
+        self._sources = sources
+
+    def names(self) -> Mapping[str, str]:
+        """See Source."""
+        found: dict[str, str] = {}
+        for source in self._sources:
+            found = {**source.names(), **found}
+        return found
+
+    def read(self, name: str, digest: str) -> bytes:
+        """See Source."""
+        for source in self._sources:
+            if source.names().get(name) == digest:
+                return source.read(name, digest)
+        raise Unavailable(f"model {name} ({digest}) is not published any more.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from features.settings import Settings
 from local.redis import connect
+from online.client import explained_story
 from online.clock import clock_from, micros
 from online.components import Components, default_components
 from online.metrics import Metrics
@@ -32,10 +33,10 @@ def loaded(
 
 
 def local_feed(
-    settings: Settings, user_id: str, limit: int, story_id: str | None
+    settings: Settings, user_id: str, limit: int, story_id: str | None, *, top: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """One page and the funnel, as the API would answer them."""
+    """One page and the funnel, as the API would answer them; `top`: explain the first story of the page unless one is named."""
     with loaded(settings) as rex:
         now_us = micros(rex.clock())
         page = rex.feeds.feed(FeedRequest(user_id, limit), now_us)
-        return page, rex.feeds.explain(user_id, now_us, story_id)
+        return page, rex.feeds.explain(user_id, now_us, explained_story(page, story_id, top=top))

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from features.snapshot_reader import SnapshotAbout
 from online.parking import Parked
+from online.printing_ranking import shapley_table, value_table
 
 
 def print_feed(console: Console, user_id: str, page: dict[str, Any], funnel: dict[str, Any]) -> None:
@@ -28,6 +29,9 @@ def print_feed(console: Console, user_id: str, page: dict[str, Any], funnel: dic
     console.print(_stages(funnel))
     if "story" in funnel:
         console.print(_path(funnel["story"]))
+        if (ranking := funnel["story"].get("ranking")) is not None:
+            console.print(value_table(ranking))
+            console.print(shapley_table(ranking, funnel["story"]["features"]))
 
 
 def _items(user_id: str, page: dict[str, Any]) -> Table:
@@ -78,8 +82,8 @@ def _path(story: dict[str, Any]) -> Table:
     for move in story.get("moves", ()):
         to = "left out" if move["to"] is None else f"{move['to'] + 1:,}."
         table.add_row(f"moved by {move['step']}", f"{move['from'] + 1:,}. → {to}  ({move['reason'].replace('_', ' ')})")
-    contributions = sorted(story.get("contributions", {}).items(), key=lambda item: -abs(item[1]))
-    for name, value in contributions:
+    told = {} if "ranking" in story else story.get("contributions", {})  # of outcomes, in a table of their own
+    for name, value in sorted(told.items(), key=lambda item: -abs(item[1])):
         table.add_row(name, f"{value:+.4f}  (feature {story['features'][name]:.4f})")
     if "score" in story:
         table.add_row("score", f"{story['score']:.4f}")

@@ -1,0 +1,54 @@
+"""Why the learned ranker put a story where it stands, for a person at a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+SHOWN = 10
+"""Inputs told one by one, those that add most to any outcome; the others are added up."""
+
+
+def value_table(ranking: dict[str, Any]) -> Table:
+    """What each outcome adds to the value."""
+    said = f"Its value {ranking['value']:.4f}" + ("" if ranking["phase"] == "models" else ", had the models scored it")
+    table = Table(title=said, title_justify="left")
+    for name in ("outcome", "probability", "× weight", "= adds"):
+        table.add_column(name, justify="left" if name == "outcome" else "right")
+    for outcome in ranking["outcomes"]:
+        table.add_row(
+            outcome["outcome"], f"{outcome['probability']:.5f}", f"{outcome['weight']:g}", f"{outcome['share']:+.4f}"
+        )
+    table.add_section()
+    table.add_row("value", "", "", f"{ranking['value']:.4f}")
+    if ranking["phase"] == "light":
+        table.add_row("scored by the light ranker", "", "", f"{ranking['score']:.4f}")
+    table.add_row("light ranker", "", f"{ranking['light_rank'] + 1:,}.", f"{ranking['light_score']:.4f}")
+    return table
+
+
+def shapley_table(ranking: dict[str, Any], features: dict[str, float]) -> Table:
+    """What each input adds to the log-odds of each outcome, down to the probability."""
+    outcomes = ranking["outcomes"]
+    table = Table(title="What makes each outcome as likely as it is (log-odds, Shapley values)", title_justify="left")
+    for name in ("input", "is", *(outcome["outcome"] for outcome in outcomes)):
+        table.add_column(name, justify="left" if name == "input" else "right")
+    table.add_row("before anything is known", "", *(f"{outcome['base']:+.3f}" for outcome in outcomes))
+    names = sorted(outcomes[0]["shapley"], key=lambda name: -max(abs(outcome["shapley"][name]) for outcome in outcomes))
+    for name in names[:SHOWN]:
+        known = f"{features[name]:.3f}" if name in features else "top"
+        table.add_row(name, known, *(f"{outcome['shapley'][name]:+.3f}" for outcome in outcomes))
+    if others := names[SHOWN:]:
+        sums = (sum(outcome["shapley"][name] for name in others) for outcome in outcomes)
+        table.add_row(f"{len(others)} others", "", *(f"{total:+.3f}" for total in sums))
+    table.add_section()
+    table.add_row("log-odds", "", *(f"{outcome['log_odds']:+.3f}" for outcome in outcomes))
+    table.add_row("calibration", "", *(_map(outcome) for outcome in outcomes))
+    table.add_row("probability", "", *(f"{outcome['probability']:.5f}" for outcome in outcomes))
+    return table
+
+
+def _map(outcome: dict[str, Any]) -> str:
+    knots = len(outcome["calibration_map"])
+    return outcome["calibration"] if knots == 1 else f"{outcome['calibration']}, {knots} knots"

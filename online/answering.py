@@ -44,7 +44,7 @@ def answer(asked: Asked, page: Page, components: Components, cursors: CursorCode
         "new_count": asked.new_count,
         "story_position": ctx.world.position,
         "slate": about(slate, cached=asked.cached),
-        "degraded": list(slate.info.degraded),
+        "degraded": list(dict.fromkeys((*slate.info.degraded, *ctx.trace.degraded))),
     }
 
 

@@ -23,5 +23,7 @@ class BuildReading:
     served: ServedHistory = field(default_factory=ServedHistory)
     promoted: Mapping[int, int] = field(default_factory=dict)
     """Hash of a promotion → its slate entries today."""
+    degraded: tuple[str, ...] = ()
+    """What could not be read and is empty here."""
     digest: bytes = b""
     """Hash of the raw bytes this was read from: equal readings, equal digests."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.packing import Layout
+from features.packing import CorruptValue, Layout
 from online.columns import Hashes
 from online.cursor import Watermark
 from online.slate import Slate, identify
@@ -76,7 +76,7 @@ def find_place(kept: Kept, index: int, read: Callable[[str], Kept]) -> Place:
     """Where a cursor goes on that points to `index` of the slate of which `kept` is there; `read` reads that of another.
 
     An expired slate is followed by its continuation, an expired continuation by the next. CursorExpired when nothing is
-    left of the cursor's slate.
+    left of the cursor's slate that this release can read.
     """
     gone_by: Hashes | None = None
     while kept.slate is None:
@@ -84,6 +84,11 @@ def find_place(kept: Kept, index: int, read: Callable[[str], Kept]) -> Place:
             if gone_by is None:
                 raise CursorExpired("the list this cursor pointed into is gone; start again without a cursor")
             return Place(kept.slate_id, None, 0, gone_by)
-        gone_by = passed(kept.chain, index)
+        try:
+            gone_by = passed(kept.chain, index)
+        except CorruptValue as error:
+            raise CursorExpired(
+                "the list this cursor pointed into was made by another release; start again without a cursor"
+            ) from error
         kept, index = read(continuation_id(kept.slate_id, index)), 0
     return Place(kept.slate_id, kept.slate, index)

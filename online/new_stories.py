@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from online.columns import Bools, Candidates, Rows
 from online.components import Components
-from online.context import Context
+from online.context import Context, Trace
 from online.slate import Slate
 
 
 def new_count(ctx: Context, components: Components, slate: Slate) -> int:
-    """Stories above the slate's watermark that a provider would bring now and no rule forbids."""
+    """Stories above the slate's watermark that a provider would bring now, no rule forbids, and the slate does not hold already
+    (one may have been given a later date since)."""
     mark = slate.watermark
     rows = ctx.world.newer_than(mark.published_us, mark.story_id, ctx.now_us)
+    rows = rows[~np.isin(ctx.world.hashes.take(rows), slate.stories)] if len(rows) else rows
     if not len(rows):
         return 0
     newer = Candidates(rows, np.ones(len(rows), np.uint32))
@@ -27,6 +31,8 @@ def new_count(ctx: Context, components: Components, slate: Slate) -> int:
 def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
     """bool[m]: some provider of the surface brings the row. Asks the broadest first, which mostly settles it."""
     brought = np.zeros(len(rows), bool)
+    # Without the reading of a build a timeline is pulled, and what it notes of that holds for no answer.
+    asking = replace(ctx, trace=Trace())
     chosen = ctx.settings.surfaces.get(ctx.surface, tuple(components.bits))
     for provider in reversed(components.providers):
         if brought.all():
@@ -34,7 +40,7 @@ def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
         if provider.name not in chosen:
             continue
         try:
-            found = provider.rows(ctx)
+            found = provider.rows(asking)
             if isinstance(found, slice):
                 brought |= (rows >= found.start) & (rows < found.stop)
             else:

@@ -15,8 +15,8 @@ from online.single_flight import POLL_S, Busy
 from online.wiring import AppState
 
 log = logging.getLogger("rex.online")
-_renewals: set[asyncio.Task[None]] = set()
-"""Renewals under way: the event loop itself keeps no hold of its tasks."""
+_renewals: dict[tuple[FeedService, str, str], asyncio.Task[None]] = {}
+"""Renewals under way by service, person and surface, one of each: the event loop itself keeps no hold of its tasks."""
 
 
 async def page_of(rex: AppState, wanted: FeedRequest, places: CapacityLimiter) -> bytes:
@@ -62,7 +62,11 @@ def _json(work: Any, *arguments: Any) -> bytes:
 
 
 def _renew(rex: AppState, wanted: FeedRequest, places: CapacityLimiter) -> None:
-    """Builds the next slate after the answer has gone out."""
+    """Builds the next slate after the answer has gone out, unless it is being built or waits for a place already: the
+    requests of one reader must not queue up before those who have nothing to look at."""
+    what = (rex.feeds, wanted.user_id, wanted.surface)
+    if what in _renewals:
+        return
 
     async def run() -> None:
         try:
@@ -70,6 +74,5 @@ def _renew(rex: AppState, wanted: FeedRequest, places: CapacityLimiter) -> None:
         except Exception:
             log.exception("the next slate of %s could not be built; the next request tries again", wanted.user_id)
 
-    task = asyncio.create_task(run())
-    _renewals.add(task)
-    task.add_done_callback(_renewals.discard)
+    task = _renewals[what] = asyncio.create_task(run())
+    task.add_done_callback(lambda done: _renewals.pop(what))

@@ -29,6 +29,11 @@ class Promotions:
     def __len__(self) -> int:
         return len(self.hashes)
 
+    @property
+    def caps(self) -> dict[int, int]:
+        """Promotion hash → daily cap."""
+        return dict(zip(self.hashes.tolist(), self.daily_cap.tolist(), strict=True))
+
     def running(self, now_us: int) -> Bools:
         """bool[k]"""
         return (self.starts_at <= now_us) & (now_us < self.ends_at)

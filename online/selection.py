@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from online.columns import Bits, Candidates, Floats, Ints, Micros, Rows
+from online.columns import Bits, Bools, Candidates, Floats, Hashes, Ints, Micros, Rows
 
 FEW = 16
 """Rows that are fewer than this fraction of the table are united by sorting them; more of them, by marking the table."""
+
+_LOW_BITS = 16
+_LOW = np.int64((1 << _LOW_BITS) - 1)
 
 
 def counted(rows: Rows | slice, n: int) -> int:
@@ -79,3 +82,16 @@ def finite(score: Floats) -> Floats:
     """float32[n] with NaN and infinities at the end of the ranking: what cannot be compared cannot be on top."""
     good = np.isfinite(score)
     return score if good.all() else np.where(good, score, np.finfo(np.float32).min)
+
+
+def among(hashes: Hashes, few: Hashes) -> Bools:
+    """bool[n]: which of the hashes, int64[n], are among a few thousand others.
+
+    Their lowest bits rule out nearly all of them first, at a tenth of what comparing each costs.
+    """
+    low = np.zeros(1 << _LOW_BITS, bool)
+    low[few & _LOW] = True
+    found: Bools = low.take(hashes & _LOW)
+    at = np.flatnonzero(found)
+    found[at] = np.isin(hashes.take(at), few)
+    return found

@@ -33,6 +33,8 @@ STREAM_PAGES = 20_000
 PROMOTED = "promoted"
 """Source of an entry that a promotion placed; providers do not name it."""
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
+_DAMAGED = "WRONGTYPE"
+"""What lies under the key is of another kind. No waiting helps, and one person's damage must not hold up everyone's pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ class ServedLog:
     def flush(self) -> int:
         """Writes what waits, in one round trip; returns the number of pages.
 
-        Unavailable when Redis cannot be written: the pages wait on. What Redis had taken of them is then written again, as
-        an exact repeat.
+        A page that finds a damaged key is counted as lost. Unavailable when Redis cannot be written: the pages wait on. What
+        Redis had taken of them is then written again, as an exact repeat.
         """
         with self._lock:
             pages = list(self._waiting)
@@ -123,7 +125,21 @@ class ServedLog:
             pipe.zadd(history, {encode_page(page.slate, page.stories): page.served_us // 1000}, gt=True)
             pipe.zremrangebyrank(history, 0, -1 - self._settings.history_pages)
             pipe.expire(history, self._settings.history_ttl_s)
-        pipe.execute()
+        self._lost.inc(_damaged(pages, pipe.execute(raise_on_error=False)))
+
+
+def _damaged(pages: Sequence[ServedPage], answers: Sequence[Any]) -> int:
+    """How many pages cannot be written, ever; the answers are Redis', equally many a page. RedisError for any other fault."""
+    each, found = len(answers) // len(pages), 0
+    for i, page in enumerate(pages):
+        errors = [answer for answer in answers[i * each : (i + 1) * each] if isinstance(answer, Exception)]
+        for error in errors:
+            if not str(error).startswith(_DAMAGED):
+                raise error
+        if errors:
+            found += 1
+            log.error("a page of %s cannot be noted whole, and is not tried again: %s", page.user_id, errors[0])
+    return found
 
 
 def _encoded(page: ServedPage) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from online.answering import Asked, about, answer, served_page
 from online.chain import Chain, Kept, encode_chain, find_place
 from online.clock import utc_day
 from online.components import Components
-from online.context import Context, StageReport
+from online.context import Context, StageReport, Trace
 from online.cursor import Cursor, CursorCodec
 from online.freshness import Freshness, freshness, ttl_s
 from online.live import LiveSnapshot
@@ -28,7 +29,7 @@ from online.settings import OnlineSettings
 from online.single_flight import POLL_S, Busy, SingleFlight
 from online.slate import Slate
 from online.slate_making import features_wanted
-from online.store import PersonStore, Reading, SlateEnds
+from online.store import CapReached, PersonStore, Reading, SlateEnds
 from online.unchanged import AnsweredPages
 
 
@@ -126,8 +127,8 @@ class FeedService:
 
         kept = self._usable(reading.kept)
         if (
-            kept.slate is not reading.kept.slate
-        ):  # there, but of no use here: what its chain has passed was not read yet
+            kept.slate is None and kept.chain is None
+        ):  # gone, or of no use here: what its chain has passed was not read yet
             kept = read(cursor.slate_id)
         place = find_place(kept, cursor.index, read)
         if place.passed is not None:
@@ -198,9 +199,14 @@ class FeedService:
         return Context(world, person, now_us, self.settings, loaded.ranker, surface, wanted, bits=bits), reading
 
     def _build(self, ctx: Context) -> Slate:
-        ctx.reading = self._store.read_for_build(ctx.user_id, utc_day(ctx.now_us))
-        ctx.wanted = features_wanted(ctx)
-        slate = self._pipeline.build(ctx)
+        """A new slate; made again, from what has been placed by then, when a promotion's cap was reached meanwhile."""
+        while True:
+            ctx.reading = self._store.read_for_build(ctx.user_id, utc_day(ctx.now_us))
+            ctx.wanted = features_wanted(ctx)
+            ctx.trace = Trace(degraded=list(ctx.reading.degraded))
+            with suppress(CapReached):
+                slate = self._pipeline.build(ctx)
+                break
         if ctx.timeline_due:
             self._store.ask_for_timeline(ctx.user_id, ctx.timeline_due)
         return slate
@@ -227,6 +233,7 @@ class FeedService:
             chain_ttl_s=settings.chain_ttl_s,
             day=utc_day(ctx.now_us),
             surface=ctx.surface if ctx.chain is None else None,
+            caps=ctx.world.promotions.caps,
         )
         value = slate.encode()
         self._metrics.slate_bytes.observe(len(value))

@@ -100,6 +100,10 @@ class Slate:
     def decode(cls, data: bytes) -> Slate:
         """CorruptValue when `data` is not a slate."""
         arrays = SLATE.decode(data)
+        n = len(arrays["story"])
+        fits = {"score": (n,), "sources": (n,), "promotion": (0, n), "features": (0, n * len(FEATURES))}
+        if wrong := [name for name, lengths in fits.items() if len(arrays[name]) not in lengths]:
+            raise CorruptValue(f"slate: {', '.join(wrong)} not of {n} entries; another release may have written it")
         try:
             about = orjson.loads(arrays["about"].tobytes())
             info = SlateInfo(**{**about, "sources": tuple(about["sources"]), "degraded": tuple(about["degraded"])})

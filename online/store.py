@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,12 @@ import redis
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.packing import CorruptValue
-from features.snapshot import PROFILE, Manifest
+from features.snapshot import NO_CAP, PROFILE, Manifest
 from features.snapshot_reader import profile_place
 from online.build_reading import BuildReading
 from online.chain import Kept
 from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes, since_digest
-from online.served_history import decode_history
+from online.served_history import ServedHistory, decode_history
 from online.slate import ORGANIC, Slate
 from online.stream import START, StreamEntry
 from online.timelines.pulled import PulledTargets
@@ -41,22 +41,28 @@ local slate = redis.call('GET', KEYS[1])
 return {ARGV[1], slate, not slate and redis.call('GET', KEYS[2])}
 """
 # KEYS: slate, chain, latest slates, promoted today. ARGV: slate, its ttl s, chain, its ttl s, surface, slate id, ttl s of
-# promoted, then the promotions. Without a surface it is the continuation of a chain, which no first page may come from
-# and which may not be written anew while cursors into its chain are about. Answers the slate that is kept, if another.
+# promoted, then each promotion and its cap. Without a surface it is the continuation of a chain, which no first page may
+# come from and which may not be written anew while cursors into its chain are about. Answers the slate that is kept, if
+# another; 1 when a cap was reached since the slate was begun: another surface of the person is built side by side.
 _WRITE_SLATE = """
 local kept = redis.call('GET', KEYS[1])
 if kept then return kept end
 if ARGV[5] == '' and redis.call('EXISTS', KEYS[2]) == 1 then return '' end
+for i = 8, #ARGV, 2 do
+  local cap = tonumber(ARGV[i + 1])
+  if cap >= 0 and tonumber(redis.call('HGET', KEYS[4], ARGV[i]) or 0) >= cap then return 1 end
+end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 if ARGV[5] ~= '' then
   redis.call('HSET', KEYS[3], ARGV[5], ARGV[6])
   redis.call('EXPIRE', KEYS[3], ARGV[2])
 end
-for i = 8, #ARGV do redis.call('HINCRBY', KEYS[4], ARGV[i], 1) end
+for i = 8, #ARGV, 2 do redis.call('HINCRBY', KEYS[4], ARGV[i], 1) end
 if #ARGV > 7 then redis.call('EXPIRE', KEYS[4], ARGV[7]) end
 return false
 """
+_CAP_REACHED = 1
 MAX_RETURNS = 100_000
 """People whose timelines wait to be made; at some 150 bytes each 15 MB, and minutes of work."""
 PROMOTED_TTL_S = 172_800
@@ -70,6 +76,10 @@ def read_story_tail(client: redis.Redis, keys: Keys, position: str) -> list[Stre
     except redis.RedisError as error:
         raise Unavailable(f"Redis cannot be read, so withdrawals are not known: {error}") from error
     return tail
+
+
+class CapReached(Exception):
+    """A promotion of the slate has had its daily cap since the slate was begun: build it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,8 @@ class SlateEnds:
     """UTC day on which its promotions count, `YYYYMMDD`."""
     surface: str | None
     """Surface whose newest slate it becomes; None: it continues a chain, and no first page comes from it."""
+    caps: Mapping[int, int] = field(default_factory=dict)
+    """Promotion → its daily cap, NO_CAP or absent: none."""
 
 
 class PersonStore:
@@ -173,18 +185,20 @@ class PersonStore:
             pulled = self._pulled.at(int(pulled_version or 0))
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
+        history, degraded = _decode_history(served)
         return BuildReading(
             timeline=_decode_timeline(timeline, about, ttl_s),
             pulled_version=int(pulled_version or 0),
             pulled=pulled,
-            served=decode_history(served),
+            served=history,
             promoted={int(promotion): int(count) for promotion, count in promoted.items()},
+            degraded=degraded,
             digest=_digest([*timeline, *_flat(about), pulled_version or b"", repr(served).encode(), *_flat(promoted)]),
         )
 
     def write_slate(self, user_id: str, slate: Slate, value: bytes, chain: bytes, ends: SlateEnds) -> Slate | None:
         """Stores a slate as `value`, and `chain`, its place in its chain. Returns the slate in force: the one stored first under this
-        id. None: its chain has already gone on from it, so it may not be made again.
+        id. None: its chain has already gone on from it, so it may not be made again. CapReached.
         """
         keys = (
             self._keys.slate(user_id, slate.info.id),
@@ -192,15 +206,20 @@ class PersonStore:
             self._keys.latest_slates(user_id),
             self._keys.promoted(user_id, ends.day),
         )
-        promoted = slate.promotions[slate.promotions != ORGANIC].tolist()
+        placed = slate.promotions[slate.promotions != ORGANIC].tolist()
+        promoted = [part for promotion in placed for part in (promotion, ends.caps.get(promotion, NO_CAP))]
         values = (value, ends.slate_ttl_s, chain, ends.chain_ttl_s, ends.surface or "", slate.info.id)
         try:
             kept = self._client.eval(_WRITE_SLATE, 4, *keys, *values, PROMOTED_TTL_S, *promoted)
-            if kept and (other := _decode_slate(kept)) is None:  # of another release: it serves nobody
+            if (
+                isinstance(kept, bytes) and kept and (other := _decode_slate(kept)) is None
+            ):  # of another release: it serves nobody
                 self._client.delete(keys[0])
                 return self.write_slate(user_id, slate, value, chain, ends)
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be written, so no feed can be made: {error}") from error
+        if kept == _CAP_REACHED:
+            raise CapReached
         if kept is None:
             return slate
         return other if kept else None
@@ -217,6 +236,15 @@ def _decode_timeline(raw: list[bytes], about: Mapping[bytes, bytes], ttl_s: int)
     except CorruptValue as error:
         log.warning("a timeline is left aside: %s", error)
         return None
+
+
+def _decode_history(raw: list[tuple[bytes, float]]) -> tuple[ServedHistory, tuple[str, ...]]:
+    """The history, and what a feed goes without when it is damaged: it sinks and caps, it forbids nothing."""
+    try:
+        return decode_history(raw), ()
+    except CorruptValue as error:
+        log.warning("a served history is left aside: %s", error)
+        return ServedHistory(), ("served_history",)
 
 
 def _decode_slate(data: bytes | None) -> Slate | None:

@@ -20,7 +20,9 @@ def valid_edges(edges: DataFrame, *, context: Context) -> DataFrame:
 def until_next_change(edges: DataFrame) -> DataFrame:
     """A good change ends where the next one of the same edge begins, or where it is found to conflict.
 
-    Of an `add` and a `remove` at one instant the removal counts: nobody is shown what they may have just refused.
+    Of an `add` and a `remove` at one instant the one that shows less counts, the end of a follow but the beginning of a mute
+    or block: nobody is shown what they may have just refused.
     """
-    changes = Window.partitionBy(*EDGE, F.col("reason").isNull()).orderBy("occurred_at", "op", "event_id")
+    shows_less = F.col("op") == F.when(F.col("kind") == "follow", "remove").otherwise("add")
+    changes = Window.partitionBy(*EDGE, F.col("reason").isNull()).orderBy("occurred_at", shows_less, "event_id")
     return edges.withColumn("valid_until", F.least("valid_until", F.lead("occurred_at").over(changes)))

@@ -1,8 +1,8 @@
 """Promoted stories take declared slots.
 
 Running promotions whose stories passed every rule are placed by priority, then promotion_id: each at most once in a slate
-and `daily_cap_per_user` times a UTC day. The same story does not stand in the list a second time; a promotion without a
-slot leaves its story to the ranking, if another provider brought it too.
+and `daily_cap_per_user` times a UTC day. Neither the same story nor a near-duplicate stands in the list a second time; a
+promotion without a slot leaves its story to the ranking, if another provider brought it too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from online.columns import Candidates
+from online.columns import Candidates, Hashes
 from online.context import Context
 from online.postprocessors.limits import Integers
 from online.slate import ORGANIC
@@ -21,7 +21,7 @@ NO_SLOT = -1
 
 
 class PlacePromoted:
-    """Puts the promoted entries first, marked with the columns `promotion` (hash) and `slot`; blending puts them there."""
+    """Puts the promoted entries first, marked with the columns `promotion` (hash) and `slot`; blending puts them at their slots."""
 
     name: ClassVar[str] = "promoted"
 
@@ -29,15 +29,19 @@ class PlacePromoted:
         """The placed ones by slot, then the others in their order; those that came as promoted only are left out."""
         if self.name not in ctx.bits or not len(ctx.world.promotions):
             return ranked
-        bit = np.uint32(1 << ctx.bits[self.name])
-        which, at = _admitted(ctx, ranked)
+        bit, key = np.uint32(1 << ctx.bits[self.name]), ranked.of(ctx.world.duplicate_key)
+        which, at = _admitted(ctx, ranked, np.flatnonzero(ranked.sources & bit), key)
         organic = (ranked.sources & ~bit) != 0
-        slots = _slots(ctx, int(np.count_nonzero(np.delete(organic, at))), len(which))
+        slots = _slots(ctx, len(np.setdiff1d(key[organic], key[at])), len(which))
         which, at = which[: len(slots)], at[: len(slots)]
         organic[at] = False
         sources = np.where(organic, ranked.sources & ~bit, ranked.sources)
         columns = ranked.columns | (_marks(ctx, len(ranked), which, at, slots) if len(at) else {})
-        return Candidates(ranked.rows, sources, columns).take(np.concatenate((at, np.flatnonzero(organic))))
+        placed = np.zeros(len(ranked), np.uint8)
+        placed[at] = 1
+        after = Candidates(ranked.rows, sources, columns).take(np.concatenate((at, np.flatnonzero(organic))))
+        ctx.trace.displaced(self.name, ranked, after, placed, ("", self.name))
+        return after
 
 
 def _marks(ctx: Context, n: int, which: Integers, at: Integers, slots: Integers) -> dict[str, Integers]:
@@ -47,14 +51,22 @@ def _marks(ctx: Context, n: int, which: Integers, at: Integers, slots: Integers)
     return {"promotion": promotion, "slot": slot}
 
 
-def _admitted(ctx: Context, ranked: Candidates) -> tuple[Integers, Integers]:
-    """Promotions that may have a slot, first choice first, and where in `ranked` their stories are. A story counts once."""
+def _admitted(ctx: Context, ranked: Candidates, brought: Integers, key: Hashes) -> tuple[Integers, Integers]:
+    """Promotions that may have a slot, first choice first, and where in `ranked` their stories are.
+
+    `brought`: positions of those that came as promoted; `key`: every candidate's duplicate_key, of which each counts once.
+    """
     promotions = ctx.world.promotions
     fit = np.flatnonzero(promotions.running(ctx.now_us) & promotions.under_cap(ctx.reading.promoted))
     wanted = ctx.world.current(promotions.rows[fit])
-    _, at, first = np.intersect1d(ranked.rows, wanted, return_indices=True)  # `first`: of equal ones in `wanted`
+    _, at, first = np.intersect1d(
+        ranked.rows[brought], wanted, return_indices=True
+    )  # `first`: of equal ones in `wanted`
     order = np.argsort(first)
-    return fit[first[order]], at[order]
+    at, first = brought.take(at[order]), first[order]
+    _, of_key = np.unique(key[at], return_index=True)
+    once = np.sort(of_key)
+    return fit[first[once]], at[once]
 
 
 def _slots(ctx: Context, organic: int, wanted: int) -> Integers:

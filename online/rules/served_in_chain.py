@@ -1,17 +1,18 @@
-"""A chain of cursors that goes on with a new slate shows nothing again."""
+"""A chain of cursors that goes on with a new slate shows nothing again, nor a near-duplicate of it."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
 from online.columns import Bools, Candidates
 from online.context import Context
+from online.selection import among
 
 
 class ServedInChain:
-    """Stories that earlier slates of the chain have delivered or passed over. Judges candidates, not entries of a slate."""
+    """Stories that earlier slates of the chain have delivered or passed over, and near-duplicates of these: the slate in
+    which they had collapsed would not have shown them either. Judges candidates, not entries of a slate.
+    """
 
     name: ClassVar[str] = "served_in_chain"
 
@@ -19,6 +20,5 @@ class ServedInChain:
         """bool[n]; None: a chain begins here."""
         if ctx.chain is None:
             return None
-        served = np.zeros(len(ctx.world), bool)
-        served[ctx.world.by_hash.known(ctx.chain.passed)] = True
-        return candidates.of(served)
+        keys = ctx.world.duplicate_key
+        return among(candidates.of(keys), keys.take(ctx.world.by_hash.known(ctx.chain.passed)))

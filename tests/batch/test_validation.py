@@ -11,10 +11,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.io import read_raw
+from batch.jobs.valid_edges import valid_edges
 from batch.jobs.valid_events import once_story_is_known
 from batch.jobs.valid_promotions import valid_promotions
 from batch.jobs.valid_stories import valid_stories
-from batch.point_in_time import Context, visible
+from batch.point_in_time import Context, in_force, visible
 from batch.run import run
 from batch.settings import BatchSettings
 from batch.validation import judged
@@ -241,3 +242,20 @@ def test_most_events_about_unknown_stories_stop_the_run_but_some_do_not(spark: S
     assert report.jobs[1].validation is not None
     assert report.jobs[1].validation.quarantined == {"unknown_story": 2}
     assert report.jobs[1].rows == {NOON: 3}
+
+
+def test_of_two_changes_of_an_edge_at_one_instant_the_one_that_shows_less_counts(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    toggled = [
+        {"event_id": f"{first}{kind}{op}", "user_id": "u", "kind": kind, "target_type": "author", "target_id": first}
+        | {"op": op, "occurred_at": ago(hours=1)}
+        for first in ("add", "remove")  # whichever has the smaller event_id
+        for kind in ("follow", "mute", "block")
+        for op in ("add", "remove")
+    ]
+    toggled = [row | {"event_id": f"{row['op'] != row['target_id']}{row['event_id']}"} for row in toggled]
+    lake = write_lake(tmp_path, edges=toggled)
+    edges = valid_edges(read_raw(spark, lake, dataset("edges")), context=CONTEXT)
+    held = {(row["kind"], row["target_id"]) for row in in_force(edges, CONTEXT).collect()}
+    assert held == {(kind, first) for kind in ("mute", "block") for first in ("add", "remove")}

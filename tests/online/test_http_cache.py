@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from online import page_of
 from online.app import create_app
 from online.columns import Floats
 from online.components import default_components
@@ -157,6 +158,25 @@ class TestStaleness:
         assert (after["slate"]["cached"], after["slate"]["id"]) == (True, self.newest(pair, "u-new"))
         assert pair.gate.rankings == 2
         assert pair.count("rex_stale_pages_total") == 6
+
+    def test_a_reader_who_asks_often_waits_in_line_once_for_the_next_slate(self, pair: Pair) -> None:
+        pair.feed("u-new")
+        pair.served.now += timedelta(seconds=OFTEN.slate_fresh_s * (1 + JITTER) + 1)
+        pair.gate.open.clear()
+        with asked_at_once(lambda i: pair.feed(f"u-{i}"), OFTEN.rankings_at_once):  # every place is taken
+            wait_until(lambda: pair.gate.rankings == 1 + OFTEN.rankings_at_once)
+            for _ in range(5):
+                pair.feed("u-new")
+            under_way = len(page_of._renewals)
+            pair.gate.open.set()
+        assert under_way == 1
+        wait_until(lambda: not page_of._renewals)
+        assert pair.gate.rankings == 2 + OFTEN.rankings_at_once
+
+    def test_a_failed_history_is_told(self, pair: Pair) -> None:
+        pair.served.client.zadd(pair.served.keys.served_history("u-new"), {b"no page": 1.0})
+        assert pair.feed("u-new")["degraded"] == ["served_history"]
+        assert pair.feed("u-new")["degraded"] == ["served_history"]
 
     def test_beyond_the_bound_a_slate_is_built_before_the_answer(self, pair: Pair) -> None:
         first = pair.feed("u-new")

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
+from features.registry import FEATURES
 from online.app import create_app
-from tests.online.conftest import OFTEN, STORIES, FeedServer, serving
+from online.columns import Rows
+from online.components import default_components
+from online.context import Context
+from online.slate import Slate
+from tests.online.conftest import OFTEN, STORIES, FeedServer, serving, wait_until
 
 Page = dict[str, Any]
 ALL = [story["id"] for story in STORIES]
@@ -45,6 +52,20 @@ def publish_story(served: FeedServer, story_id: str, **more: Any) -> str:
     return position
 
 
+@dataclass
+class Fickle:
+    """A provider that brings nothing, until it fails."""
+
+    name: ClassVar[str] = "fickle"
+    reason: ClassVar[str] = "By chance"
+    fails: bool = False
+
+    def rows(self, ctx: Context) -> Rows:
+        if self.fails:
+            raise ArithmeticError("no luck")
+        return np.empty(0, np.int32)
+
+
 class TestExpiry:
     def test_a_chain_goes_on_when_its_slate_has_expired(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
@@ -64,6 +85,36 @@ class TestExpiry:
         assert sorted(delivered) == ALL
         assert [item["position"] for page in pages for item in page["items"]] == list(range(50))
         assert len({page["slate"]["id"] for page in pages}) == len(pages)
+
+    def test_near_duplicates_of_what_was_delivered_do_not_come_when_the_slate_has_expired(
+        self, feed_server: FeedServer
+    ) -> None:
+        twins = [
+            {"id": f"{which}{i}", "author": f"a{which}{i}", "age_h": 1.0 + i + 50 * (which == "b"), "duplicate_key": i}
+            for i in range(20)
+            for which in "ab"
+        ]
+        feed_server.publish(twins)
+        first = feed_server.feed("u-new", limit=8)
+        pages = rest_of_chain(feed_server, "u-new", first, lambda page: expire(feed_server, "u-new", page))
+        assert sorted(int(story[1:]) for page in pages for story in ids(page)) == list(range(20))
+
+    def test_a_chain_goes_on_from_a_slate_that_another_release_wrote(self, served: FeedServer) -> None:
+        first = served.feed("u-new", limit=8)
+        key = served.keys.slate("u-new", first["slate"]["id"])
+        slate = Slate.decode(served.client.get(key))  # type: ignore[arg-type]
+        more_features = replace(slate, features=np.zeros((len(slate), len(FEATURES) + 1), np.float32))
+        served.client.set(key, more_features.encode(), ex=500)
+        rest = served.feed("u-new", limit=50, cursor=first["next_cursor"])
+        assert sorted(ids(first) + ids(rest)) == ALL
+        assert served.feed("u-new", limit=8)["slate"]["cached"] is False
+
+    def test_a_chain_whose_memory_another_release_wrote_has_expired(self, served: FeedServer) -> None:
+        first = served.feed("u-new", limit=8)
+        expire(served, "u-new", first)
+        served.client.set(served.keys.chain("u-new", first["slate"]["id"]), b"another form", ex=500)
+        answer = served.http.get("/v1/users/u-new/feed", params={"cursor": first["next_cursor"]})
+        assert (answer.status_code, answer.json()["type"]) == (410, "urn:rex:cursor_expired")
 
     def test_a_cursor_used_again_gives_the_same_page_from_the_same_continuation(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
@@ -132,10 +183,6 @@ class TestExpiry:
         assert sorted(ids(page)) == ALL
 
     def test_a_chain_of_a_slate_with_other_sources_goes_on_too(self, served: FeedServer) -> None:
-        from dataclasses import replace
-
-        from online.components import default_components
-
         first = served.feed("u-new", limit=8)
         fewer = replace(default_components(), providers=default_components().providers[1:])
         with serving(create_app(served.settings, OFTEN, components=fewer, clock=lambda: served.now)) as other:
@@ -203,6 +250,39 @@ class TestNewer:
         assert fresh["new_count"] == 0
         assert "s-newer" in ids(fresh)
         assert served.feed("u-new")["new_count"] == 0
+
+    def test_a_story_of_the_slate_that_was_given_a_later_date_does_not_count(self, served: FeedServer) -> None:
+        served.feed("u-new", limit=50)
+        served.now += timedelta(seconds=1)
+        publish_story(served, "s03", author_id="a3")
+        publish_story(served, "s-newer")
+        again = served.feed("u-new", limit=50)
+        assert "s03" in ids(again)
+        assert again["new_count"] == 1
+
+    def test_a_provider_that_fails_while_newer_stories_are_counted_is_told(self, served: FeedServer) -> None:
+        fickle = Fickle()
+        usual = default_components()
+        with_it = replace(usual, providers=(*usual.providers, fickle))
+        with serving(create_app(served.settings, OFTEN, with_it, clock=lambda: served.now)) as other:
+            assert other.get("/v1/users/u-new/feed").json()["degraded"] == []
+            fickle.fails = True
+            served.now += timedelta(seconds=1)
+            publish_story(served, "s-newer")
+            page = other.get("/v1/users/u-new/feed").json()
+        assert (page["slate"]["cached"], page["new_count"], page["degraded"]) == (True, 1, ["fickle"])
+
+    def test_a_timeline_that_only_counting_had_pulled_is_not_told_as_bounded(self, served: FeedServer) -> None:
+        short = OFTEN.model_copy(update={"timeline_pull": 2, "timeline_length": 2})
+        surface = {"surface": "following"}
+        with serving(create_app(served.settings, short, clock=lambda: served.now)) as other:
+            other.get("/v1/users/u-fan/feed", params=surface)
+            wait_until(lambda: served.client.exists(served.keys.timeline_about("u-fan")))
+            pushed = other.get("/v1/users/u-fan/feed", params={**surface, "fresh": True}).json()
+            served.now += timedelta(seconds=1)
+            publish_story(served, "s-newer", author_id="a3")
+            page = other.get("/v1/users/u-fan/feed", params=surface).json()
+        assert (pushed["degraded"], page["degraded"], page["new_count"]) == ([], [], 1)
 
     def test_a_page_with_a_cursor_counts_nothing(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)

@@ -15,8 +15,9 @@ from online.person import EdgeChange
 from online.pipeline import Pipeline
 from online.settings import OnlineSettings
 from online.slate import ORGANIC, Slate
-from tests.online.conftest import FeedServer
+from tests.online.conftest import FeedServer, wait_until
 from tests.online.small_world import context, ids, world
+from tests.online.test_http_cache import asked_at_once, two_apps
 
 PIPELINE = Pipeline(default_components(), lambda ctx, slate: None)
 SMALL = OnlineSettings(page_block=10, promoted_slots=(2, 6), max_promoted=3)
@@ -69,6 +70,19 @@ class TestSlots:
         found, _ = built(context(of, settings=SMALL))
         assert "ad-twin" in found
         assert "s-twin" not in found
+
+    def test_of_near_duplicates_that_are_promoted_one_has_a_slot_and_the_next_takes_the_other(self) -> None:
+        twins = [{"id": f"twin{i}", "duplicate_key": 7, "age_h": OLD_H} for i in range(2)]
+        placed = [{"id": f"q{i}", "story": f"twin{i}", "priority": 9} for i in range(2)]
+        of = world([*stories(), *twins], promotions=[*placed, promotion(0)])
+        found, places = built(context(of, settings=SMALL))
+        assert [(place, found[place]) for place in places] == [(2, "twin0"), (6, "ad0")]
+
+    def test_a_list_that_collapses_before_it_reaches_a_slot_leaves_it_out(self) -> None:
+        few = [{"id": f"s{i}", "author": f"a{i}", "age_h": i + 1.0, "duplicate_key": i // 4} for i in range(12)]
+        ads = [{"id": f"ad{i}", "author": f"b{i}", "age_h": OLD_H} for i in range(2)]
+        found, places = built(context(world([*few, *ads], promotions=[promotion(0), promotion(1)]), settings=SMALL))
+        assert (places, found[2], len(found)) == ([2], "ad0", 4)
 
     def test_two_promotions_of_one_story_take_one_slot(self) -> None:
         found, places = built(asked([promotion(0), {"id": "q", "story": "ad0", "priority": 3}]))
@@ -138,6 +152,16 @@ class TestOnRead:
         assert dropped == {}
 
 
+def test_explain_tells_from_where_a_promotion_took_its_story() -> None:
+    ctx = asked([{"id": "p", "story": "s30"}])
+    ctx.trace.watched_row = ctx.world.row("s30")
+    PIPELINE.build(ctx)
+    assert ctx.trace.watched["moves"] == [
+        {"step": "promoted", "reason": "promoted", "from": ctx.trace.watched["positions"]["rank"], "to": 0},
+        {"step": "blend", "reason": "promoted", "from": 0, "to": 2},
+    ]
+
+
 def promoted_in(page: dict[str, Any]) -> list[tuple[int, str]]:
     return [(item["position"], item["story_id"]) for item in page["items"] if item["promoted"]]
 
@@ -158,6 +182,25 @@ class TestOverHttp:
         assert promoted_in(feed_server.feed("u-other")) == [(4, "ad0")]
         feed_server.now += timedelta(hours=13)  # past midnight
         assert promoted_in(feed_server.feed("u-reader", fresh=True)) == [(4, "ad0")]
+
+    def test_the_cap_holds_for_surfaces_that_are_built_side_by_side(self, feed_server: FeedServer) -> None:
+        feed_server.publish(stories(), promotions=[promotion(0, daily_cap=1, ends_in_h=24.0), promotion(1)])
+        with two_apps(feed_server) as pair:
+            pair.gate.open.clear()
+            with asked_at_once(lambda i: pair.feed("u-reader", app=i, surface=("home", "digest")[i]), 2) as pages:
+                wait_until(lambda: pair.gate.rankings == 2)
+                pair.gate.open.set()
+        placed = sorted(story for page in pages for _, story in promoted_in(page.result()))
+        assert placed == ["ad0", "ad1", "ad1"]
+        counted = feed_server.client.hgetall(feed_server.keys.promoted("u-reader", "20260131"))
+        assert counted == {b"%d" % hash64("p0"): b"1", b"%d" % hash64("p1"): b"2"}
+
+    def test_a_surface_without_the_provider_of_promotions_has_none(self, feed_server: FeedServer) -> None:
+        fan = {"u-fan": {"created_at": [1], "follow_author": [f"a{i}" for i in range(30)]}}
+        feed_server.publish(stories(), fan, promotions=[{"id": "p", "story": "s10"}])
+        page = feed_server.feed("u-fan", surface="following")
+        assert "s10" in [item["story_id"] for item in page["items"]]
+        assert promoted_in(page) == []
 
     def test_an_ended_one_is_gone_from_the_next_page_and_the_page_is_filled(self, feed_server: FeedServer) -> None:
         # The slots are 4 and 14: of pages of ten the second has one.

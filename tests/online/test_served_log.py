@@ -18,6 +18,7 @@ from features.keys import hash64_many
 from features.registry import FEATURES
 from local.redis_server import server
 from online.app import create_app
+from online.archive_files import convert
 from online.archiver import archive
 from online.clock import micros
 from online.served_history import decode_history
@@ -138,6 +139,15 @@ def test_pages_wait_while_redis_is_away(tmp_path: Path) -> None:
         assert (client.xlen(STREAM), lost_pages(lost)) == (2, 0)
 
 
+def test_a_damaged_history_holds_up_nobody(redis_client: redis.Redis) -> None:
+    log, lost = log_of(redis_client)
+    redis_client.set(KEYS.served_history("u1"), "no sorted set")
+    log.note(page(1))
+    log.note(page(2, user_id="u2"))
+    assert [log.flush(), log.flush()] == [2, 0], "pages are written again and again"
+    assert (redis_client.zcard(KEYS.served_history("u2")), lost_pages(lost)) == (1, 1)
+
+
 def test_a_service_that_stops_in_good_order_loses_nothing(served: FeedServer) -> None:
     seldom = OnlineSettings(served_flush_s=60, archive_every_s=3600)
     with serving(create_app(served.settings, seldom, clock=lambda: served.now)) as http:
@@ -173,3 +183,7 @@ def _rows(files: Path) -> list[tuple[Any, ...]]:
         return []
     with connect(files.parents[1]) as lake:
         return lake.execute("SELECT request_id, position, story_id, source, propensity, slate FROM served").fetchall()
+
+
+def test_a_page_dated_beyond_all_calendars_is_refused_like_any_other_bad_entry() -> None:
+    assert convert([(b"1-0", {b"served": b'{"served_us": 1%s}' % (b"0" * 23)})]).refused.keys() == {b"1-0"}

@@ -9,11 +9,12 @@ import pytest
 import redis
 
 from features.keys import Keys
+from features.snapshot import NO_CAP
 from online.chain import encode_chain
 from online.columns import Hashes
 from online.slate import ORGANIC, Slate
 from online.slate_making import slate_of
-from online.store import PROMOTED_TTL_S, PersonStore, SlateEnds
+from online.store import PROMOTED_TTL_S, CapReached, PersonStore, SlateEnds
 from tests.online.small_world import context, everything, world
 
 FIRST = SlateEnds(slate_ttl_s=600, chain_ttl_s=3600, day="20260131", surface="home")
@@ -47,6 +48,25 @@ def test_promoted_entries_count_once_per_entry_also_when_two_write_the_slate(
     assert 0 < redis_client.ttl(key) <= PROMOTED_TTL_S  # type: ignore[operator]
     assert store.read_for_build("u", "20260131").promoted == {7: 2, -9: 1}
     assert store.read_for_build("u", "20260201").promoted == {}
+
+
+def test_a_slate_that_would_pass_a_cap_is_not_written_and_counts_nothing(
+    store: PersonStore, redis_client: redis.Redis
+) -> None:
+    capped = replace(FIRST, caps={-9: 1, 7: NO_CAP})
+    first, second = a_slate(), a_slate()
+    second = replace(second, info=replace(second.info, id="ff" * 12))
+    assert write(store, first, capped) is first
+    with pytest.raises(CapReached):
+        write(store, second, capped)
+    assert redis_client.hget(Keys().promoted("u", "20260131"), "7") == b"2"
+    assert not redis_client.exists(Keys().slate("u", second.info.id), Keys().chain("u", second.info.id))
+
+
+def test_a_damaged_history_is_gone_without_and_told(store: PersonStore, redis_client: redis.Redis) -> None:
+    redis_client.zadd(Keys().served_history("u"), {b"no page": 1.0})
+    reading = store.read_for_build("u", "20260131")
+    assert (len(reading.served.stories), reading.degraded) == (0, ("served_history",))
 
 
 def test_the_first_slate_under_a_name_is_in_force(store: PersonStore) -> None:

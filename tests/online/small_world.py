@@ -158,7 +158,9 @@ def content(stories: list[dict[str, Any]], people: dict[str, dict[str, Any]], as
     }
     hashes = np.array([hash64(user_id) for user_id in people], np.int64)
     made = tables(stories, more.pop("top", ()), more.pop("promotions", ()))
-    return Content(as_of, more.pop("positions", {}), FACTORS, made, People(hashes, fields))
+    return Content(
+        as_of, more.pop("positions", {}), FACTORS, made, People(hashes, fields), model=more.pop("model", None)
+    )
 
 
 def world(

@@ -23,7 +23,7 @@ from local.redis_server import server
 from online.clock import micros
 from online.components import default_components
 from online.metrics import Metrics
-from online.service import FeedRequest, Prepared
+from online.preparing import FeedRequest, Prepared
 from online.settings import OnlineSettings
 from online.wiring import AppState, wire
 from online.world import World

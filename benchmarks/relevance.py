@@ -18,7 +18,7 @@ from lake.simulator.truth import load_world
 from online.columns import Candidates, Rows
 from online.context import Context
 from online.pipeline import Pipeline
-from online.service import FeedRequest
+from online.preparing import FeedRequest
 from online.wiring import AppState
 
 TOP = 20

@@ -23,7 +23,7 @@ from local.redis_server import server
 from online.clock import micros
 from online.components import default_components
 from online.metrics import Metrics
-from online.service import FeedRequest
+from online.preparing import FeedRequest
 from online.settings import OnlineSettings
 from online.stories import Story
 from online.story_change import StoryChange, StoryVersion

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from online.events import RejectionCode
 
@@ -70,6 +70,65 @@ class EventsReceipt(BaseModel):
     accepted: int
     duplicates: int
     rejected: list[RejectedEvent]
+
+
+class StoryReceipt(BaseModel):
+    """A story's change is in the stream."""
+
+    story_id: str
+    position: str
+    """Id of its entry; a page whose `story_position` is not before it reflects the change."""
+
+
+class StageTold(BaseModel):
+    """What one stage did with the candidates."""
+
+    stage: str
+    in_: int = Field(alias="in")
+    out: int
+    dropped: dict[str, int]
+    """Reason → how many."""
+    parts: dict[str, Any]
+    """Provider → how many it brought; reason → how many entries it moved."""
+    ms: float
+
+
+class Move(BaseModel):
+    """One step that moved the story, places counted from 0."""
+
+    step: str
+    reason: str
+    from_: int = Field(alias="from")
+    to: int | None
+    """Null: it left the list."""
+
+
+class StoryPath(BaseModel):
+    """What became of one story; what did not happen to it is absent."""
+
+    story_id: str
+    known: bool
+    sources: list[str] = []
+    positions: dict[str, int | None] = {}
+    """Step → its place after it; null: not among them any more."""
+    dropped_by: str | None = None
+    """The rule that forbids it."""
+    features: dict[str, float] = {}
+    contributions: dict[str, float] = {}
+    score: float | None = None
+    rank: int | None = None
+    moves: list[Move] = []
+
+
+class Explanation(BaseModel):
+    """The funnel of a fresh ranking, which is not kept."""
+
+    user_id: str
+    slate: SlateAbout
+    stages: list[StageTold]
+    degraded: list[str]
+    story: StoryPath | None = None
+    """When one was asked about."""
 
 
 class Problem(BaseModel):

@@ -25,6 +25,7 @@ from online.metrics import Metrics
 from online.parking import parked_count
 from online.paths import OpaqueSegments
 from online.persistence import doubts
+from online.postprocessors.blocks import warm_up
 from online.routes import router
 from online.settings import OnlineSettings
 from online.timelines.fanout import FanOut
@@ -46,6 +47,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        warm_up()
         with ExitStack() as stack:
             client = stack.enter_context(connect(settings))
             if doubt := doubts(client):

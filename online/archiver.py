@@ -64,7 +64,8 @@ def archive(
     except redis.RedisError as error:
         raise Unavailable(f"Redis cannot be read or the lease ran out, the archive goes on later: {error}") from error
     finally:
-        with suppress(LockError):  # not held, or not any more: then another archiver is at it
+        # Not held, or not any more: then another archiver is at it. Redis gone: the lease runs out, and what failed is told.
+        with suppress(LockError, redis.ConnectionError, redis.TimeoutError):
             lease.release()
 
 

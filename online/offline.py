@@ -12,7 +12,7 @@ from online.client import explained_story
 from online.clock import clock_from, micros
 from online.components import Components, default_components
 from online.metrics import Metrics
-from online.service import FeedRequest
+from online.preparing import FeedRequest
 from online.settings import OnlineSettings
 from online.wiring import AppState, wire
 

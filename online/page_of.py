@@ -10,7 +10,8 @@ import orjson
 from anyio import CapacityLimiter, sleep, to_thread
 
 from online.clock import micros
-from online.service import FeedRequest, FeedService, Prepared
+from online.preparing import FeedRequest, Prepared
+from online.service import FeedService
 from online.single_flight import POLL_S, Busy
 from online.wiring import AppState
 

@@ -14,14 +14,14 @@ from pydantic import BeforeValidator
 
 from features.errors import Unavailable
 from features.snapshot_reader import snapshots
-from online.api_models import EventsBatch, EventsReceipt, Feed, Problem
+from online.api_models import EventsBatch, EventsReceipt, Explanation, Feed, Problem, StoryReceipt
 from online.clock import micros
 from online.events import MAX_EVENTS
 from online.ids import Id
 from online.page_of import page_of
 from online.paths import restored
+from online.preparing import FeedRequest
 from online.presenting import document
-from online.service import FeedRequest
 from online.stories import HashCollision, Story
 from online.whois import about_person
 from online.wiring import AppState
@@ -31,7 +31,11 @@ UserId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of
 StoryId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of the story")]
 Surface = Annotated[str, Query(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="where the feed is shown")]
 Limit = Annotated[int, Query(ge=1, le=100, description="items on the page")]
-_PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 410, 422, 503)}
+
+
+def _problems(*also: int) -> dict[int | str, dict[str, Any]]:
+    """For the documentation: these; and every call may be refused as invalid (422) or as not possible now (503)."""
+    return {status: {"model": Problem} for status in sorted({*also, 422, 503})}
 
 
 def _rex(request: Request) -> AppState:
@@ -43,7 +47,7 @@ def _json(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
 
 
-@router.get("/v1/users/{user_id}/feed", responses={200: {"model": Feed}, **_PROBLEMS}, tags=["feed"])
+@router.get("/v1/users/{user_id}/feed", responses={200: {"model": Feed}, **_problems(400, 410)}, tags=["feed"])
 async def feed(
     request: Request,
     user_id: UserId,
@@ -65,7 +69,7 @@ def _ranking_places(request: Request) -> CapacityLimiter:
     return places
 
 
-@router.get("/v1/users/{user_id}/feed/explain", responses=_PROBLEMS, tags=["feed"])
+@router.get("/v1/users/{user_id}/feed/explain", responses={200: {"model": Explanation}, **_problems()}, tags=["feed"])
 async def explain(request: Request, user_id: UserId, story_id: Id | None = None, surface: Surface = "home") -> Response:
     """The funnel of a fresh ranking and, with `story_id`, the path of that story through it."""
     rex = _rex(request)
@@ -75,7 +79,9 @@ async def explain(request: Request, user_id: UserId, story_id: Id | None = None,
     )
 
 
-@router.post("/v1/events", status_code=202, responses={202: {"model": EventsReceipt}, **_PROBLEMS}, tags=["events"])
+@router.post(
+    "/v1/events", status_code=202, responses={202: {"model": EventsReceipt}, **_problems(413)}, tags=["events"]
+)
 def events(request: Request, batch: EventsBatch) -> Response:
     """Accepts events one by one; what is accepted acts on the next request and reaches the lake."""
     rex = _rex(request)
@@ -93,7 +99,12 @@ def events(request: Request, batch: EventsBatch) -> Response:
     return _json(asdict(receipt), 202)
 
 
-@router.put("/v1/stories/{story_id}", status_code=202, responses=_PROBLEMS, tags=["stories"])
+@router.put(
+    "/v1/stories/{story_id}",
+    status_code=202,
+    responses={202: {"model": StoryReceipt}, **_problems(409, 413)},
+    tags=["stories"],
+)
 def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
     """Publishes or changes a story. Rules judge it as it is now at once; the next fresh ranking can show it, from its date on."""
     rex = _rex(request)
@@ -103,7 +114,12 @@ def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
     return _json({"story_id": story_id, "position": rex.stories.put(story_id, story, rex.clock())}, 202)
 
 
-@router.delete("/v1/stories/{story_id}", status_code=202, responses=_PROBLEMS, tags=["stories"])
+@router.delete(
+    "/v1/stories/{story_id}",
+    status_code=202,
+    responses={202: {"model": StoryReceipt}, **_problems(404)},
+    tags=["stories"],
+)
 def withdraw_story(request: Request, story_id: StoryId) -> Response:
     """Withdraws a story: no feed read after this answer shows it."""
     rex = _rex(request)
@@ -124,7 +140,7 @@ def _row(rex: AppState, story_id: str) -> int:
         return -1
 
 
-@router.get("/v1/users/{user_id}", responses=_PROBLEMS, tags=["people"])
+@router.get("/v1/users/{user_id}", responses=_problems(), tags=["people"])
 def person(request: Request, user_id: UserId) -> Response:
     """What the service knows of a person now."""
     rex = _rex(request)
@@ -132,7 +148,7 @@ def person(request: Request, user_id: UserId) -> Response:
     return _json(about_person(ctx))
 
 
-@router.get("/v1/snapshots", responses=_PROBLEMS, tags=["operation"])
+@router.get("/v1/snapshots", responses=_problems(), tags=["operation"])
 def list_snapshots(request: Request) -> Response:
     """Snapshots in Redis, newest first."""
     rex = _rex(request)
@@ -145,7 +161,7 @@ async def healthz() -> Response:
     return _json({"status": "ok"})
 
 
-@router.get("/readyz", responses=_PROBLEMS, tags=["operation"])
+@router.get("/readyz", responses=_problems(), tags=["operation"])
 def readyz(request: Request) -> Response:
     """A snapshot is loaded and Redis answers."""
     rex = _rex(request)

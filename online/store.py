@@ -1,11 +1,11 @@
-"""What the service reads and writes in Redis for one person: one pipelined round trip each way."""
+"""What a request reads in Redis of one person: one pipelined round trip, and one more when a slate is built."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,13 @@ import redis
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.packing import CorruptValue
-from features.snapshot import NO_CAP, PROFILE, Manifest
+from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import profile_place
 from online.build_reading import BuildReading
 from online.chain import Kept
 from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes, since_digest
 from online.served_history import ServedHistory, decode_history
-from online.slate import ORGANIC, Slate
+from online.slate_store import ask_for_kept, decode_kept
 from online.stream import START, StreamEntry
 from online.timelines.pulled import PulledTargets
 from online.timelines.timeline import Timeline, decode_timeline
@@ -30,43 +30,8 @@ log = logging.getLogger("rex.online")
 STORY_TAIL = 10_000
 """Story changes read at once; a process further behind than this reads on before it answers."""
 
-# The slate key shares the hash tag of the person's keys, so naming it inside the script is safe on Redis Cluster.
-_READ_LATEST_SLATE = """
-local id = redis.call('HGET', KEYS[1], ARGV[1])
-return {id, id and redis.call('GET', ARGV[2] .. id), false}
-"""
-# What a chain has passed is needed only when its slate is gone.
-_READ_SLATE_OF_CHAIN = """
-local slate = redis.call('GET', KEYS[1])
-return {ARGV[1], slate, not slate and redis.call('GET', KEYS[2])}
-"""
-# KEYS: slate, chain, latest slates, promoted today. ARGV: slate, its ttl s, chain, its ttl s, surface, slate id, ttl s of
-# promoted, then each promotion and its cap. Without a surface it is the continuation of a chain, which no first page may
-# come from and which may not be written anew while cursors into its chain are about. Answers the slate that is kept, if
-# another; 1 when a cap was reached since the slate was begun: another surface of the person is built side by side.
-_WRITE_SLATE = """
-local kept = redis.call('GET', KEYS[1])
-if kept then return kept end
-if ARGV[5] == '' and redis.call('EXISTS', KEYS[2]) == 1 then return '' end
-for i = 8, #ARGV, 2 do
-  local cap = tonumber(ARGV[i + 1])
-  if cap >= 0 and tonumber(redis.call('HGET', KEYS[4], ARGV[i]) or 0) >= cap then return 1 end
-end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
-if ARGV[5] ~= '' then
-  redis.call('HSET', KEYS[3], ARGV[5], ARGV[6])
-  redis.call('EXPIRE', KEYS[3], ARGV[2])
-end
-for i = 8, #ARGV, 2 do redis.call('HINCRBY', KEYS[4], ARGV[i], 1) end
-if #ARGV > 7 then redis.call('EXPIRE', KEYS[4], ARGV[7]) end
-return false
-"""
-_CAP_REACHED = 1
 MAX_RETURNS = 100_000
 """People whose timelines wait to be made; at some 150 bytes each 15 MB, and minutes of work."""
-PROMOTED_TTL_S = 172_800
-"""Caps count by UTC day; two days, so that no clock a little behind finds its day gone."""
 
 
 def read_story_tail(client: redis.Redis, keys: Keys, position: str) -> list[StreamEntry]:
@@ -76,10 +41,6 @@ def read_story_tail(client: redis.Redis, keys: Keys, position: str) -> list[Stre
     except redis.RedisError as error:
         raise Unavailable(f"Redis cannot be read, so withdrawals are not known: {error}") from error
     return tail
-
-
-class CapReached(Exception):
-    """A promotion of the slate has had its daily cap since the slate was begun: build it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +54,8 @@ class Reading:
     """Entries of the story stream after the position asked from."""
 
 
-@dataclass(frozen=True, slots=True)
-class SlateEnds:
-    """How long a new slate lives and what it counts for."""
-
-    slate_ttl_s: int
-    chain_ttl_s: int
-    day: str
-    """UTC day on which its promotions count, `YYYYMMDD`."""
-    surface: str | None
-    """Surface whose newest slate it becomes; None: it continues a chain, and no first page comes from it."""
-    caps: Mapping[int, int] = field(default_factory=dict)
-    """Promotion → its daily cap, NO_CAP or absent: none."""
-
-
 class PersonStore:
-    """Person state and slates. Raises Unavailable when Redis cannot be read: without mutes and blocks no feed."""
+    """What is known of people. Raises Unavailable when Redis cannot be read: without mutes and blocks no feed."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
@@ -126,11 +73,7 @@ class PersonStore:
         pipe.hgetall(self._keys.edges(user_id))
         pipe.zrevrange(self._keys.acts(user_id), 0, -1)
         pipe.xrange(self._keys.story_stream(), f"({story_position}", "+", count=STORY_TAIL)
-        if slate_id is None:
-            pipe.eval(_READ_LATEST_SLATE, 1, self._keys.latest_slates(user_id), surface, self._keys.slate(user_id, ""))
-        else:
-            of_slate = (self._keys.slate(user_id, slate_id), self._keys.chain(user_id, slate_id))
-            pipe.eval(_READ_SLATE_OF_CHAIN, 2, *of_slate, slate_id)
+        ask_for_kept(pipe, self._keys, user_id, surface, slate_id)
         # Last, because a publisher that removes an old snapshot takes it off this list first.
         pipe.exists(self._keys.people(bucket))
         pipe.zscore(self._keys.versions(), manifest.version)
@@ -142,15 +85,7 @@ class PersonStore:
             raise Unavailable(f"snapshot {manifest.version} is not in Redis any more; the current one is being loaded")
         covered = manifest.positions.get(self._keys.event_stream(self._keys.partition(user_id)), START)
         state = _decode_person(user_id, user_hash, profile, edges, acts, covered)
-        return Reading(state, _decode_kept(*kept), story_changes)
-
-    def read_kept(self, user_id: str, slate_id: str) -> Kept:
-        """What there is of one slate, its place in its chain included."""
-        try:
-            found = self._client.mget(self._keys.slate(user_id, slate_id), self._keys.chain(user_id, slate_id))
-        except redis.RedisError as error:
-            raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
-        return _decode_kept(slate_id.encode(), *found)  # type: ignore[arg-type]
+        return Reading(state, decode_kept(*kept), story_changes)
 
     def read_state(self, manifest: Manifest, user_id: str) -> PersonState:
         """The person without acts: profile, and edges changed since."""
@@ -196,38 +131,6 @@ class PersonStore:
             digest=_digest([*timeline, *_flat(about), pulled_version or b"", repr(served).encode(), *_flat(promoted)]),
         )
 
-    def write_slate(self, user_id: str, slate: Slate, value: bytes, chain: bytes, ends: SlateEnds) -> Slate | None:
-        """Stores a slate as `value`, and `chain`, its place in its chain. Returns the slate in force: the one stored first under this
-        id. None: its chain has already gone on from it, so it may not be made again. CapReached.
-        """
-        keys = (
-            self._keys.slate(user_id, slate.info.id),
-            self._keys.chain(user_id, slate.info.id),
-            self._keys.latest_slates(user_id),
-            self._keys.promoted(user_id, ends.day),
-        )
-        placed = slate.promotions[slate.promotions != ORGANIC].tolist()
-        promoted = [part for promotion in placed for part in (promotion, ends.caps.get(promotion, NO_CAP))]
-        values = (value, ends.slate_ttl_s, chain, ends.chain_ttl_s, ends.surface or "", slate.info.id)
-        try:
-            kept = self._client.eval(_WRITE_SLATE, 4, *keys, *values, PROMOTED_TTL_S, *promoted)
-            if (
-                isinstance(kept, bytes) and kept and (other := _decode_slate(kept)) is None
-            ):  # of another release: it serves nobody
-                self._client.delete(keys[0])
-                return self.write_slate(user_id, slate, value, chain, ends)
-        except redis.RedisError as error:
-            raise Unavailable(f"Redis cannot be written, so no feed can be made: {error}") from error
-        if kept == _CAP_REACHED:
-            raise CapReached
-        if kept is None:
-            return slate
-        return other if kept else None
-
-
-def _decode_kept(slate_id: bytes | None, slate: bytes | None, chain: bytes | None) -> Kept:
-    return Kept((slate_id or b"").decode(), _decode_slate(slate), chain)
-
 
 def _decode_timeline(raw: list[bytes], about: Mapping[bytes, bytes], ttl_s: int) -> Timeline | None:
     """None as well for a damaged one: then all is pulled, and it is made anew."""
@@ -245,15 +148,6 @@ def _decode_history(raw: list[tuple[bytes, float]]) -> tuple[ServedHistory, tupl
     except CorruptValue as error:
         log.warning("a served history is left aside: %s", error)
         return ServedHistory(), ("served_history",)
-
-
-def _decode_slate(data: bytes | None) -> Slate | None:
-    """None as well for a slate in another form, such as an older release's: it can be made anew."""
-    try:
-        return Slate.decode(data) if data else None
-    except CorruptValue as error:
-        log.warning("a cached slate is left aside: %s", error)
-        return None
 
 
 def _decode_person(

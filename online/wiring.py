@@ -11,6 +11,7 @@ from features.keys import Keys
 from features.settings import Settings
 from learning.model import Model
 from local.redis import on_loop
+from online.answered_pages import AnsweredPages
 from online.clock import Clock
 from online.components import Components
 from online.cursor import CursorCodec, cursor_keys
@@ -18,12 +19,15 @@ from online.events import EventIntake
 from online.live import LiveSnapshot
 from online.metrics import Metrics
 from online.model_client import ModelService
+from online.preparing import Preparer
 from online.protocols import Ranker
 from online.rankers.learned import ranker_for
 from online.served_log import ServedLog
 from online.service import FeedService
 from online.settings import OnlineSettings
 from online.single_flight import SingleFlight
+from online.slate_builder import SlateBuilder
+from online.slate_store import SlateStore
 from online.store import PersonStore
 from online.stories import StoryIntake
 from online.unchanged import Unchanged
@@ -70,7 +74,10 @@ def wire(
     cursors = CursorCodec(cursor_keys(online.cursor_keys, settings.var))
     served = ServedLog(client, keys, online, metrics.served_lost)
     flights = SingleFlight(client, keys, online)
-    feeds = FeedService(live, PersonStore(client, keys), components, online, cursors, flights, served, metrics)
+    store, slates, answered = PersonStore(client, keys), SlateStore(client, keys), AnsweredPages(online.pages_kept)
+    preparer = Preparer(live, store, slates, components, online, cursors)
+    builder = SlateBuilder(store, slates, components, metrics)
+    feeds = FeedService(components, preparer, builder, flights, cursors, served, answered, metrics)
     return AppState(
         settings=settings,
         online=online,
@@ -84,7 +91,7 @@ def wire(
         events=EventIntake(client, keys, online),
         stories=StoryIntake(client, keys, online),
         served=served,
-        unchanged=Unchanged(on_loop(client), keys, feeds.answered, served),
+        unchanged=Unchanged(on_loop(client), keys, answered, served),
     )
 
 

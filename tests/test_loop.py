@@ -22,7 +22,7 @@ from lake.simulator.run import simulate
 from local.redis_server import Server
 from online.clock import micros
 from online.offline import loaded
-from online.service import FeedRequest
+from online.preparing import FeedRequest
 from online.settings import OnlineSettings
 from online.wiring import AppState
 from tests.fixtures_redis import redis_client, redis_server

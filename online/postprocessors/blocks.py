@@ -15,7 +15,7 @@ What is still empty then is filled by letting go of one constraint after another
 
 So a group that has too little leaves its room to the best of the others before any cap gives way, and the floor, which is
 taken under all caps, never breaks one. Places for exploration stay free until the rest of the block stands; then each is
-drawn by lot, under all caps of the block as it stands. Nothing is dropped. Inside a block rank order holds, except that the entries that
+drawn by lot, under all caps of the block as it stands; if there is nothing to draw, steps 3 to 7 fill it. Nothing is dropped. Inside a block rank order holds, except that the entries that
 a group's share guarantees are spread over it: the k-th comes at about place (k + 1) / share at the latest.
 """
 
@@ -27,22 +27,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online.columns import Bools, Floats, occurrence
-from online.postprocessors.limits import InForce, Integers, Limits, less, one_by_one
+from online.columns import Bools, Floats
+from online.postprocessors.filling import EMPTY, HELD, REASONS, SEEN, fill_places
+from online.postprocessors.limits import Caps, Integers, Limits
 
-FIRST_LOOK = 3
-"""Candidates looked at first per place to be filled; where they do not suffice, four times as many."""
-RELAXATIONS = (
-    InForce(day=False),
-    InForce(day=False, slate=False),
-    InForce(day=False, slate=False, publication=False),
-    InForce(day=False, slate=False, publication=False, author=False),
-)
-"""Steps 4 to 7."""
-REASONS = ("", "floor", "share", "made_room", "author_cap", "publication_cap", "gave_way", "spread", "explored")
-"""Why an entry does not stand where it was ranked: code → name. What comes to stand higher: floor, share or made_room
-(others were held back), explored (drawn by lot). What comes to stand lower: a cap, or gave_way to a floor or share. `spread`: inside its block."""
-_, FLOOR, SHARE, MADE_ROOM, AUTHOR_CAP, PUBLICATION_CAP, GAVE_WAY, SPREAD, EXPLORED = range(len(REASONS))
+__all__ = ["REASONS", "Demands", "Filled", "Lots", "Ranked", "fill", "warm_up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +67,23 @@ class Lots:
     """What is drawn instead of ranked."""
 
     share: float
-    """Of all places; the k-th (from 0) is the place (k + ½) / share, or the next that is not pinned."""
+    """Of all places; the k-th (from 0) is the place (k + ½) / share, or the next of its block that is not pinned."""
     eligible: Bools
     """bool[n]."""
     only: Bools
-    """bool[n]: candidates for a draw and nothing else."""
+    """bool[n]: candidates for a draw and nothing else; no candidate with a place in advance is among them."""
     random: np.random.Generator
 
-    def places(self, start: int, end: int, taken: Integers) -> list[int]:
-        """Places from `start` to before `end`, ascending; as many as are due there, if `taken` leaves room."""
-        due = np.floor((np.arange(np.ceil(end * self.share)) + 0.5) / self.share).astype(int)
-        free = np.setdiff1d(np.arange(start, end), taken).tolist()
-        found: list[int] = []
-        for place in due[(due >= start) & (due < end)].tolist():
-            found += [p for p in free if p >= place and p not in found][:1]
+    def places(self, size: int, block: int, taken: Integers) -> list[int]:
+        """Places below `size`, ascending."""
+        pinned, found = set(taken.tolist()), []
+        for nth in range(math.ceil(size * self.share)):
+            due = place = int((nth + 0.5) / self.share)
+            while place in pinned:
+                place += 1
+            if place < min(size, due - due % block + block):
+                found.append(place)
+                pinned.add(place)
         return found
 
 
@@ -104,207 +96,36 @@ class Filled:
     reason: Integers
     """uint8[n], by position before: code of REASONS, 0 where the candidate stands where it was ranked."""
     propensity: Floats
-    """float32[n], by position before: probability that it was drawn, given all that stands above it; 1 if it was not drawn."""
+    """float32[n], by position before: probability of its place, given all that stands above; 1 unless it was drawn."""
 
 
 def fill(ranked: Ranked, demands: Demands, lots: Lots | None = None) -> Filled:
     """Every candidate once: as many as demanded in blocks, the others behind them in rank order."""
-    n = len(ranked.group)
-    beside = ranked.pinned if lots is None else np.union1d(ranked.pinned, np.flatnonzero(lots.only))
-    organic = np.delete(np.arange(n, dtype=np.int32), beside)
-    slots = np.minimum(ranked.slots, n - len(ranked.pinned) + np.arange(len(ranked.pinned)))  # no place behind the end
-    filler = _Filler(ranked, demands, organic, lots)
-    for start in range(0, min(demands.size, n), demands.block):
-        end = min(start + demands.block, demands.size, n)
-        here = (slots >= start) & (slots < end)
-        places = [] if lots is None else lots.places(start, end, slots[here])
-        filler.fill_block(end - start, ranked.pinned[here], places)
-    order = np.concatenate((_spread(filler), organic[filler.free[organic]]))
-    behind = np.setdiff1d(np.flatnonzero(filler.free), organic)
-    placed = np.concatenate((ranked.pinned, np.array(filler.drawn, np.int32)))
-    at = np.concatenate((slots, np.array(filler.drawn_at, np.int32)))
-    placed, at = placed[np.argsort(at)], np.sort(at)
-    whole = np.concatenate((np.insert(order, at - np.arange(len(at)), placed), behind)).astype(np.int32)
-    return Filled(whole, _reasons(filler, order), filler.propensity)
+    n, pinned = len(ranked.group), len(ranked.pinned)
+    is_organic = np.ones(n, bool) if lots is None else ~lots.only
+    beside = n - int(np.count_nonzero(is_organic))
+    is_organic[ranked.pinned] = False
+    order = np.full(n, EMPTY, np.int32)
+    slots = np.minimum(ranked.slots, n - beside - pinned + np.arange(pinned))  # no place behind the end
+    order[slots] = ranked.pinned
+    size, seen, chances = min(demands.size, n - beside), np.zeros(n, SEEN), np.empty(0)
+    seen["propensity"] = 1.0
+    if lots is not None:
+        held = lots.places(size, demands.block, slots)
+        order[held] = HELD
+        seen["eligible"], chances = lots.eligible, lots.random.random(len(held))
+    seen["author"], seen["publication"] = ranked.limits.author, ranked.limits.publication
+    seen["group"], seen["is_new"] = ranked.group, ranked.is_new
+    shares, organic = np.array(demands.shares, np.float64), np.flatnonzero(is_organic).astype(np.int32)
+    room, floor = ranked.limits.room.copy(), float(demands.floor)
+    fill_places(seen, room, order, organic, size, demands.block, shares, floor, chances)
+    if beside:
+        order[order == EMPTY] = np.setdiff1d(np.arange(n), order)
+    return Filled(order, seen["reason"].copy(), seen["propensity"].copy())
 
 
-class _Filler:
-    """What is left while blocks are filled."""
-
-    def __init__(self, ranked: Ranked, demands: Demands, organic: Integers, lots: Lots | None) -> None:
-        """`organic`: int32[m], candidates without a place in advance, in rank order."""
-        n = len(ranked.group)
-        self.ranked, self.demands, self.organic = ranked, demands, organic
-        self.lots = lots
-        self.drawn: list[int] = []
-        self.drawn_at: list[int] = []  # their places in the list
-        self.propensity = np.ones(n, np.float32)
-        self.blocks: list[Integers] = []  # int32[places] each, in rank order
-        self.step = np.zeros(n, np.uint8)  # FLOOR, SHARE or MADE_ROOM, as it was taken
-        self.late = np.zeros(n, np.uint8)  # why it is not in the block in which it was ranked
-        self.free = np.ones(n, bool)
-        self.free[ranked.pinned] = False
-        self._organic = np.zeros(n, bool)
-        self._organic[organic] = True
-        keys = ranked.limits.keys
-        self._keys = np.vstack((keys, ranked.group + keys.max(initial=-1) + 1)).astype(np.int16)
-        self._by_group = organic[np.argsort(ranked.group[organic], kind="stable")]
-        self._starts = np.searchsorted(ranked.group[self._by_group], np.arange(len(demands.shares) + 1))
-        self._new = organic[ranked.is_new[organic]]
-        self._floored: list[int] = []  # groups of those that the floor brought into this block
-        self._passed = 0  # organic ones in the blocks so far
-
-    def fill_block(self, size: int, pinned: Integers, lots: Sequence[int]) -> None:
-        """Another block of `size` entries, `pinned` among them, and what is drawn for the places `lots`."""
-        limits, ranked_size = self.ranked.limits, size - len(lots)
-        natural = self.organic[self._passed : self._passed + ranked_size - len(pinned)]
-        here, room = pinned, limits.room(pinned, InForce())
-        fit = self._fit(room)
-        for step in (self._floor, self._shares, self._open):
-            here, room = step(fit & self.free, ranked_size - len(here), here, room)
-        missed = natural[self.free[natural]]
-        self.late[missed] = self._why_late(missed, room)
-        here = self._relaxed(here, ranked_size)
-        drawn = self._draw(here, lots)
-        everything = self._relaxed(np.concatenate((here, drawn)), size)  # there may be nothing to draw
-        limits.finish(everything)
-        here = everything[~np.isin(everything, drawn)][len(pinned) :]
-        self._passed += len(here)
-        self.blocks.append(np.sort(here))
-
-    def _relaxed(self, here: Integers, size: int) -> Integers:
-        for caps in RELAXATIONS:
-            if len(here) < size:
-                room = self.ranked.limits.room(here, caps)
-                here, _ = self._open(self._fit(room), size - len(here), here, room)
-        return here
-
-    def _draw(self, here: Integers, places: Sequence[int]) -> Integers:
-        """Uniformly one after the other, of those that are eligible and have room beside `here`."""
-        found: list[int] = []
-        for place in places:
-            room = self.ranked.limits.room(np.append(here, found).astype(np.int32), InForce())
-            may = np.flatnonzero(self._has_room(room) & self.lots.eligible) if self.lots else here[:0]
-            if not len(may) or self.lots is None:
-                break
-            one = int(may[self.lots.random.integers(len(may))])
-            self.free[one], self.propensity[one] = False, 1 / len(may)
-            found.append(one)
-            self.drawn_at.append(place)
-        self.drawn += found
-        return np.array(found, np.int32)
-
-    def _floor(self, fit: Bools, places: int, here: Integers, room: Integers) -> tuple[Integers, Integers]:
-        wanted = min(math.ceil(self.demands.floor * places - 1e-9), places)
-        new = self._new[fit[self._new]] if wanted else self._new[:0]
-        found = self._first(new, wanted, room)
-        self._floored = self.ranked.group[found].tolist()
-        return self._taken(found, FLOOR, here, room)
-
-    def _shares(self, fit: Bools, places: int, here: Integers, room: Integers) -> tuple[Integers, Integers]:
-        """One by one in rank order over all groups, each up to its share; who has a place already counts."""
-        quotas, left = [], places
-        for group, quota in enumerate(_quotas(self.demands, places + len(self._floored)).tolist()):
-            quotas.append(min(max(quota - self._floored.count(group), 0), left))
-            left -= quotas[-1]
-        at = self._by_group[fit[self._by_group]]
-        return self._taken(self._first_of_groups(at, quotas, room), SHARE, here, room)
-
-    def _open(self, fit: Bools, places: int, here: Integers, room: Integers) -> tuple[Integers, Integers]:
-        return self._taken(self._first(np.flatnonzero(fit), places, room), MADE_ROOM, here, room)
-
-    def _fit(self, room: Integers) -> Bools:
-        """bool[n]: ranked, without a place yet, and there is room for it."""
-        return self._organic & self._has_room(room)
-
-    def _has_room(self, room: Integers) -> Bools:
-        has_room, (author, publication) = room > 0, self.ranked.limits.keys
-        fit: Bools = self.free & has_room[author] & has_room[publication]
-        return fit
-
-    def _first(self, at: Integers, wanted: int, room: Integers) -> Integers:
-        """The first `wanted` of `at` (in rank order, each with room by itself) that fit when taken one by one."""
-        look = FIRST_LOOK * wanted if wanted > 1 else 1
-        while True:
-            found = at[:look][one_by_one(self.ranked.limits.keys[:, at[:look]], room)][:wanted]
-            if len(found) == wanted or look >= len(at):
-                return found
-            look *= 4
-
-    def _first_of_groups(self, at: Integers, quotas: list[int], room: Integers) -> Integers:
-        """Those of `at` (by group, then rank) that fit when they are taken one by one in rank order, up to the quotas."""
-        if not any(quotas):
-            return at[:0]
-        group, groups = self.ranked.group, range(len(quotas))
-        starts = np.searchsorted(group[at], np.arange(len(quotas) + 1)).tolist()
-        looks = [FIRST_LOOK * quota for quota in quotas]
-        while True:
-            ends = [min(starts[g] + looks[g], starts[g + 1]) for g in groups]
-            front = np.sort(np.concatenate([at[starts[g] : ends[g]] for g in groups]))
-            found = front[one_by_one(self._keys[:, front], np.concatenate((room, quotas)))]
-            got = np.bincount(group[found], minlength=len(quotas)).tolist()
-            short = [got[g] < quotas[g] and ends[g] < starts[g + 1] for g in groups]
-            if not any(short):
-                return found
-            looks = [4 * look if more else look for look, more in zip(looks, short, strict=True)]
-
-    def _taken(self, found: Integers, step: int, here: Integers, room: Integers) -> tuple[Integers, Integers]:
-        """`here` with `found`, and what room they leave."""
-        if not len(found):
-            return here, room
-        self.free[found], self.step[found] = False, step
-        return np.concatenate((here, found)), less(room, self.ranked.limits.keys[:, found])
-
-    def _why_late(self, at: Integers, room: Integers) -> Integers:
-        """uint8[m]: what kept those at `at` out of a block that leaves this room."""
-        author_full, publication_full = room[self.ranked.limits.keys[:, at]] <= 0
-        return np.where(author_full, AUTHOR_CAP, np.where(publication_full, PUBLICATION_CAP, GAVE_WAY))
-
-
-def _quotas(demands: Demands, places: int) -> Integers:
-    """int[groups]: entries guaranteed to each group; together no more than there are places."""
-    return np.floor(np.asarray(demands.shares) * places + 1e-9).astype(int)
-
-
-def _spread(filler: _Filler) -> Integers:
-    """int32[placed]: what the blocks hold, in its final order."""
-    if not filler.blocks:
-        return filler.organic[:0]
-    demands, group = filler.demands, filler.ranked.group
-    sizes = np.array([len(block) for block in filler.blocks])
-    at, block = np.concatenate(filler.blocks), np.repeat(np.arange(len(sizes)), sizes)
-    rank = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    nth = occurrence(block * len(demands.shares) + group[at])
-    quota = np.array([_quotas(demands, size) for size in sizes])[block, group[at]]
-    due = np.ceil((nth + 1) * sizes[block] / np.maximum(quota, 1)).astype(int) - 1
-    forced = np.flatnonzero((nth < quota) & (rank > due))
-    forced = forced[np.lexsort((rank[forced], due[forced], block[forced]))]
-    after = rank - _counts_before(forced, block, len(at))  # how many of the others stand before each, in its block
-    after[forced] = due[forced] - occurrence(block[forced])
-    late = np.ones(len(at), bool)
-    late[forced] = False
-    return at[np.lexsort((rank, due, late, after, block))]
-
-
-def _counts_before(forced: Integers, block: Integers, n: int) -> Integers:
-    """int[n]: how many of `forced` stand before each in rank order, in the same block."""
-    marks = np.zeros(n, int)
-    marks[forced] = 1
-    before = np.cumsum(marks) - marks
-    starts = np.searchsorted(block, block, "left")
-    return before - before[starts]
-
-
-def _reasons(filler: _Filler, order: Integers) -> Integers:
-    """uint8[n], see REASONS, from where each candidate stands among the organic ones before and after."""
-    n, drawn = len(filler.free), np.array(filler.drawn, np.int32)
-    organic = np.setdiff1d(filler.organic, drawn)
-    ends = np.cumsum([len(block) for block in filler.blocks])
-    before, after = np.zeros(n, int), np.zeros(n, int)
-    before[organic] = after[order] = np.arange(len(order))
-    came_from, stands_in = np.searchsorted(ends, before, "right"), np.searchsorted(ends, after, "right")
-    reason = np.where((before == after) | (came_from == len(ends)), 0, SPREAD)
-    reason = np.where(stands_in < came_from, filler.step, reason)
-    reason = np.where(stands_in > came_from, filler.late, reason).astype(np.uint8)
-    reason[drawn] = EXPLORED
-    return reason
+def warm_up() -> None:
+    """Compiles the loops, or reads what was compiled before: seconds or a fraction of one, before anybody waits."""
+    nobody, cap = np.zeros(0, np.int32), Caps(1, 1, 1)
+    limits = Limits(nobody, nobody, (cap, cap), (nobody, nobody))
+    fill(Ranked(limits, nobody, nobody.astype(bool), nobody, nobody), Demands(1, 1, (0.0,), 0.0))

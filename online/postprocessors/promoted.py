@@ -59,11 +59,10 @@ def _admitted(ctx: Context, ranked: Candidates, brought: Integers, key: Hashes) 
     promotions = ctx.world.promotions
     fit = np.flatnonzero(promotions.running(ctx.now_us) & promotions.under_cap(ctx.reading.promoted))
     wanted = ctx.world.current(promotions.rows[fit])
-    _, at, first = np.intersect1d(
-        ranked.rows[brought], wanted, return_indices=True
-    )  # `first`: of equal ones in `wanted`
+    # `first`: of equal ones in `wanted`.
+    _, place, first = np.intersect1d(ranked.rows.take(brought), wanted, return_indices=True)
     order = np.argsort(first)
-    at, first = brought.take(at[order]), first[order]
+    at, first = brought.take(place[order]), first[order]
     _, of_key = np.unique(key[at], return_index=True)
     once = np.sort(of_key)
     return fit[first[once]], at[once]

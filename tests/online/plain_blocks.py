@@ -1,4 +1,4 @@
-"""Filling blocks as one would write it down: one candidate at a time, without arrays. Slow; what the fast filler is held to."""
+"""Filling blocks as one would write it down, without arrays and early ends. Slow; what the compiled filler is held to."""
 
 from __future__ import annotations
 
@@ -7,10 +7,27 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from online.postprocessors.blocks import RELAXATIONS, Demands
-from online.postprocessors.limits import Caps, InForce
+from online.postprocessors.blocks import Demands
+from online.postprocessors.limits import Caps
+
+
+@dataclass(frozen=True)
+class InForce:
+    """Which caps hold while candidates are taken."""
+
+    day: bool = True
+    slate: bool = True
+    publication: bool = True
+    author: bool = True
+
 
 ALL = InForce()
+RELAXATIONS = (
+    InForce(day=False),
+    InForce(day=False, slate=False),
+    InForce(day=False, slate=False, publication=False),
+    InForce(day=False, slate=False, publication=False, author=False),
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +73,7 @@ class PlainFiller:
         self._take(new, min(math.ceil(self.demands.floor * places - 1e-9), places), size)
         quota = [math.floor(share * places + 1e-9) for share in self.demands.shares]
         self._take_shares(quota, fixed, size)
-        for caps in (InForce(), *RELAXATIONS):
+        for caps in (ALL, *RELAXATIONS):
             self._take(lambda e: True, size, size, caps)
         self.placed += self.here
         self.blocks.append(sorted(set(self.here) - set(fixed)))
@@ -76,7 +93,7 @@ class PlainFiller:
             room -= left[group]
         for i in list(self.left):
             group = self.entries[i].group
-            if left[group] and self._fits(i, InForce()):
+            if left[group] and self._fits(i, ALL):
                 self._put(i)
                 left[group] -= 1
 

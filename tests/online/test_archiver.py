@@ -12,6 +12,7 @@ import redis
 from batch.positions import read_archived
 from features.errors import Unavailable
 from features.streams import before, stream_order
+from local.redis_server import server
 from online.archive_files import convert, write
 from online.archive_group import GROUP
 from online.archiver import POSITIONS_FILE, Step, archive, read_positions
@@ -79,6 +80,13 @@ def test_who_has_lost_the_lease_moves_no_position_and_loses_nothing(redis_client
     assert others == [2]
     assert set(archived(tmp_path)) == {"e1", "e2"}
     assert archive(redis_client, KEYS, tmp_path) == 0
+
+
+def test_a_redis_that_dies_meanwhile_is_told_as_such(tmp_path: Path) -> None:
+    with server(tmp_path / "redis") as running, running.client() as client:
+        accept(client, event("e1"))
+        with pytest.raises(Unavailable, match="goes on later"):
+            archive(client, KEYS, tmp_path, step=lambda step: running.kill())
 
 
 class TestPoison:

@@ -19,7 +19,7 @@ from local.redis_server import Server
 from online.clock import micros
 from online.components import default_components
 from online.metrics import Metrics
-from online.service import FeedRequest
+from online.preparing import FeedRequest
 from online.settings import OnlineSettings
 from online.stories import Story
 from online.wiring import AppState, wire

@@ -115,11 +115,11 @@ class TestDraw:
             lots = Lots(0.5, eligible, np.zeros(8, bool), np.random.default_rng(seed))
             filled = fill(ranked, Demands(4, 4, (0.0,), 0.0), lots)
             first, second = filled.order[1], filled.order[3]
+            assert sorted(filled.order.tolist()) == list(range(8))
             counts[int(first), int(second)] += 1
             # 2, 4, 5, 6, 7 have room; after 5 or 6, neither of the two has.
             assert filled.propensity[first] == pytest.approx(1 / 5)
             assert filled.propensity[second] == pytest.approx(1 / (3 if first in (5, 6) else 4))
-            assert sorted(filled.order.tolist()) == list(range(8))
         for (first, _), count in counts.items():
             p = 1 / 5 / (3 if first in (5, 6) else 4)
             assert abs(count - n * p) < 5 * np.sqrt(n * p)

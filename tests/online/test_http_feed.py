@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from online.api_models import Explanation
 from tests.online.conftest import PEOPLE, STORIES, FeedServer
 
 
@@ -145,3 +146,11 @@ class TestExplain:
     def test_explaining_leaves_no_slate_behind(self, served: FeedServer) -> None:
         served.http.get("/v1/users/u-fan/feed/explain")
         assert served.feed("u-fan")["slate"]["cached"] is False
+
+
+def test_what_explain_answers_has_the_documented_form(served: FeedServer) -> None:
+    path = "/v1/users/u-fan/feed/explain"
+    for query in ({}, {"story_id": "s01"}, {"story_id": "s00"}, {"story_id": "s-nowhere"}):
+        told = served.http.get(path, params=query).json()
+        read_back = Explanation.model_validate(told).model_dump(mode="json", by_alias=True, exclude_unset=True)
+        assert read_back == told

@@ -14,7 +14,8 @@ from online.chain import encode_chain
 from online.columns import Hashes
 from online.slate import ORGANIC, Slate
 from online.slate_making import slate_of
-from online.store import PROMOTED_TTL_S, CapReached, PersonStore, SlateEnds
+from online.slate_store import PROMOTED_TTL_S, CapReached, SlateEnds, SlateStore
+from online.store import PersonStore
 from tests.online.small_world import context, everything, world
 
 FIRST = SlateEnds(slate_ttl_s=600, chain_ttl_s=3600, day="20260131", surface="home")
@@ -28,30 +29,30 @@ def a_slate(promotions: Hashes = PROMOTIONS) -> Slate:
     return slate_of(context(WORLD), ranked, 4)
 
 
-def write(store: PersonStore, slate: Slate, ends: SlateEnds = FIRST) -> Slate | None:
-    return store.write_slate("u", slate, slate.encode(), encode_chain(np.empty(0, np.int64), slate.stories), ends)
+def write(store: SlateStore, slate: Slate, ends: SlateEnds = FIRST) -> Slate | None:
+    return store.write("u", slate, slate.encode(), encode_chain(np.empty(0, np.int64), slate.stories), ends)
 
 
 @pytest.fixture
-def store(redis_client: redis.Redis) -> PersonStore:
+def store(redis_client: redis.Redis) -> SlateStore:
     redis_client.flushall()
-    return PersonStore(redis_client, Keys())
+    return SlateStore(redis_client, Keys())
 
 
 def test_promoted_entries_count_once_per_entry_also_when_two_write_the_slate(
-    store: PersonStore, redis_client: redis.Redis
+    store: SlateStore, redis_client: redis.Redis
 ) -> None:
     for _ in range(2):
         assert write(store, a_slate()) is not None
     key = Keys().promoted("u", "20260131")
     assert redis_client.hgetall(key) == {b"7": b"2", b"-9": b"1"}
     assert 0 < redis_client.ttl(key) <= PROMOTED_TTL_S  # type: ignore[operator]
-    assert store.read_for_build("u", "20260131").promoted == {7: 2, -9: 1}
-    assert store.read_for_build("u", "20260201").promoted == {}
+    assert PersonStore(redis_client, Keys()).read_for_build("u", "20260131").promoted == {7: 2, -9: 1}
+    assert PersonStore(redis_client, Keys()).read_for_build("u", "20260201").promoted == {}
 
 
 def test_a_slate_that_would_pass_a_cap_is_not_written_and_counts_nothing(
-    store: PersonStore, redis_client: redis.Redis
+    store: SlateStore, redis_client: redis.Redis
 ) -> None:
     capped = replace(FIRST, caps={-9: 1, 7: NO_CAP})
     first, second = a_slate(), a_slate()
@@ -63,24 +64,25 @@ def test_a_slate_that_would_pass_a_cap_is_not_written_and_counts_nothing(
     assert not redis_client.exists(Keys().slate("u", second.info.id), Keys().chain("u", second.info.id))
 
 
-def test_a_damaged_history_is_gone_without_and_told(store: PersonStore, redis_client: redis.Redis) -> None:
+def test_a_damaged_history_is_gone_without_and_told(redis_client: redis.Redis) -> None:
+    redis_client.flushall()
     redis_client.zadd(Keys().served_history("u"), {b"no page": 1.0})
-    reading = store.read_for_build("u", "20260131")
+    reading = PersonStore(redis_client, Keys()).read_for_build("u", "20260131")
     assert (len(reading.served.stories), reading.degraded) == (0, ("served_history",))
 
 
-def test_the_first_slate_under_a_name_is_in_force(store: PersonStore) -> None:
+def test_the_first_slate_under_a_name_is_in_force(store: SlateStore) -> None:
     first = a_slate()
     second = replace(first, stories=first.stories[::-1].copy())
     write(store, first)
     kept = write(store, second)
     assert kept is not None
     assert kept.stories.tolist() == first.stories.tolist()
-    assert store.read_kept("u", first.info.id).slate is not None
+    assert store.read("u", first.info.id).slate is not None
 
 
 def test_a_continuation_is_not_written_anew_while_its_chain_is_remembered(
-    store: PersonStore, redis_client: redis.Redis
+    store: SlateStore, redis_client: redis.Redis
 ) -> None:
     continuation = replace(FIRST, surface=None)
     slate = a_slate()

@@ -13,6 +13,7 @@ import redis
 from features.errors import BadInput
 from features.keys import hash64
 from online.components import default_components
+from online.pipeline import Pipeline
 from online.settings import OnlineSettings
 from online.timelines.timeline import VIA, encode_entry
 from tests.online.timeline_site import Site, Version, site
@@ -337,7 +338,7 @@ class TestSurfaces:
         small.publish("s2", "a2")
         small.drain()
         ctx = small.context(user)
-        pipeline = small.rex.feeds._pipeline
+        pipeline = Pipeline(small.rex.feeds.components, lambda ctx, slate: None)
         assert [ctx.world.story_id(int(row)) for row in pipeline.aggregate(ctx).rows] == ["s1"]
         home, _ = small.rex.feeds.context(user, ctx.now_us, "home")
         assert len(pipeline.aggregate(home)) == 2
@@ -351,7 +352,7 @@ class TestSurfaces:
         ("followed", "told"), [("author", "From an author you follow"), ("publication", "From x, which you follow")]
     )
     def test_the_reader_is_told_whom_of_the_two_they_follow(self, small: Site, followed: str, told: str) -> None:
-        from online.service import FeedRequest
+        from online.preparing import FeedRequest
 
         small.edge("u1", "follow", followed, "x")
         small.come_back("u1")

@@ -1,0 +1,115 @@
+"""From a request to what it is answered from: the world, the person, and the slate or the place in a chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from online.chain import Chain, Kept, find_place
+from online.components import Components
+from online.context import Context
+from online.cursor import Cursor, CursorCodec
+from online.freshness import Freshness, freshness
+from online.live import LiveSnapshot
+from online.person import Person
+from online.settings import OnlineSettings
+from online.slate import Slate
+from online.slate_store import SlateStore
+from online.store import PersonStore, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRequest:
+    """One call for one page."""
+
+    user_id: str
+    limit: int = 20
+    cursor: str | None = None
+    surface: str = "home"
+    fresh: bool = False
+    """Rank anew even when a slate is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request with everything pinned and read; `slate` None: one has to be built."""
+
+    request: FeedRequest
+    ctx: Context
+    slate: Slate | None
+    start: int = 0
+    """Index in the slate."""
+    delivered: int = 0
+    """Items that the chain has delivered before."""
+    stale: bool = False
+    """Whether the next slate is to be built in the background."""
+    newest: str | None = None
+    """Id of the newest slate when this was read, empty: none; None: another slate in its place would not do."""
+
+
+class Preparer:
+    """Pins everything for one request."""
+
+    def __init__(
+        self,
+        live: LiveSnapshot,
+        store: PersonStore,
+        slates: SlateStore,
+        components: Components,
+        settings: OnlineSettings,
+        cursors: CursorCodec,
+    ) -> None:
+        self._live = live
+        self._store = store
+        self._slates = slates
+        self._components = components
+        self._settings = settings
+        self._cursors = cursors
+
+    def prepare(self, request: FeedRequest, now_us: int) -> Prepared:
+        """Pins the world, reads the person and the slate: one round trip, more only when a cursor's slate has expired.
+
+        InvalidCursor, CursorExpired, Unavailable.
+        """
+        if request.cursor:
+            return self._resumed(request, self._cursors.decode(request.cursor, request.user_id), now_us)
+        ctx, reading = self.context(request.user_id, now_us, request.surface)
+        kept = self._usable(reading.kept)
+        if request.fresh:
+            return Prepared(request, ctx, None)
+        state = Freshness.USED_UP if kept.slate is None else freshness(ctx, kept.slate)
+        if state is Freshness.USED_UP:
+            return Prepared(request, ctx, None, newest=kept.slate_id)
+        return Prepared(request, ctx, kept.slate, stale=state is Freshness.STALE, newest=kept.slate_id)
+
+    def _resumed(self, request: FeedRequest, cursor: Cursor, now_us: int) -> Prepared:
+        """The place in its chain to which a cursor points."""
+        ctx, reading = self.context(request.user_id, now_us, cursor.surface, cursor.slate_id)
+
+        def read(slate_id: str) -> Kept:
+            return self._usable(self._slates.read(request.user_id, slate_id))
+
+        kept = self._usable(reading.kept)
+        if kept.slate is None and kept.chain is None:  # a slate of no use here: what its chain has passed was not read
+            kept = read(cursor.slate_id)
+        place = find_place(kept, cursor.index, read)
+        if place.passed is not None:
+            ctx.chain = Chain(place.slate_id, place.passed, cursor.watermark)
+        return Prepared(request, ctx, place.slate, place.index, cursor.delivered)
+
+    def context(
+        self, user_id: str, now_us: int, surface: str = "home", slate_id: str | None = None
+    ) -> tuple[Context, Reading]:
+        """A context that pins everything for one request of one person, and what was read for it."""
+        loaded = self._live.loaded()
+        manifest, position = loaded.world.manifest, loaded.world.position
+        reading = self._store.read(manifest, user_id, surface=surface, slate_id=slate_id, story_position=position)
+        world = loaded.advance(reading.story_changes)
+        person = Person(reading.state, world)
+        wanted, bits = frozenset(loaded.ranker.inputs), self._components.bits
+        return Context(world, person, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits), reading
+
+    def _usable(self, kept: Kept) -> Kept:
+        """Without a slate of a service with other providers, whose source bits mean something else."""
+        if kept.slate is None or kept.slate.info.sources == tuple(self._components.bits):
+            return kept
+        return replace(kept, slate=None)

@@ -40,7 +40,8 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """Nothing on a site is older; what claims to be comes from a clock that was never set."""
 
 # KEYS: seen, stream, state (edges or acts). ARGV: window s, event, state ttl s, what, then per kind:
-# edge: field, occurred_us, op, how many are kept; act: member, occurred_ms, how many are kept.
+# edge: field, occurred_us, op, how many are kept; act: member, occurred_ms, how many are kept, and the
+# code from which on an act is a refusal: those go last, or a hidden story would be back after many opens.
 # Answers 1 applied, 0 seen before, -1 too many edges. An edge keeps the latest change by occurred_us, so that events
 # arriving out of order do not undo a later one. Edges from before the stream's first entry are in every kept snapshot.
 _APPLY = """
@@ -67,7 +68,19 @@ if ARGV[4] == 'edge' then
   redis.call('EXPIRE', KEYS[3], ARGV[3])
 elseif ARGV[4] == 'act' then
   redis.call('ZADD', KEYS[3], 'GT', ARGV[6], ARGV[5])
-  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[7]))
+  local over, kept = redis.call('ZCARD', KEYS[3]) - tonumber(ARGV[7]), 0
+  while over > 0 do
+    local oldest = redis.call('ZRANGE', KEYS[3], kept, kept + 99)
+    if #oldest == 0 then redis.call('ZREMRANGEBYRANK', KEYS[3], 0, over - 1) break end
+    for _, act in ipairs(oldest) do
+      if over > 0 and string.byte(act, -1) < tonumber(ARGV[8]) then
+        redis.call('ZREM', KEYS[3], act)
+        over = over - 1
+      else
+        kept = kept + 1
+      end
+    end
+  end
   redis.call('EXPIRE', KEYS[3], ARGV[3])
 end
 return 1
@@ -175,7 +188,7 @@ class EventIntake:
             return [*shared, "edge", target, occurred_us, op, self._settings.edges_kept]
         if event.type in ACT_CODES:
             member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes([ACT_CODES[event.type]])
-            return [*shared, "act", member, occurred_us // 1000, self._settings.acts_kept]
+            return [*shared, "act", member, occurred_us // 1000, self._settings.acts_kept, ACT_CODES["hide"]]
         return [*shared, "none"]
 
 

@@ -14,6 +14,7 @@ from features.raw_datasets import TARGET_TYPES
 from features.snapshot import PROFILE
 from online.columns import Bools, Candidates, Floats, Hashes, Ints, Rows
 from online.names import Names
+from online.selection import FEW
 from online.stream import stream_order
 from online.world import World
 
@@ -149,6 +150,8 @@ class Person:
             return None
         if len(candidates) * len(hashes) <= FEW_PAIRS:
             return np.any(self.world.hashes.take(candidates.rows)[:, None] == hashes, axis=1)
+        if FEW * len(candidates) <= len(self.world):
+            return np.isin(self.world.hashes.take(candidates.rows), hashes)
         out = np.zeros(len(self.world), bool)
         out[self.world.by_hash.known(hashes)] = True
         return candidates.of(out)

@@ -206,5 +206,6 @@ class TestExplained:
         ctx = context(of, settings=settings)
         ctx.trace.watched_row = of.row("s8")
         PIPELINE.build(ctx)
-        assert [(move["reason"], move["to"]) for move in ctx.trace.watched["moves"]] == [("promoted", 4)]
+        moves = [(move["step"], move["reason"], move["from"], move["to"]) for move in ctx.trace.watched["moves"]]
+        assert moves == [("promoted", "promoted", 8, 0), ("blend", "promoted", 0, 4)], "set aside, then put at its slot"
         assert ctx.trace.stages[-2].parts == {"promoted": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from batch.prune import trim_streams
 from batch.publish import publish_content
 from online.archiver import archive, read_positions
 from online.events import EventIntake
+from online.person import ACT_CODES
 from online.settings import OnlineSettings
 from online.stories import Story, StoryIntake
 from tests.online.archive_lake import KEYS, NOW, SETTINGS, event, stream_of
@@ -43,6 +45,18 @@ class TestEdges:
         redis_client.xtrim(stream_of(), maxlen=1, approximate=False)  # every kept snapshot has the others
         assert intake.accept([self.follow("a3")], NOW).accepted == 1
         assert redis_client.hlen(KEYS.edges("u1")) == 1
+
+
+def test_many_opens_do_not_bring_a_hidden_story_back(redis_client: redis.Redis) -> None:
+    intake = EventIntake(redis_client, KEYS, OnlineSettings(acts_kept=3))
+    acts = ["open", "hide", "report", "hide", *["open"] * 150, "report"]
+    for number, act in enumerate(acts):
+        moment = NOW - timedelta(hours=1) + timedelta(seconds=number)
+        intake.accept([event(f"e{number}", type=act, story_id=f"s{number}", occurred_at=moment.isoformat())], NOW)
+    kept = redis_client.zrange(KEYS.acts("u1"), 0, -1)
+    assert [act[-1] for act in kept] == [ACT_CODES["report"], ACT_CODES["hide"], ACT_CODES["report"]], (
+        "the latest refusals"
+    )
 
 
 def wait_for_the_next_millisecond(client: redis.Redis, entry_id: bytes) -> None:

@@ -13,6 +13,7 @@ from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from online.components import Components
@@ -93,5 +94,8 @@ def test_with_a_guard_switched_off_the_histories_fail(
     noticed: str,
 ) -> None:
     switch_off(monkeypatch)
-    with pytest.raises(AssertionError, match=noticed):
+    with pytest.raises((AssertionError, FlakyFailure)) as failure:
         run_state_machine_as_test(machine, settings=histories(STEPS, phases=(Phase.generate,)))
+    # A history is played again when it fails; threads of a live service may then be a little faster or slower.
+    found = failure.value.exceptions if isinstance(failure.value, FlakyFailure) else (failure.value,)
+    assert any(isinstance(error, AssertionError) and noticed in str(error) for error in found), found

@@ -57,9 +57,7 @@ class Forest:
             and bool(((self.feature >= LEAF) & (self.feature < width)).all())
             and bool((self.left[inner] > at[inner]).all() and (self.left[inner] < m - 1).all())
             and bool((self.left[~inner] == at[~inner]).all())
-            and bool(
-                (np.diff(self.roots) > 0).all() and (m == 0 or (len(self.roots) and self.roots[0] == 0))
-            )
+            and bool((np.diff(self.roots) > 0).all() and (m == 0 or (len(self.roots) and self.roots[0] == 0)))
             and bool((self._tree_of(at) == self._tree_of(self.left + inner)).all())
             and bool(
                 np.isfinite(self.value).all() and np.isfinite(self.baseline) and not np.isnan(self.threshold).any()

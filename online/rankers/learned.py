@@ -14,7 +14,7 @@ from online.columns import Floats, Ints
 from online.model_client import ModelService
 from online.protocols import Degrade, Ranker, ignored
 from online.rankers.weighted import Weighted
-from online.selection import best, finite
+from online.selection import finite
 from online.settings import OnlineSettings
 
 MODEL_SERVICE = "model_service"
@@ -77,9 +77,13 @@ class Learned:
         return _stacked(light, top, values)
 
     def top(self, light: Floats) -> Ints:
-        """Positions of the candidates that the models score, best first; of equals the newer (later) ones."""
-        positions = np.arange(len(light), dtype=np.int32)
-        return best(light, positions, self.top_k, positions.astype(np.int64))
+        """int32[≤ top_k], ascending: the candidates that the models score. Of equals at the edge the later rows of the
+        table, which are the newer stories."""
+        if len(light) <= self.top_k:
+            return np.arange(len(light), dtype=np.int32)
+        edge = np.partition(light, -self.top_k)[-self.top_k]
+        above, level = np.flatnonzero(light > edge), np.flatnonzero(light == edge)
+        return np.union1d(above, level[len(level) - (self.top_k - len(above)) :]).astype(np.int32)
 
     def values(self, probabilities: Mapping[str, Doubles], n: int) -> Floats:
         """float32[n]."""

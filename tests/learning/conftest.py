@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from learning.examples import Examples, examples_of
 from learning.fit import Choice, fit
@@ -16,6 +18,13 @@ from tests.learning.made import examples_table
 
 SMALL = (Choice(0.2, 6, 20),)
 """A grid of one, so that tests are quick."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Beside other tests OpenMP's threads would wait for each other."""
+    with threadpool_limits(1):
+        yield
 
 
 @dataclass(frozen=True)

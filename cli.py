@@ -234,6 +234,9 @@ def train(
     as_of: Annotated[datetime | None, typer.Option("--as-of", help="UTC; default: that of the latest batch")] = None,
     days: Annotated[int | None, typer.Option(min=1, max=3660, help="of examples; default: training_days")] = None,
     force: Annotated[bool, typer.Option("--force", help="release it although it does not beat the baselines")] = False,
+    from_examples: Annotated[
+        bool, typer.Option("--from-examples", help="learn from the examples that are there, without Spark")
+    ] = False,
 ) -> None:
     """Learn a ranking model, judge it on the last days beside rankings that need no learning, and release it if it is better.
 
@@ -258,7 +261,7 @@ def train(
                 moment,
                 time.monotonic,
                 now=datetime.now(UTC),
-                batch=settings,
+                batch=None if from_examples else settings,
                 learning=LearningSettings(),
                 force=force,
                 progress=bars,

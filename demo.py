@@ -34,8 +34,8 @@ from online.printing import print_feed
 
 MARKER = ".rex-demo"
 """Stands in a directory that a demo wrote and may empty."""
-BATCH = BatchSettings(training_days=7, training_refit_d=3, training_rows=200_000)
-"""A demo trains on a week, the least in which every weekday occurs, with three fits, as fits cost most."""
+BATCH = BatchSettings(training_days=5, training_refit_d=5, training_rows=200_000)
+"""Five days are the least with a day each to choose, calibrate and judge on and two to learn from; one fit serves them, as fits cost most."""
 LEARNING = LearningSettings(fit_budget_s=30.0)
 """The first choices of each outcome, which are seldom far off."""
 

@@ -37,14 +37,17 @@ def train_on_lake(
     clock: Clock,
     *,
     now: datetime,
-    batch: BatchSettings,
+    batch: BatchSettings | None,
     learning: LearningSettings,
     force: bool = False,
     progress: Progress | None = None,
     judged: Callable[[Judged], None] = lambda judged: None,
 ) -> TrainedOnLake:
-    """Makes the examples of `as_of`, and whatever they lack, and learns from them; see `learn`."""
-    reports = make_examples(lake, as_of, now=now, settings=batch, progress=progress)
+    """Makes the examples of `as_of`, and whatever they lack, and learns from them; see `learn`.
+
+    `batch` None: it learns from the examples that an earlier run made.
+    """
+    reports = [] if batch is None else make_examples(lake, as_of, now=now, settings=batch, progress=progress)
     trained, note = learn(lake, as_of, clock, now=now, settings=learning, force=force, progress=progress, judged=judged)
     return TrainedOnLake(trained, note, reports)
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 
-def rex(*arguments: str, var: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def rex(*arguments: str, var: Path, timeout_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     settings = {"REX_VAR": str(var), "REX_LAKE": str(var / "lake"), "COLUMNS": "200"}
     return subprocess.run(
         [sys.executable, "-m", "cli", *arguments],
         env={**os.environ, **settings, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
         check=False,
     )
 

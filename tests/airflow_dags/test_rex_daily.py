@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -18,6 +20,9 @@ import redis
 from batch.graph import order
 from features.keys import Keys
 from features.snapshot_reader import current_version, read_manifest, read_tables
+from learning.released import last_release
+from learning.settings import LearningSettings
+from learning.training import is_due
 from local.redis_server import Server
 
 pytest_plugins = ["tests.fixtures_redis"]
@@ -25,6 +30,8 @@ JOBS = order()
 PROJECT = Path(__file__).parents[2]
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
 STORIES, PEOPLE = 30, 12
+DAYS = 6
+"""Of impressions: one that no snapshot precedes, three to learn and choose from, one to calibrate and one to judge on; and one for outcomes."""
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +81,29 @@ def write_raw(lake: Path) -> None:
         pq.write_table(pa.Table.from_pylist(rows), lake / "raw" / name / "part.parquet")
 
 
+def write_shown(lake: Path) -> None:
+    """Four new stories an hour; three times a day everybody is shown those of ten hours, and opens just those between three and six hours old.
+
+    No single number orders that: the newest are ignored, and what is popular is past its hour.
+    """
+    first = AS_OF - timedelta(days=DAYS, hours=12)
+    stories = [
+        {"story_id": f"s{i}", "published_at": first + timedelta(minutes=15 * i)} for i in range(4 * 24 * DAYS + 48)
+    ]
+    events = []
+    for person, sitting in itertools.product(range(PEOPLE), range(3 * DAYS)):
+        at = AS_OF - timedelta(days=DAYS) + timedelta(hours=8 * sitting + 1, minutes=person)
+        recent = [s for s in stories if timedelta(0) < at - s["published_at"] < timedelta(hours=10)]
+        for place, shown in enumerate(random.Random(person * 1000 + sitting).sample(recent, 12)):
+            row = {"user_id": f"p{person}", "story_id": shown["story_id"], "request_id": f"r{person}-{sitting}"}
+            events.append({**row, "type": "impression", "occurred_at": at, "position": place})
+            if timedelta(hours=3) < at - shown["published_at"] < timedelta(hours=6):
+                events.append({**row, "type": "open", "occurred_at": at + timedelta(seconds=30), "position": place})
+    for name, rows in (("stories", stories), ("events", events)):
+        (lake / "raw" / name).mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(rows), lake / "raw" / name / "part.parquet")
+
+
 @pytest.fixture(scope="module")
 def shape(airflow: dict[str, str]) -> dict[str, Any]:
     """Tasks, what each waits for, and what parsing the file has imported."""
@@ -118,7 +148,31 @@ class TestRun:
         manifest = read_manifest(redis_client, Keys(), current_version(redis_client, Keys()))
         assert datetime.fromisoformat(manifest.as_of) == AS_OF
         assert manifest.counts["people"] == PEOPLE
+        assert not manifest.model
+        assert "no model is released: the training set has 0 rows" in log, "the log does not say why"
         assert read_tables(redis_client, Keys(), manifest)["stories"].num_rows == STORIES
+
+    def test_a_model_that_is_due_and_better_is_trained_and_published(
+        self, airflow: dict[str, str], tmp_path: Path, redis_server: Server, redis_client: redis.Redis
+    ) -> None:
+        write_shown(tmp_path / "lake")
+        environment = airflow | {
+            "REX_LAKE": str(tmp_path / "lake"),
+            "REX_REDIS_URL": redis_server.url,
+            "REX_VAR": str(tmp_path),
+            "REX_BATCH_TRAINING_DAYS": str(DAYS),
+            "REX_LEARNING_FIT_BUDGET_S": "1",
+        }
+        states, log = run_dag(environment, AS_OF.isoformat())
+        assert set(states.values()) == {"success"}, log[-4000:]
+        note = last_release(tmp_path / "lake")
+        assert note is not None, log[-4000:]
+        manifest = read_manifest(redis_client, Keys(), current_version(redis_client, Keys()))
+        assert note.sha256.startswith(manifest.model)
+        assert manifest.model
+        assert not is_due(tmp_path / "lake", AS_OF + timedelta(days=1), LearningSettings()), (
+            "tomorrow would train again"
+        )
 
     def test_bad_input_fails_without_retries_and_publishes_nothing(
         self, airflow: dict[str, str], tmp_path: Path, redis_server: Server, redis_client: redis.Redis

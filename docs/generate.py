@@ -18,7 +18,7 @@ from features.registry import FEATURES
 from features.settings import Settings
 from learning.settings import LearningSettings
 from online.components import default_components
-from online.rankers.weighted import WEIGHTS
+from online.rankers.weighted import WEIGHTS, Weighted
 from online.settings import OnlineSettings
 
 HERE = Path(__file__).parent
@@ -51,12 +51,12 @@ def batch_graph() -> str:
 
 def pipeline() -> str:
     """The components of the seven stages, from online/components.py."""
-    made_of = default_components()
+    made_of, light = default_components(), Weighted()
     stages = {
         "aggregate": [provider.name for provider in made_of.providers],
         "preprocess": [rule.name for rule in made_of.rules],
         "annotate": [annotator.name for annotator in made_of.annotators],
-        "rank": [made_of.ranker.name],
+        "rank": [light.name, "the snapshot's model"],
         "postprocess": [postprocessor.name for postprocessor in made_of.postprocessors],
         "cache": ["slate"],
         "validate": [validator.name for validator in made_of.validators],
@@ -72,7 +72,7 @@ def pipeline() -> str:
         "|---|---|",
     ]
     lines += [f"| `{provider.name}` | {provider.reason} |" for provider in made_of.providers]
-    lines += ["", f"## What `{made_of.ranker.name}` weighs\n", "| feature | weight | why |", "|---|---|---|"]
+    lines += ["", f"## What `{light.name}` weighs\n", "| feature | weight | why |", "|---|---|---|"]
     lines += [f"| `{weight.feature}` | {weight.value} | {weight.why} |" for weight in WEIGHTS]
     return "\n".join([*lines, ""])
 

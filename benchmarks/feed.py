@@ -16,6 +16,7 @@ import redis
 from rich.progress import Progress
 
 from benchmarks.big_snapshot import AS_OF, DAYS, publish_big
+from benchmarks.drawn_model import drawn_model
 from benchmarks.results import Result, measured
 from features.keys import Keys
 from features.settings import Settings
@@ -24,6 +25,7 @@ from online.clock import micros
 from online.components import default_components
 from online.metrics import Metrics
 from online.preparing import FeedRequest, Prepared
+from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
 from online.wiring import AppState, wire
 from online.world import World
@@ -43,6 +45,7 @@ def measure(progress: Progress) -> list[Result]:
         missed, stages, candidates = _measure_missed(rex, progress)
         cached = _times(lambda i: rex.feeds.feed(FeedRequest(f"user-{i % PEOPLE}"), _now_us(0)), REQUESTS)
         limit_ms = _read_once_ms(rex.live.get())
+        learned = _measure_learned(rex, progress)
     p50, p95 = np.percentile(missed, [50, 95])
     return [
         measured("feed_miss_500k_p50", float(p50), "ms", baseline=limit_ms, bar=BAR_MS, aim=AIM_MS),
@@ -50,6 +53,7 @@ def measure(progress: Progress) -> list[Result]:
         *(measured(f"feed_miss_500k_{stage}_p50", float(np.median(ms)), "ms") for stage, ms in stages.items()),
         measured("feed_miss_500k_candidates", float(candidates), "stories"),
         measured("feed_cached_500k_p50", float(np.median(cached)), "ms"),
+        *learned,
     ]
 
 
@@ -60,6 +64,22 @@ def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> App
     rex = wire(client, settings, online, default_components(), lambda: AS_OF, Metrics())
     rex.live.refresh()
     return rex
+
+
+def _measure_learned(rex: AppState, progress: Progress) -> list[Result]:
+    """The same feeds with models for the best candidates of the light ranker, as a snapshot with a model is ranked."""
+    light = rex.live.loaded().ranker
+    rex.live.loaded().ranker = ranker_for(rex.online, drawn_model(), "drawn")
+    try:
+        missed, stages, _ = _measure_missed(rex, progress)
+    finally:
+        rex.live.loaded().ranker = light
+    p50, p95 = np.percentile(missed, [50, 95])
+    return [
+        measured("feed_miss_500k_learned_p50", float(p50), "ms", bar=BAR_MS, aim=AIM_MS),
+        measured("feed_miss_500k_learned_p95", float(p95), "ms"),
+        measured("feed_miss_500k_learned_rank_p50", float(np.median(stages["rank"])), "ms"),
+    ]
 
 
 def _now_us(i: int) -> int:

@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from batch.publish import publish_content
 from benchmarks.big_snapshot import AS_OF, big_content
+from benchmarks.drawn_model import drawn_model
 from benchmarks.results import Result, measured
 from features.keys import Keys, hash64
 from features.settings import Settings
@@ -24,6 +25,7 @@ from online.clock import micros
 from online.components import default_components
 from online.metrics import Metrics
 from online.preparing import FeedRequest
+from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
 from online.stories import Story
 from online.story_change import StoryChange, StoryVersion
@@ -101,10 +103,31 @@ def _hybrid_read(rex: AppState, progress: Progress) -> list[Result]:
     user = "user-0"
     _make_hybrid(rex, user)
     listed = rex.client.llen(rex.keys.timeline(user))
+    assert listed == PUSHED, f"{listed} stories were pushed"
+    times, stages = _reads(rex, user, 0, progress)
+    rex.live.loaded().ranker = ranker_for(rex.online, drawn_model(), "drawn")
+    learned, _ = _reads(rex, user, READS + WARM_UP, progress)
+    rex.live.loaded().ranker = ranker_for(rex.online, None, "")
+    p50, p95 = np.percentile(times, [50, 95])
+    about = rex.client.memory_usage(rex.keys.timeline_about(user)) or 0
+    registered = rex.client.memory_usage(rex.keys.registered(user)) or 0
+    entries = rex.client.memory_usage(rex.keys.timeline(user), samples=0) or 0
+    return [
+        measured("hybrid_read_500k_p50", float(p50), "ms", bar=READ_BAR_MS),
+        measured("hybrid_read_500k_p95", float(p95), "ms"),
+        *(measured(f"hybrid_read_500k_{stage}_p50", float(np.median(ms)), "ms") for stage, ms in stages.items()),
+        measured("hybrid_read_500k_learned_p50", float(np.median(learned)), "ms"),
+        measured("timeline_entry_bytes", entries / PUSHED, "B"),
+        measured("timeline_person_bytes", float(entries + about + registered), "B"),
+    ]
+
+
+def _reads(rex: AppState, user: str, first: int, progress: Progress) -> tuple[list[float], dict[str, list[float]]]:
+    """Milliseconds of each read and of each stage, once warm; `first`: the second after AS_OF of the first one."""
     bar = progress.add_task("hybrid reads", total=READS + WARM_UP)
     times, found = [], set()
     stages: dict[str, list[float]] = {}
-    for i in range(READS + WARM_UP):
+    for i in range(first, first + READS + WARM_UP):
         request = FeedRequest(user, limit=PAGE, surface="following", fresh=True)
         started = time.perf_counter()
         prepared = rex.feeds.prepare(request, micros(AS_OF) + i * 1_000_000)
@@ -117,21 +140,7 @@ def _hybrid_read(rex: AppState, progress: Progress) -> list[Result]:
             stages.setdefault(report.stage, []).append(report.ms)
         progress.advance(bar)
     assert found == {PUSHED + PULLED}, f"candidates: {found}"
-    assert listed == PUSHED, f"{listed} stories were pushed"
-    p50, p95 = np.percentile(times[WARM_UP:], [50, 95])
-    about = rex.client.memory_usage(rex.keys.timeline_about(user)) or 0
-    registered = rex.client.memory_usage(rex.keys.registered(user)) or 0
-    entries = rex.client.memory_usage(rex.keys.timeline(user), samples=0) or 0
-    return [
-        measured("hybrid_read_500k_p50", float(p50), "ms", bar=READ_BAR_MS),
-        measured("hybrid_read_500k_p95", float(p95), "ms"),
-        *(
-            measured(f"hybrid_read_500k_{stage}_p50", float(np.median(ms[WARM_UP:])), "ms")
-            for stage, ms in stages.items()
-        ),
-        measured("timeline_entry_bytes", entries / PUSHED, "B"),
-        measured("timeline_person_bytes", float(entries + about + registered), "B"),
-    ]
+    return times[WARM_UP:], {stage: ms[WARM_UP:] for stage, ms in stages.items()}
 
 
 def _make_hybrid(rex: AppState, user: str) -> None:

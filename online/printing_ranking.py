@@ -51,4 +51,6 @@ def shapley_table(ranking: dict[str, Any], features: dict[str, float]) -> Table:
 
 def _map(outcome: dict[str, Any]) -> str:
     knots = len(outcome["calibration_map"])
-    return outcome["calibration"] if knots == 1 else f"{outcome['calibration']}, {knots} knots"
+    if knots > 1:
+        return f"{knots} knots"
+    return f"×{outcome['calibration_slope']:.2f} {outcome['calibration_map'][0][1]:+.2f}"

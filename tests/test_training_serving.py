@@ -98,7 +98,7 @@ def happen(site: Site) -> None:
     for hour in range(1, 8):
         site.served.now = AS_OF + hour * HOUR
         for number in range(hour, FRESH, 7):
-            author = (site.authors[number], f"new-author-{number}", None)[number % 3]
+            author = (site.authors[number % len(site.authors)], f"new-author-{number}", None)[number % 3]
             topics = [*site.some(site.topics, number % 3), *(["new-topic"] if number % 4 == 0 else [])]
             publication = (None, site.in_series[number % len(site.in_series)], "new-publication")[number % 3]
             site.put(f"fresh-{number}", author_id=author, publication_id=publication, topics=topics)

@@ -32,7 +32,7 @@ from tests.lakes import Row, event, story, write_lake
 
 EARLY, LATER = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 2, tzinfo=UTC)
 """As_ofs of training."""
-SETTINGS = BatchSettings(training_days=3)
+SETTINGS = BatchSettings(training_days=4)
 JOBS = ["valid_stories", "valid_edges", "valid_events", "training_examples"]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -49,6 +50,8 @@ class PersonState:
     """ACT[m], newest first."""
     digest: bytes = b""
     """Hash of the raw bytes this was read from: equal states, equal digests."""
+    since: bytes = b""
+    """Hash of what the person did since the snapshot (and somewhat before): `since_digest`."""
     standing: bytes = b""
     """Hash of what must show on the next first page: edges changed, stories hidden and reported since the snapshot."""
 
@@ -65,6 +68,12 @@ class PersonState:
     def stories(self, act: str) -> Hashes:
         """int64[m]: stories on which the person acted so since (and somewhat before) the snapshot, newest first."""
         return self.acts["story"][self.acts["type"] == ACT_CODES[act]]
+
+
+def since_digest(edges: Mapping[bytes, bytes], acts: Sequence[bytes]) -> bytes:
+    """Equal for equal edges and acts, as they lie in Redis."""
+    parts = (*(part for item in sorted(edges.items()) for part in item), *acts)
+    return hashlib.blake2b(b"\x1f".join(parts), digest_size=12).digest()
 
 
 def decode_changes(raw: Mapping[bytes, bytes], covered: str) -> tuple[EdgeChange, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from online.columns import occurrence
 from online.lookup import Grouping, HashIndex
-from online.selection import best, union
+from online.selection import best, counted, union, united
 
 KEYS = st.lists(st.integers(-1, 5), max_size=60)
 
@@ -89,3 +90,24 @@ def test_among_equals_best_prefers_the_newer_date_also_where_rows_are_not_in_tha
     rows = np.arange(len(made), dtype=np.int32)
     expected = sorted(range(len(made)), key=lambda i: (-made[i][0], -made[i][1], -i))[:wanted]
     assert best(scores, rows, wanted, dates).tolist() == expected
+
+
+def test_few_rows_are_united_as_many_are() -> None:
+    rng = np.random.default_rng(0)
+    superseded = np.array([3, 50, 700], np.int32)
+    for n, size in ((1000, 5), (1000, 30), (1000, 900)):
+        brought = [(rng.integers(0, n, size).astype(np.int32), np.uint32(1 << bit)) for bit in range(3)]
+        bits = np.zeros(n, np.uint32)
+        for rows, bit in brought:
+            bits[rows] |= bit
+        bits[superseded] = 0
+        found = united(brought, n, superseded)
+        assert found.rows.tolist() == np.flatnonzero(bits).tolist()
+        assert found.sources.tolist() == bits[bits != 0].tolist()
+    assert len(united([], 10, superseded[:0])) == 0
+
+
+def test_a_row_beyond_the_table_is_refused() -> None:
+    for rows in ([0, 10], [-1]):
+        with pytest.raises(IndexError, match="in a table of 10"):
+            counted(np.array(rows, np.int32), 10)

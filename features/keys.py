@@ -141,6 +141,11 @@ class Keys:
         """For SCAN: every timeline, about and registered, in the order in which they may be removed."""
         return [f"{self.prefix}{{p*}}:{what}:*" for what in ("timeline-about", "timeline", "registered")]
 
+    def is_delivery(self, key: str) -> bool:
+        """Whether a key found by one of the patterns is what it was meant to find: the end of an id may look like it."""
+        first, _, rest = key.removeprefix(self.prefix).partition(":")
+        return first == "followers" or rest.startswith(("timeline-about:", "timeline:", "registered:"))
+
     def registered(self, user_id: str) -> str:
         """Set with TTL: targets whose stories are pushed to the person, and, marked with `!`, those kept out."""
         return self._person("registered", user_id)

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,6 +28,7 @@ Place = tuple[str, str]
 Row = Mapping[str, Any]
 NO_ROW = (ValueError, TypeError, KeyError, AttributeError, OverflowError, pa.ArrowException, BadInput)
 """What turning a bad document into a row raises: no JSON, no object, a field missing or of a wrong type."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _rows(fields: Mapping[bytes, bytes]) -> list[tuple[Place, Row]]:
     if kind == b"story":
         return [(("stories", ""), document)]
     if kind == b"served":
-        day = datetime.fromtimestamp(document["served_us"] / 1e6, UTC).date()
+        day = (_EPOCH + timedelta(microseconds=document["served_us"])).date()
         return [(("served", f"dt={day}"), row) for row in served_rows(document)]
     if document["type"] in EDGE_TYPES:
         edge_kind, op = EDGE_TYPES[document["type"]]

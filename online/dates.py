@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,9 +25,7 @@ def dated(world: World, oldest_us: int, newest_us: int) -> tuple[slice, Rows]:
 def newest(world: World, now_us: int) -> tuple[int, str]:
     """See `World.newest`."""
     known, behind = dated(world, np.iinfo(np.int64).min, now_us)
-    last = known.stop - 1
-    while last >= 0 and _superseded(world, last):
-        last -= 1
+    last = _last_standing(world, known.stop)
     behind = _standing(world, behind)
     behind = behind[world.published_at[behind] == world.published_at[behind].max(initial=0)]
     found = [(int(world.published_at[last]), world.story_id(last))] if last >= 0 else []
@@ -39,15 +38,20 @@ def newest(world: World, now_us: int) -> tuple[int, str]:
 def newer_than(world: World, published_us: int, story_id: str, now_us: int) -> Rows:
     """See `World.newer_than`."""
     known, behind = dated(world, published_us, now_us)
-    rows = _standing(world, np.concatenate((np.arange(known.start, known.stop, dtype=np.int32), behind)))
-    tied = np.flatnonzero(world.published_at[rows] == published_us)
-    return np.delete(rows, [at for at in tied.tolist() if world.story_id(int(rows[at])) <= story_id])
+    tied_to = np.searchsorted(world.published_at[: world.snapshot_rows], published_us, "right")
+    tied = range(known.start, min(int(tied_to), known.stop))
+    first = known.start + bisect_right(tied, story_id, key=world.story_id)  # ties are in the order of their ids
+    rows = _standing(world, np.concatenate((np.arange(first, known.stop, dtype=np.int32), behind)))
+    late = np.flatnonzero((world.published_at[rows] == published_us) & (rows >= world.snapshot_rows))
+    return np.delete(rows, [at for at in late.tolist() if world.story_id(int(rows[at])) <= story_id])
 
 
 def _standing(world: World, rows: Rows) -> Rows:
     return rows[~np.isin(rows, world.superseded)] if len(world.superseded) else rows
 
 
-def _superseded(world: World, row: int) -> bool:
-    at = int(np.searchsorted(world.superseded, row))
-    return at < len(world.superseded) and int(world.superseded[at]) == row
+def _last_standing(world: World, end: int) -> int:
+    """The last row before `end` that is not superseded; -1 for none."""
+    superseded = world.superseded[: np.searchsorted(world.superseded, end)]
+    gone = len(superseded)  # those just before `end` are as far from it as from the end of their list
+    return end - 1 - int(np.count_nonzero(superseded - np.arange(gone) == end - gone))

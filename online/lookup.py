@@ -80,14 +80,21 @@ class Grouping:
         return made
 
     def of(self, groups: Ints) -> Rows:
-        """Rows of all the given groups, one group after the other; a row in several groups repeats."""
-        if not len(groups):
-            return np.empty(0, np.int32)
-        return np.concatenate([part for group in groups.tolist() for part in self._parts(group)])
+        """Rows of all the given groups, one group after the other, and then, likewise, those that were added later.
 
-    def _parts(self, group: int) -> list[Rows]:
-        parts = [self._rows[self._starts[group] : self._starts[group + 1]]] if group < self._groups else []
+        A row in several groups repeats.
+        """
+        known = groups[groups < self._groups]
+        rows = _spans(self._rows, self._starts[known], self._starts[known + 1])
         if not len(self._added):
-            return parts or [self._added_rows]
-        first, end = np.searchsorted(self._added, (group, group + 1))
-        return [*parts, self._added_rows[first:end]]
+            return rows
+        first, end = (np.searchsorted(self._added, groups, side) for side in ("left", "right"))
+        return np.concatenate((rows, _spans(self._added_rows, first, end)))
+
+
+def _spans(rows: Rows, first: np.ndarray, end: np.ndarray) -> Rows:
+    """rows[first[0]:end[0]], then rows[first[1]:end[1]] and so on, without a loop over them."""
+    lengths = end - first
+    ends = np.cumsum(lengths)
+    shift = np.repeat(first - ends + lengths, lengths)
+    return rows[shift + np.arange(len(shift))]

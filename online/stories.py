@@ -1,7 +1,8 @@
-"""Stories in: publish, change, withdraw. A withdrawal acts at once, the rest with the next snapshot."""
+"""Stories in: publish, change, withdraw. Each is an entry of the story stream, which every serving process follows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -15,14 +16,21 @@ from online.events import EARLIEST
 from online.ids import Id
 from online.settings import OnlineSettings
 
-# KEYS: documents, stream. ARGV: story hash, story id, document, ttl s. Two ids with one hash cannot both be stories.
+# KEYS: documents, stream. ARGV: story hash, story id, document, ttl s, the document that it was made after or nothing.
+# Answers '' when another came between: appended all the same, the stream would end with one and the lake, which goes by
+# `updated_at`, with the other. Two ids with one hash cannot both be stories.
 _APPEND = """
 local before = redis.call('HGET', KEYS[1], ARGV[1])
+if (before or '') ~= ARGV[5] then return '' end
 if before and cjson.decode(before)['story_id'] ~= ARGV[2] then return false end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 return redis.call('XADD', KEYS[2], '*', 'story', ARGV[3])
 """
+
+
+Document = dict[str, Any]
+"""A version of a story as it lies in the stream: a row of the raw lake's `stories`."""
 
 
 class HashCollision(ValueError):
@@ -60,44 +68,58 @@ class StoryIntake:
 
     def put(self, story_id: str, story: Story, now: datetime) -> str:
         """Publishes or changes a story; returns its stream position."""
-        version = {"story_id": story_id, "updated_at": _after(self._online(story_id), now), "deleted_at": None}
-        return self._write({**story.model_dump(mode="json"), **version})
+        told = story.model_dump(mode="json")
 
-    def withdraw(self, story_id: str, now: datetime, in_snapshot: dict[str, Any] | None) -> str:
+        def after(before: Document | None) -> Document:
+            return {**told, "story_id": story_id, "updated_at": _after(before, now), "deleted_at": None}
+
+        return self._write(story_id, after)
+
+    def withdraw(self, story_id: str, now: datetime, in_snapshot: Document | None) -> str:
         """Withdraws a story: no read of any feed that begins after this returns shows it. Returns the stream position.
 
         `in_snapshot` is the story's document as the snapshot has it; KeyError when neither it nor the stream knows it.
         """
-        online = self._online(story_id)
-        document = online or in_snapshot
-        if document is None or document["story_id"] != story_id:
-            raise KeyError(story_id)
-        at = _after(online, now)
-        return self._write({**document, "updated_at": at, "deleted_at": at})
 
-    def _online(self, story_id: str) -> dict[str, Any] | None:
-        """The latest document put online under this id's hash; None: none was."""
+        def after(before: Document | None) -> Document:
+            document = before or in_snapshot
+            if document is None or document["story_id"] != story_id:
+                raise KeyError(story_id)
+            at = _after(before, now)
+            return {**document, "updated_at": at, "deleted_at": at}
+
+        return self._write(story_id, after)
+
+    def _write(self, story_id: str, after: Callable[[Document | None], Document]) -> str:
+        """Appends what `after` makes of the latest document online; anew, as often as somebody else was faster."""
+        position = b""
+        while not position:
+            before = self._online(story_id)
+            position = self._append_after(before, story_id, after(orjson.loads(before) if before else None))
+        return position.decode()
+
+    def _online(self, story_id: str) -> bytes:
+        """The latest document put online under this id's hash; empty: none was."""
         try:
-            document = self._client.hget(self._keys.story_documents(), str(hash64(story_id)))
+            return self._client.hget(self._keys.story_documents(), str(hash64(story_id))) or b""  # type: ignore[return-value]
         except redis.RedisError as error:
             raise Unavailable(f"the story cannot be changed now, send it again: {error}") from error
-        return orjson.loads(document) if document else None
 
-    def _write(self, document: dict[str, Any]) -> str:
-        story_id = document["story_id"]
+    def _append_after(self, before: bytes, story_id: str, document: Document) -> bytes:
+        """The stream position; empty when `before` is not the latest document any more."""
         try:
-            position = self._append(
+            position: bytes | None = self._append(
                 keys=[self._keys.story_documents(), self._keys.story_stream()],
-                args=[hash64(story_id), story_id, orjson.dumps(document), self._settings.state_ttl_s],
+                args=[hash64(story_id), story_id, orjson.dumps(document), self._settings.state_ttl_s, before],
             )
         except redis.RedisError as error:
             raise Unavailable(f"the story cannot be stored now, send it again: {error}") from error
         if position is None:
             raise HashCollision(f"the id {story_id!r} has the same 64-bit hash as another story; choose another id")
-        return str(position.decode())
+        return position
 
 
-def _after(before: dict[str, Any] | None, now: datetime) -> str:
+def _after(before: Document | None, now: datetime) -> str:
     """`now`, but later than the version before, also when a clock has stepped back: the last one said is the latest."""
     earliest = EARLIEST if before is None else datetime.fromisoformat(before["updated_at"]) + timedelta(microseconds=1)
     return max(now, earliest).isoformat()

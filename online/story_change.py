@@ -48,19 +48,29 @@ def decode_change(fields: Mapping[bytes, bytes]) -> StoryChange:
         story_id = document["story_id"]
         version = None if document.get("deleted_at") is not None else _version(document)
         return StoryChange(story_id, hash64(story_id), version)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise CorruptValue(f"story stream: an entry holds no story ({error!r})") from error
 
 
 def _version(document: dict[str, Any]) -> StoryVersion:
-    topics = dict.fromkeys(topic for topic in document.get("topics") or () if topic is not None)
+    topics = document.get("topics") or []
+    if not isinstance(topics, list):
+        raise TypeError(f"topics {topics!r} are no list")
+    topics = dict.fromkeys(map(_text, topics))
     return StoryVersion(
-        author_id=document.get("author_id"),
-        publication_id=document.get("publication_id"),
-        topics=tuple(topics),
-        language=document.get("language"),
-        title=document.get("title"),
+        author_id=_text(document.get("author_id")),
+        publication_id=_text(document.get("publication_id")),
+        topics=tuple(topic for topic in topics if topic is not None),
+        language=_text(document.get("language")),
+        title=_text(document.get("title")),
         published_us=micros(datetime.fromisoformat(document["published_at"])),
         visibility=VISIBILITIES.index(document.get("visibility") or VISIBILITIES[0]),
         members_only=bool(document.get("members_only")),
     )
+
+
+def _text(value: Any) -> str | None:
+    """TypeError for what is no text: found out here, one bad entry is passed over; found out later, it stops every world."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value

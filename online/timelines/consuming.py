@@ -98,10 +98,11 @@ class Consumer:
     def _run(self, stream: str, entries: list[StreamEntry], go_on: Callable[[], None]) -> int:
         parked = 0
         for task in self._plans[stream](entries):
-            go_on()
             try:
+                go_on()
                 task.run()
             except OUTAGES:
+                self._uncount(stream, task.entries)
                 raise
             except Exception as error:
                 log.exception("entry %s of %s could not be processed", task.entries[0][0].decode(), stream)
@@ -109,6 +110,13 @@ class Consumer:
                 continue
             self._client.xack(stream, self._group, *(entry_id for entry_id, _ in task.entries))
         return parked
+
+    def _uncount(self, stream: str, entries: Iterable[StreamEntry]) -> None:
+        """Takes back one delivery of each: an outage, however many rounds it lasts, is no reason to park them."""
+        for entry_id, _ in entries:
+            for about in cast("list[Any]", self._client.xpending_range(stream, self._group, entry_id, entry_id, 1)):
+                tries = max(about["times_delivered"] - 1, 0)
+                self._client.xclaim(stream, self._group, self._group, 0, [entry_id], retrycount=tries, justid=True)
 
     def _give_up(self, stream: str, entries: Iterable[StreamEntry], error: Exception) -> int:
         """Parks those that have been tried often enough; the others stay pending and are tried again."""

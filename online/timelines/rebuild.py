@@ -94,6 +94,8 @@ def _clear(client: redis.Redis, keys: Keys, renew: Renewal) -> int:
     for pattern in (*keys.timeline_patterns(), keys.follower_sets()):
         batch: list[bytes] = []
         for key in client.scan_iter(match=_escaped(pattern), count=UNLINKED):
+            if not keys.is_delivery(key.decode()):
+                continue
             batch.append(key)
             if len(batch) == UNLINKED:
                 removed += _unlink(client, batch)

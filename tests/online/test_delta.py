@@ -273,10 +273,13 @@ def test_a_changed_story_keeps_what_was_learned_of_it_and_takes_its_new_authors_
 
 def test_an_entry_that_holds_no_story_is_passed_over_and_told(caplog: pytest.LogCaptureFixture) -> None:
     broken = [b"{", b"[]", b'{"story_id": 5}', b'{"story_id": "s", "published_at": "yesterday"}', b'{"story_id": "s"}']
+    dated = b'{"story_id": "s", "published_at": "2026-01-31T00:00:00Z", %s}'
+    broken += [dated % told for told in (b'"author_id": 5', b'"title": 5', b'"language": ["en"]')]
+    broken += [dated % told for told in (b'"topics": [5]', b'"topics": "abc"', b'"publication_id": {}')]
     stream: list[StreamEntry] = [(f"{i}-0".encode(), {b"story": raw}) for i, raw in enumerate(broken, start=1)]
     with caplog.at_level(logging.ERROR):
-        after = world([]).after([*stream, (b"8-0", {b"else": b""}), (b"9-0", entries({"id": "s-good"})[0][1])])
-    assert (len(after), after.position, len(caplog.records)) == (1, "9-0", 6)
+        after = world([]).after([*stream, (b"98-0", {b"else": b""}), (b"99-0", entries({"id": "s-good"})[0][1])])
+    assert (len(after), after.position, len(caplog.records)) == (1, "99-0", len(broken) + 1)
 
 
 def test_growing_beyond_the_room_kept_moves_the_columns_and_leaves_older_worlds_as_they_are() -> None:

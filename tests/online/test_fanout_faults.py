@@ -13,6 +13,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.exceptions import LockNotOwnedError, OutOfMemoryError
 
 from features.errors import Unavailable
 from features.keys import hash64
@@ -244,6 +245,28 @@ class TestWhatCannotBeProcessed:
         assert (found.stream, found.entry_id) == (stream, poison.decode())
         assert "holds no story" in found.error
         assert _group(made)["pending"] == 0
+
+    @pytest.mark.parametrize(
+        "outage", [Unavailable("no snapshot"), LockNotOwnedError("lost"), OutOfMemoryError("full")]
+    )
+    def test_an_outage_of_many_rounds_parks_nothing(
+        self, redis_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outage: Exception
+    ) -> None:
+        made = _followed(redis_client, tmp_path)
+        for story in ("s1", "s2"):
+            made.publish(story, "a1")
+
+        def fail(*arguments: Any) -> None:
+            raise outage
+
+        with monkeypatch.context() as away:
+            away.setattr(made.worker._distributor, "distribute", fail)
+            for _ in range(2 * MAX_TRIES):
+                with pytest.raises(Unavailable):
+                    made.drain()
+        made.drain()
+        assert made.listed("u1") == ["s2", "s1"]
+        assert not parked(made.client, made.keys)
 
     def test_an_entry_that_kills_every_worker_is_parked_alone(
         self, redis_server: Server, redis_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

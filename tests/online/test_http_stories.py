@@ -7,9 +7,13 @@ from typing import Any
 
 import orjson
 import pytest
+import redis
 
-from features.keys import hash64
+from features.keys import Keys, hash64
+from online.settings import OnlineSettings
+from online.stories import Story, StoryIntake
 from tests.online.conftest import PEOPLE, STORIES, FeedServer
+from tests.online.small_world import NOW
 
 
 class TestStories:
@@ -49,6 +53,36 @@ class TestStories:
         served.http.delete("/v1/stories/s01")
         entries = [orjson.loads(fields[b"story"]) for _, fields in served.client.xrange(served.keys.story_stream())]
         assert entries[1]["updated_at"] > entries[0]["updated_at"]
+
+    @pytest.mark.parametrize("withdrawal_comes_last", [True, False])
+    def test_of_two_changes_at_once_the_stream_and_the_lake_agree_which_is_the_later(
+        self, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, withdrawal_comes_last: bool
+    ) -> None:
+        keys = Keys()
+        slow, fast = (StoryIntake(redis_client, keys, OnlineSettings()) for _ in range(2))
+        slow.put("s1", Story(published_at=NOW), NOW)
+
+        def withdraw(intake: StoryIntake, seconds: int) -> None:
+            intake.withdraw("s1", NOW + timedelta(seconds=seconds), None)
+
+        def put(intake: StoryIntake, seconds: int) -> None:
+            intake.put("s1", Story(published_at=NOW, title="Changed"), NOW + timedelta(seconds=seconds))
+
+        first, second = (put, withdraw) if withdrawal_comes_last else (withdraw, put)
+        ordinary, overtaken = slow._append_after, []
+
+        def hesitate(*arguments: Any) -> bytes:
+            if not overtaken:
+                overtaken.append(True)
+                first(fast, 2)
+            return ordinary(*arguments)
+
+        monkeypatch.setattr(slow, "_append_after", hesitate)
+        second(slow, 1)
+        written = [orjson.loads(fields[b"story"]) for _, fields in redis_client.xrange(keys.story_stream())]
+        assert len(written) == 3
+        assert max(written, key=lambda version: version["updated_at"]) == written[-1]
+        assert (written[-1]["deleted_at"] is not None) == withdrawal_comes_last
 
     def test_withdrawing_what_nobody_knows_answers_404(self, served: FeedServer) -> None:
         assert served.http.delete("/v1/stories/s-nowhere").status_code == 404

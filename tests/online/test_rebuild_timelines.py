@@ -59,6 +59,14 @@ def test_active_people_get_timelines_and_everything_old_goes(made: Site, lake: P
     assert made.listed("u1") == ["s2", "s1"], "the worker goes on from there"
 
 
+def test_nothing_else_goes_whatever_people_are_called(made: Site, lake: Path) -> None:
+    made.open()
+    for odd in ("x}:timeline:y", "x}:timeline-about:y", "x}:registered:y"):
+        made.edge(odd, "mute", "author", "a1")
+    rebuilt(made, lake)
+    assert len(made.client.keys("*:edges:*")) == 3, "mutes were forgotten"
+
+
 def test_without_a_snapshot_it_says_what_to_do(made: Site, lake: Path) -> None:
     with pytest.raises(Unavailable, match="rex publish"):
         rebuilt(made, lake)

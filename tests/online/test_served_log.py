@@ -18,6 +18,7 @@ from features.keys import hash64_many
 from features.registry import FEATURES
 from local.redis_server import server
 from online.app import create_app
+from online.archive_files import convert
 from online.archiver import archive
 from online.clock import micros
 from online.served_history import decode_history
@@ -173,3 +174,7 @@ def _rows(files: Path) -> list[tuple[Any, ...]]:
         return []
     with connect(files.parents[1]) as lake:
         return lake.execute("SELECT request_id, position, story_id, source, propensity, slate FROM served").fetchall()
+
+
+def test_a_page_dated_beyond_all_calendars_is_refused_like_any_other_bad_entry() -> None:
+    assert convert([(b"1-0", {b"served": b'{"served_us": 1%s}' % (b"0" * 23)})]).refused.keys() == {b"1-0"}

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import redis
-from fastapi import FastAPI
 from pyspark.sql import SparkSession
 
 from batch.publish import publish
 from batch.run import run
 from batch.settings import BatchSettings
-from features.duckdb_views import connect, partition_name
+from features.duckdb_views import partition_name
 from features.keys import PARTITIONS, Keys
 from features.registry import FEATURES
 from features.settings import Settings
@@ -30,106 +28,20 @@ from online.clock import micros
 from online.columns import Candidates
 from online.pipeline import Pipeline
 from online.stream import START
-from online.wiring import AppState
 from tests.fixtures_redis import redis_client, redis_server
+from tests.live_site import AS_OF, HOUR, KNOWN, Site, happen
 from tests.online.conftest import OFTEN, FeedServer, serving, wait_until
 
 __all__ = ["redis_client", "redis_server"]
 
-AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
-"""A moment of the grid; all of the simulated world is before it."""
-HOUR = timedelta(hours=1)
 ASKED = AS_OF + 8 * HOUR
 """When the server is asked, and the impressions happen."""
 TRAINED = AS_OF + timedelta(days=2)
-SETTINGS = BatchSettings(als_rank=8, als_iterations=2)
+SETTINGS = BatchSettings(als_rank=4, als_iterations=1)
 PEOPLE, STORIES = 120, 300
-KNOWN, NEWCOMERS, FRESH = 36, 6, 24
 NAMES = tuple(feature.name for feature in FEATURES)
 Values = dict[tuple[str, str], np.ndarray]
 """(person, story) → float32[features]"""
-
-
-class Site:
-    """A running server over a world that ended at AS_OF, and what happens on it afterwards."""
-
-    def __init__(self, app: FastAPI, served: FeedServer) -> None:
-        self.app = app
-        self.served = served
-        self.rng = np.random.default_rng(4)
-        self.sent = 0
-        with connect(served.settings.lake, AS_OF) as db:
-            self.stories = [row[0] for row in db.sql("SELECT story_id FROM story_features ORDER BY 1").fetchall()]
-            self.authors = [row[0] for row in db.sql("SELECT author_id FROM author_features ORDER BY 1").fetchall()]
-            self.topics = [row[0] for row in db.sql("SELECT topic_id FROM topic_features ORDER BY 1").fetchall()]
-            self.readers = db.sql("""
-                SELECT user_id, follow_authors, follow_publications, follow_topics FROM user_profiles
-                ORDER BY len(read) DESC, user_id
-            """).fetchall()
-            self.in_series = [row[0] for row in db.sql("SELECT publication_id FROM publication_features").fetchall()]
-
-    @property
-    def rex(self) -> AppState:
-        state: AppState = self.app.state.rex
-        return state
-
-    def people(self) -> list[str]:
-        """Those who read most, and people of whom the snapshot knows nothing."""
-        return [row[0] for row in self.readers[:KNOWN]] + [f"new-{number}" for number in range(NEWCOMERS)]
-
-    def do(self, user: str, kind: str, **more: Any) -> dict[str, Any]:
-        self.sent += 1
-        return self.served.event(f"since-{self.sent}", user, kind, **more)
-
-    def some(self, of: list[str], n: int) -> list[str]:
-        return [of[at] for at in self.rng.choice(len(of), min(n, len(of)), replace=False)]
-
-    def put(self, story_id: str, **document: Any) -> None:
-        body = {"published_at": self.served.now.isoformat(), **document}
-        answer = self.served.http.put(f"/v1/stories/{story_id}", json=body)
-        assert answer.status_code == 202, answer.text
-
-    def withdraw(self, story_id: str) -> None:
-        assert self.served.http.delete(f"/v1/stories/{story_id}").status_code == 202
-
-
-def happen(site: Site) -> None:
-    """Seven hours after the snapshot: fresh stories, changed and withdrawn ones, follows and their undoing, reads, newcomers."""
-    for hour in range(1, 8):
-        site.served.now = AS_OF + hour * HOUR
-        for number in range(hour, FRESH, 7):
-            author = (site.authors[number], f"new-author-{number}", None)[number % 3]
-            topics = [*site.some(site.topics, number % 3), *(["new-topic"] if number % 4 == 0 else [])]
-            publication = (None, site.in_series[number % len(site.in_series)], "new-publication")[number % 3]
-            site.put(f"fresh-{number}", author_id=author, publication_id=publication, topics=topics)
-        site.served.now += timedelta(minutes=10)
-        events = []
-        for user, authors, publications, topics in [
-            *site.readers[:KNOWN],
-            *((u, [], [], []) for u in site.people()[KNOWN:]),
-        ]:
-            if site.rng.random() < 0.5:
-                continue
-            events += [site.do(user, "read", story_id=story) for story in site.some(site.stories, 3)]
-            events += [
-                site.do(user, "read", story_id=f"fresh-{hour}"),
-                site.do(user, "open", story_id=site.stories[hour]),
-            ]
-            events += [site.do(user, "follow", target_type="author", target_id=a) for a in site.some(site.authors, 2)]
-            events += [site.do(user, "follow", target_type="topic", target_id=t) for t in site.some(site.topics, 1)]
-            events += [site.do(user, "follow", target_type="author", target_id=f"new-author-{hour}")]
-            events += [
-                site.do(user, "follow", target_type="publication", target_id=p) for p in site.some(site.in_series, 1)
-            ]
-            for kind, followed in (("author", authors), ("publication", publications), ("topic", topics)):
-                events += [site.do(user, "unfollow", target_type=kind, target_id=t) for t in followed[:1]]
-        for start in range(0, len(events), 500):
-            site.served.send(*events[start : start + 500])
-    site.put(site.stories[0], author_id=site.authors[3], topics=site.topics[:2], title="Changed, by another author")
-    site.put("fresh-1", author_id=site.authors[5], title="Changed, and its first author's rates stay")
-    site.withdraw(site.stories[1])
-    site.withdraw(site.stories[2])
-    site.put(site.stories[2], author_id=site.authors[4], title="Back again")
 
 
 def served_values(site: Site) -> Values:

@@ -48,8 +48,8 @@ def training_examples(
 def shown_by(events: DataFrame, stories: DataFrame, context: Context) -> DataFrame:
     """Impressions; for as_ofs at which the lake had none at all, reads and sampled negatives."""
     shown = impressions(events, context)
-    having = {row.as_of for row in shown.select("as_of").distinct().collect()}
-    without = tuple(as_of for as_of in context.as_ofs if as_of.replace(tzinfo=None) not in having)
+    having = {seconds for (seconds,) in shown.select(F.unix_seconds("as_of")).distinct().collect()}
+    without = tuple(as_of for as_of in context.as_ofs if int(as_of.timestamp()) not in having)
     parts = [shown, *([sampled(events, stories, context.at(without))] if without else [])]
     return functools.reduce(DataFrame.unionByName, parts)
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.types import LongType, StructField, StructType
 
 from batch.point_in_time import Context, visible
 from batch.training.horizon import knows_before
@@ -66,7 +67,7 @@ def drawn(first: DataFrame, stories: DataFrame, tries: int) -> DataFrame:
     since = stories.groupBy("story_id").agg(F.min(F.greatest("valid_from", "published_at")).alias("since"))
     pool = since.orderBy("since", "story_id").zipWithIndex("number").persist()
     known = np.sort(np.array([us for (us,) in pool.select(F.unix_micros("since")).collect()], np.int64))
-    schema = first.schema.add("pool", "bigint")
+    schema = StructType([*first.schema.fields, StructField("pool", LongType())])
     sized = first.mapInArrow(pool_counter(known), schema).where(F.col("pool") > 0)
     strata = F.array(*(F.struct(F.lit(name).alias("stratum"), F.lit(of).alias("of")) for name, of in STRATA.items()))
     each = (

@@ -6,12 +6,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from batch.run import RunReport, run
+from batch.settings import BatchSettings
+from features.duckdb_views import partition_name
 from features.registry import registered
 from tests.batch.feature_lake import person, vector, write_dataset
 from tests.lakes import Row, event, story, write_lake
 
 FIRST, SECOND = datetime(2026, 1, 30, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)
 """The grid moments that have features."""
+EARLY, LATER = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 2, tzinfo=UTC)
+"""As_ofs of training."""
+SETTINGS = BatchSettings(training_days=4)
+JOBS = ["valid_stories", "valid_edges", "valid_events", "training_examples"]
 GRID_FEATURES = (
     "story_features",
     "author_features",
@@ -99,3 +110,13 @@ def write_training_lake(lake: Path, **raw: list[Row]) -> Path:
         for name in GRID_FEATURES:
             write_dataset(lake, name, rows.get(name, []), moment)
     return lake
+
+
+def train(lake: Path, spark: SparkSession, *as_ofs: datetime) -> RunReport:
+    """Validates the raw lake and makes the examples of `as_ofs` in one pass."""
+    return run(lake, as_ofs, now=LATER, settings=SETTINGS, jobs=JOBS, spark=spark)
+
+
+def examples(lake: Path, as_of: datetime) -> pa.Table:
+    """What was written for one as_of of training."""
+    return pq.read_table(lake / "features" / "training_examples" / partition_name(as_of), partitioning=None)

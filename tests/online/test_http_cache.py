@@ -18,6 +18,7 @@ from online.app import create_app
 from online.columns import Floats
 from online.components import default_components
 from online.freshness import JITTER, stretch, ttl_s
+from online.protocols import Degrade, ignored
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.slate import identify
@@ -36,10 +37,10 @@ class Gate(Weighted):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def score(self, columns: Mapping[str, Floats], n: int) -> Floats:
+    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = ignored) -> Floats:
         self.rankings += 1
         assert self.open.wait(10), "nobody opened the gate"
-        return super().score(columns, n)
+        return super().score(columns, n, degrade)
 
 
 @dataclass

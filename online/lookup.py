@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from online.columns import Hashes, Ints, Rows
+from online.columns import Bools, Hashes, Ints, Rows
 from online.compiled import compiled
 
 _PER_BUCKET = 4
@@ -83,6 +83,15 @@ def _find(ascending: Hashes, positions: Ints, wanted: Hashes) -> Ints:
         return np.full(len(wanted), -1, np.int32)
     at = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
     return np.where(ascending[at] == wanted, positions[at], np.int32(-1))
+
+
+def one_of(values: np.ndarray, some: np.ndarray) -> Bools:
+    """bool[n]: which of n integers are among `some`. For arrays of hundreds a fifth of what np.isin takes."""
+    if not len(some) or not len(values):
+        return np.zeros(len(values), bool)
+    ascending = np.sort(some)
+    found: Bools = ascending[np.minimum(np.searchsorted(ascending, values), len(some) - 1)] == values
+    return found
 
 
 class Grouping:

@@ -7,7 +7,11 @@ from typing import Self
 
 import numpy as np
 
-from online.columns import Hashes, Ints, Rows
+from online.columns import Bools, Hashes, Ints, Rows
+from online.compiled import compiled
+
+_PER_BUCKET = 4
+"""Hashes to a bucket, about: so few that what is looked for is found within one or two reads of memory."""
 
 
 class HashIndex:
@@ -16,8 +20,14 @@ class HashIndex:
     def __init__(self, hashes: Hashes) -> None:
         self._order = np.argsort(hashes, kind="stable").astype(np.int32)
         self._sorted = hashes[self._order]
+        bits = max(len(hashes) // _PER_BUCKET, 1).bit_length()
+        self._shift, self._half = 64 - bits, 1 << (bits - 1)
+        edges = np.arange(-self._half, self._half, dtype=np.int64) << self._shift
+        self._starts = np.append(np.searchsorted(self._sorted, edges), len(hashes))
+        """int64[buckets + 1]: where the hashes of each bucket, that is with the same leading bits, begin."""
         self._added: Hashes = np.empty(0, np.int64)  # ascending, each once
         self._added_at: Ints = np.empty(0, np.int32)
+        self.find(hashes[:1])  # compiles what is not, now rather than on a request
 
     def extended(self, hashes: Hashes, positions: Ints) -> Self:
         """Like this one, with each of `hashes` found at its position; where a hash comes again, the last one counts."""
@@ -36,7 +46,9 @@ class HashIndex:
 
     def find(self, wanted: Hashes) -> Ints:
         """int64[m] → int32[m]: position of each hash, -1 where it is not known."""
-        found = _find(self._sorted, self._order, wanted)
+        found = _in_buckets(
+            self._sorted, self._order, self._starts, self._shift, self._half, np.array(wanted, np.int64)
+        )
         if not len(self._added):
             return found
         added = _find(self._added, self._added_at, wanted)
@@ -48,11 +60,38 @@ class HashIndex:
         return found[found >= 0]
 
 
+@compiled
+def _in_buckets(ascending: Hashes, positions: Ints, starts: Hashes, shift: int, half: int, wanted: Hashes) -> Ints:
+    """int32[m]: a binary search for each hash in its bucket; -1 where it is not."""
+    found = np.full(len(wanted), -1, np.int32)
+    for i in range(len(wanted)):
+        bucket = (wanted[i] >> shift) + half
+        low, high = starts[bucket], starts[bucket + 1]
+        while low < high:
+            middle = (low + high) // 2
+            if ascending[middle] < wanted[i]:
+                low = middle + 1
+            else:
+                high = middle
+        if low < starts[bucket + 1] and ascending[low] == wanted[i]:
+            found[i] = positions[low]
+    return found
+
+
 def _find(ascending: Hashes, positions: Ints, wanted: Hashes) -> Ints:
     if not len(ascending) or not len(wanted):
         return np.full(len(wanted), -1, np.int32)
     at = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
     return np.where(ascending[at] == wanted, positions[at], np.int32(-1))
+
+
+def one_of(values: np.ndarray, some: np.ndarray) -> Bools:
+    """bool[n]: which of n integers are among `some`. For arrays of hundreds a fifth of what np.isin takes."""
+    if not len(some) or not len(values):
+        return np.zeros(len(values), bool)
+    ascending = np.sort(some)
+    found: Bools = ascending[np.minimum(np.searchsorted(ascending, values), len(some) - 1)] == values
+    return found
 
 
 class Grouping:

@@ -13,6 +13,7 @@ from features.formulas import latest_different
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import PROFILE
 from online.columns import Bools, Candidates, Floats, Hashes, Ints, Rows
+from online.lookup import one_of
 from online.names import Names
 from online.selection import FEW
 from online.stream import stream_order
@@ -56,8 +57,17 @@ class PersonState:
     standing: bytes = b""
     """Hash of what must show on the next first page: edges changed, stories hidden and reported since the snapshot."""
 
+    _edges: dict[tuple[str, str], Hashes] = field(default_factory=dict, compare=False, repr=False)
+    """Edges in force that were asked for before."""
+
     def edges(self, kind: str, target_type: str) -> Hashes:
-        """int64[m]: targets of the edges in force."""
+        """int64[m]: targets of the edges in force. Not to be written to."""
+        wanted = (kind, target_type)
+        if wanted not in self._edges:
+            self._edges[wanted] = self._in_force(kind, target_type)
+        return self._edges[wanted]
+
+    def _in_force(self, kind: str, target_type: str) -> Hashes:
         base: Hashes = self.profile[f"{kind}_{target_type}"]
         mine = [change for change in self.changes if change.kind == kind and change.target_type == target_type]
         if not mine:
@@ -151,7 +161,7 @@ class Person:
         if len(candidates) * len(hashes) <= FEW_PAIRS:
             return np.any(self.world.hashes.take(candidates.rows)[:, None] == hashes, axis=1)
         if FEW * len(candidates) <= len(self.world):
-            return np.isin(self.world.hashes.take(candidates.rows), hashes)
+            return one_of(self.world.hashes.take(candidates.rows), hashes)
         out = np.zeros(len(self.world), bool)
         out[self.world.by_hash.known(hashes)] = True
         return candidates.of(out)

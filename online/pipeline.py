@@ -13,9 +13,10 @@
 Open: a component that fails is left out, and the answer says so. Closed: a failure fails the request.
 
 `build` makes a slate with the first six stages, `read` makes a page of one with the seventh; online/service.py looks for
-a slate and calls `build` only if there is none. Between the stages flow candidates, as arrays: a row is an index into the
-story table of `ctx.world`, the snapshot in memory. Every stage reports what went in, what came out, and what was dropped for
-which reason; `watch` notes what becomes of the one story that `explain` was asked about.
+a slate, and online/slate_builder.py calls `build` only if there is none. Between the stages flow candidates, as arrays: a
+row is an index into the story table of `ctx.world`, the snapshot in memory with what was published since. Every stage
+reports what went in, what came out, and what was dropped for which reason; `watch` notes what becomes of the one story
+that `explain` was asked about.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.columns import Bits, Bools, Candidates, Floats, Hashes, Ints, Micros, Rows
+from online.lookup import one_of
 
 FEW = 16
 """Rows that are fewer than this fraction of the table are united by sorting them; more of them, by marking the table."""
@@ -41,7 +42,7 @@ def united(brought: Sequence[tuple[Rows | slice, np.uint32]], n: int, superseded
     rows = np.setdiff1d(rows, superseded, assume_unique=True) if len(superseded) else rows
     sources = np.zeros(len(rows), np.uint32)
     for some, bit in few:
-        sources[np.isin(rows, some)] |= bit
+        sources[one_of(rows, some)] |= bit
     return Candidates(rows, sources)
 
 
@@ -93,5 +94,5 @@ def among(hashes: Hashes, few: Hashes) -> Bools:
     low[few & _LOW] = True
     found: Bools = low.take(hashes & _LOW)
     at = np.flatnonzero(found)
-    found[at] = np.isin(hashes.take(at), few)
+    found[at] = one_of(hashes.take(at), few)
     return found

@@ -6,6 +6,7 @@ import numpy as np
 
 from features.raw_datasets import VISIBILITIES
 from online.columns import Bools, Rows
+from online.lookup import one_of
 from online.timelines.targets import Follows
 from online.world import World
 
@@ -23,7 +24,7 @@ def rows_of(world: World, follows: Follows, now_us: int) -> Rows:
 def deliverable(world: World, follows: Follows, rows: Rows, now_us: int) -> Rows:
     """int32[≤ m]: those of `rows` that follows bring: in force, public (or for followers of an author who is followed),
     not dated ahead, and of nobody refused."""
-    rows = rows[~np.isin(rows, world.superseded)] if len(world.superseded) else rows
+    rows = rows[~one_of(rows, world.superseded)] if len(world.superseded) else rows
     author, publication = world.author.take(rows), world.publication.take(rows)
     visibility = world.visibility.take(rows)
     wanted = _among(world.authors.by_hash.known(follows.authors), author)
@@ -63,4 +64,4 @@ def _ties_by_id(world: World, rows: Rows, published: np.ndarray, late: Bools) ->
 
 def _among(indices: np.ndarray, values: np.ndarray) -> Bools:
     """bool[n]: which of `values` is one of `indices`."""
-    return np.isin(values, indices) if len(indices) else np.zeros(len(values), bool)
+    return one_of(values, indices)

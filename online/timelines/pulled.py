@@ -10,6 +10,7 @@ import redis
 
 from features.keys import Keys
 from online.columns import Hashes
+from online.lookup import one_of
 from online.timelines.targets import Follows, Target, less
 
 # KEYS: pulled, its version. ARGV: target. The version grows with every change, so that readers know when to read anew.
@@ -35,8 +36,8 @@ class Pulled:
 
     def of(self, follows: Follows) -> Follows:
         """The part of `follows` that is pulled."""
-        authors = follows.authors[np.isin(follows.authors, self.authors)]
-        publications = follows.publications[np.isin(follows.publications, self.publications)]
+        authors = follows.authors[one_of(follows.authors, self.authors)]
+        publications = follows.publications[one_of(follows.publications, self.publications)]
         return Follows(authors, publications, follows.refused_authors, follows.refused_publications)
 
     def pushed(self, follows: Follows) -> Follows:

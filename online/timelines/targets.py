@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from online.columns import Hashes
+from online.lookup import one_of
 from online.person import PersonState
 
 
@@ -68,7 +69,7 @@ def follows_of(state: PersonState) -> Follows:
 
 def less(hashes: Hashes, others: Hashes) -> Hashes:
     """int64[≤ m]: `hashes` that are not among `others`, in their order."""
-    return hashes[~np.isin(hashes, others)] if len(hashes) and len(others) else hashes
+    return hashes[~one_of(hashes, others)] if len(hashes) and len(others) else hashes
 
 
 _TYPES = ("author", "publication")

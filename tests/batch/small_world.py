@@ -23,7 +23,8 @@ def write_small_world(lake: Path, known_by: datetime | None = None, seed: int = 
     rng = np.random.default_rng(seed)
     datasets = {"stories": _stories(rng), "users": _users(rng), "edges": _edges(rng), "events": _events(rng)}
     known = {"stories": "updated_at", "users": "updated_at", "edges": "occurred_at", "events": "received_at"}
-    return write_lake(lake, **{name: [r for r in rows if r[known[name]] <= limit] for name, rows in datasets.items()})
+    found = {name: [r for r in rows if r[known[name]] <= limit] for name, rows in datasets.items()}
+    return write_lake(lake, promotions=_promotions(), **found)
 
 
 def _when(rng: np.random.Generator) -> datetime:
@@ -56,6 +57,16 @@ def _stories(rng: np.random.Generator) -> list[dict[str, Any]]:
             gone = published + timedelta(days=4)
             rows.append({**row, "updated_at": gone, "deleted_at": gone})
     return rows
+
+
+def _promotions() -> list[dict[str, Any]]:
+    """Over, running and to come at NOON; a promotion does not say when it was booked, so all are known at any time."""
+    weeks = {"over": 3, "running": 1, "to come": -1}
+    return [
+        {"promotion_id": f"p {when}", "story_id": f"s{number}", "priority": number, "daily_cap_per_user": None}
+        | {"starts_at": ago(days=7 * week), "ends_at": ago(days=7 * week - 14)}
+        for number, (when, week) in enumerate(weeks.items())
+    ]
 
 
 def _users(rng: np.random.Generator) -> list[dict[str, Any]]:

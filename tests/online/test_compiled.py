@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numba.core.caching import FunctionCache
 
+from online.compiled import compiled
 from online.postprocessors.blocks import Demands, Ranked, fill, warm_up
-from online.postprocessors.compiled import compiled
 from online.postprocessors.filling import fill_places
 from online.postprocessors.limits import Caps, Limits
 

@@ -162,10 +162,10 @@ def test_hidden_stories_are_nowhere_in_the_lake_that_rex_learns_from(tmp_path: P
     assert sorted(left) == sorted(
         (e["user_id"], e["story_id"]) for e in shown if (e["user_id"], e["story_id"]) not in hidden
     )
-    assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/work/raw/stories/*.parquet'").fetchone() == (10,)
+    assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/work/raw/stories/*.parquet'").fetchall() == [(10,)]
 
 
-def test_fits_are_a_week_apart_and_never_after_what_uses_them(log: Log, rolling: Rex) -> None:
+def test_fits_are_a_week_apart_and_never_after_what_uses_them(log: Log) -> None:
     when = moments(PROTOCOLS["rolling"](log, None))
     assert when.fits[0] == when.as_ofs[0]
     assert when.fits[-1] == when.as_ofs[-1]

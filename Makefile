@@ -6,7 +6,7 @@ DATA ?=
 SERVE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check docs format bench lock clean
+.PHONY: help env demo test nightly check docs format bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ demo: env ## data, features, snapshot, a ranked feed; SERVE=0 stops after printi
 
 test: env ## the whole test suite, with real Spark, Redis, Airflow and HTTP
 	$(BIN)/python -m pytest
+
+nightly: env ## ten times as many random histories of delivery as `make test` tries
+	REX_TEST_STEPS=10000 $(BIN)/python -m pytest tests/online/test_delivery_under_change.py -s
 
 check: env ## what CI runs: format, lint, types, tests
 	$(BIN)/ruff format --check .

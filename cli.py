@@ -139,6 +139,58 @@ def archive(lake: LakeOption = None) -> None:
 
 
 @app.command()
+def fanout(
+    once: Annotated[bool, typer.Option("--once", help="one round, then stop; default: until interrupted")] = False,
+) -> None:
+    """Bring new stories into the timelines of those who follow (a serving process does this by itself).
+
+    Example: [bold]rex fanout --once[/]
+    """
+    from online.settings import OnlineSettings
+    from online.timelines.fanout import run_fanout
+
+    with contextlib.suppress(KeyboardInterrupt):
+        done = run_fanout(Settings(), OnlineSettings(), once)
+        out.print(
+            f"{done.stories:,} stories brought, {done.people:,} timelines brought in line, {done.parked:,} parked"
+        )
+
+
+@app.command()
+def timelines(lake: LakeOption = None) -> None:
+    """Make the follower index and the timelines anew, for the people whom the lake saw lately.
+
+    Example: [bold]rex timelines[/]
+    """
+    from online.timelines.rebuild import rebuild_timelines
+
+    settings = Settings()
+    with progress() as bars:
+        made = rebuild_timelines(settings, lake or settings.lake, bars)
+    out.print(
+        f"{made.people:,} timelines over {made.targets:,} authors and publications, follows as of [bold]{made.snapshot}[/]; "
+        f"{made.removed:,} old keys removed"
+    )
+
+
+@app.command()
+def parked(
+    newest: Annotated[int, typer.Option(min=1, max=10_000, help="how many to list")] = 20,
+) -> None:
+    """List the stream entries that could not be processed after several tries, and why.
+
+    Example: [bold]rex parked --newest 5[/]
+    """
+    from local.redis import connect
+    from online.parking import parked as listed
+    from online.printing import parked_table
+
+    settings = Settings()
+    with connect(settings) as client:
+        out.print(parked_table(listed(client, Keys(settings.redis_prefix), newest)))
+
+
+@app.command()
 def batch(
     as_of: AsOf = None,
     job: Annotated[list[str] | None, typer.Option("--job", help="run only this job; its inputs must exist")] = None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import orjson
 import redis
 
 from batch.lease import Lease, lost
+from features.errors import BadInput
 from features.keys import Keys, hash64
 from features.snapshot_reader import current_version, published, stored_manifest
 from features.streams import START, done_by_group, stream_order
@@ -72,7 +73,25 @@ def trim_streams(client: redis.Redis, keys: Keys) -> None:
         oldest = min((*held, *done), key=stream_order)
         if stream == keys.story_stream() and oldest != START:
             _forget_documents(client, keys, oldest)
-        client.xtrim(stream, minid=oldest, approximate=False)
+        if oldest != START and client.xrange(stream, "-", f"({oldest}", count=1):  # nothing lies before the start
+            # Noted first: killed in between, a publisher refuses a little too much rather than too little.
+            client.hset(keys.trimmed(), stream, oldest)
+            client.xtrim(stream, minid=oldest, approximate=False)
+
+
+def refuse_forgetful(client: redis.Redis, keys: Keys, positions: Mapping[str, str]) -> None:
+    """BadInput when changes that a lake complete up to `positions` lacks are no longer in the streams.
+
+    Nothing could replay them over its snapshot: withdrawals and mutes would be undone.
+    """
+    for name, trimmed in cast("dict[bytes, bytes]", client.hgetall(keys.trimmed())).items():
+        stream, position = name.decode(), positions.get(name.decode(), START)
+        if stream_order(position) < stream_order(trimmed.decode()):
+            raise BadInput(
+                f"The lake holds the stream {stream} up to {position} only, and Redis has dropped what came up to "
+                f"{trimmed.decode()}, so withdrawals and mutes would be forgotten: archive into this lake, run the batch "
+                "for a later moment and publish that. A lake of another site needs a REX_REDIS_PREFIX of its own."
+            )
 
 
 def _forget_documents(client: redis.Redis, keys: Keys, oldest: str) -> None:

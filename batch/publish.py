@@ -16,7 +16,7 @@ import redis
 from rich.progress import Progress
 
 from batch.lease import LEASE_TTL_S, hold_lease
-from batch.prune import clear_half_there, retire, trim_streams
+from batch.prune import clear_half_there, refuse_forgetful, retire, trim_streams
 from batch.snapshot_content import Content, read_content
 from batch.snapshot_pieces import Pieces, cut, manifest_of
 from batch.versions import flip, stage, verify
@@ -75,6 +75,7 @@ def publish_content(
         step("clean")
         with _shown(progress, "read features"):
             content = build()
+            refuse_forgetful(client, keys, content.positions)
             pieces = cut(content)
         step("build")
         manifest = manifest_of(content, pieces, lease.sequence, now)

@@ -1,14 +1,19 @@
-"""`python -m benchmarks`: measures everything, shows it, writes `var/bench/results.json`; exit 1 if a bar is missed."""
+"""`python -m benchmarks [NAME ...]`: measures, shows it, writes `var/bench/results.json`; exit 1 if a bar is missed.
+
+Names: feed, cached_page, freshness, timelines, simulate; without any, all of them.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import feed, simulate
+from benchmarks import cached_page, feed, freshness, simulate, timelines
 from benchmarks.results import Result, measured, table, write
 
 RESULTS = Path("var/bench/results.json")
@@ -17,8 +22,22 @@ TEN_MILLION = 10_000_000
 
 def main() -> int:
     """Runs the benchmarks one after the other: they share the cores."""
+    every: dict[str, Callable[[Progress], list[Result]]] = {
+        "feed": feed.measure,
+        "cached_page": cached_page.measure,
+        "freshness": freshness.measure,
+        "timelines": timelines.measure,
+        "simulate": _simulated,
+    }
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure Rex beside its peers and limits."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(every)}; default: all")
+    wanted = parser.parse_args().names or list(every)
+    if unknown := set(wanted) - set(every):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; choose among {', '.join(every)}")
     with Progress(console=Console(stderr=True)) as progress:
-        results = [*feed.measure(progress), *_simulated(progress)]
+        results = [result for name in wanted for result in every[name](progress)]
     write(results, RESULTS)
     console = Console(width=140)
     console.print(table(results))

@@ -51,6 +51,10 @@ class Keys:
         """Integer: the last publishing sequence number, the fence of the lease."""
         return f"{self.prefix}{{snap}}:sequence"
 
+    def trimmed(self) -> str:
+        """Hash, stream -> position up to which its entries are gone from Redis: at most one field a stream."""
+        return f"{self.prefix}{{snap}}:trimmed"
+
     def publish_lease(self) -> str:
         """String with TTL: who publishes now."""
         return f"{self.prefix}{{snap}}:lease"

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import redis
+import redis.asyncio
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -24,6 +25,9 @@ RETRIES = 2
 """Two more tries bridge a restart or a failover of Redis; what takes longer has to be seen by the caller."""
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 0.5
 """Waits between tries: 0.1 s and 0.2 s, doubling from the base."""
+
+
+_ADDRESS = {"host", "port", "path", "db", "username", "password", "socket_connect_timeout"}
 
 
 @contextmanager
@@ -44,6 +48,18 @@ def connect(settings: Settings, timeout_s: float | None = None) -> Iterator[redi
                 "start it, or mend REX_REDIS_URL, or unset it to use the bundled redis-server."
             ) from error
         yield client
+
+
+def on_loop(client: redis.Redis) -> redis.asyncio.Redis:
+    """A client of the same Redis for an event loop. It connects when first used, does not try again on its own, and
+    leaves it to the caller how long to wait for an answer."""
+    pool = client.connection_pool
+    kind = {
+        redis.UnixDomainSocketConnection: redis.asyncio.UnixDomainSocketConnection,
+        redis.SSLConnection: redis.asyncio.SSLConnection,
+    }.get(pool.connection_class, redis.asyncio.Connection)
+    given = {k: v for k, v in pool.connection_kwargs.items() if k in _ADDRESS or k.startswith("ssl_")}
+    return redis.asyncio.Redis(connection_pool=redis.asyncio.ConnectionPool(connection_class=kind, **given))
 
 
 def blank_password(url: str) -> str:

@@ -60,6 +60,7 @@ def create_app(
             stack.enter_context(_every(online.fanout_every_s, lambda: _fan_out(state, fan_out)))
             app.state.rex = state
             yield
+            await state.unchanged.close()
 
     # Offline: the page at /docs brings its own scripts, where FastAPI's would fetch them from elsewhere.
     app = FastAPIOffline(title="Rex", description="Ranked feeds, with reasons.", version="1", lifespan=lifespan)

@@ -152,4 +152,6 @@ class Context:
         """float32[n]: `taste` of the candidates, to the bit; of them alone when nobody has asked for all."""
         if candidates.whole or "taste" in self.__dict__:
             return candidates.of(self.taste)
-        return dot(self.world.vectors.take(candidates.rows, axis=1), self.person.vector)
+        # One factor after the other: a `take` over both axes would first copy the whole table, whose rows have spares.
+        gathered = np.array([factor.take(candidates.rows) for factor in self.world.vectors])
+        return dot(gathered, self.person.vector)

@@ -29,8 +29,11 @@ def newest(world: World, now_us: int) -> tuple[int, str]:
         last -= 1
     behind = _standing(world, behind)
     behind = behind[world.published_at[behind] == world.published_at[behind].max(initial=0)]
-    rows = [*behind.tolist(), *([last] if last >= 0 else [])]
-    return max(((int(world.published_at[row]), world.story_id(row)) for row in rows), default=(0, ""))
+    found = [(int(world.published_at[last]), world.story_id(last))] if last >= 0 else []
+    if len(behind):
+        story_id = max(world.columns.new_ids[row - world.snapshot_rows] for row in behind.tolist())
+        found.append((int(world.published_at[behind[0]]), story_id))
+    return max(found, default=(0, ""))
 
 
 def newer_than(world: World, published_us: int, story_id: str, now_us: int) -> Rows:

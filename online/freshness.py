@@ -38,8 +38,12 @@ def freshness(ctx: Context, components: Components, slate: Slate) -> Freshness:
     info, settings = slate.info, ctx.settings
     made_for = (info.snapshot, info.standing, info.variant, info.model)
     asked_by = (ctx.world.version, ctx.person.state.standing.hex(), settings.variant, components.ranker.name)
-    age_us = ctx.now_us - info.built_at_us
-    fresh_us = settings.slate_fresh_s * stretch(info.id) * _SECOND_US
-    if made_for != asked_by or age_us > fresh_us + settings.stale_s * _SECOND_US:
+    fresh_until = fresh_until_us(slate, settings)
+    if made_for != asked_by or ctx.now_us >= fresh_until + settings.stale_s * _SECOND_US:
         return Freshness.USED_UP
-    return Freshness.FRESH if age_us <= fresh_us else Freshness.STALE
+    return Freshness.FRESH if ctx.now_us < fresh_until else Freshness.STALE
+
+
+def fresh_until_us(slate: Slate, settings: OnlineSettings) -> int:
+    """From then on a first page is stale."""
+    return slate.info.built_at_us + round(settings.slate_fresh_s * stretch(slate.info.id) * _SECOND_US)

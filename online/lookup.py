@@ -21,13 +21,17 @@ class HashIndex:
 
     def extended(self, hashes: Hashes, positions: Ints) -> Self:
         """Like this one, with each of `hashes` found at its position; where a hash comes again, the last one counts."""
-        both = np.concatenate((self._added, hashes))
-        order = np.argsort(both, kind="stable")  # quick: the greater part is in order already
-        both = both[order]
-        last = np.append(both[1:] != both[:-1], True)
+        order = np.argsort(hashes, kind="stable")
+        hashes, positions = hashes[order], positions[order].astype(np.int32)
+        last = np.append(hashes[1:] != hashes[:-1], True)[: len(hashes)]
+        hashes, positions = hashes[last], positions[last]
         made = copy.copy(self)
-        made._added = both[last]
-        made._added_at = np.concatenate((self._added_at, positions)).astype(np.int32)[order][last]
+        at = np.searchsorted(self._added, hashes)
+        there = _find(self._added, np.arange(len(self._added), dtype=np.int32), hashes)
+        made._added_at = self._added_at.copy()
+        made._added_at[there[there >= 0]] = positions[there >= 0]
+        made._added = np.insert(self._added, at[there < 0], hashes[there < 0])
+        made._added_at = np.insert(made._added_at, at[there < 0], positions[there < 0])
         return made
 
     def find(self, wanted: Hashes) -> Ints:
@@ -67,11 +71,12 @@ class Grouping:
     def extended(self, keys: Ints, rows: Rows) -> Self:
         """Like this one, with `rows`, all greater than those in it, in the groups `keys`, which may be new."""
         present = keys >= 0
-        both = np.concatenate((self._added, keys[present]))
-        order = np.argsort(both, kind="stable")  # quick: the greater part is in order already
+        order = np.argsort(keys[present], kind="stable")
+        keys, rows = keys[present][order], rows[present][order]
+        at = np.searchsorted(self._added, keys, side="right")
         made = copy.copy(self)
-        made._added = both[order]
-        made._added_rows = np.concatenate((self._added_rows, rows[present])).astype(np.int32)[order]
+        made._added = np.insert(self._added, at, keys)
+        made._added_rows = np.insert(self._added_rows, at, rows)
         return made
 
     def of(self, groups: Ints) -> Rows:

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online.columns import Candidates
+from online.columns import Candidates, Rows
 from online.components import Components
 from online.context import Context
 from online.groups import most_telling
-from online.selection import best, finite, union
+from online.selection import best, counted, finite, united
 from online.slate import Slate
 from online.slate_making import slate_of
 from online.validating import Page, suitable
@@ -66,19 +66,18 @@ class Pipeline:
     def aggregate(self, ctx: Context) -> Candidates:
         """The union of what the providers bring, each story once, with a bit for every provider that brought it."""
         with ctx.trace.stage("aggregate", 0) as report:
-            bits = np.zeros(len(ctx.world), np.uint32)
+            brought: list[tuple[Rows | slice, np.uint32]] = []
             chosen = ctx.settings.surfaces.get(ctx.surface, tuple(self.components.bits))
             for provider in self.components.providers:
                 if provider.name not in chosen:
                     continue
                 try:
                     rows = provider.rows(ctx)
-                    bits[rows] |= np.uint32(1 << self.components.bits[provider.name])
-                    report.parts[provider.name] = len(range(len(bits))[rows]) if isinstance(rows, slice) else len(rows)
+                    report.parts[provider.name] = counted(rows, len(ctx.world))
+                    brought.append((rows, np.uint32(1 << self.components.bits[provider.name])))
                 except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
                     ctx.trace.degrade(provider.name, error)
-            bits[ctx.world.superseded] = 0
-            candidates = union(bits)
+            candidates = united(brought, len(ctx.world), ctx.world.superseded)
             report.given = len(candidates)
         ctx.trace.watch("aggregate", candidates)
         return candidates

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from features.raw_datasets import VISIBILITIES
 from features.snapshot import ABSENT
@@ -12,35 +14,65 @@ from online.components import Components
 from online.context import Context
 from online.names import Names
 from online.person import Person
+from online.providers.followed_authors import FollowedAuthors
+from online.providers.followed_publications import FollowedPublications
+from online.slate import ORGANIC
+from online.story_columns import StoryColumns
 from online.world import World
+
+PROMOTED = "Promoted"
+"""What the reader is told of an entry that a promotion placed."""
+KEPT_STORIES = 20_000
+"""What is told of a story is kept for the next reader: the popular ones, some 20 MB. Then all is forgotten at once."""
+_kept: WeakKeyDictionary[StoryColumns, dict[int, dict[str, Any]]] = WeakKeyDictionary()
+"""By story table, because a row means one version of one story in all the worlds that share its columns."""
 
 
 def items(ctx: Context, components: Components, entries: Candidates, first_position: int) -> list[dict[str, Any]]:
     """One dict per entry, as the API answers it. At most a hundred."""
-    return [_item(ctx, components, entries, i, first_position + i) for i in range(len(entries))]
+    rows, scores = entries.rows.tolist(), entries.columns["score"].tolist()
+    promotions = entries.columns["promotion"].tolist() if "promotion" in entries.columns else repeat(ORGANIC)
+    told = []
+    for i, (row, score, bits, promotion) in enumerate(zip(rows, scores, entries.sources.tolist(), promotions)):  # noqa: B905
+        providers = [provider for bit, provider in enumerate(components.providers) if bits >> bit & 1]
+        told.append(
+            {
+                **_of_story(ctx.world, row),
+                "position": first_position + i,
+                "score": score,
+                "sources": [provider.name for provider in providers],
+                "reason": _told(ctx.person, providers[0].reason, row) if promotion == ORGANIC else PROMOTED,
+                "promoted": promotion != ORGANIC,
+            }
+        )
+    return told
 
 
-def _item(ctx: Context, components: Components, entries: Candidates, i: int, position: int) -> dict[str, Any]:
-    world, row = ctx.world, int(entries.rows[i])
-    providers = [p for bit, p in enumerate(components.providers) if int(entries.sources[i]) >> bit & 1]
-    return {
+def _of_story(world: World, row: int) -> dict[str, Any]:
+    """The part of an item that is the same for every reader. Not to be written to."""
+    kept = _kept.setdefault(world.columns, {})
+    if (found := kept.get(row)) is not None:
+        return found
+    if len(kept) >= KEPT_STORIES:
+        kept.clear()
+    found = kept[row] = {
         "story_id": world.story_id(row),
         "author_id": world.authors.id(int(world.author[row])),
         "publication_id": world.publications.id(int(world.publication[row])),
         "topics": [world.topic_names.id(int(topic)) for topic in world.topics[row] if topic != ABSENT],
         "title": world.title(row),
         "published_at": timestamp(int(world.published_at[row])),
-        "position": position,
-        "score": float(entries.columns["score"][i]),
-        "sources": [provider.name for provider in providers],
-        "reason": _told(ctx.person, providers[0].reason, row),
-        "promoted": False,
     }
+    return found
 
 
 def _told(person: Person, reason: str, row: int) -> str:
-    """The reason with its blanks filled: the publication, or the first of the story's topics that is followed."""
+    """The reason with its blanks filled: whom of the two is followed, the publication, the first followed topic."""
     world = person.world
+    if reason == "{followed}":
+        marks = person.marks("follow", "author")
+        by_author = marks is not None and marks[world.author[row]] > 0
+        reason = FollowedAuthors.reason if by_author else FollowedPublications.reason
     if "{publication}" in reason:
         return reason.format(publication=world.publications.id(int(world.publication[row])))
     if "{topic}" in reason:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from features.snapshot_reader import SnapshotAbout
+from online.parking import Parked
 
 
 def print_feed(console: Console, user_id: str, page: dict[str, Any], funnel: dict[str, Any]) -> None:
@@ -74,6 +75,9 @@ def _path(story: dict[str, Any]) -> Table:
     for step, position in story["positions"].items():
         if step not in ("aggregate", "annotate"):  # before ranking, candidates have no order
             table.add_row(f"after {step}", "not among them" if position is None else f"{position + 1:,}.")
+    for move in story.get("moves", ()):
+        to = "left out" if move["to"] is None else f"{move['to'] + 1:,}."
+        table.add_row(f"moved by {move['step']}", f"{move['from'] + 1:,}. → {to}  ({move['reason'].replace('_', ' ')})")
     contributions = sorted(story.get("contributions", {}).items(), key=lambda item: -abs(item[1]))
     for name, value in contributions:
         table.add_row(name, f"{value:+.4f}  (feature {story['features'][name]:.4f})")
@@ -97,4 +101,14 @@ def snapshots_table(found: Iterable[SnapshotAbout]) -> Table:
             f"{about.size_bytes / 1e6:.1f}",
             "current" if about.current else "",
         )
+    return table
+
+
+def parked_table(found: Iterable[Parked]) -> Table:
+    """One row an entry that was set aside, oldest first; what it held is in the stream of parked entries."""
+    table = Table(title="Parked entries", title_justify="left")
+    for name in ("parked at", "stream", "entry", "why"):
+        table.add_column(name, no_wrap=name == "entry")
+    for entry in found:
+        table.add_row(f"{entry.parked_at:%Y-%m-%d %H:%M:%S}", escape(entry.stream), entry.entry_id, escape(entry.error))
     return table

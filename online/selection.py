@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from online.columns import Bits, Candidates, Floats, Ints, Micros, Rows
+
+FEW = 16
+"""Rows that are fewer than this fraction of the table are united by sorting them; more of them, by marking the table."""
+
+
+def counted(rows: Rows | slice, n: int) -> int:
+    """How many rows of a table of n these are. IndexError when one is beyond it."""
+    if isinstance(rows, slice):
+        return len(range(n)[rows])
+    if len(rows) and (rows.min() < 0 or rows.max() >= n):
+        raise IndexError(f"rows from {rows.min()} to {rows.max()} in a table of {n}")
+    return len(rows)
+
+
+def united(brought: Sequence[tuple[Rows | slice, np.uint32]], n: int, superseded: Rows) -> Candidates:
+    """Everything that was brought of a table of n rows: each row once, with the bits of all that brought it.
+
+    Without rows that are `superseded`. What few rows cost does not depend on n.
+    """
+    few = [(rows, bit) for rows, bit in brought if not isinstance(rows, slice)]
+    if len(few) < len(brought) or FEW * sum(len(rows) for rows, _ in few) > n:
+        bits = np.zeros(n, np.uint32)
+        for some, bit in brought:
+            bits[some] |= bit
+        bits[superseded] = 0
+        return union(bits)
+    rows = np.unique(np.concatenate([np.empty(0, np.int32), *(some for some, _ in few)])).astype(np.int32)
+    rows = np.setdiff1d(rows, superseded, assume_unique=True) if len(superseded) else rows
+    sources = np.zeros(len(rows), np.uint32)
+    for some, bit in few:
+        sources[np.isin(rows, some)] |= bit
+    return Candidates(rows, sources)
 
 
 def union(bits: Bits) -> Candidates:

@@ -27,6 +27,7 @@ from online.single_flight import POLL_S, Busy, SingleFlight
 from online.slate import Slate
 from online.slate_making import features_wanted
 from online.store import PersonStore, Reading, SlateEnds
+from online.unchanged import AnsweredPages
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class FeedService:
         self.settings = settings
         self.components = components
         self.polls = flights.polls
+        self.answered = AnsweredPages(settings.pages_kept)
         self._store = store
         self._cursors = cursors
         self._flights = flights
@@ -206,7 +208,10 @@ class FeedService:
         asked = Asked(ctx, slate, prepared.start, prepared.request.limit, prepared.delivered, cached, newer)
         page = self._pipeline.read(ctx, slate, asked.start, asked.limit)
         answered = answer(asked, page, self.components, self._cursors)
-        self._served.note(served_page(asked, page, answered))
+        served = served_page(asked, page, answered)
+        self._served.note(served)
+        if cached and not prepared.stale and not prepared.request.cursor:
+            self.answered.note(asked, page, answered, served)
         self._metrics.observe_page(ctx.trace, cached=cached, stale=prepared.stale)
         return answered
 

@@ -25,6 +25,8 @@ class OnlineSettings(BaseSettings):
     """How long a request waits for the slate that another is building for the same person; then it builds one itself."""
     build_lease_s: float = Field(default=5.0, gt=0, le=60)
     """After this a builder counts as dead and the next request builds; far longer than any ranking takes."""
+    pages_kept: int = Field(default=1000, ge=0, le=1_000_000)
+    """First pages a process keeps as they were answered, for when nothing has changed: some 15 kB each at the usual length."""
     chain_ttl_s: int = Field(default=86_400, ge=60, le=2_592_000)
     """How long a chain of cursors can go on after its slate has expired; longer than slate_ttl_s. A day: back after a night's sleep."""
     chain_cap: int = Field(default=5000, ge=1, le=100_000)
@@ -55,10 +57,10 @@ class OnlineSettings(BaseSettings):
     """Least share of a block for whom the reader follows, where there is enough: a follow is a promise to show."""
     share_topics: float = Field(default=0.1, ge=0, le=1)
     """Least share for followed topics: stated interest, but broad; the ranking brings more of it where it is good."""
-    share_history: float = Field(default=0.15, ge=0, le=1)
-    """Least share for what is like what was read: the steadiest sign of interest, so the ranking rarely needs it."""
-    share_discovery: float = Field(default=0.1, ge=0, le=1)
-    """Least share for what none of these would bring: two in twenty keep a reader of few interests from seeing only those."""
+    share_history: float = Field(default=0.1, ge=0, le=1)
+    """Least share for what is like what was read; two in twenty, for the ranking knows this best by itself."""
+    share_discovery: float = Field(default=0.05, ge=0, le=1)
+    """Least share for what none of these would bring: one in twenty, against a closed circle. The dearest one: see decisions/blending.md."""
     new_author_share: float = Field(default=0.05, ge=0, le=1)
     """Least share of a block for new authors, where there are any: one in twenty, for without a first showing nobody is ever read."""
     new_author_d: float = Field(default=30.0, ge=0, le=36_500)

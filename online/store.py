@@ -18,12 +18,12 @@ from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import profile_place
 from online.build_reading import BuildReading
 from online.chain import Kept
-from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes
+from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes, since_digest
 from online.served_history import decode_history
 from online.slate import ORGANIC, Slate
 from online.stream import START, StreamEntry
 from online.timelines.pulled import PulledTargets
-from online.timelines.timeline import decode_timeline
+from online.timelines.timeline import Timeline, decode_timeline
 
 log = logging.getLogger("rex.online")
 
@@ -174,7 +174,7 @@ class PersonStore:
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
         return BuildReading(
-            timeline=decode_timeline(timeline, about, ttl_s),
+            timeline=_decode_timeline(timeline, about, ttl_s),
             pulled_version=int(pulled_version or 0),
             pulled=pulled,
             served=decode_history(served),
@@ -210,6 +210,15 @@ def _decode_kept(slate_id: bytes | None, slate: bytes | None, chain: bytes | Non
     return Kept((slate_id or b"").decode(), _decode_slate(slate), chain)
 
 
+def _decode_timeline(raw: list[bytes], about: Mapping[bytes, bytes], ttl_s: int) -> Timeline | None:
+    """None as well for a damaged one: then all is pulled, and it is made anew."""
+    try:
+        return decode_timeline(raw, about, ttl_s)
+    except CorruptValue as error:
+        log.warning("a timeline is left aside: %s", error)
+        return None
+
+
 def _decode_slate(data: bytes | None) -> Slate | None:
     """None as well for a slate in another form, such as an older release's: it can be made anew."""
     try:
@@ -233,6 +242,7 @@ def _decode_person(
         changes=decode_changes(edges, covered),
         acts=np.frombuffer(packed, ACT),
         digest=_digest(raw),
+        since=since_digest(edges, acts),
         standing=_digest([*_flat(edges), *_refusals(acts)]),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online.columns import Bits, Bools, Candidates, Ints
+from online.columns import Bits, Candidates, Ints
 from online.context import Context
 from online.protocols import Validator
 from online.slate import Slate
@@ -63,15 +63,16 @@ def _entries(ctx: Context, slate: Slate, window: slice) -> Candidates:
 def _judged(ctx: Context, validators: Sequence[Validator], entries: Candidates) -> tuple[Bits, Ints]:
     """uint32[n]: the sources that still hold, 0 where the entry drops. int32[n]: why it drops (0: it does not), 1 for a
     story that is not there any more, else 2 + the number of the validator."""
-    known: Bools = entries.rows >= 0
-    reason = np.where(known, np.int32(0), np.int32(1))
-    sources = np.where(known, entries.sources, np.uint32(0))
-    there = entries if known.all() else entries.take(known)
+    at = np.flatnonzero(entries.rows >= 0)
+    there = entries if len(at) == len(entries) else entries.take(at)
+    why = np.zeros(len(there), np.int32)
     for number, validator in enumerate(validators, start=2):
-        held = validator.sources(ctx, Candidates(there.rows, sources[known], there.columns))
+        held = validator.sources(ctx, there)
         if held is not None:
-            before = sources[known]
-            now = before & held
-            reason[np.flatnonzero(known)[(now == 0) & (before != 0)]] = number
-            sources[known] = now
+            why[(held == 0) & (there.sources != 0)] = number
+            there = Candidates(there.rows, there.sources & held, there.columns)
+    if there.rows is entries.rows:
+        return there.sources, why
+    sources, reason = np.zeros(len(entries), np.uint32), np.ones(len(entries), np.int32)
+    sources[at], reason[at] = there.sources, why
     return sources, reason

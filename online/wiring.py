@@ -8,6 +8,7 @@ import redis
 
 from features.keys import Keys
 from features.settings import Settings
+from local.redis import on_loop
 from online.clock import Clock
 from online.components import Components
 from online.cursor import CursorCodec, cursor_keys
@@ -20,6 +21,7 @@ from online.settings import OnlineSettings
 from online.single_flight import SingleFlight
 from online.store import PersonStore
 from online.stories import StoryIntake
+from online.unchanged import Unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class AppState:
     events: EventIntake
     stories: StoryIntake
     served: ServedLog
+    unchanged: Unchanged
 
 
 def wire(
@@ -54,6 +57,7 @@ def wire(
     cursors = CursorCodec(cursor_keys(online.cursor_keys, settings.var))
     served = ServedLog(client, keys, online, metrics.served_lost)
     flights = SingleFlight(client, keys, online)
+    feeds = FeedService(live, PersonStore(client, keys), components, online, cursors, flights, served, metrics)
     return AppState(
         settings=settings,
         online=online,
@@ -62,8 +66,9 @@ def wire(
         clock=clock,
         metrics=metrics,
         live=live,
-        feeds=FeedService(live, PersonStore(client, keys), components, online, cursors, flights, served, metrics),
+        feeds=feeds,
         events=EventIntake(client, keys, online),
         stories=StoryIntake(client, keys, online),
         served=served,
+        unchanged=Unchanged(on_loop(client), keys, feeds.answered, served),
     )

@@ -213,8 +213,22 @@ def _spread(filler: _Filler) -> Integers:
     nth = occurrence(block * len(demands.shares) + group[at])
     quota = np.array([_quotas(demands, size) for size in sizes])[block, group[at]]
     due = np.ceil((nth + 1) * sizes[block] / np.maximum(quota, 1)).astype(int) - 1
-    due = np.where(nth < quota, due, demands.block)
-    return at[np.lexsort((rank, due, np.minimum(rank, due), block))]
+    forced = np.flatnonzero((nth < quota) & (rank > due))
+    forced = forced[np.lexsort((rank[forced], due[forced], block[forced]))]
+    after = rank - _counts_before(forced, block, len(at))  # how many of the others stand before each, in its block
+    after[forced] = due[forced] - occurrence(block[forced])
+    late = np.ones(len(at), bool)
+    late[forced] = False
+    return at[np.lexsort((rank, due, late, after, block))]
+
+
+def _counts_before(forced: Integers, block: Integers, n: int) -> Integers:
+    """int[n]: how many of `forced` stand before each in rank order, in the same block."""
+    marks = np.zeros(n, int)
+    marks[forced] = 1
+    before = np.cumsum(marks) - marks
+    starts = np.searchsorted(block, block, "left")
+    return before - before[starts]
 
 
 def _reasons(filler: _Filler, order: Integers) -> Integers:

@@ -32,14 +32,19 @@ class PlacePromoted:
         bit = np.uint32(1 << ctx.bits[self.name])
         which, at = _admitted(ctx, ranked)
         organic = (ranked.sources & ~bit) != 0
-        slots = _slots(ctx, int(np.count_nonzero(organic)), len(which))
+        slots = _slots(ctx, int(np.count_nonzero(np.delete(organic, at))), len(which))
         which, at = which[: len(slots)], at[: len(slots)]
-        promotion, slot = np.full(len(ranked), ORGANIC, np.int64), np.full(len(ranked), NO_SLOT, np.int32)
-        promotion[at], slot[at] = ctx.world.promotions.hashes[which], slots
         organic[at] = False
         sources = np.where(organic, ranked.sources & ~bit, ranked.sources)
-        marked = Candidates(ranked.rows, sources, {**ranked.columns, "promotion": promotion, "slot": slot})
-        return marked.take(np.concatenate((at, np.flatnonzero(organic))))
+        columns = ranked.columns | (_marks(ctx, len(ranked), which, at, slots) if len(at) else {})
+        return Candidates(ranked.rows, sources, columns).take(np.concatenate((at, np.flatnonzero(organic))))
+
+
+def _marks(ctx: Context, n: int, which: Integers, at: Integers, slots: Integers) -> dict[str, Integers]:
+    """Column `promotion`, int64[n], and column `slot`, int32[n]."""
+    promotion, slot = np.full(n, ORGANIC, np.int64), np.full(n, NO_SLOT, np.int32)
+    promotion[at], slot[at] = ctx.world.promotions.hashes[which], slots
+    return {"promotion": promotion, "slot": slot}
 
 
 def _admitted(ctx: Context, ranked: Candidates) -> tuple[Integers, Integers]:

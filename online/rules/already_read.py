@@ -15,5 +15,4 @@ class AlreadyRead:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        read = ctx.person.acted("read", "read")
-        return None if read is None else candidates.of(read)
+        return ctx.person.acted("read", "read", candidates)

@@ -15,5 +15,4 @@ class Hidden:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        hidden = ctx.person.acted("hide", "hidden")
-        return None if hidden is None else candidates.of(hidden)
+        return ctx.person.acted("hide", "hidden", candidates)

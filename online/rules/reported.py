@@ -15,5 +15,4 @@ class Reported:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        reported = ctx.person.acted("report", "reported")
-        return None if reported is None else candidates.of(reported)
+        return ctx.person.acted("report", "reported", candidates)

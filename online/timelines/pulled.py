@@ -10,7 +10,7 @@ import redis
 
 from features.keys import Keys
 from online.columns import Hashes
-from online.timelines.targets import Follows, Target
+from online.timelines.targets import Follows, Target, less
 
 # KEYS: pulled, its version. ARGV: target. The version grows with every change, so that readers know when to read anew.
 _ADD = "if redis.call('SADD', KEYS[1], ARGV[1]) == 1 then return redis.call('INCR', KEYS[2]) end return 0"
@@ -35,14 +35,13 @@ class Pulled:
 
     def of(self, follows: Follows) -> Follows:
         """The part of `follows` that is pulled."""
-        authors = np.intersect1d(follows.authors, self.authors)
-        publications = np.intersect1d(follows.publications, self.publications)
+        authors = follows.authors[np.isin(follows.authors, self.authors)]
+        publications = follows.publications[np.isin(follows.publications, self.publications)]
         return Follows(authors, publications, follows.refused_authors, follows.refused_publications)
 
     def pushed(self, follows: Follows) -> Follows:
         """The part of `follows` that is pushed."""
-        authors = np.setdiff1d(follows.authors, self.authors)
-        publications = np.setdiff1d(follows.publications, self.publications)
+        authors, publications = less(follows.authors, self.authors), less(follows.publications, self.publications)
         return Follows(authors, publications, follows.refused_authors, follows.refused_publications)
 
     def without(self, target: Target) -> Pulled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import cast
 
 import redis
@@ -19,6 +20,8 @@ from online.timelines.pushing import REPLACE
 from online.timelines.targets import Follows, follows_of
 from online.timelines.timeline import VIA, encode_body, encode_floor
 from online.world import World
+
+log = logging.getLogger("rex.online")
 
 
 class Reconciler:
@@ -52,23 +55,25 @@ class Reconciler:
         for target, size in sizes.items():
             if size > self._settings.push_threshold:
                 self.pulled.add(target)
-        seen = cast("bytes | None", self._client.hget(self._keys.timeline_about(user_id), "seq"))
+        seen = cast("bytes | None", self._client.hget(self._keys.timeline_about(user_id), "seq")) or b"0"
         pulled = pulled or self.pulled.now()
-        self._write(user_id, loaded.catch_up(), follows, pulled, int(seen or 0))
+        self._write(user_id, loaded.catch_up(), follows, pulled, seen)
 
-    def _write(self, user_id: str, world: World, follows: Follows, pulled: Pulled, seen: int) -> None:
+    def _write(self, user_id: str, world: World, follows: Follows, pulled: Pulled, seen: bytes) -> None:
         most = self._settings.timeline_length
         pushed = pulled.pushed(follows)
         rows = newest(world, rows_of(world, pushed, micros(self._clock())), most + 1)
         left_out = rows[most:]
         floor = encode_floor(*_place(world, int(left_out[0]))) if len(left_out) else b""
-        self._replace(
-            keys=[self._keys.timeline(user_id), self._keys.timeline_about(user_id)],
-            args=[
-                *(seen, world.version, self._settings.timeline_ttl_s, OUTLIVES_S, most, floor, follows.digest()),
-                *_bodies(world, pushed, rows[:most]),
-            ],
-        )
+        keys = [self._keys.timeline(user_id), self._keys.timeline_about(user_id)]
+        args: list[bytes | str | int] = [seen, world.version, self._settings.timeline_ttl_s, OUTLIVES_S, most, floor]
+        args += [follows.digest(), *_bodies(world, pushed, rows[:most])]
+        try:
+            self._replace(keys=keys, args=args)
+        except redis.ResponseError as error:
+            log.warning("the timeline of %s is damaged and made anew: %s", user_id, error)
+            self._client.delete(*keys)  # it holds nothing that cannot be made again
+            self._replace(keys=keys, args=args)
 
 
 def _place(world: World, row: int) -> tuple[int, str]:

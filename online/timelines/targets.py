@@ -38,7 +38,7 @@ class Follows:
     def digest(self) -> bytes:
         """Equal for equal follows; tells whether a timeline was brought in line with them."""
         parts = (self.authors, self.publications, self.refused_authors, self.refused_publications)
-        counted = b"".join(len(part).to_bytes(4, "little") + part.astype("<i8").tobytes() for part in parts)
+        counted = b"".join(len(part).to_bytes(4, "little") + np.sort(part).astype("<i8").tobytes() for part in parts)
         return hashlib.blake2b(counted, digest_size=8).digest()
 
     def targets(self) -> list[Target]:
@@ -61,9 +61,14 @@ def refusal(target_type: str, target: int) -> str:
 
 def follows_of(state: PersonState) -> Follows:
     """From the edges in force."""
-    refused = {kind: np.union1d(state.edges("mute", kind), state.edges("block", kind)) for kind in _TYPES}
-    followed = {kind: np.setdiff1d(state.edges("follow", kind), refused[kind]) for kind in _TYPES}
+    refused = {kind: np.concatenate((state.edges("mute", kind), state.edges("block", kind))) for kind in _TYPES}
+    followed = {kind: less(state.edges("follow", kind), refused[kind]) for kind in _TYPES}
     return Follows(followed["author"], followed["publication"], refused["author"], refused["publication"])
+
+
+def less(hashes: Hashes, others: Hashes) -> Hashes:
+    """int64[≤ m]: `hashes` that are not among `others`, in their order."""
+    return hashes[~np.isin(hashes, others)] if len(hashes) and len(others) else hashes
 
 
 _TYPES = ("author", "publication")

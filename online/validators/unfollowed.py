@@ -26,11 +26,15 @@ class Unfollowed:
 
     def sources(self, ctx: Context, entries: Candidates) -> Bits:
         """uint32[n]."""
-        followed = {target: self._followed(ctx, entries, target) for target in TARGET_TYPES}
-        sources = entries.sources.copy()
-        for bit, targets in self._held_by.items():
-            holds = np.any([followed[target] for target in targets], axis=0)
-            sources[~holds] &= ~bit
+        there = np.bitwise_or.reduce(entries.sources, initial=0)
+        held_by = {bit: targets for bit, targets in self._held_by.items() if bit & there}
+        wanted = {target for targets in held_by.values() for target in targets}
+        followed = {target: self._followed(ctx, entries, target) for target in wanted}
+        sources = entries.sources
+        for bit, targets in held_by.items():
+            holds = followed[targets[0]] if len(targets) == 1 else followed[targets[0]] | followed[targets[1]]
+            if not holds.all():
+                sources = np.where(holds, sources, sources & ~bit)
         return sources
 
     def _followed(self, ctx: Context, entries: Candidates, target_type: str) -> Bools:
@@ -39,5 +43,5 @@ class Unfollowed:
         if marks is None:
             return np.zeros(len(entries), bool)
         index = {"author": world.author, "publication": world.publication, "topic": world.topics}[target_type]
-        hit: Bools = marks.take(entries.of(index)) > 0
-        return hit if hit.ndim == 1 else np.any(hit, axis=1)
+        hit: Bools = marks.take(index[entries.rows]) > 0
+        return hit if hit.ndim == 1 else np.logical_or.reduce(hit, axis=1)

@@ -192,6 +192,17 @@ class TestPrune:
         assert redis_client.xlen("events") == 10
         assert redis_client.xlen("stream of day 2") == 12, "day 3 does not cover this stream, so it may need all of it"
 
+    def test_a_lake_that_lacks_what_was_cut_is_refused(
+        self, publish_day: PublishDay, redis_client: redis.Redis
+    ) -> None:
+        for ms in range(12):
+            redis_client.xadd("events", {"n": ms}, id=f"{ms}-9")
+        for day in (2, 3):
+            publish_day(day, kept=1)
+        with pytest.raises(BadInput, match="withdrawals and mutes would be forgotten"):
+            publish_day(1, kept=1)
+        assert publish_day(3, kept=1).version == current_version(redis_client, KEYS), "the same moment again is fine"
+
     def test_what_a_consumer_group_is_not_done_with_stays_whatever_a_snapshot_says(
         self, publish_day: PublishDay, redis_client: redis.Redis
     ) -> None:

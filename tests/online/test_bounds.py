@@ -10,12 +10,14 @@ import pytest
 import redis
 
 from batch.prune import trim_streams
+from batch.publish import publish_content
 from online.archiver import archive, read_positions
 from online.events import EventIntake
 from online.settings import OnlineSettings
 from online.stories import Story, StoryIntake
 from tests.online.archive_lake import KEYS, NOW, SETTINGS, event, stream_of
-from tests.online.conftest import STORIES, FeedServer
+from tests.online.conftest import STORIES
+from tests.online.small_world import content
 
 
 class TestEdges:
@@ -51,14 +53,15 @@ def wait_for_the_next_millisecond(client: redis.Redis, entry_id: bytes) -> None:
 
 
 def test_documents_of_stories_go_with_the_entries_that_every_kept_snapshot_has(
-    feed_server: FeedServer, tmp_path: Path
+    redis_client: redis.Redis, tmp_path: Path
 ) -> None:
-    client = feed_server.client
+    client = redis_client
     intake = StoryIntake(client, KEYS, SETTINGS)
     for name in ("s-old", "s-changed", "s-last"):
         intake.put(name, Story(published_at=NOW), NOW)
     archive(client, KEYS, tmp_path)
-    feed_server.publish(STORIES, positions=read_positions(tmp_path))
+    made = content(STORIES, {}, NOW, positions=read_positions(tmp_path))
+    publish_content(lambda: made, client, KEYS, now=NOW, kept=3)
     intake.put("s-changed", Story(published_at=NOW, title="Changed"), NOW)
     archive(client, KEYS, tmp_path)
     trim_streams(client, KEYS)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from online.columns import occurrence
 from online.lookup import Grouping, HashIndex
-from online.selection import best, union
+from online.selection import best, counted, union, united
 
 KEYS = st.lists(st.integers(-1, 5), max_size=60)
 
@@ -47,3 +48,66 @@ def test_union_knows_when_it_is_the_whole_table() -> None:
     assert union(np.array([1, 2, 3], np.uint32)).whole
     part = union(np.array([0, 2, 0, 1], np.uint32))
     assert (part.whole, part.rows.tolist(), part.sources.tolist()) == (False, [1, 3], [2, 1])
+
+
+HASHES = st.lists(st.tuples(st.integers(-9, 9), st.booleans()), max_size=40)
+
+
+@given(st.sets(st.integers(-9, 9)), HASHES)
+def test_a_hash_index_that_grows_finds_the_last_position_of_each(
+    known: set[int], added: list[tuple[int, bool]]
+) -> None:
+    where = {hash_: i for i, hash_ in enumerate(sorted(known))}
+    index, batch = HashIndex(np.array(sorted(known), np.int64)), []
+    for position, (hash_, ends_batch) in enumerate(added, start=100):
+        batch.append((hash_, position))
+        where[hash_] = position
+        if ends_batch:
+            index, batch = index.extended(*np.array(batch, np.int64).T), []
+    if batch:
+        index = index.extended(*np.array(batch, np.int64).T)
+    assert index.find(np.arange(-9, 10)).tolist() == [where.get(hash_, -1) for hash_ in range(-9, 10)]
+
+
+@given(KEYS, st.lists(st.lists(st.integers(-1, 8), max_size=9), max_size=5), st.lists(st.integers(0, 8), max_size=4))
+def test_a_grouping_that_grows_gives_all_rows_of_each_group_in_ascending_order(
+    keys: list[int], batches: list[list[int]], groups: list[int]
+) -> None:
+    grouping, every = Grouping(np.array(keys, np.int32), 6), list(keys)
+    for batch in batches:
+        rows = np.arange(len(every), len(every) + len(batch), dtype=np.int32)
+        grouping = grouping.extended(np.array(batch, np.int32), rows)
+        every += batch
+    expected = [row for group in groups for row, key in enumerate(every) if key == group]
+    assert grouping.of(np.array(groups, np.int32)).tolist() == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.integers(0, 4)), max_size=40), st.integers(1, 45))
+def test_among_equals_best_prefers_the_newer_date_also_where_rows_are_not_in_that_order(
+    made: list[tuple[float, int]], wanted: int
+) -> None:
+    scores, dates = np.array([score for score, _ in made], np.float32), np.array([date for _, date in made], np.int64)
+    rows = np.arange(len(made), dtype=np.int32)
+    expected = sorted(range(len(made)), key=lambda i: (-made[i][0], -made[i][1], -i))[:wanted]
+    assert best(scores, rows, wanted, dates).tolist() == expected
+
+
+def test_few_rows_are_united_as_many_are() -> None:
+    rng = np.random.default_rng(0)
+    superseded = np.array([3, 50, 700], np.int32)
+    for n, size in ((1000, 5), (1000, 30), (1000, 900)):
+        brought = [(rng.integers(0, n, size).astype(np.int32), np.uint32(1 << bit)) for bit in range(3)]
+        bits = np.zeros(n, np.uint32)
+        for rows, bit in brought:
+            bits[rows] |= bit
+        bits[superseded] = 0
+        found = united(brought, n, superseded)
+        assert found.rows.tolist() == np.flatnonzero(bits).tolist()
+        assert found.sources.tolist() == bits[bits != 0].tolist()
+    assert len(united([], 10, superseded[:0])) == 0
+
+
+def test_a_row_beyond_the_table_is_refused() -> None:
+    for rows in ([0, 10], [-1]):
+        with pytest.raises(IndexError, match="in a table of 10"):
+            counted(np.array(rows, np.int32), 10)

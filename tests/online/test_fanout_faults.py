@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from features.errors import Unavailable
 from features.keys import hash64
 from local.redis_server import Server
+from online.clock import micros
 from online.parking import MAX_TRIES, parked
+from online.story_change import decode_change
 from online.timelines.fanout import GROUP
 from tests.online.killing_client import Killed, killing_client
 from tests.online.small_world import NOW
@@ -92,6 +94,35 @@ class TestKilled:
                     assert made.listed(user) == made.expected(user), (commands, user)
             commands += stride
         assert commands > 30, "it hardly worked at all"
+
+    @pytest.mark.parametrize("change", ["published", "withdrawn", "redated"])
+    def test_killed_at_every_command_of_one_fan_out_it_is_done_again(
+        self, redis_server: Server, redis_client: redis.Redis, tmp_path: Path, change: str
+    ) -> None:
+        """The lists themselves are compared, and nothing else happens that could mend them."""
+        made = _followed(redis_client, tmp_path, timeline_length=3, timeline_pull=3)
+        for commands in range(100):
+            stories = [f"{name}-{commands}" for name in ("s1", "s2", "s3", "s4")]
+            for i, story in enumerate(stories):
+                made.publish(story, "a1", minutes_ago=i + 1)
+            made.drain()
+            if change == "withdrawn":
+                made.withdraw(stories[0])
+            else:
+                made.publish(
+                    f"s0-{commands}" if change == "published" else stories[0], "a1", 0 if change == "published" else 9
+                )
+            ((entry_id, fields),) = made.client.xrevrange(made.keys.story_stream(), count=1)
+            victim = made.new_worker(killing_client(redis_server.socket, commands))
+            try:
+                victim._distributor.distribute(decode_change(fields), entry_id.decode(), micros(made.now))
+                assert commands > 5, "it hardly did anything"
+                return
+            except Killed:
+                made.drain()
+                assert made.listed("u1") == made.expected("u1"), f"killed with command {commands + 1}"
+            made.pass_time(hours=1)
+        raise AssertionError("it never came to its end")
 
     def test_sigkill_of_a_worker_process_loses_nothing(
         self, redis_server: Server, redis_client: redis.Redis, tmp_path: Path

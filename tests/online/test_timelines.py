@@ -344,7 +344,7 @@ class TestSurfaces:
 
     @pytest.mark.parametrize("names", [("timelime",), ()])
     def test_a_surface_of_a_provider_that_there_is_not_is_refused(self, names: tuple[str, ...]) -> None:
-        with pytest.raises(BadInput, match="Surface mine .*choose among followed_authors"):
+        with pytest.raises(BadInput, match=r"Surface mine .*choose among followed_authors"):
             default_components().check_surfaces({"mine": names})
 
     @pytest.mark.parametrize(
@@ -361,13 +361,21 @@ class TestSurfaces:
         assert [(item["sources"], item["reason"]) for item in page["items"]] == [(["timeline"], told)]
 
 
-def test_a_damaged_timeline_says_so_and_takes_no_feed_down(small: Site) -> None:
+@pytest.mark.parametrize("damage", ["a sequence that is no number", "an entry that is none"])
+def test_a_damaged_timeline_takes_no_feed_down_and_is_made_anew(small: Site, damage: str) -> None:
+    small.publish("s1", "a1")
     user = returned(small, "u1", "a1")
-    small.client.hset(small.keys.timeline_about(user), "seq", "many")
-    from features.packing import CorruptValue
-
-    with pytest.raises(CorruptValue, match="timeline"):
-        small.context(user)
+    timeline, about, _ = small.keys.timeline_keys(user)
+    if damage == "an entry that is none":
+        small.client.lpush(timeline, b"short")
+    else:
+        small.client.hset(about, "seq", "many")
+    ctx = small.context(user)
+    assert [ctx.world.story_id(int(row)) for row in small.rows(ctx)] == ["s1"]
+    small.store.ask_for_timeline(user, ctx.timeline_due)
+    small.drain()
+    assert small.listed(user) == ["s1"]
+    assert small.timeline(user) is not None
 
 
 def test_the_rows_of_a_timeline_are_within_the_table_and_of_one_type(small: Site) -> None:

@@ -1,0 +1,210 @@
+"""What blending makes of a reader, a world and what was served before; the filler's arithmetic is in test_blocks.py."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from features.keys import hash64
+from online.build_reading import BuildReading
+from online.clock import micros
+from online.components import default_components
+from online.context import Context
+from online.groups import GROUPS, groups_by_bit, most_telling
+from online.pipeline import Pipeline
+from online.postprocessors.served_in_vain import weight_in_vain
+from online.served_history import ServedHistory
+from online.settings import OnlineSettings
+from tests.online.small_world import context, everything, hours_ago, world
+
+PIPELINE = Pipeline(default_components(), lambda ctx, slate: None)
+SHARES = {f"share_{group}": 0.0 for group in GROUPS}
+
+
+def slate_of(ctx: Context) -> list[str]:
+    slate = PIPELINE.build(ctx)
+    return [ctx.world.story_id(int(row)) for row in ctx.world.by_hash.find(slate.stories)]
+
+
+def showings(*shown: tuple[str, float]) -> BuildReading:
+    """Story and how many hours ago a slate showed it."""
+    stories = np.array([hash64(story) for story, _ in shown], np.int64)
+    return BuildReading(served=ServedHistory(stories, np.array([micros(hours_ago(h)) for _, h in shown], np.int64)))
+
+
+class TestGroups:
+    def test_a_story_counts_for_its_most_telling_source(self) -> None:
+        sources = np.array([0b1, 0b110, 0b1000, 1 << 31], np.uint32)
+        assert most_telling(sources).tolist() == [0, 1, 3, 31]
+
+    def test_a_providers_own_word_counts_and_discovery_without_one(self) -> None:
+        class Trusted:
+            name, group = "trusted", "history"
+
+        class Odd:
+            name = "odd"
+
+        assert [GROUPS[g] for g in groups_by_bit([Trusted(), Odd()])] == ["history", "discovery"]
+
+    def test_a_group_that_there_is_not_is_refused(self) -> None:
+        class Lost:
+            name, group = "lost", "friends"
+
+        with pytest.raises(
+            ValueError, match="no group 'friends' of sources; a provider may name one of followed, topics"
+        ):
+            groups_by_bit([Lost()])
+
+    def test_every_shipped_provider_is_in_the_group_that_it_belongs_to(self) -> None:
+        components = default_components()
+        found = {
+            provider.name: GROUPS[group]
+            for provider, group in zip(components.providers, components.groups, strict=True)
+        }
+        assert found["timeline"] == found["followed_authors"] == found["followed_publications"] == "followed"
+        assert found["followed_topics"] == "topics"
+        assert found["similar_to_read"] == found["reading_history"] == "history"
+        assert found["trending"] == found["fresh_stories"] == "discovery"
+
+
+class TestShares:
+    def test_followed_and_discovered_stories_share_a_block_whatever_their_scores(self) -> None:
+        mine = [{"id": f"mine{i:02}", "author": f"m{i % 15}"} for i in range(30)]
+        others = [{"id": f"other{i:02}", "author": f"o{i}", "story_open_rate": 1.0} for i in range(30)]
+        ctx = context(
+            world([*mine, *others]),
+            settings=OnlineSettings(**{**SHARES, "share_followed": 0.25, "share_discovery": 0.25}),
+            follow_author=[f"m{i}" for i in range(15)],
+        )
+        for start in (0, 20):
+            block = Counter(story[:4] for story in slate_of(ctx)[start : start + 20])
+            assert block["mine"] >= 5
+            assert block["othe"] >= 5
+
+    def test_shares_that_add_up_to_more_than_everything_are_refused(self) -> None:
+        with pytest.raises(ValidationError, match=r"add up to 1\.2; they must not exceed 1"):
+            OnlineSettings(share_followed=0.6, share_topics=0.6, share_history=0, share_discovery=0)
+
+    def test_equal_input_gives_equal_bytes(self) -> None:
+        made = [
+            {"id": f"s{i:02}", "author": f"a{i % 7}", "publication": f"p{i % 3}", "age_h": i + 1.0} for i in range(60)
+        ]
+        slates = [
+            PIPELINE.build(context(world(made), follow_author=["a1"], reading=showings(("s01", 1), ("s01", 2))))
+            for _ in range(2)
+        ]
+        assert slates[0].encode() == slates[1].encode()
+
+
+STARS = [
+    {"id": f"s{i:02}", "author": "star" if i < 5 else f"a{i}", "story_open_rate": (20 - i) / 20} for i in range(20)
+]
+
+
+class TestToday:
+    settings = OnlineSettings(page_block=5, max_per_author=2, max_per_author_day=3, **SHARES)
+
+    def stars(self, reading: BuildReading) -> list[int]:
+        """Places of the star's stories."""
+        found = slate_of(context(world(STARS), settings=self.settings, reading=reading))
+        return [place for place, story in enumerate(found) if story < "s05"]
+
+    def test_an_author_answered_often_today_comes_after_the_others(self) -> None:
+        rest = [15, 16]  # three a day; the others come in the block that nobody else can fill
+        assert self.stars(BuildReading()) == [0, 1, 5, *rest]
+        shown = showings(("s03", 1), ("s04", 2))
+        assert self.stars(shown) == [0, 15, 16, 17, 18]
+
+    def test_yesterday_does_not_count(self) -> None:
+        yesterday = showings(("s03", 13), ("s04", 14))  # it is noon
+        assert self.stars(yesterday) == self.stars(BuildReading())
+
+
+class TestNewAuthors:
+    def test_a_new_author_is_in_every_block_however_low_the_ranking(self) -> None:
+        known = [{"id": f"old{i:02}", "author": f"a{i % 20}", "age_h": 24 * 60.0} for i in range(20)]
+        fresh = [{"id": f"s{i:02}", "author": f"a{i % 20}", "story_open_rate": 1.0} for i in range(60)]
+        new = [{"id": f"new{i}", "author": f"n{i}"} for i in range(3)]
+        found = slate_of(context(world([*known, *fresh, *new]), settings=OnlineSettings(**SHARES)))
+        assert [sum(story.startswith("new") for story in found[start : start + 20]) for start in (0, 20, 40)] == [
+            1,
+            1,
+            1,
+        ]
+
+
+NINE = [{"id": f"s{i}", "author": f"a{i}", "story_open_rate": (9 - i) / 10} for i in range(9)]
+
+
+class TestServedInVain:
+    plain = OnlineSettings(new_author_share=0.0, **SHARES)
+
+    def weight(self, *shown: tuple[str, float], **known: Any) -> float:
+        ctx = context(world(NINE), settings=self.plain, reading=showings(*shown), **known)
+        return float(weight_in_vain(ctx, everything(ctx.world))[ctx.world.row("s0")])
+
+    def order(self, *shown: tuple[str, float], **known: Any) -> list[str]:
+        return slate_of(context(world(NINE), settings=self.plain, reading=showings(*shown), **known))
+
+    def test_showings_add_up_and_halve_every_half_life(self) -> None:
+        half_life_h = self.plain.vain_half_life_h
+        assert self.weight(("s0", half_life_h), ("s0", 2 * half_life_h), ("s1", 0)) == pytest.approx(0.5 + 0.25)
+
+    def test_what_was_opened_or_read_was_not_shown_in_vain(self) -> None:
+        from tests.online.test_rules import acts
+
+        twice = ("s0", 0.0), ("s0", 0.0)
+        assert self.weight(*twice) == 2
+        assert self.weight(*twice, acts=acts(open="s0")) == 0
+        assert self.weight(*twice, read=["s0"], read_at=[5]) == 0
+
+    def test_one_showing_changes_nothing_and_several_sink_a_story(self) -> None:
+        assert self.order(("s0", 0.0))[0] == "s0"
+        assert self.order(("s0", 0.0), ("s0", 1.0)).index("s0") > 2
+
+    def test_it_comes_up_again_as_time_passes(self) -> None:
+        places = [self.order(("s0", h), ("s0", h), ("s0", h)).index("s0") for h in (0.0, 36.0, 72.0, 144.0)]
+        assert places == sorted(places, reverse=True)
+        assert places[0] > 4
+        assert places[-1] == 0
+
+    def test_a_list_of_equal_scores_sinks_it_too(self) -> None:
+        equal = [{"id": f"s{i}", "author": f"a{i}"} for i in range(5)]
+        ctx = context(world(equal), settings=self.plain, reading=showings(("s4", 0.0), ("s4", 0.0)))
+        assert slate_of(ctx)[-1] == "s4"
+
+
+class TestExplained:
+    def watched(
+        self, story: str, made: list[dict[str, Any]], **known: Any
+    ) -> tuple[list[dict[str, Any]], dict[str, int]]:
+        ctx = context(world(made), **known)
+        ctx.trace.watched_row = ctx.world.row(story)
+        PIPELINE.build(ctx)
+        return ctx.trace.watched.get("moves", []), ctx.trace.stages[-2].parts
+
+    def test_a_cap_is_told_with_the_places_and_counted_in_the_funnel(self) -> None:
+        made = [
+            {"id": f"s{i}", "author": "star" if i < 3 else f"a{i}", "story_open_rate": (9 - i) / 10} for i in range(9)
+        ]
+        settings = OnlineSettings(page_block=3, new_author_share=0.0, **SHARES)
+        moves, counts = self.watched("s2", made, settings=settings)
+        assert moves == [{"step": "blend", "reason": "author_cap", "from": 2, "to": 3}]
+        assert counts == {"author_cap": 1, "made_room": 1}
+
+    def test_sinking_and_promoting_are_told(self) -> None:
+        settings = OnlineSettings(new_author_share=0.0, **SHARES)
+        moves, _ = self.watched("s0", NINE, settings=settings, reading=showings(("s0", 0.0), ("s0", 0.0)))
+        assert [(move["step"], move["reason"], move["from"]) for move in moves] == [
+            ("served_in_vain", "served_in_vain", 0)
+        ]
+        of = world(NINE, promotions=[{"id": "p", "story": "s8"}])
+        ctx = context(of, settings=settings)
+        ctx.trace.watched_row = of.row("s8")
+        PIPELINE.build(ctx)
+        assert [(move["reason"], move["to"]) for move in ctx.trace.watched["moves"]] == [("promoted", 4)]
+        assert ctx.trace.stages[-2].parts == {"promoted": 1}

@@ -10,11 +10,11 @@ from pathlib import Path
 import duckdb
 
 from batch.grid import REFITTED
-from batch.snapshot_content import Content, read_content
+from batch.snapshot_content import READS, Content, read_content
 from batch.snapshot_people import People, read_people
 from batch.snapshot_promotions import read_promotions
 from batch.snapshot_tables import read_tables
-from features.duckdb_views import connect, partition_name
+from features.duckdb_views import partition_name
 from features.keys import hash64
 from features.snapshot import PROFILE, Manifest, digest, schema_hash
 from learning.model import Model
@@ -70,28 +70,22 @@ def load(lake: Path, as_of: datetime) -> OfflineWorld:
 
 def load_of_many(lake: Path, as_of: datetime, latest: datetime, fitted: datetime) -> OfflineWorld:
     """As `load`, out of a run of many moments: `latest` of that run; `fitted`, not after `as_of`: of REFITTED."""
-    with connect(lake, as_of) as db:
-        for name in VALIDATED:
-            _show(db, lake, name, latest, "valid_from <= $at AND (valid_until IS NULL OR $at < valid_until)", as_of)
-        for name in REFITTED:
-            _show(db, lake, name, fitted, "true", as_of)
+    partitions = {name: as_of for name in READS} | dict.fromkeys(VALIDATED, latest) | dict.fromkeys(REFITTED, fitted)
+    with duckdb.connect(config={"autoinstall_known_extensions": False}) as db:
+        db.execute("SET TimeZone = 'UTC'")
+        for name, partition in partitions.items():
+            _show(db, lake / "features" / name / partition_name(partition), name, as_of)
         tables, factors = read_tables(db, as_of)
         tables["promotions"], left_out = read_promotions(db, as_of)
         return _offline(Content(as_of, {}, factors, tables, read_people(db, factors), left_out))
 
 
-def _show(
-    db: duckdb.DuckDBPyConnection, lake: Path, name: str, partition: datetime, condition: str, as_of: datetime
-) -> None:
-    """Puts another partition of a derived dataset, as seen at `as_of`, in the place of its view."""
-    files = sorted(str(path) for path in (lake / "features" / name / partition_name(partition)).glob("*.parquet"))
+def _show(db: duckdb.DuckDBPyConnection, partition: Path, name: str, as_of: datetime) -> None:
+    """A view of one partition of a derived dataset; of a validated one, the rows that `as_of` sees."""
+    files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in sorted(partition.glob("*.parquet")))
     at = f"make_timestamptz({round(as_of.timestamp()) * 1_000_000})"
-    source = "[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]"
-    db.execute(f"DROP VIEW {name}")
-    db.execute(
-        f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet({source}, hive_partitioning = false) "
-        f"WHERE {condition.replace('$at', at)}"
-    )
+    seen = f"valid_from <= {at} AND (valid_until IS NULL OR {at} < valid_until)" if name in VALIDATED else "true"
+    db.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], hive_partitioning = false) WHERE {seen}")
 
 
 def _offline(content: Content) -> OfflineWorld:

@@ -11,16 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from batch.run import run
 from batch.settings import BatchSettings
+from evaluation.offline_world import load
 from evaluation.protocols import PROTOCOLS
-from evaluation.rank import RANKED, rank, read_users
-from evaluation.ranking import NOTHING, ranked
+from evaluation.rank import RANKED, is_computed, rank, read_users
+from evaluation.ranking import ranked
 from evaluation.reading_log import Log, read_log
 from evaluation.systems.rex import Rex
 from evaluation.systems.simple import NewestFirst
 from evaluation.systems.system import LAST
-from evaluation.training_lake import REFIT_D, as_of, moments
+from evaluation.training_lake import REFIT_D, as_of, make_training_lake, moments
 from features.errors import BadInput
+from online.components import default_components
 from online.rankers.weighted import Weight, Weighted
 from tests.evaluation.logs import acts, at
 from tests.lakes import write_lake
@@ -91,6 +94,32 @@ def test_snapshots_know_nothing_of_the_day_they_are_judged_on(rolling: Rex, log:
             assert len(state.profile["read"]) == len(np.unique(log.story[mine]))
 
 
+@pytest.fixture(scope="module")
+def alone(spark: SparkSession, lake: Path, log: Log, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, datetime]:
+    """The same raw lake with the first moment computed by a run of its own."""
+    copy = tmp_path_factory.mktemp("alone")
+    (copy / "raw").symlink_to(lake / "raw", target_is_directory=True)
+    moment = as_of(PROTOCOLS["rolling"](log, None).tasks[0].at_us)
+    run(copy, (moment,), now=NOW, settings=SETTINGS)
+    return copy, moment
+
+
+def test_one_of_many_moments_is_the_snapshot_that_a_run_of_it_alone_makes(
+    rolling: Rex, log: Log, alone: tuple[Path, datetime]
+) -> None:
+    """The first moment, whose fits are its own, in every array of the world and every byte of the profiles."""
+    rolling.fit(log, PROTOCOLS["rolling"](log, None).tasks[0])
+    many, one = rolling._offline, load(*alone)
+    assert many.world.static.keys() == one.world.static.keys()
+    for name, values in one.world.static.items():
+        assert (many.world.static[name] == values).all(), name
+    assert many.world.snapshot_ids.equals(one.world.snapshot_ids)
+    assert (many.world.vectors == one.world.vectors).all()
+    assert (many.world.similar == one.world.similar).all()
+    assert (many.people.hashes == one.people.hashes).all()
+    assert all(many.people.profile(i) == one.people.profile(i) for i in range(len(one.people.hashes)))
+
+
 def test_rex_scores_every_story_that_is_live_and_unread(rolling: Rex, log: Log) -> None:
     task = PROTOCOLS["rolling"](log, None).tasks[-1]
     rolling.fit(log, task)
@@ -114,26 +143,29 @@ def test_blocks_of_a_sampled_protocol_rank_as_one_list_does(
     assert (rolling.scores(sampled.users) == whole).all()
 
 
-def test_hidden_stories_are_nowhere_in_the_lake_that_rex_learns_from(
-    spark: SparkSession, lake: Path, log: Log, tmp_path: Path
-) -> None:
-    """Also not as an impression or a hide; what is not hidden is all there."""
+def test_hidden_stories_are_nowhere_in_the_lake_that_rex_learns_from(tmp_path: Path) -> None:
+    """Not even as an impression or a hide; what is not hidden is all there, and so are the stories."""
+    stories = [{"story_id": f"s{i}", "published_at": at(0)} for i in range(10)]
+    pairs = [(f"u{u}", f"s{s}", 1 + u / 10) for u in range(6) for s in range(10)]
+    shown = [*acts(pairs), *acts(pairs, "impression"), *acts(pairs[::7], "hide")]
+    source = write_lake(tmp_path / "lake", stories=stories, events=shown)
+    log = read_log(source)
     split = PROTOCOLS["random"](log, None)
     (task,) = split.tasks
-    system = Rex(lake, tmp_path / "rex", now=NOW, batch=SETTINGS)
-    system.prepare(log, split)
-    left = duckdb.sql(f"SELECT user_id, story_id FROM '{tmp_path}/rex/raw/events/**/*.parquet'").fetchall()
+    make_training_lake(source, tmp_path / "work", log, split)
     hidden = {
         (log.user_ids[int(task.users[a])].as_py(), log.story_ids[int(s)].as_py())
         for a, s in zip(task.asked, task.positives, strict=True)
     }
-    assert len(left) == task.known.sum()
-    assert not hidden & set(left)
-    system.fit(log, task)
-    assert ranked(log, task, system).top.max() > NOTHING
+    left = duckdb.sql(f"SELECT user_id, story_id FROM '{tmp_path}/work/raw/events/**/*.parquet'").fetchall()
+    assert hidden
+    assert sorted(left) == sorted(
+        (e["user_id"], e["story_id"]) for e in shown if (e["user_id"], e["story_id"]) not in hidden
+    )
+    assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/work/raw/stories/*.parquet'").fetchall() == [(10,)]
 
 
-def test_fits_are_a_week_apart_and_never_after_what_uses_them(log: Log, rolling: Rex) -> None:
+def test_fits_are_a_week_apart_and_never_after_what_uses_them(log: Log) -> None:
     when = moments(PROTOCOLS["rolling"](log, None))
     assert when.fits[0] == when.as_ofs[0]
     assert when.fits[-1] == when.as_ofs[-1]
@@ -148,43 +180,39 @@ def test_an_as_of_is_the_last_whole_second_before_the_moment() -> None:
 
 
 class TestRank:
-    AS_OF = at(9)
-
-    def test_lists_are_complete_ordered_and_the_same_again(
-        self, spark: SparkSession, lake: Path, tmp_path: Path
-    ) -> None:
+    def test_lists_are_complete_ordered_and_the_same_again(self, alone: tuple[Path, datetime], tmp_path: Path) -> None:
+        lake, moment = alone
         out = tmp_path / "ranked.parquet"
-        rows = rank(lake, self.AS_OF, out, now=NOW, top=5, batch=SETTINGS)
+        rows = rank(lake, moment, out, now=NOW, top=5)
         first = out.read_bytes()
         table = pq.read_table(out)
         assert table.schema.equals(RANKED)
         assert rows == table.num_rows == 12 * 5
         assert table["position"].to_pylist() == [0, 1, 2, 3, 4] * 12
         assert table["user_id"].to_pylist() == sorted(table["user_id"].to_pylist())
-        assert set(table["reason"].to_pylist()) <= {
-            "Read by people with a reading history like yours",
-            "Similar to stories you have just read",
-            "Trending now",
-            "Just published",
-        }
-        rank(lake, self.AS_OF, out, now=NOW, top=5, batch=SETTINGS)
+        assert set(table["reason"].to_pylist()) <= {provider.reason for provider in default_components().providers}
+        rank(lake, moment, out, now=NOW, top=5)
         assert out.read_bytes() == first
 
     def test_people_are_taken_from_a_file_newcomers_included(
-        self, spark: SparkSession, lake: Path, tmp_path: Path
+        self, alone: tuple[Path, datetime], tmp_path: Path
     ) -> None:
         people = tmp_path / "people.txt"
         people.write_text("b-reader1\n\nnewcomer\n")
         out = tmp_path / "ranked.parquet"
-        rank(lake, self.AS_OF, out, now=NOW, users=read_users(people), top=3, batch=SETTINGS)
+        rank(*alone, out, now=NOW, users=read_users(people), top=3)
         assert pq.read_table(out)["user_id"].to_pylist() == ["b-reader1"] * 3 + ["newcomer"] * 3
+
+    def test_what_is_computed_is_seen(self, alone: tuple[Path, datetime], lake: Path) -> None:
+        assert is_computed(*alone)
+        assert not is_computed(lake, alone[1])
 
     def test_bad_wishes_are_refused_before_anything_runs(self, lake: Path, tmp_path: Path) -> None:
         out = tmp_path / "ranked.parquet"
         with pytest.raises(BadInput, match="from 1 to 1000"):
-            rank(lake, self.AS_OF, out, now=NOW, top=0)
+            rank(lake, NOW, out, now=NOW, top=0)
         with pytest.raises(BadInput, match="named twice"):
-            rank(lake, self.AS_OF, out, now=NOW, users=["u", "u"])
+            rank(lake, NOW, out, now=NOW, users=["u", "u"])
         (tmp_path / "nobody.txt").write_text("\n")
         with pytest.raises(BadInput, match="names nobody"):
             read_users(tmp_path / "nobody.txt")

@@ -21,9 +21,14 @@ from evaluation.systems.rex import Rex
 from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
 from evaluation.systems.system import System
 from evaluation.systems.tuning import Budget
+from evaluation.worlds import Worlds
 from features.errors import BadInput
 from lake.deskdrop import import_deskdrop
 from online.protocols import Ranker
+from online.rankers.weighted import Weighted
+
+RANKERS: tuple[Ranker | None, ...] = (None, Weighted())
+"""What is shipped, learned, beside the named weights that it starts from."""
 
 
 def evaluate(
@@ -34,13 +39,13 @@ def evaluate(
     data: str | None = None,
     protocols: Sequence[str] | None = None,
     negatives: int | None = None,
-    rankers: Sequence[Ranker | None] = (None,),
+    rankers: Sequence[Ranker | None] = RANKERS,
     peers: bool = True,
     budget_s: float = Budget().seconds,
     console: Console | None = None,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
-    """Judges Rex, once per ranker (None: the shipped one), and its peers on a raw lake.
+    """Judges Rex, once per ranker (None: models learned from what each task knows), and its peers on a raw lake.
 
     `protocols`: names of evaluation.protocols.PROTOCOLS; None: all that fit, with a line on `console` for each that does not.
     `negatives`: rank every positive among so many sampled stories instead of all. `budget_s`: time for choosing each
@@ -51,7 +56,8 @@ def evaluate(
     found = []
     for split in _splits(log, protocols, negatives, console):
         with _scratch(work) as scratch:
-            systems = _rex(lake, scratch, rankers, now, progress) + _simple(budget_s)
+            worlds = Worlds(lake, scratch / "rex", now=now, tuning_s=budget_s, progress=progress)
+            systems = _rex(worlds, rankers) + _simple(budget_s)
             if peers:
                 systems += _collaborative(budget_s, console)
             found.append(Evaluation(data or lake.name, split, judge(log, split, systems, progress)))
@@ -94,18 +100,9 @@ def _collaborative(budget_s: float, console: Console) -> list[System]:
     return [kind(budget=Budget(budget_s)) for kind in (ItemKNN, ALS, BPR)]
 
 
-def _rex(
-    lake: Path, scratch: Path, rankers: Sequence[Ranker | None], now: datetime, progress: Progress | None
-) -> list[System]:
-    """One batch serves all rankers: the first prepares it."""
-    first: Rex | None = None
-    systems: list[System] = []
-    for ranker in rankers:
-        name = "rex" if ranker is None else f"rex, {ranker.name}"
-        system = Rex(lake, scratch / "rex", now=now, ranker=ranker, name=name, prepared=first, progress=progress)
-        first = first or system
-        systems.append(system)
-    return systems
+def _rex(worlds: Worlds, rankers: Sequence[Ranker | None]) -> list[System]:
+    """One batch serves all rankers."""
+    return [Rex(worlds, ranker=one, name="rex" if one is None else f"rex, {one.name}") for one in rankers]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from batch.run import run
 from batch.settings import BatchSettings
 from batch.snapshot_content import READS
 from evaluation.offline_world import OfflineWorld, load_of_many
-from evaluation.protocols.task import Split
+from evaluation.protocols.task import Task
 from evaluation.reading_log import Log
 from features.duckdb_views import connect
 from lake.events_by_day import write_events
@@ -51,9 +52,9 @@ def as_of(at_us: int) -> datetime:
     return datetime.fromtimestamp((at_us - 1) // SECOND_US, UTC)
 
 
-def moments(split: Split) -> Moments:
+def moments(tasks: Iterable[Task]) -> Moments:
     """Fits are REFIT_D or more apart, counted back from the latest moment, at which what is validated is written."""
-    as_ofs = tuple(sorted({as_of(task.at_us) for task in split.tasks}))
+    as_ofs = tuple(sorted({as_of(task.at_us) for task in tasks}))
     fits = [as_ofs[-1]]
     for moment in reversed(as_ofs[:-1]):
         if fits[-1] - moment >= timedelta(days=REFIT_D):
@@ -61,13 +62,13 @@ def moments(split: Split) -> Moments:
     return Moments(as_ofs, tuple(sorted({as_ofs[0], *fits})))
 
 
-def make_training_lake(lake: Path, work: Path, log: Log, split: Split) -> None:
-    """`work` becomes a raw lake of what systems may know.
+def make_training_lake(lake: Path, work: Path, log: Log, by_time: bool, task: Task) -> None:
+    """`work` becomes a raw lake of what `task` may know.
 
     Split by time it has all of it, because the batch looks back from each as_of by itself; split at random, no event at all
     of a (person, story) that is hidden.
     """
-    if split.by_time:
+    if by_time:
         work.mkdir(parents=True)
         (work / "raw").symlink_to((lake / "raw").absolute(), target_is_directory=True)
         return
@@ -75,13 +76,12 @@ def make_training_lake(lake: Path, work: Path, log: Log, split: Split) -> None:
         if entry.is_dir() and entry.name not in ("events", "served"):
             shutil.copytree(entry, work / "raw" / entry.name)
     with connect(lake) as db:
-        db.register("hidden", _hidden(log, split))
+        db.register("hidden", _hidden(log, task))
         write_events(work, db, _KEPT)
 
 
-def _hidden(log: Log, split: Split) -> pa.Table:
-    """user_id, story_id of the acts that the only task does not know, each pair once."""
-    (task,) = split.tasks
+def _hidden(log: Log, task: Task) -> pa.Table:
+    """user_id, story_id of the acts that the task does not know, each pair once."""
     rows = log.first & ~task.known
     return pa.table({"user_id": log.user_ids.take(log.user[rows]), "story_id": log.story_ids.take(log.story[rows])})
 

@@ -129,6 +129,7 @@ STORY_COUNTERS = Dataset(
             Column(f"hot_{what}", I64, f"{what}, halved every trending half-life, in units of 2^-30")
             for what in ("opens", "reads")
         ),
+        Column("reads_ever", I64, "reads since the first"),
     ),
     partition_by=("as_of",),
 )

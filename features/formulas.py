@@ -19,6 +19,7 @@ RECENT_READS = 20
 """Latest different stories read that `similarity` looks at: about what one sitting of a keen reader, or a week of others, holds."""
 NEWCOMER_RATES = {"story_open_rate": "author_open_rate", "story_read_rate": "author_read_rate"}
 """A story that no snapshot has seen yet has its author's rates, as one without events has in a snapshot."""
+_FIXED_ONE = float(1 << 30)
 _BLOCK = 8192
 """Rows per block of `dot`: 32 kB of float32, so that the running sum stays in the first-level cache."""
 
@@ -63,6 +64,21 @@ def scatter_max(n: int, rows: Ints, values: Floats) -> Floats:
     out = np.zeros(n, np.float32)
     np.maximum.at(out, rows, values)
     return out
+
+
+def scatter_sum(n: int, rows: Ints, values: Floats) -> Floats:
+    """float32[n] with the sum of `values` at each of `rows` (rows may repeat), 0 elsewhere.
+
+    Added as integers of 2^-30, so that no order changes a bit; |sum| < 2^33.
+    """
+    out = np.zeros(n, np.int64)
+    np.add.at(out, rows, np.rint(values.astype(np.float64) * _FIXED_ONE).astype(np.int64))
+    return (out / _FIXED_ONE).astype(np.float32)
+
+
+def reader_reads(stories_read: int) -> np.float32:
+    """log1p of how many different stories a person has read."""
+    return np.float32(np.log1p(np.float64(stories_read)))
 
 
 def scatter(n: int, index: Ints, values: Floats | float) -> Floats:

@@ -38,6 +38,8 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature("story_popularity", "story", 0.0, "log1p of decayed reads", "story_features"),
     Feature("story_momentum", "story", 0.0, "log1p of reads in the last day", "story_features"),
+    Feature("story_trend", "story", 0.0, "log1p of reads, halved every trending half-life", "story_features"),
+    Feature("story_reads", "story", 0.0, "log1p of all reads so far", "story_features"),
     Feature("story_applause", "story", 0.0, "log1p of decayed claps", "story_features"),
     # Of the author, the publication, the topics: one row each, gathered through the story's indices.
     Feature(
@@ -113,6 +115,20 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "similarity", "user_story", 0.0, "greatest similarity to a story just read, [0, 1]", "formulas.scatter_max"
+    ),
+    Feature(
+        "co_reading",
+        "user_story",
+        0.0,
+        "sum of similarities to the stories just read: many weak signs, where `similarity` is the strongest",
+        "formulas.scatter_sum",
+    ),
+    Feature(
+        "reader_reads",
+        "user_story",
+        0.0,
+        "log1p of different stories the person had read by the snapshot; tells how far the other signs can be trusted",
+        "formulas.reader_reads",
     ),
     Feature(
         "times_seen",

@@ -15,7 +15,7 @@ def story_counters(valid_events: DataFrame, *, context: Context) -> DataFrame:
     """One row per as_of and story with events."""
     counted = valid_events.where(F.col("type").isin(*TYPE_OF.values()))
     weighed = with_weights(visible(counted, context), context)
-    return weighed.groupBy("as_of", "story_id").agg(*window_sums(), *decayed_sums())
+    return weighed.groupBy("as_of", "story_id").agg(*window_sums(), *decayed_sums(), ever())
 
 
 def with_weights(events: DataFrame, context: Context) -> DataFrame:
@@ -41,6 +41,11 @@ def decayed_sums() -> list[Column]:
     """`fixed_<what>` and, for what trends, `hot_<what>`."""
     fixed = [_sum(what, "fixed").alias(f"fixed_{what}") for what in COUNTED]
     return [*fixed, *(_sum(what, "hot").alias(f"hot_{what}") for what in ("opens", "reads"))]
+
+
+def ever() -> Column:
+    """`reads_ever`: how well known a story is, however long ago that was."""
+    return _sum("reads", "amount").alias("reads_ever")
 
 
 def _sum(what: str, column: str, condition: Column | None = None) -> Column:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from batch.point_in_time import Context, live
+from batch.point_in_time import Context, live, unfixed
 from batch.rates import OPEN_PRIOR, READ_PRIOR, global_rates, with_counts, with_rates
 
 
@@ -26,6 +26,8 @@ def story_features(
             "story_popularity": F.log1p("decayed_reads"),
             "story_momentum": F.log1p("reads_1d"),
             "story_applause": F.log1p("decayed_claps"),
+            "story_trend": F.log1p(unfixed(F.coalesce("hot_reads", F.lit(0)))),
+            "story_reads": F.log1p(F.coalesce("reads_ever", F.lit(0))),
         }
     )
 

@@ -19,8 +19,10 @@ from features.formulas import (
     gather,
     gather_mean,
     latest_different,
+    reader_reads,
     scatter,
     scatter_max,
+    scatter_sum,
     times_seen,
 )
 from features.raw_datasets import TARGET_TYPES
@@ -64,12 +66,14 @@ class Readers:
         self._similar = np.append(similar.ints("hash"), NEVER)[similar.padded()]
         self._similarity = np.append(similar.floats("value"), np.float32(0.0))[similar.padded()]
         self._vectors = matrix(batch.column("user_vector"))
+        self._had_read = batch.column("had_read").fill_null(0).to_numpy(zero_copy_only=False)
 
     def features(self, person: int, told: Told) -> Mapping[str, Floats]:
         """float32[n] a feature; recency, which is no matter of the person, is not among them."""
         names = told.names()
         out = self._learned(person, told, names)
-        out |= {name: np.zeros(len(told.story), np.float32) for name in ("similarity", *map(_follows, TARGET_TYPES))}
+        of_moment = ("similarity", "co_reading", *map(_follows, TARGET_TYPES))
+        out |= {name: np.zeros(len(told.story), np.float32) for name in of_moment}
         for which in self._between_changes(person, told.before_us):
             before_us = int(told.before_us[which[0]])
             for name, values in self._current(person, before_us, names, which).items():
@@ -85,6 +89,7 @@ class Readers:
         out = {
             "times_seen": gather(shown, stories.index),
             "taste": dot(np.ascontiguousarray(told.vectors.T), vector),
+            "reader_reads": np.full(len(told.story), reader_reads(self._had_read[person]), np.float32),
         }
         for target, lists in self._affinity.items():
             mine, of = lists.slice(person), names[target]
@@ -104,8 +109,10 @@ class Readers:
             out[_follows(target)] = _of_story(target, marks, of.index[which])
         stories, read = names["story"], self._latest_reads(person, before_us)
         near = stories.find(self._similar[read])
-        values = scatter_max(len(stories), near[near >= 0], self._similarity[read][near >= 0])
-        return out | {"similarity": values.take(stories.index[which])}
+        at, values = near[near >= 0], self._similarity[read][near >= 0]
+        for name, scattered in (("similarity", scatter_max), ("co_reading", scatter_sum)):
+            out[name] = scattered(len(stories), at, values).take(stories.index[which])
+        return out
 
     def _latest_reads(self, person: int, before_us: int) -> NDArray[np.intp]:
         """Entries of the latest different stories read, of one instant in the order in which Redis lists them."""

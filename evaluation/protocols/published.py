@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from evaluation.protocols.random_split import VALIDATION_SHARE, hidden, hide
+from evaluation.protocols.random_split import VALIDATION_SHARE, hidden, hide, teaching
 from evaluation.protocols.task import MIN_STORIES, NEGATIVES, SEED, Split, refuse_empty, with_pools
 from evaluation.reading_log import Log
 
@@ -24,7 +24,9 @@ def published(log: Log, negatives: int | None = None) -> Split:
     refuse_empty("published", pairs.tolist())
     _, drawn = train_test_split(pairs, test_size=TEST_SHARE, stratify=pairs // log.stories, random_state=SEED)
     test = hidden(log, np.isin(log.pair, pairs), drawn)
-    inner = hide(log, test.known, VALIDATION_SHARE, np.random.default_rng(SEED))
+    rng = np.random.default_rng(SEED)
+    inner = hide(log, test.known, VALIDATION_SHARE, rng)
     pools = NEGATIVES if negatives is None else negatives
     validation = with_pools(log, [inner] if len(inner) else [], pools)
-    return Split("published", with_pools(log, [test], pools), validation, by_time=False, unit="person")
+    tests = with_pools(log, [test], pools)
+    return Split("published", tests, validation, teaching(log, test, rng), by_time=False, unit="person")

@@ -9,6 +9,8 @@ from evaluation.reading_log import Bools, Log
 
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
+TEACHING_SHARE = 0.2
+"""As much as is tested on, so that a ranking learns from people who are known as well as those it will be asked about."""
 
 
 def random_split(log: Log, negatives: int | None = None) -> Split:
@@ -19,7 +21,14 @@ def random_split(log: Log, negatives: int | None = None) -> Split:
     refuse_empty("random", [test] if len(test) else [])
     inner = hide(log, test.known, VALIDATION_SHARE, rng)
     validation = with_pools(log, [inner] if len(inner) else [], negatives)
-    return Split("random", with_pools(log, [test], negatives), validation, by_time=False, unit="person")
+    tests = with_pools(log, [test], negatives)
+    return Split("random", tests, validation, teaching(log, test, rng), by_time=False, unit="person")
+
+
+def teaching(log: Log, test: Task, rng: np.random.Generator) -> tuple[Task, ...]:
+    """One task, with TEACHING_SHARE of what `test` knows hidden; none when that is nothing."""
+    task = hide(log, test.known, TEACHING_SHARE, rng)
+    return (task,) if len(task) else ()
 
 
 def hide(log: Log, exists: Bools, share: float, rng: np.random.Generator) -> Task:

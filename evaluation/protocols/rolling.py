@@ -15,6 +15,8 @@ TEST_FROM = 0.8
 """Quantile of timestamps, exact repeats kept; what is tested comes after its day."""
 VALIDATION_DAYS = 14
 """Days before the first test day on which constants may be chosen: two of each weekday."""
+TEACHING_DAYS = 56
+"""Days before the first test day from which rankings may learn: eight of each weekday."""
 
 
 def rolling(log: Log, negatives: int | None = None) -> Split:
@@ -24,7 +26,8 @@ def rolling(log: Log, negatives: int | None = None) -> Split:
     refuse_empty("rolling", tasks)
     before = log.known_us < first_day * DAY_US
     validation = days(log, first_day - VALIDATION_DAYS, first_day - 1, before)
-    return Split("rolling", tasks, with_pools(log, validation, negatives), by_time=True, unit="day")
+    teaching = tuple(days(log, first_day - TEACHING_DAYS, first_day - 1, before))
+    return Split("rolling", tasks, with_pools(log, validation, negatives), teaching, by_time=True, unit="day")
 
 
 def days(log: Log, first_day: int, last_day: int, among: Bools | None = None) -> list[Task]:

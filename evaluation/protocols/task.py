@@ -57,6 +57,8 @@ class Split:
     """In the order of time."""
     validation: tuple[Task, ...]
     """Made of what the first task knows, the same way: here constants may be chosen, and nowhere else."""
+    teaching: tuple[Task, ...]
+    """Made of what the first task knows: here a ranking may be learned. By time: earlier moments, ascending."""
     by_time: bool
     """Whether `known` is all that was received before `at_us`; else acts are hidden at random."""
     unit: Literal["person", "day"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation.protocols.task import Split, moment, refuse_empty, with_pools
+from evaluation.protocols.rolling import TEACHING_DAYS, days
+from evaluation.protocols.task import DAY_US, Split, moment, refuse_empty, with_pools
 from evaluation.reading_log import FOREVER, Log
 
 TEST_FROM = 0.8
@@ -21,6 +22,7 @@ def time_split(log: Log, negatives: int | None = None) -> Split:
     before = log.known_us < cut_us
     inner_us = int(np.quantile(log.at_us[before], VALIDATION_FROM)) + 1
     inner = [task for task in [moment(log, inner_us, cut_us, before)] if task is not None]
-    return Split(
-        "time", with_pools(log, test, negatives), with_pools(log, inner, negatives), by_time=True, unit="person"
-    )
+    last_day = cut_us // DAY_US - 1
+    teaching = tuple(days(log, last_day - TEACHING_DAYS + 1, last_day, before))
+    validation = with_pools(log, inner, negatives)
+    return Split("time", with_pools(log, test, negatives), validation, teaching, by_time=True, unit="person")

@@ -2,106 +2,138 @@
 
 from __future__ import annotations
 
-import shutil
-from datetime import datetime
-from pathlib import Path
+import time
 
 import numpy as np
-from rich.progress import Progress
 
-from batch.settings import BatchSettings
+from evaluation.lessons import Lesson, examples_by, lesson
 from evaluation.offline_world import OfflineWorld
-from evaluation.protocols.task import Split, Task
+from evaluation.protocols.task import DAY_US, Split, Task
 from evaluation.reading_log import Floats, Ints, Log
 from evaluation.systems.system import LAST
-from evaluation.training_lake import Moments, make_training_lake, moments, run_batch, world_of
-from features.errors import Unavailable
+from evaluation.training_lake import REFIT_D
+from evaluation.worlds import Worlds
+from features.errors import BadInput, Unavailable
 from features.keys import hash64_many
+from learning.examples import FEATURE_NAMES
+from learning.fit import fit
+from learning.slices import cut
 from online.columns import Candidates
-from online.components import Components, default_components
+from online.components import default_components
 from online.context import Context
 from online.pipeline import SPARE, Pipeline
 from online.protocols import Ranker
-from online.rankers.weighted import Weighted
+from online.rankers.learned import ranker_for
+from online.rankers.weighted import Weight, Weighted
 from online.selection import best
 from online.settings import OnlineSettings
 
 EVERY_AGE_D = 36_500.0
 """Protocols ask for every story that is out, so none is too old and all are fresh enough to be candidates."""
+ALL_FEATURES = Weighted(tuple(Weight(name, 0.0, "only to be computed") for name in FEATURE_NAMES), "all features")
+FIT_S = 20.0
+"""Time for choosing the size of the models at each refit, over all outcomes."""
 
 
 class Rex:
-    """The pipeline's stages aggregate, preprocess, annotate and rank, with any ranker."""
+    """The pipeline's stages aggregate, preprocess, annotate and rank: by models learned from what each task knows, or by `ranker`."""
 
     def __init__(
         self,
-        lake: Path,
-        work: Path,
+        worlds: Worlds,
         *,
-        now: datetime,
         ranker: Ranker | None = None,
         name: str = "rex",
-        batch: BatchSettings | None = None,
         online: OnlineSettings | None = None,
-        prepared: Rex | None = None,
-        progress: Progress | None = None,
+        fit_s: float = FIT_S,
     ) -> None:
-        """Reads the raw lake `lake`; writes only to the directory `work`, made anew in `prepare`. `now`: for the batch.
-
-        `prepared`: another that is prepared for the same split before this one, whose snapshots are used, too.
-        """
+        """`worlds` may be shared with other systems."""
         self.name = name
-        self._lake, self._work, self._now = lake, work, now
-        self._batch, self._progress = batch or BatchSettings(), progress
+        self._worlds, self._given, self._fit_s = worlds, ranker, fit_s
         every = {"max_age_d": EVERY_AGE_D, "fresh_window_d": EVERY_AGE_D, "explore_share": 0}
         self._online = OnlineSettings(**{**(online or OnlineSettings()).model_dump(), **every})
-        self._ranker = ranker or Weighted()  # a model must not come from a lake that holds what is asked for
-        self._components: Components = default_components(self._ranker)
-        self._pipeline = Pipeline(self._components, lambda ctx, slate: None)
-        self._prepared = prepared
-        self._moments: Moments
 
     def prepare(self, log: Log, split: Split) -> str:
-        """Runs the batch for every task at once. Whatever the batch raises."""
-        self._moments = moments(split)
-        if self._prepared is not None:
-            return f"ranker {self._ranker.name}"
-        shutil.rmtree(self._work, ignore_errors=True)
-        make_training_lake(self._lake, self._work, log, split)
-        run_batch(self._work, self._moments, self._now, self._batch, self._progress)
-        return f"{len(self._moments.as_ofs)} snapshots, {len(self._moments.fits)} fits, ranker {self._ranker.name}"
+        """Runs the batch for every task at once, and gathers what can be learned before the first. Whatever the batch raises."""
+        self._split, self._ranker, self._learned_at = split, self._given or Weighted(), -np.inf
+        self._lessons: list[Lesson] = []
+        told = self._worlds.prepare(log, split)
+        if self._given is not None:
+            return f"{told}, ranker {self._given.name}"
+        for task in split.teaching:
+            self._enter(log, task)
+            self._lessons.append(self._lesson())
+        return f"{told}, models of {sum(len(one.user) for one in self._lessons):,} examples at first"
 
     def fit(self, log: Log, task: Task) -> None:
-        """Loads the snapshot of the task's moment."""
-        self._task, self._log = task, log
-        self._offline: OfflineWorld = world_of(self._work, self._moments, task.at_us)
-        hashes = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
-        self._story = np.searchsorted(hashes, self._offline.world.hashes).astype(np.int32)
+        """Loads the snapshot of the task's moment; learns anew when the models are REFIT_D old."""
+        self._enter(log, task)
+        if self._given is not None:
+            return
+        if task.at_us - self._learned_at >= REFIT_D * DAY_US:
+            self._learn()
+        if self._split.by_time:
+            self._lessons.append(self._lesson())
 
     def scores(self, users: Ints) -> Floats:
         """float32[users, n]: the place in the pipeline's order, counted from its end."""
         out = np.full((len(users), self._log.stories), LAST, np.float32)
         for row, user in enumerate(users):
-            user_id = self._log.user_ids[int(user)].as_py()
-            ctx = self._offline.context(user_id, self._task.at_us, self._online, self._components)
+            ctx = self._context(int(user), self._ranker)
             ordered = self._ranked(ctx)
             out[row, self._story[ordered]] = np.arange(len(ordered), 0, -1, dtype=np.float32)
         return out
 
-    def _ranked(self, ctx: Context) -> Ints:
-        """Rows of the world, best first: what the pipeline keeps; where pools are judged, all, ranked in as many blocks."""
+    def _enter(self, log: Log, task: Task) -> None:
+        self._task, self._log = task, log
+        self._offline: OfflineWorld = self._worlds.of(task)
+        hashes = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
+        self._story = np.searchsorted(hashes, self._offline.world.hashes).astype(np.int32)
+
+    def _learn(self) -> None:
+        """Too little to learn from leaves the ranking as it is: at first, the named weights."""
+        try:
+            examples = examples_by(self._log, self._split, self._lessons, self._task)
+            slices = cut(examples, judged=False)
+        except BadInput:
+            return
+        model = fit(examples, slices, time.monotonic, budget_s=self._fit_s)
+        self._ranker, self._learned_at = ranker_for(self._online, model, "of this moment"), self._task.at_us
+
+    def _lesson(self) -> Lesson:
+        return lesson(self._log, self._task, self._annotated)
+
+    def _annotated(self, user: int) -> tuple[Candidates, Ints]:
+        candidates = self._candidates(self._context(user, ALL_FEATURES))
+        return candidates, self._story[candidates.rows]
+
+    def _context(self, user: int, ranker: Ranker) -> Context:
+        user_id = self._log.user_ids[user].as_py()
+        components = default_components(ranker)
+        self._pipeline = Pipeline(components, lambda ctx, slate: None)
+        return self._offline.context(user_id, self._task.at_us, self._online, components)
+
+    def _candidates(self, ctx: Context) -> Candidates:
         pipeline = self._pipeline
         candidates = pipeline.annotate(ctx, pipeline.preprocess(ctx, pipeline.aggregate(ctx)))
+        _refuse_degraded(ctx)
+        return candidates
+
+    def _ranked(self, ctx: Context) -> Ints:
+        """Rows of the world, best first: what the pipeline keeps; where pools are judged, all, ranked in as many blocks."""
+        candidates = self._candidates(ctx)
         size = len(candidates) if self._task.pools is None else SPARE * self._online.slate_size
         blocks = [
-            pipeline.rank(ctx, candidates.take(np.arange(start, min(start + size, len(candidates)))))
+            self._pipeline.rank(ctx, candidates.take(np.arange(start, min(start + size, len(candidates)))))
             for start in range(0, len(candidates), max(size, 1))
         ]
-        if ctx.trace.degraded:
-            raise Unavailable(
-                f"The ranking for {ctx.user_id} lacks {', '.join(ctx.trace.degraded)}; see the log above."
-            )
+        _refuse_degraded(ctx)
         return _in_order(ctx, blocks)
+
+
+def _refuse_degraded(ctx: Context) -> None:
+    if ctx.trace.degraded:
+        raise Unavailable(f"The ranking for {ctx.user_id} lacks {', '.join(ctx.trace.degraded)}; see the log above.")
 
 
 def _in_order(ctx: Context, blocks: list[Candidates]) -> Ints:

@@ -1,4 +1,4 @@
-"""What the reader's own history says of a story: taste, similarity to the latest reads, shown in vain before."""
+"""What the reader's own history says of a story: taste, likeness to the latest reads, shown in vain before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from features.formulas import RECENT_READS, scatter_max, times_seen
+from features.formulas import RECENT_READS, reader_reads, scatter_max, scatter_sum, times_seen
 from online.columns import Candidates, Floats, Rows
 from online.context import Context
 
@@ -16,22 +16,31 @@ class History:
     """Reads since the snapshot count for similarity; vectors and impressions are the snapshot's."""
 
     name: ClassVar[str] = "history"
-    features: ClassVar[tuple[str, ...]] = ("taste", "similarity", "times_seen")
+    features: ClassVar[tuple[str, ...]] = ("taste", "similarity", "co_reading", "reader_reads", "times_seen")
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
         """float32[n] each."""
+        neighbours, nearest, together = self._likeness(ctx)
+        many = reader_reads(len(ctx.person.state.profile["read"]))
         return {
             "taste": ctx.taste_of(candidates),
-            "similarity": candidates.spread(*self._similarity(ctx)),
+            "similarity": candidates.spread(neighbours, nearest),
+            "co_reading": candidates.spread(neighbours, together),
+            "reader_reads": np.full(len(candidates), many, np.float32),
             "times_seen": candidates.spread(*self._times_seen(ctx)),
         }
 
-    def _similarity(self, ctx: Context) -> tuple[Rows, Floats]:
-        """int32[m] neighbours of the latest reads, each once, and float32[m]: to which read it is most similar, how much."""
+    def _likeness(self, ctx: Context) -> tuple[Rows, Floats, Floats]:
+        """int32[m] neighbours of the latest reads, each once; float32[m] twice: similarity to the nearest of them, and to all."""
         read = ctx.person.recent_reads[:RECENT_READS]
         rows, values = ctx.world.similar[read].ravel(), ctx.world.similarity[read].ravel()
         neighbours, at = np.unique(ctx.world.current(rows[rows >= 0]), return_inverse=True)
-        return neighbours, scatter_max(len(neighbours), at.astype(np.int32), values[rows >= 0])
+        place, known = at.astype(np.int32), values[rows >= 0]
+        return (
+            neighbours,
+            scatter_max(len(neighbours), place, known),
+            scatter_sum(len(neighbours), place, known),
+        )
 
     def _times_seen(self, ctx: Context) -> tuple[Rows, Floats]:
         profile = ctx.person.state.profile

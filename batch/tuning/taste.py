@@ -1,0 +1,136 @@
+"""Length, regularisation and confidence of the vectors of taste: the fit that best finds stories that were hidden from it.
+
+A fifth of the stories of some people is hidden; each hidden one is ranked, by the product of the vectors, among stories that its
+person never touched. The fit is the batch's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from batch.jobs.als_vectors import enough, fitted
+from batch.settings import BatchSettings
+from batch.tuning.judging import gain, places_among
+from batch.tuning.tuned import Tried
+
+GRID = (
+    (32, 0.1, 10.0),
+    (64, 2.0, 10.0),
+    (32, 0.3, 1.0),
+    (64, 1.0, 4.0),
+    (32, 1.0, 4.0),
+    (64, 4.0, 20.0),
+    (32, 0.1, 1.0),
+    (64, 0.3, 1.0),
+    (16, 0.3, 1.0),
+    (32, 0.03, 40.0),
+    (16, 2.0, 10.0),
+    (64, 0.5, 2.0),
+)
+"""als_rank, als_regularisation, als_alpha, in the order in which they are tried: the defaults, then what differs most."""
+MIN_STORIES = 5
+"""Different stories of a person of whom some are hidden: with fewer, hiding one leaves little to go by."""
+HIDDEN = 5
+"""One in so many is hidden."""
+JUDGED = 2000
+"""People at most of whom stories are hidden: their mean has a standard error of about one per cent of itself."""
+NEGATIVES = 100
+SEED = 42
+CRITERION = f"NDCG of a hidden story among {NEGATIVES}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """p hidden (person, story), and the stories each is ranked among; ids by number."""
+
+    people: pa.Array
+    """string[u]"""
+    stories: pa.Array
+    """string[n]"""
+    person: NDArray[np.int64]
+    story: NDArray[np.int64]
+    negatives: NDArray[np.int64]
+    """int64[p, NEGATIVES]"""
+
+
+def choose(
+    pairs: DataFrame, settings: BatchSettings, in_time: Callable[[], bool]
+) -> tuple[dict[str, float], list[Tried], list[str]]:
+    """Setting → value, what was tried, and what could not be chosen. `pairs`: user_id, story_id, strength."""
+    marked = with_hidden(pairs).persist()
+    hidden = hidden_of(marked)
+    if hidden is None:
+        said = f"vectors keep their defaults: too few people with {MIN_STORIES} stories, or too few stories"
+        return {}, [], [said]
+    known = marked.where(~F.col("hidden")).select("user_id", "story_id", "strength").persist()
+    chosen: dict[str, float] = {}
+    tried: list[Tried] = []
+    best = -np.inf
+    for rank, regularisation, alpha in GRID:
+        if tried and not in_time():
+            break
+        setting = {"als_rank": rank, "als_regularisation": regularisation, "als_alpha": alpha}
+        value = found(known, hidden, settings.model_copy(update=setting))
+        tried.append(Tried(setting, CRITERION, value))
+        if value > best:
+            best, chosen = value, setting
+    return chosen, tried, []
+
+
+def with_hidden(pairs: DataFrame) -> DataFrame:
+    """Adds `judged` (its person is one of those judged) and `hidden`; which, follows from the ids."""
+    busy = pairs.groupBy("user_id").agg(F.count("*").alias("n")).where(F.col("n") >= MIN_STORIES)
+    chosen = busy.orderBy(F.xxhash64("user_id"), "user_id").limit(JUDGED).select("user_id", F.lit(True).alias("judged"))
+    both = pairs.join(chosen, "user_id", "left").withColumn("judged", F.coalesce("judged", F.lit(False)))
+    drawn = F.pmod(F.xxhash64("user_id", "story_id"), F.lit(HIDDEN)) == 0
+    return both.withColumn("hidden", F.col("judged") & drawn)
+
+
+def hidden_of(marked: DataFrame) -> Hidden | None:
+    """None when nothing is hidden or there are too few stories to rank among."""
+    stories = marked.select("story_id").distinct().orderBy("story_id").toArrow()["story_id"].combine_chunks()
+    mine = marked.where("judged").select("user_id", "story_id", "hidden").orderBy("user_id", "story_id").toArrow()
+    if not len(mine) or not any(mine["hidden"].to_pylist()):
+        return None
+    people = mine["user_id"].combine_chunks().unique()
+    person = mine["user_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    story = np.asarray(pc.index_in(mine["story_id"].combine_chunks(), value_set=stories), np.int64)
+    wanted = mine["hidden"].to_numpy()
+    touched = np.zeros((len(people), len(stories)), np.bool_)
+    touched[person, story] = True
+    if len(stories) - touched.sum(axis=1).max() < NEGATIVES:
+        return None
+    rng = np.random.default_rng(SEED)
+    pools = [rng.choice(np.flatnonzero(~touched[who]), NEGATIVES, replace=False) for who in person[wanted]]
+    return Hidden(people, stories, person[wanted], story[wanted], np.stack(pools))
+
+
+def found(known: DataFrame, hidden: Hidden, settings: BatchSettings) -> float:
+    """Mean gain of the hidden stories under one fit; somebody without a vector has all of them in the middle."""
+    vectors = fitted(enough(known, settings), settings).toArrow()
+    people, stories = (
+        _matrix(vectors, entity, ids, settings.als_rank)
+        for entity, ids in (("user", hidden.people), ("story", hidden.stories))
+    )
+    mine = people[hidden.person]
+    wanted = np.einsum("pf,pf->p", mine, stories[hidden.story])
+    others = np.stack([stories[pool] @ one for pool, one in zip(hidden.negatives, mine, strict=True)])
+    return float(gain(places_among(wanted, others)).mean())
+
+
+def _matrix(vectors: pa.Table, entity: str, ids: pa.Array, rank: int) -> NDArray[np.float64]:
+    """float64[len(ids), rank]; zeros for an id without a vector."""
+    mine = vectors.filter(pc.equal(vectors["entity"], entity))
+    rows = np.asarray(pc.index_in(mine["id"].combine_chunks(), value_set=ids).fill_null(-1), np.int64)
+    flat = mine["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, rank)
+    out = np.zeros((len(ids), rank))
+    out[rows[rows >= 0]] = flat[rows >= 0]
+    return out

@@ -1,0 +1,66 @@
+"""`rex tune`: looks at what a lake knows at a moment and writes down which constants suit it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+from rich.progress import Progress
+
+from batch.grid import is_written
+from batch.io import read_derived
+from batch.jobs.als_vectors import strengths
+from batch.point_in_time import Context, visible
+from batch.run import run, session
+from batch.settings import BatchSettings
+from batch.tuning import half_lives, taste
+from batch.tuning.tuned import Tuned, write_tuned
+from features.datasets import dataset
+
+VALIDATED = ("valid_stories", "valid_events")
+BUDGET_S = 120.0
+"""Seconds for trying; a fit of a small lake takes two, of a million reads ten."""
+Clock = Callable[[], float]
+"""Seconds, monotonic."""
+
+
+def tune(
+    lake: Path,
+    as_of: datetime,
+    clock: Clock,
+    *,
+    now: datetime,
+    settings: BatchSettings,
+    budget_s: float = BUDGET_S,
+    spark: SparkSession | None = None,
+    progress: Progress | None = None,
+) -> Tuned:
+    """Chooses half-lives and the fit of vectors by what was known at `as_of`, and writes `tuned.json`.
+
+    After `budget_s` seconds nothing further is tried; what has begun is finished, and the first of each is always tried. Whatever a
+    budget does not cut short follows from the lake alone. Validates first what has not been validated at `as_of`. BadInput
+    as of a batch.
+    """
+    bar = None if progress is None else progress.add_task("choose constants", total=2)
+    with session(spark, settings) as used:
+        missing = [name for name in VALIDATED if not is_written(lake, [name], as_of)]
+        if missing:
+            run(lake, [as_of], now=now, settings=settings, jobs=missing, spark=used, progress=progress)
+        until = clock() + budget_s
+        context = Context((as_of,), now, settings)
+        stories, events = (
+            read_derived(used, lake, dataset(name), (as_of,)).drop("as_of").persist() for name in VALIDATED
+        )
+        reads = half_lives.reads_of(visible(events, context), visible(stories, context))
+        times = half_lives.choose(reads, lambda: clock() < until)
+        if progress is not None and bar is not None:
+            progress.advance(bar)
+        vectors = taste.choose(strengths(events, context), settings, lambda: clock() < until)
+        used.catalog.clearCache()
+    if progress is not None and bar is not None:
+        progress.advance(bar)
+    tuned = Tuned(as_of.isoformat(), {**times[0], **vectors[0]}, (*times[1], *vectors[1]), (*times[2], *vectors[2]))
+    write_tuned(lake, tuned)
+    return tuned

@@ -1,0 +1,81 @@
+"""What was chosen for a lake: `<lake>/tuned.json`. Every batch on the lake goes by it, unless the environment says otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from batch.settings import BatchSettings
+from features.errors import BadInput
+
+NAME = "tuned.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One setting that was judged."""
+
+    settings: dict[str, float]
+    criterion: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What was chosen, and out of what."""
+
+    as_of: str
+    """RFC 3339: what was known by then was looked at."""
+    chosen: dict[str, float]
+    """Field of BatchSettings → value."""
+    tried: tuple[Tried, ...]
+    notes: tuple[str, ...] = ()
+    """What could not be chosen, one sentence each."""
+
+
+def write_tuned(lake: Path, tuned: Tuned) -> None:
+    """Replaces the lake's file in one step."""
+    draft = lake / f".{NAME}.{os.getpid()}"
+    draft.write_text(json.dumps(asdict(tuned), indent=1) + "\n")
+    draft.replace(lake / NAME)
+
+
+def read_tuned(lake: Path) -> Tuned | None:
+    """None: nothing was chosen yet. BadInput when the file cannot be understood."""
+    try:
+        said = json.loads((lake / NAME).read_bytes())
+        return Tuned(
+            str(said["as_of"]), dict(said["chosen"]), tuple(Tried(**one) for one in said["tried"]), tuple(said["notes"])
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{lake / NAME} is damaged ({error!r}); run `rex tune` again, or remove it.") from error
+
+
+def settings_of(lake: Path, **given: Any) -> BatchSettings:
+    """The settings of a batch on `lake`: `given`, else the environment's, else what was chosen for it, else the defaults.
+
+    BadInput when what was chosen is out of a setting's bounds.
+    """
+    tuned = read_tuned(lake)
+    if tuned is None:
+        return BatchSettings(**given)
+    told = BatchSettings(**given).model_fields_set
+    chosen = {name: value for name, value in tuned.chosen.items() if name not in told}
+    try:
+        return BatchSettings(**{**given, **chosen})
+    except ValidationError as error:
+        raise BadInput(f"{lake / NAME} does not fit this code ({error}); run `rex tune` again.") from error
+
+
+def is_due(lake: Path, as_of: datetime, cadence_d: float) -> bool:
+    """Whether the lake's constants are older than `cadence_d` days at `as_of`, or were never chosen."""
+    tuned = read_tuned(lake)
+    return tuned is None or (as_of - datetime.fromisoformat(tuned.as_of)).total_seconds() >= cadence_d * 86_400

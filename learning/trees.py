@@ -9,14 +9,16 @@ the left look there; a comparison with NaN is false, which is right.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from learning.outcomes import Doubles, Floats
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 LEAF = -1
 _NODE = np.dtype([("threshold", "<f4"), ("column", "<u2"), ("left", "<u2")], align=True)

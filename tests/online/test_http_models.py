@@ -126,6 +126,24 @@ class TestSwap:
         assert feed_server.http.put("/v1/stories/s-new", json=story).is_success
         assert "s-new" in feed_server.stories("u-fan", limit=100, fresh=True)
 
+    def test_a_process_that_starts_meanwhile_is_not_ready_until_the_snapshot_is_rolled_back(
+        self, feed_server: FeedServer, made: Made
+    ) -> None:
+        good = feed_server.publish(STORIES, PEOPLE, model=made.data)
+        with pytest.MonkeyPatch.context() as during:
+            during.setattr(FeedServer, "wait_for", lambda self, version: None)
+            during.setattr("batch.versions._try_model", lambda model, manifest: None)
+            feed_server.publish(STORIES, PEOPLE, model=_made_for_other_features(made.data, "older")[0])
+        with serving(create_app(feed_server.settings, OFTEN, clock=lambda: feed_server.now)) as http:
+            assert [http.get(path).status_code for path in ("/healthz", "/readyz", "/v1/users/u/feed")] == [
+                200,
+                503,
+                503,
+            ]
+            rollback(feed_server.client, feed_server.keys, good)
+            replace(feed_server, http=http).wait_for(good)
+            assert http.get("/v1/users/u/feed").json()["slate"]["model"] == named(made.data)
+
 
 def _made_for_other_features(model: bytes, age: str) -> tuple[bytes, str]:
     """The same trees with the registry of another release, and what is said of it."""

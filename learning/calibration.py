@@ -12,8 +12,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 from learning.outcomes import Doubles
 
@@ -64,12 +62,16 @@ def calibrate(raw: Doubles, label: NDArray[np.bool_], weight: Doubles) -> Calibr
 
 
 def _sigmoid(raw: Doubles, label: NDArray[np.bool_], weight: Doubles) -> Calibration:
+    from sklearn.linear_model import LogisticRegression  # seconds, which nobody who only scores has to wait for
+
     fitted = LogisticRegression(C=1e4).fit(raw[:, None], label, weight)  # hardly regularised: two numbers to be found
     slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     return Calibration("sigmoid", np.zeros(1), np.full(1, offset), slope) if slope > 0 else IDENTITY
 
 
 def _isotonic(raw: Doubles, label: NDArray[np.bool_], weight: Doubles) -> Calibration:
+    from sklearn.isotonic import IsotonicRegression
+
     order = np.argsort(raw, kind="stable")
     raw, label, weight = raw[order], label[order], weight[order]
     bins = min(MAX_BINS, int(label.sum()) // POSITIVES_A_BIN)

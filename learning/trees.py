@@ -8,15 +8,20 @@ the left look there; a comparison with NaN is false, which is right.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from learning.outcomes import Doubles, Floats
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+log = logging.getLogger("rex.models")
 
 LEAF = -1
 _NODE = np.dtype([("threshold", "<f4"), ("column", "<u2"), ("left", "<u2")], align=True)
@@ -129,7 +134,16 @@ def _signature() -> Any:
     return void(float32[:, ::1], int32[::1], int32[::1], from_dtype(_NODE)[::1], float64[::1], float64[::1])
 
 
-_compiled = njit(_signature(), cache=True, nogil=True)(_walk)
+def machine_code() -> Any:
+    """`_walk`, compiled; kept on disk for the next start, if it can be."""
+    try:
+        return njit(_signature(), cache=True, nogil=True)(_walk)
+    except RuntimeError as error:  # neither beside this file nor in the home directory; NUMBA_CACHE_DIR names another
+        log.info("compiled anew at every start: %s", error)
+        return njit(_signature(), nogil=True)(_walk)
+
+
+_compiled = machine_code()
 """Compiled when this module is imported (kept on disk), never on a request; lets other threads run."""
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features.errors import Unavailable
 from features.formulas import dot
 from online.build_reading import BuildReading
 from online.chain import Chain
@@ -71,7 +72,10 @@ class Trace:
 
     def degrade(self, part: str, error: Exception) -> None:
         """Note that an enrichment failed and the feed goes on without it."""
-        log.warning("%s failed; the feed goes on without it", part, exc_info=error)
+        if isinstance(error, Unavailable):  # its sentence says it all, and an outage comes with every feed
+            log.warning("%s failed; the feed goes on without it: %s", part, error)
+        else:
+            log.warning("%s failed; the feed goes on without it", part, exc_info=error)
         self.degraded.append(part)
 
     def watch(self, step: str, candidates: Candidates) -> None:

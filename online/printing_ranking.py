@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect
+from math import log
 from typing import Any
 
 from rich.table import Table
@@ -44,13 +46,22 @@ def shapley_table(ranking: dict[str, Any], features: dict[str, float]) -> Table:
         table.add_row(f"{len(others)} others", "", *(f"{total:+.3f}" for total in sums))
     table.add_section()
     table.add_row("log-odds", "", *(f"{outcome['log_odds']:+.3f}" for outcome in outcomes))
-    table.add_row("calibration", "", *(_map(outcome) for outcome in outcomes))
+    table.add_row("calibration", "", *(outcome["calibration"] for outcome in outcomes))
+    table.add_row("its map here", "", *(calibration_line(outcome) for outcome in outcomes))
+    table.add_row("calibrated", "", *(f"{_log_odds(outcome['probability']):+.3f}" for outcome in outcomes))
     table.add_row("probability", "", *(f"{outcome['probability']:.5f}" for outcome in outcomes))
     return table
 
 
-def _map(outcome: dict[str, Any]) -> str:
-    knots = len(outcome["calibration_map"])
-    if knots > 1:
-        return f"{knots} knots"
-    return f"×{outcome['calibration_slope']:.2f} {outcome['calibration_map'][0][1]:+.2f}"
+def calibration_line(outcome: dict[str, Any]) -> str:
+    """The line on which the log-odds lie: between two knots, or from the last one on; the whole map is in `explain`."""
+    knots, slope = outcome["calibration_map"], outcome["calibration_slope"]
+    if len(knots) == 1 and knots[0][0] == 0:
+        return f"×{slope:.2f} {knots[0][1]:+.2f}"
+    above = bisect([x for x, _ in knots], outcome["log_odds"])
+    ends = [f"{x:+.2f} → {y:+.2f}" for x, y in knots[max(above - 1, 0) : above + 1]]
+    return "\n".join(ends if 0 < above < len(knots) else [*ends, f"and ×{slope:.2f}"])
+
+
+def _log_odds(probability: float) -> float:
+    return log(probability / (1 - probability)) if 0 < probability < 1 else float("inf") * (probability - 0.5)

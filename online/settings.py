@@ -7,6 +7,9 @@ from datetime import datetime
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from features.errors import BadInput
+from learning.outcomes import weights_with
+
 
 class OnlineSettings(BaseSettings):
     """How feeds are made and served. Checked at start; a bad value stops the program with its name and bound."""
@@ -134,6 +137,14 @@ class OnlineSettings(BaseSettings):
             raise ValueError("chain_ttl_s must be at least twice slate_ttl_s, or a chain could go before its slate")
         if self.timeline_pull < self.timeline_length:
             raise ValueError("timeline_pull must be at least timeline_length, or pulling would show less than pushing")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_are_of_outcomes(self) -> OnlineSettings:
+        try:
+            weights_with(self.value_weights)
+        except BadInput as error:
+            raise ValueError(f"value_weights: {error}") from error
         return self
 
     @model_validator(mode="after")

@@ -34,6 +34,11 @@ MISTAKES = {
     "no such mapping": (["import", "table", "nowhere.toml", "target"], {}, "nowhere.toml"),
     "no service": (["feed", "u1", "--url", "http://127.0.0.1:1"], {}, "rex serve"),
     "setting out of bounds": (["snapshots"], {"REX_SNAPSHOTS_KEPT": "0"}, "snapshots_kept"),
+    "weight of no outcome": (
+        ["feed", "u1"],
+        {"REX_ONLINE_VALUE_WEIGHTS": '{"sleep": 1}'},
+        "unknown outcomes ['sleep']",
+    ),
     "world too small": (["simulate", "target", "--people", "1"], {}, "people"),
 }
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
@@ -11,6 +17,12 @@ from features.registry import FEATURES
 from learning import model_file
 from learning.model_file import MODEL, WrongModel, decode, encode, name_of
 from tests.learning.conftest import Made
+
+
+def _joblib(value: object) -> bytes:
+    """As scikit-learn's own documentation keeps models."""
+    joblib.dump(value, file := io.BytesIO())
+    return file.getvalue()
 
 
 def test_a_loaded_model_scores_to_the_same_bits(made: Made) -> None:
@@ -47,6 +59,43 @@ def test_trees_that_lead_astray_are_refused_before_they_are_walked(made: Made, c
     data = MODEL.encode(arrays)
     with pytest.raises(WrongModel, match="the trees are damaged"):
         decode(data, name_of(data))
+
+
+def test_bytes_altered_at_random_under_their_own_hash_are_refused_or_score_finite_values(made: Made) -> None:
+    rng, x, refused = np.random.default_rng(3), made.examples.x[:50], 0
+    for _ in range(500):
+        altered = bytearray(made.data)
+        for at in rng.integers(len(altered), size=rng.integers(1, 4)):
+            altered[at] = rng.integers(256)
+        try:
+            model = decode(bytes(altered), name_of(bytes(altered)))
+        except WrongModel:
+            refused += 1
+        else:
+            assert np.isfinite(model.value(x)).all()
+    assert refused > 100
+
+
+class _Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("write", [pickle.dumps, _joblib], ids=["pickle", "joblib"])
+def test_what_executes_code_when_it_is_loaded_is_refused_unexecuted(
+    write: Callable[[object], bytes], tmp_path: Path
+) -> None:
+    data = write(_Payload(tmp_path / "made"))
+    with pytest.raises(WrongModel, match="is damaged"):
+        decode(data, name_of(data))
+    assert not (tmp_path / "made").exists()
+    joblib.load(io.BytesIO(data))  # reads both; shows that it would have been noticed
+    assert (tmp_path / "made").is_dir()
 
 
 def test_no_name_is_no_hash(made: Made) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numba.core.caching import FunctionCache
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from learning import trees
 from learning.trees import Walker, constant, doubled, flatten
 
 
@@ -63,3 +65,12 @@ def test_only_missing_values_part_a_feature_that_is_otherwise_constant() -> None
 
 def test_a_constant_needs_no_tree() -> None:
     assert (Walker(constant(-1.5), 3).log_odds(doubled(np.zeros((4, 3), np.float32))) == -1.5).all()
+
+
+def test_without_a_directory_for_machine_code_it_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = _grown(0.1, 3)
+    walker = Walker(flatten(model), 7)
+    expected = walker.log_odds(doubled(x))
+    monkeypatch.setattr(FunctionCache._impl_class, "_locator_classes", [])
+    monkeypatch.setattr(trees, "_compiled", trees.machine_code())
+    assert walker.log_odds(doubled(x)).tobytes() == expected.tobytes()

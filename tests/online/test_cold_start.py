@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+import pyarrow as pa
+import pytest
+
+from features.registry import BY_NAME
+from online.build_world import build_world
 from online.components import default_components
 from online.pipeline import Pipeline
 from online.settings import OnlineSettings
 from online.slate import Slate
-from tests.online.small_world import context, world
+from online.world import World
+from tests.online.small_world import context, manifest, tables, world
+from tests.online.test_delta import entries
 
 PIPELINE = Pipeline(default_components(), lambda ctx, slate: None)
 STORIES: list[dict[str, Any]] = [
@@ -23,9 +30,9 @@ STORIES: list[dict[str, Any]] = [
 TOP: list[tuple[str | None, str]] = [("en", "hot"), ("de", "hot-de"), (None, "hot-de"), (None, "hot")]
 
 
-def told(slate: Slate) -> dict[str, list[str]]:
-    """Story → the providers that brought it."""
-    of = world(STORIES, TOP)
+def told(slate: Slate, of: World | None = None) -> dict[str, list[str]]:
+    """Story → the providers that brought it, in the slate's order."""
+    of = of or world(STORIES, TOP)
     names = [of.story_id(int(row)) for row in of.by_hash.find(slate.stories)]
     return {
         name: [source for bit, source in enumerate(slate.info.sources) if bits >> bit & 1]
@@ -53,12 +60,62 @@ class TestPeople:
 
 
 class TestStories:
-    def test_one_put_online_takes_over_the_rates_of_its_author(self) -> None:
-        from tests.online.test_delta import entries
+    """Of a story that nobody has seen, what is known of its author, its publication and its topics stands in."""
 
-        of = world([{"id": "old", "author": "a"}])
-        grown = of.after(entries({"id": "new", "author": "a"}))
-        row = grown.row("new")
-        assert grown.static["author_open_rate"][row] == of.static["author_open_rate"][of.row("old")]
-        slate = PIPELINE.build(context(grown, settings=OnlineSettings()))
-        assert len(slate) == 2
+    RATES: ClassVar = {
+        ("authors", "author"): {"a": (0.5, 0.75), "dull": (0.02, 0.1)},
+        ("publications", "publication"): {"p": (0.4, 0.6)},
+        ("topics", "topic"): {"chess": (0.3, 0.5), "go": (0.1, 0.25)},
+    }
+    """Entity → open rate, read rate; no two alike, and none is a default."""
+
+    @pytest.fixture
+    def known(self) -> World:
+        old = {"id": "old", "author": "a", "publication": "p", "topics": ["chess"], "language": "en"}
+        made = tables([old, {"id": "old2", "author": "dull", "topics": ["go"], "language": "en"}])
+        for (table, entity), rates in self.RATES.items():
+            of = made[table]
+            for at, what in enumerate(("open", "read")):
+                name = f"{entity}_{what}_rate"
+                column = pa.array([rates[ident.as_py()][at] for ident in of["id"]], pa.float32())
+                made[table] = made[table].set_column(of.column_names.index(name), name, column)
+        return build_world(manifest(made), made)
+
+    def static(self, of: World, story: str) -> dict[str, float]:
+        return {name: float(values[of.row(story)]) for name, values in of.static.items()}
+
+    def test_one_put_online_has_the_rates_of_its_author_publication_and_topics(self, known: World) -> None:
+        story = {"id": "new", "author": "a", "publication": "p", "topics": ["chess", "go"], "language": "en"}
+        found = self.static(known.after(entries(story)), "new")
+        expected = {
+            "story_open_rate": 0.5,  # smoothing of no events leaves the author's, as in the batch
+            "story_read_rate": 0.75,
+            "author_open_rate": 0.5,
+            "author_read_rate": 0.75,
+            "publication_open_rate": 0.4,
+            "publication_read_rate": 0.6,
+            "topic_open_rate": (0.3 + 0.1) / 2,
+            "topic_read_rate": (0.5 + 0.25) / 2,
+        }
+        assert {name: found[name] for name in expected} == pytest.approx(expected)
+        assert (found["story_popularity"], found["story_momentum"], found["story_applause"]) == (0, 0, 0)
+
+    def test_of_unknown_ones_it_has_the_registered_defaults(self, known: World) -> None:
+        found = self.static(
+            known.after(entries({"id": "new", "author": "b", "publication": "q", "topics": ["x"]})), "new"
+        )
+        assert found == pytest.approx({name: BY_NAME[name].default for name in found})
+
+    def test_so_it_is_ranked_before_anybody_has_seen_it(self, known: World) -> None:
+        grown = known.after(
+            entries(
+                {"id": "by-dull", "author": "dull", "topics": ["go"]}, {"id": "by-a", "author": "a", "topics": ["go"]}
+            )
+        )
+        no_lots = OnlineSettings(explore_share=0.0)
+        assert (
+            next(
+                name for name in told(PIPELINE.build(context(grown, settings=no_lots)), grown) if name.startswith("by")
+            )
+            == "by-a"
+        )

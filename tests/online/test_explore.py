@@ -95,6 +95,18 @@ class TestDraw:
         assert first.encode() == again.encode()
         assert not np.array_equal(first.stories[drawn(there, first)], other.stories[drawn(there, other)])
 
+    def test_the_slates_id_alone_is_the_seed(self, there: World) -> None:
+        """Here nothing but lots is told apart: the first is drawn of the POOL, in rank order, with the id's first number."""
+        settings = SETTINGS.model_copy(update={"new_author_share": 0.0, "explore_share": 0.001})
+        for user in ("u1", "u2", "u3"):
+            _, slate = built(there, settings, user)
+            (at,) = drawn(there, slate)
+            chance = np.random.default_rng(int(slate.info.id, 16)).random()
+            newest = [
+                f"f{i:04}" for i in range(POOL)
+            ]  # of equal scores the newest first, and they differ by recency alone
+            assert there.story_id(int(there.by_hash.find(slate.stories)[at])) == newest[int(chance * POOL)]
+
     def test_propensities_are_those_of_a_uniform_draw_among_what_is_left(self, there: World) -> None:
         _, slate = built(there, SETTINGS.model_copy(update={"new_author_share": 0.0}))
         at = drawn(there, slate)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,8 +22,9 @@ from batch.versions import rollback
 from features.settings import Settings
 from features.snapshot import digest
 from features.snapshot_reader import read_manifest
-from learning.model_file import decode, encode
+from learning.model_file import MODEL, decode, encode
 from learning.outcomes import NAMES, WEIGHTS
+from learning.sources import Folder
 from local.redis_server import Server
 from online.app import create_app
 from online.published_models import create_app as create_models
@@ -89,6 +94,70 @@ class TestSwap:
         assert read_manifest(feed_server.client, feed_server.keys, bad).model == digest(opens_alone)
         assert (page["slate"]["snapshot"], page["slate"]["model"]) == (good, named(made.data))
 
+    @pytest.mark.parametrize("age", ["newer", "older"])
+    def test_a_model_made_for_other_features_leaves_the_last_good_snapshot_in_service(
+        self, feed_server: FeedServer, made: Made, age: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Another release has published it; its bytes are as they were published."""
+        good = feed_server.publish(STORIES, PEOPLE, model=made.data)
+        other, said = _made_for_other_features(made.data, age)
+        with pytest.MonkeyPatch.context() as during:
+            during.setattr(FeedServer, "wait_for", lambda self, version: None)
+            during.setattr("batch.versions._try_model", lambda model, manifest: None)
+            bad = feed_server.publish([*STORIES, {"id": "s-new", "author": "a1"}], PEOPLE, model=other)
+        wait_until(
+            lambda: f"Snapshot {bad} cannot be ranked: model {digest(other)} was made with {said}" in caplog.text
+        )
+        page = feed_server.feed("u-fan", limit=50)
+        assert (page["slate"]["snapshot"], page["slate"]["model"]) == (good, named(made.data))
+        assert "s-new" not in scores(page), "features of one snapshot, model of another"
+        feed_server.publish(STORIES, PEOPLE, model=made.data)  # which waits until it is served: the next good one is
+
+    def test_what_is_put_meanwhile_is_still_shown(
+        self, feed_server: FeedServer, made: Made, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        feed_server.publish(STORIES, PEOPLE, model=made.data)
+        with pytest.MonkeyPatch.context() as during:
+            during.setattr(FeedServer, "wait_for", lambda self, version: None)
+            during.setattr("batch.versions._try_model", lambda model, manifest: None)
+            feed_server.publish(STORIES, PEOPLE, model=_made_for_other_features(made.data, "older")[0])
+        wait_until(lambda: "the one at hand is served on" in caplog.text)
+        story = {"author_id": "a1", "published_at": feed_server.now.isoformat(), "visibility": "public"}
+        assert feed_server.http.put("/v1/stories/s-new", json=story).is_success
+        assert "s-new" in feed_server.stories("u-fan", limit=100, fresh=True)
+
+    def test_a_process_that_starts_meanwhile_is_not_ready_until_the_snapshot_is_rolled_back(
+        self, feed_server: FeedServer, made: Made
+    ) -> None:
+        good = feed_server.publish(STORIES, PEOPLE, model=made.data)
+        with pytest.MonkeyPatch.context() as during:
+            during.setattr(FeedServer, "wait_for", lambda self, version: None)
+            during.setattr("batch.versions._try_model", lambda model, manifest: None)
+            feed_server.publish(STORIES, PEOPLE, model=_made_for_other_features(made.data, "older")[0])
+        with serving(create_app(feed_server.settings, OFTEN, clock=lambda: feed_server.now)) as http:
+            assert [http.get(path).status_code for path in ("/healthz", "/readyz", "/v1/users/u/feed")] == [
+                200,
+                503,
+                503,
+            ]
+            rollback(feed_server.client, feed_server.keys, good)
+            replace(feed_server, http=http).wait_for(good)
+            assert http.get("/v1/users/u/feed").json()["slate"]["model"] == named(made.data)
+
+
+def _made_for_other_features(model: bytes, age: str) -> tuple[bytes, str]:
+    """The same trees with the registry of another release, and what is said of it."""
+    arrays = dict(MODEL.decode(model))
+    head = json.loads(arrays["about"].tobytes())
+    head["features_hash"] = "0" * 16
+    if age == "newer":
+        head["registry"].append(["mood", "story", 0.0])
+    else:
+        head["registry"] = [feature for feature in head["registry"] if feature[0] != "recency"]
+    arrays["about"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    said = "newer code: it knows ['mood']" if age == "newer" else "older code: it does not know ['recency']"
+    return MODEL.encode(arrays), said
+
 
 @contextmanager
 def _damaged_on_arrival(client: redis.Redis, key: str, damage: bytes | None) -> Iterator[None]:
@@ -145,24 +214,40 @@ class TestModelService:
         versions = [feed_server.publish(STORIES, model=model) for model in (opens_alone, *[made.data] * 3)]
         wait_until(lambda: {one["name"] for one in models.get("/v1/models").json()["models"]} == set(versions[1:]))
 
-    def test_a_service_that_was_killed_leaves_the_light_order_and_it_is_told(
-        self, feed_server: FeedServer, redis_server: Server, made: Made, tmp_path: Path
+    def test_models_of_a_folder_are_served_beside_those_of_snapshots_by_their_names(
+        self, feed_server: FeedServer, made: Made, opens_alone: bytes, tmp_path: Path
     ) -> None:
-        version = feed_server.publish(STORIES, PEOPLE, model=made.data)
-        settings = Settings(var=tmp_path / "models", lake=tmp_path / "lake", redis_url=redis_server.url)
+        version = feed_server.publish(STORIES, model=made.data)
+        candidate = Folder(tmp_path / "more").put("candidate", opens_alone)
+        settings = feed_server.settings.model_copy(update={"models": tmp_path / "more"})
         with serving(create_models(settings, poll_s=0.05)) as models:
-            url = str(models.base_url)
-            with self._feed(feed_server, url) as feed:
-                feed.wait_for(version)
-                assert feed.feed("u-other", fresh=True)["degraded"] == []
-        with self._feed(feed_server, url) as feed:
+            told = {one["name"]: one["sha256"] for one in models.get("/v1/models").json()["models"]}
+        assert told == {version: made.name, "candidate": candidate}
+
+    def test_a_process_that_is_killed_leaves_the_light_order_and_it_is_told_and_one_started_again_is_used(
+        self, feed_server: FeedServer, made: Made
+    ) -> None:
+        """`rex serve models` as a process of its own, with SIGKILL between two requests of one feed service."""
+        version = feed_server.publish(STORIES, PEOPLE, model=made.data)
+        with socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            port = reserved.getsockname()[1]
+        with self._feed(feed_server, f"http://127.0.0.1:{port}") as feed:
             feed.wait_for(version)
-            page = feed.feed("u-fan", limit=50, fresh=True)
-        assert page["degraded"] == [MODEL_SERVICE]
-        self._assert_light(feed_server, page)
+            pages = {}
+            with _rex_serve_models(feed_server.settings, port):
+                pages["served"] = feed.feed("u-new", limit=50, fresh=True)
+            pages["killed"] = feed.feed("u-fan", limit=50, fresh=True)
+            with _rex_serve_models(feed_server.settings, port):
+                pages["again"] = feed.feed("u-newer", limit=50, fresh=True)
+        degraded = {when: page["degraded"] for when, page in pages.items()}
+        assert degraded == {"served": [], "killed": [MODEL_SERVICE], "again": []}
+        here = feed_server.feed("u-newest", limit=50)  # others, for what was shown in vain sinks
+        assert scores(pages["served"]) == scores(pages["again"]) == scores(here)
+        self._assert_light(feed_server, pages["killed"])
 
     def test_a_service_that_is_late_leaves_the_light_order_and_it_is_told(
-        self, feed_server: FeedServer, made: Made
+        self, feed_server: FeedServer, made: Made, caplog: pytest.LogCaptureFixture
     ) -> None:
         version = feed_server.publish(STORIES, PEOPLE, model=made.data)
         with (
@@ -171,12 +256,42 @@ class TestModelService:
         ):
             feed.wait_for(version)
             page = feed.feed("u-fan", limit=50, fresh=True)
+            counted = feed.http.get("/metrics").text
         assert page["degraded"] == [MODEL_SERVICE]
+        assert f'rex_degraded_total{{part="{MODEL_SERVICE}"}} 1.0' in counted
+        told = [record for record in caplog.records if MODEL_SERVICE in record.getMessage()]
+        assert [record.exc_info for record in told] == [None], "an outage fills the log with tracebacks"
+        assert "did not answer within 50 ms" in told[0].getMessage()
         self._assert_light(feed_server, page)
 
     def _assert_light(self, feed_server: FeedServer, page: dict[str, Any]) -> None:
         feed_server.publish(STORIES, PEOPLE)
         assert scores(feed_server.feed("u-fan", limit=50, fresh=True)) == scores(page)
+
+
+@contextmanager
+def _rex_serve_models(settings: Settings, port: int) -> Iterator[None]:
+    """The command, from when it is ready until it is killed."""
+    command = [sys.executable, "-m", "cli", "serve", "models", "--port", str(port)]
+    with subprocess.Popen(command, env=_environment(settings), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or _is_ready(port), within_s=60)
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            yield
+        finally:
+            process.kill()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    told = {"REX_VAR": str(settings.var), "REX_LAKE": str(settings.lake), "REX_REDIS_URL": settings.redis_url}
+    return {**os.environ, **told, "COLUMNS": "200"}
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 class TestExplanation:
@@ -208,6 +323,29 @@ class TestExplanation:
         expected = model.probabilities(model.matrix(columns, 1))
         told = {outcome["outcome"]: outcome["probability"] for outcome in story["ranking"]["outcomes"]}
         assert told == {name: float(values[0]) for name, values in expected.items()}
+
+    @pytest.mark.parametrize("where", ["by the service", "in its own process"])
+    def test_the_command_prints_it(self, feed_server: FeedServer, made: Made, where: str) -> None:
+        feed_server.publish(STORIES, PEOPLE, model=made.data)
+        url = ["--url", str(feed_server.http.base_url)] if where == "by the service" else []
+        found = subprocess.run(
+            [sys.executable, "-m", "cli", "feed", "u-fan", "--limit", "3", "--explain", *url],
+            env={**_environment(feed_server.settings), "REX_ONLINE_AS_IF": feed_server.now.isoformat()},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert found.returncode == 0, found.stderr
+        top = feed_server.feed("u-fan", limit=3, fresh=True)["items"][0]["story_id"]
+        asked = {"story_id": top}
+        story = feed_server.http.get("/v1/users/u-fan/feed/explain", params=asked).json()["story"]
+        assert f"Story {top}" in found.stdout
+        for outcome in story["ranking"]["outcomes"]:
+            line = next(line for line in found.stdout.splitlines() if outcome["outcome"] in line.split())
+            assert f"{outcome['weight']:g}" in line.split()
+        for text in ("Its value", "before anything is known", "log-odds", "calibration", "its map here", "probability"):
+            assert text in found.stdout, text
 
 
 def _calibrated(outcome: dict[str, Any]) -> float:

@@ -219,13 +219,37 @@ def batch(
     Example: [bold]rex batch --as-of 2026-01-31T00:00:00[/]
     """
     from batch.run import run
-    from batch.settings import BatchSettings
+    from batch.tuning.tuned import settings_of
 
-    now = datetime.now(UTC)
+    now, lake = datetime.now(UTC), lake or Settings().lake
     moments = [utc(moment) for moment in as_of or [now.replace(microsecond=0)]]
     with progress() as bars:
-        report = run(lake or Settings().lake, moments, now=now, settings=BatchSettings(), jobs=job, progress=bars)
+        report = run(lake, moments, now=now, settings=settings_of(lake), jobs=job, progress=bars)
     out.print(report.table())
+
+
+@app.command()
+def tune(
+    lake: OptionalLake = None,
+    as_of: Annotated[datetime | None, typer.Option("--as-of", help="UTC; default: now")] = None,
+    budget_s: Annotated[float, typer.Option(min=0, max=86_400, help="seconds for trying")] = 120.0,
+) -> None:
+    """Choose half-lives and the fit of vectors on a slice of the lake itself; batches on it go by them from then on.
+
+    Example: [bold]rex tune var/lake --as-of 2026-01-31T00:00:00[/]
+    """
+    import time
+
+    from batch.settings import BatchSettings
+    from batch.tuning.printing import tuned_table
+    from batch.tuning.tune import tune as run
+
+    now, lake = datetime.now(UTC), lake or Settings().lake
+    moment = utc(as_of) if as_of else now.replace(microsecond=0)
+    with progress() as bars:
+        given = {"now": now, "settings": BatchSettings(), "budget_s": budget_s, "progress": bars}
+        tuned = run(lake, moment, time.monotonic, **given)  # type: ignore[arg-type]
+    out.print(tuned_table(tuned))
 
 
 @app.command()
@@ -244,14 +268,14 @@ def train(
     """
     import time
 
-    from batch.settings import BatchSettings
+    from batch.tuning.tuned import settings_of
     from learning.printing import verdict_table
     from learning.settings import LearningSettings
     from learning.train import Judged
     from learning.training import latest_batch, train_on_lake
 
     lake = lake or Settings().lake
-    settings = BatchSettings() if days is None else BatchSettings(training_days=days)
+    settings = settings_of(lake) if days is None else settings_of(lake, training_days=days)
     moment = utc(as_of) if as_of else latest_batch(lake)
     verdicts: list[Judged] = []
     try:
@@ -276,6 +300,70 @@ def train(
     for shortfall in done.release.shortfalls:
         out.print(f"forced although {shortfall}")
     out.print(f"released [bold]{done.release.sha256[:16]}[/]; `rex publish` takes it along")
+
+
+@app.command(name="eval")
+def evaluate(
+    sources: Annotated[
+        list[Path], typer.Argument(help="lakes, or directories with DeskDrop's files", show_default=False)
+    ],
+    protocol: Annotated[
+        list[str] | None, typer.Option("--protocol", help="see docs/evaluation.md; default: all that fit")
+    ] = None,
+    negatives: Annotated[
+        int | None, typer.Option(min=1, help="rank among so many sampled stories; default: among all")
+    ] = None,
+    peers: Annotated[bool, typer.Option(help="judge collaborative filters from PyPI, too")] = True,
+    budget_s: Annotated[
+        float, typer.Option(min=0, max=86_400, help="seconds for choosing each one's constants")
+    ] = 60.0,
+    json: Annotated[Path | None, typer.Option("--json", help="write all figures as rows")] = None,
+) -> None:
+    """Judge Rex beside its peers on raw lakes, by several protocols, with intervals.
+
+    Example: [bold]rex eval var/lake --protocol rolling --json var/eval.json[/]
+    """
+    from evaluation.report import Reported, write_rows
+    from evaluation.run import evaluate as run
+
+    found: list[Reported] = []
+    for source in sources:
+        with progress() as bars:
+            given = {
+                "protocols": protocol,
+                "negatives": negatives,
+                "peers": peers,
+                "budget_s": budget_s,
+                "progress": bars,
+            }
+            found += run(source, now=datetime.now(UTC), work=Settings().var / "eval", **given)  # type: ignore[arg-type]
+    for one in found:
+        out.print(one.table())
+    if json is not None:
+        out.print(f"wrote {write_rows(found, json):,} rows to {json}")
+
+
+@app.command()
+def rank(
+    lake: LakeArgument,
+    to: Annotated[Path, typer.Option("--out", help="the Parquet file to write", show_default=False)],
+    as_of: Annotated[datetime, typer.Option("--as-of", help="UTC", show_default=False)],
+    users: Annotated[Path | None, typer.Option("--users", help="a file with one user_id a line; default: all")] = None,
+    top: Annotated[int, typer.Option(min=1, help="stories a person")] = 50,
+) -> None:
+    """Write ranked lists for many people, by the pipeline that serves feeds: for digests, and for judging it yourself.
+
+    Example: [bold]rex rank var/lake --as-of 2026-01-31T00:00:00 --top 50 --out var/ranked.parquet[/]
+    """
+    from batch.tuning.tuned import settings_of
+    from evaluation.rank import rank as run
+    from evaluation.rank import read_users
+
+    people = None if users is None else read_users(users)
+    with progress() as bars:
+        given = {"now": datetime.now(UTC), "users": people, "top": top, "batch": settings_of(lake), "progress": bars}
+        rows = run(lake, utc(as_of), to, **given)  # type: ignore[arg-type]
+    out.print(f"wrote {rows:,} rows to {to}")
 
 
 @app.command()

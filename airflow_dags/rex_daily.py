@@ -55,11 +55,12 @@ def archive() -> int:
 def compute(job: str, as_of: str) -> dict[str, int]:
     """Runs one job of the graph; returns rows written per as_of."""
     from batch.run import run
-    from batch.settings import BatchSettings
+    from batch.tuning.tuned import settings_of
     from features.settings import Settings
 
+    lake = Settings().lake
     with retrying_only_what_may_pass():
-        report = run(Settings().lake, [moment(as_of)], now=datetime.now(UTC), settings=BatchSettings(), jobs=[job])
+        report = run(lake, [moment(as_of)], now=datetime.now(UTC), settings=settings_of(lake), jobs=[job])
     return {at.isoformat(): rows for done in report.jobs for at, rows in done.rows.items()}
 
 
@@ -82,7 +83,7 @@ def train(as_of: str) -> str:
     """
     import time
 
-    from batch.settings import BatchSettings
+    from batch.tuning.tuned import settings_of
     from features.settings import Settings
     from learning.settings import LearningSettings
     from learning.training import is_due, train_on_lake
@@ -92,7 +93,7 @@ def train(as_of: str) -> str:
         due = is_due(lake, moment(as_of), learning)
     if not due:
         return "not due"
-    now, batch = datetime.now(UTC), BatchSettings()
+    now, batch = datetime.now(UTC), settings_of(lake)
     try:
         done = train_on_lake(lake, moment(as_of), time.monotonic, now=now, batch=batch, learning=learning)
     except BadInput as refused:

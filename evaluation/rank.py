@@ -18,6 +18,7 @@ from rich.progress import Progress
 from batch.run import run
 from batch.settings import BatchSettings
 from batch.snapshot_content import READS
+from batch.tuning.tuned import settings_of
 from evaluation.offline_world import OfflineWorld, load
 from features.duckdb_views import connect, partition_name
 from features.errors import BadInput, Unavailable
@@ -68,7 +69,7 @@ def rank(
     if users is not None and len(set(users)) < len(users):
         raise BadInput("A user is named twice; name everyone once.")
     if not is_computed(lake, as_of):
-        run(lake, (as_of,), now=now, settings=batch or BatchSettings(), progress=progress)
+        run(lake, (as_of,), now=now, settings=batch or settings_of(lake), progress=progress)
     wanted = known_people(lake, as_of) if users is None else users
     world, components = load(lake, as_of), default_components(ranker)
     tables = _tables(world, components, settings, as_of, wanted, top, progress)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rich.table import Table
 
@@ -73,7 +74,19 @@ def _told(estimate: Estimate, signed: bool = False) -> str:
     return f"{value}\n[dim]{estimate.low:.3f}…{estimate.high:.3f}[/]"
 
 
-def write_rows(evaluations: Iterable[Evaluation], path: Path) -> int:
+class Reported(Protocol):
+    """What can be printed and written."""
+
+    def rows(self) -> list[Row]:
+        """`{"data", "protocol", "system", "metric", "value", "low", "high"}`."""
+        ...
+
+    def table(self) -> Table:
+        """For a person at a terminal."""
+        ...
+
+
+def write_rows(evaluations: Iterable[Reported], path: Path) -> int:
     """A JSON list of rows; how many."""
     rows = [row for evaluation in evaluations for row in evaluation.rows()]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,14 +16,16 @@ from rich.progress import Progress
 from evaluation.judging import judge
 from evaluation.protocols import PROTOCOLS, Split
 from evaluation.reading_log import Log, read_log
-from evaluation.report import Evaluation
+from evaluation.report import Evaluation, Reported
 from evaluation.systems.rex import Rex
 from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
 from evaluation.systems.system import System
 from evaluation.systems.tuning import Budget
+from evaluation.true_interest import PROTOCOL as TRUE_INTEREST
+from evaluation.true_interest import judge_by_truth
 from evaluation.worlds import Worlds
 from features.errors import BadInput
-from lake.deskdrop import import_deskdrop
+from lake.deskdrop import INTERACTIONS, import_deskdrop
 from online.protocols import Ranker
 from online.rankers.weighted import Weighted
 
@@ -32,7 +34,7 @@ RANKERS: tuple[Ranker | None, ...] = (None, Weighted())
 
 
 def evaluate(
-    lake: Path,
+    source: Path,
     *,
     now: datetime,
     work: Path,
@@ -44,40 +46,54 @@ def evaluate(
     budget_s: float = Budget().seconds,
     console: Console | None = None,
     progress: Progress | None = None,
-) -> list[Evaluation]:
+) -> list[Reported]:
     """Judges Rex, once per ranker (None: models learned from what each task knows), and its peers on a raw lake.
 
-    `protocols`: names of evaluation.protocols.PROTOCOLS; None: all that fit, with a line on `console` for each that does not.
-    `negatives`: rank every positive among so many sampled stories instead of all. `budget_s`: time for choosing each
-    peer's constants. Nothing is written into the lake; `work` holds what the batch computes and is removed.
+    `source`: a lake, or a directory with DeskDrop's files. `protocols`: names of evaluation.protocols.PROTOCOLS, or
+    TRUE_INTEREST for a simulated lake; None: all that fit, with a line on `console` for each that does not. `negatives`: rank
+    every positive among so many sampled stories instead of all. `budget_s`: time for choosing each system's constants. Nothing
+    is written into the lake; `work` holds what the batch computes and is removed.
     BadInput for a lake without reads, an unknown protocol, and a protocol asked for by name that does not fit.
     """
-    log, console = read_log(lake), console or Console(stderr=True)
-    found = []
-    for split in _splits(log, protocols, negatives, console):
-        with _scratch(work) as scratch:
-            worlds = Worlds(lake, scratch / "rex", now=now, tuning_s=budget_s, progress=progress)
-            systems = _rex(worlds, rankers) + _simple(budget_s)
-            if peers:
-                systems += _collaborative(budget_s, console)
-            found.append(Evaluation(data or lake.name, split, judge(log, split, systems, progress)))
+    console = console or Console(stderr=True)
+    with _lake_of(source, work) as lake:
+        log, data = read_log(lake), data or source.name
+        found: list[Reported] = []
+        for split in _splits(log, protocols, negatives, console):
+            with _scratch(work) as scratch:
+                worlds = Worlds(lake, scratch / "rex", now=now, tuning_s=budget_s, progress=progress)
+                systems = _rex(worlds, rankers) + _simple(budget_s) + _peers(peers, budget_s, console)
+                found.append(Evaluation(data, split, judge(log, split, systems, progress)))
+        if TRUE_INTEREST in (protocols or ()) or (protocols is None and (lake / "world").is_dir()):
+            with _scratch(work) as scratch:
+                judged = judge_by_truth(
+                    lake, scratch, log, now=now, data=data, peers=_peers(peers, budget_s, console),
+                    budget_s=budget_s, progress=progress,
+                )  # fmt: skip
+                found.append(judged)
     if not found:
-        raise BadInput(f"No protocol fits the lake at {lake}; bring more events.")
+        raise BadInput(f"No protocol fits the lake at {source}; bring more events.")
     return found
 
 
-def evaluate_deskdrop(source: Path, *, now: datetime, work: Path, **more: object) -> list[Evaluation]:
-    """As `evaluate`, on the DeskDrop files in directory `source`."""
+@contextmanager
+def _lake_of(source: Path, work: Path) -> Iterator[Path]:
+    """The lake itself, or one that DeskDrop's files are imported into for as long as this lasts."""
+    if not (source / INTERACTIONS).is_file():
+        yield source
+        return
     with _scratch(work) as scratch:
         import_deskdrop(source, scratch / "lake")
-        return evaluate(scratch / "lake", now=now, work=work, data="deskdrop", **more)  # type: ignore[arg-type]
+        yield scratch / "lake"
 
 
 def _splits(log: Log, names: Sequence[str] | None, negatives: int | None, console: Console) -> Iterator[Split]:
     """The splits asked for, or all that fit."""
     for name in names if names is not None else PROTOCOLS:
+        if name == TRUE_INTEREST:
+            continue
         if name not in PROTOCOLS:
-            raise BadInput(f"There is no protocol {name}; choose among {', '.join(PROTOCOLS)}.")
+            raise BadInput(f"There is no protocol {name}; choose among {', '.join((*PROTOCOLS, TRUE_INTEREST))}.")
         try:
             yield PROTOCOLS[name](log, negatives)
         except BadInput as error:
@@ -90,8 +106,10 @@ def _simple(budget_s: float) -> list[System]:
     return [NewestFirst(), Popularity(), DecayedPopularity(budget=Budget(budget_s))]
 
 
-def _collaborative(budget_s: float, console: Console) -> list[System]:
+def _peers(wanted: bool, budget_s: float, console: Console) -> list[System]:
     """Where their package is installed; else a line that says so."""
+    if not wanted:
+        return []
     if find_spec("implicit") is None:
         console.print("left out: implicit ALS, BPR and item-kNN; `pip install rex[eval]` brings them.")
         return []

@@ -1,0 +1,232 @@
+"""Rankings of a simulated world judged by what people truly want: at the world's end, of everything a rule admits.
+
+The gain of a story is its true interest, so that a perfect order has an NDCG of 1. Rex learns as `rex train` does, from
+logged impressions; peers learn from everything that was read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+from rich.table import Table
+
+from batch.settings import BatchSettings
+from batch.tuning.tune import tune
+from batch.tuning.tuned import settings_of
+from evaluation.bootstrap import Estimate, mean, percentile, resamples
+from evaluation.offline_world import OfflineWorld, load
+from evaluation.protocols import PROTOCOLS
+from evaluation.protocols.task import SEED, Task
+from evaluation.reading_log import Floats, Ints, Log
+from evaluation.systems.rex import ALL_FEATURES, EVERY_AGE_D
+from evaluation.systems.system import System
+from features.keys import hash64_many
+from lake.simulator.truth import World, load_world
+from learning.settings import LearningSettings
+from learning.training import learn, make_examples
+from online.clock import micros
+from online.columns import Candidates
+from online.components import default_components
+from online.pipeline import Pipeline
+from online.rankers.weighted import Weighted
+from online.settings import OnlineSettings
+
+PROTOCOL = "true-interest"
+TOP = 10
+PEOPLE = 400
+"""People judged, of those who were there before the last day: the mean's standard error is about half a point."""
+NEWCOMERS = 200
+"""People judged who joined on the last day, at most."""
+TRAINING_DAYS = 14
+"""Of impressions to learn from: two of each weekday."""
+HAND, REX = "rex, weighted-1", "rex"
+SEGMENTS = ("all", "stories of the last day", "people of the last day")
+Row = dict[str, str | float | None]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ByTruth:
+    """What was found, per system and segment."""
+
+    data: str
+    values: Mapping[str, Mapping[str, Doubles]]
+    """Segment → system → float64[people], NDCG@10; the same people in the same order for all systems."""
+
+    def estimate(self, segment: str, system: str) -> Estimate:
+        """The mean, people resampled."""
+        values = self.values[segment][system]
+        return mean(values, np.arange(len(values)), resamples(len(values), SEED))
+
+    def gap_closed(self, segment: str, system: str) -> Estimate:
+        """Of the way from the hand-weighted ranking to the perfect one."""
+        own, hand = self.values[segment][system], self.values[segment][HAND]
+        weights = resamples(len(own), SEED)
+        drawn = (weights @ (own - hand)) / (weights @ (1 - hand))
+        return percentile(float((own - hand).sum() / (1 - hand).sum()), drawn)
+
+    def rows(self) -> list[Row]:
+        """In the form of all rows of an evaluation."""
+        found = [
+            (system, f"{metric} of {segment}", one)
+            for segment, of in self.values.items()
+            for system in of
+            for metric, one in (
+                (f"ndcg@{TOP}", self.estimate(segment, system)),
+                ("gap closed", self.gap_closed(segment, system)),
+            )
+        ]
+        return [
+            {
+                "data": self.data,
+                "protocol": PROTOCOL,
+                "system": system,
+                "metric": metric,
+                "value": one.value,
+                "low": one.low,
+                "high": one.high,
+            }
+            for system, metric, one in found
+        ]
+
+    def table(self) -> Table:
+        """For a person at a terminal."""
+        told = ", ".join(f"{segment}: {len(self.values[segment][REX]):,} people" for segment in self.values)
+        table = Table("system", title=f"{self.data}, NDCG@{TOP} by true interest ({told})", box=None)
+        for segment in self.values:
+            table.add_column(f"{segment}\nndcg@{TOP}")
+            table.add_column("gap closed")
+        for system in self.values[SEGMENTS[0]]:
+            cells = []
+            for segment in self.values:
+                cells += [_cell(self.estimate(segment, system)), _cell(self.gap_closed(segment, system))]
+            table.add_row(system, *cells)
+        return table
+
+
+def judge_by_truth(
+    lake: Path,
+    work: Path,
+    log: Log,
+    *,
+    now: datetime,
+    data: str,
+    peers: Sequence[System] = (),
+    budget_s: float,
+    progress: Progress | None = None,
+) -> ByTruth:
+    """Ranks at the world's end. `work`: an empty directory to compute in. BadInput for a lake that was not simulated."""
+    truth = load_world(lake)
+    end = truth.truth.config.ends_at.astimezone(UTC)
+    offline = _learned(lake, work, end, now, budget_s, progress)
+    scorers = _of_peers(log, micros(end), peers)
+    judged: dict[str, dict[str, list[float]]] = {segment: {} for segment in SEGMENTS}
+    people = _people(truth, end)
+    bar = None if progress is None else progress.add_task(PROTOCOL, total=sum(map(len, people.values())))
+    for group, user_ids in people.items():
+        for user_id in user_ids:
+            _judge_one(offline, truth, log, scorers, user_id, group, end, judged)
+            if progress is not None and bar is not None:
+                progress.advance(bar)
+    return ByTruth(data, {s: {name: np.array(v) for name, v in of.items()} for s, of in judged.items() if of})
+
+
+def _learned(
+    lake: Path, work: Path, end: datetime, now: datetime, budget_s: float, progress: Progress | None
+) -> OfflineWorld:
+    """The snapshot of the world's end with a model, made as daily runs and `rex train` make them."""
+    (work / "raw").symlink_to((lake / "raw").absolute(), target_is_directory=True)
+    tune(work, end, time.monotonic, now=now, settings=BatchSettings(), budget_s=budget_s, progress=progress)
+    settings = settings_of(work, training_days=TRAINING_DAYS)
+    make_examples(work, end, now=now, settings=settings, progress=progress, daily=True)
+    learn(work, end, time.monotonic, now=now, settings=LearningSettings(), force=True, progress=progress)
+    return load(work, end)
+
+
+def _people(truth: World, end: datetime) -> dict[str, list[str]]:
+    """Segment of people → who is judged, drawn with a fixed seed."""
+    created = truth.truth.people.created_us
+    late = created >= micros(end - timedelta(days=1))
+    rng = np.random.default_rng(SEED)
+    groups = {SEGMENTS[0]: (~late, PEOPLE), SEGMENTS[2]: (late, NEWCOMERS)}
+    drawn = {name: rng.permutation(np.flatnonzero(among))[:most] for name, (among, most) in groups.items()}
+    return {name: [f"u{person:06d}" for person in sorted(rows.tolist())] for name, rows in drawn.items()}
+
+
+def _of_peers(log: Log, at_us: int, peers: Sequence[System]) -> dict[str, System]:
+    """Peers that know everything that was read by then; constants from the random protocol's validation."""
+    split = PROTOCOLS["random"](log, None)
+    known = log.known_us < at_us
+    everybody = np.arange(log.users, dtype=np.int32)
+    task = Task(at_us, known, log.live(at_us), everybody, np.empty(0, np.int32), np.empty(0, np.int32))
+    for peer in peers:
+        peer.prepare(log, split)
+        peer.fit(log, task)
+    return {peer.name: peer for peer in peers}
+
+
+def _judge_one(
+    offline: OfflineWorld,
+    truth: World,
+    log: Log,
+    peers: Mapping[str, System],
+    user_id: str,
+    group: str,
+    end: datetime,
+    judged: dict[str, dict[str, list[float]]],
+) -> None:
+    candidates, scores = _scores(offline, log, peers, user_id, micros(end))
+    interest = truth.interest([user_id], [offline.world.story_id(int(row)) for row in candidates.rows])[0]
+    fresh = candidates.of(offline.world.published_at) >= micros(end - timedelta(days=1))
+    parts = {group: np.ones(len(candidates), bool)} | ({SEGMENTS[1]: fresh} if group == SEGMENTS[0] else {})
+    for segment, among in parts.items():
+        if among.sum() > TOP and interest[among].max() > 0:
+            for name, score in scores.items():
+                judged[segment].setdefault(name, []).append(ndcg(score[among], interest[among]))
+
+
+def _scores(
+    offline: OfflineWorld, log: Log, peers: Mapping[str, System], user_id: str, now_us: int
+) -> tuple[Candidates, dict[str, Floats]]:
+    """Everything that the rules admit for a person, by row, and float32[n] of every system."""
+    settings = OnlineSettings(max_age_d=EVERY_AGE_D, fresh_window_d=EVERY_AGE_D, explore_share=0)
+    ctx = offline.context(user_id, now_us, settings, default_components(ALL_FEATURES))
+    pipeline = Pipeline(default_components(ALL_FEATURES), lambda ctx, slate: None)
+    candidates = pipeline.annotate(ctx, pipeline.preprocess(ctx, pipeline.aggregate(ctx)))
+    n, columns = len(candidates), candidates.columns
+    learned = offline.context(user_id, now_us, settings, default_components()).ranker
+    scores = {
+        REX: learned.score(columns, n),
+        HAND: Weighted().score(columns, n),
+        "newest first": np.arange(n, dtype=np.float32),  # rows are by date
+        "popularity": columns["story_reads"],
+        "decayed popularity": columns["story_trend"],
+    }
+    place = log.user_ids.index(user_id).as_py()
+    story = _in_log(log, offline.world.hashes[candidates.rows])
+    for name, peer in peers.items():
+        scores[name] = np.zeros(n, np.float32) if place < 0 else peer.scores(np.array([place], np.int32))[0][story]
+    return candidates, scores
+
+
+def _in_log(log: Log, hashes: NDArray[np.int64]) -> Ints:
+    known = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
+    return np.searchsorted(known, hashes).astype(np.int32)
+
+
+def ndcg(score: Floats | Doubles, gain: Floats) -> float:
+    """NDCG@TOP with graded gains; of equal scores the later row, which is the newer story, first."""
+    order = np.lexsort((-np.arange(len(score)), -score))[:TOP]
+    discount = 1.0 / np.log2(np.arange(TOP) + 2.0)
+    return float((gain[order] * discount).sum() / (np.sort(gain)[::-1][:TOP] * discount).sum())
+
+
+def _cell(one: Estimate) -> str:
+    return f"{one.value:+.4f}\n[dim]{one.low:.3f}…{one.high:.3f}[/]"

@@ -31,6 +31,7 @@ SETTINGS = BatchSettings(
     affinity_strength=3,
     similarity_strength=2,
 )
+TRENDS = ["valid_stories", "valid_edges", "valid_events", "story_counters", "author_features", "story_features"]
 STORIES: list[Row] = [
     story("a", author_id="ann", publication_id="pub", topics=["x", "y"], language="en", visibility="public"),
     story("b", author_id="ann", topics=["x"], language="de"),
@@ -130,6 +131,16 @@ def test_popularity_momentum_and_applause_are_logarithms(db: duckdb.DuckDBPyConn
         db, "SELECT story_popularity, story_momentum, story_applause FROM story_features WHERE story_id = 'a'"
     )
     assert found[0] == pytest.approx((math.log(2), math.log(2), math.log(8)), rel=1e-6)
+
+
+def test_a_trend_fades_within_hours_and_reads_so_far_never(spark: SparkSession, tmp_path: Path) -> None:
+    reads = [*events("read", "a", ("u1", "u2"), ago(hours=12)), event("u3", "read", "a", ago(days=60))]
+    lake = write_lake(tmp_path, stories=STORIES, events=reads)
+    run(lake, [NOON], now=NOON, settings=SETTINGS, spark=spark, jobs=TRENDS)
+    found = _rows(connect(lake), "SELECT story_trend, story_reads FROM story_features WHERE story_id = 'a'")
+    assert found[0] == pytest.approx((math.log(2), math.log(4)), rel=1e-6)  # two reads, halved once; three reads
+    quiet = _rows(connect(lake), "SELECT story_trend, story_reads FROM story_features WHERE story_id = 'quiet'")
+    assert quiet == [(0.0, 0.0)]
 
 
 def test_a_story_counts_for_each_of_its_topics(db: duckdb.DuckDBPyConnection) -> None:

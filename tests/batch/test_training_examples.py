@@ -105,10 +105,10 @@ def test_features_of_person_and_story(by_id: dict[str, dict[str, Any]]) -> None:
 
 
 def test_follows_are_those_in_force_and_reads_those_received(by_id: dict[str, dict[str, Any]]) -> None:
-    names = ("follows_author", "follows_publication", "follows_topics", "similarity")
-    assert told(by_id["first"], *names) == [0, 0, 0.5, 0]  # x of x and `rare`; b is not read yet
-    assert told(by_id["again"], *names) == [1, 0, 1, 0.5]  # follows Bob, and has read b, of which a is a neighbour
-    assert told(by_id["unfollowed"], *names) == [0, 0, 1, 0.5]  # the story is in no publication any more
+    names = ("follows_author", "follows_publication", "follows_topics", "similarity", "co_reading")
+    assert told(by_id["first"], *names) == [0, 0, 0.5, 0, 0]  # x of x and `rare`; b is not read yet
+    assert told(by_id["again"], *names) == [1, 0, 1, 0.5, 0.5]  # follows Bob, and has read b, of which a is a neighbour
+    assert told(by_id["unfollowed"], *names) == [0, 0, 1, 0.5, 0.5]  # the story is in no publication any more
 
 
 def test_a_newcomer_has_defaults(by_id: dict[str, dict[str, Any]]) -> None:

@@ -23,6 +23,15 @@ def test_scatter_max_keeps_the_greatest() -> None:
     assert formulas.scatter_max(3, rows, values).tolist() == np.array([0.2, 0, 0.9], np.float32).tolist()
 
 
+def test_scatter_sum_adds_in_any_order_to_the_same_bits() -> None:
+    rows, values = np.array([2, 0, 2], np.int32), np.array([0.25, 0.5, 0.5], np.float32)
+    assert formulas.scatter_sum(3, rows, values).tolist() == [0.5, 0.0, 0.75]
+    rng = np.random.default_rng(3)
+    rows, values = rng.integers(0, 5, 1000).astype(np.int32), rng.random(1000).astype(np.float32)
+    order = rng.permutation(1000)
+    assert (formulas.scatter_sum(5, rows, values) == formulas.scatter_sum(5, rows[order], values[order])).all()
+
+
 def test_recency_halves_with_every_half_life_and_the_future_counts_as_now() -> None:
     day_us = 86_400_000_000
     hours = formulas.age_hours(np.array([10 * day_us, 9 * day_us, 11 * day_us]), 10 * day_us)

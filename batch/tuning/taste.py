@@ -23,17 +23,16 @@ from batch.tuning.tuned import Tried
 
 GRID = (
     (32, 0.1, 10.0),
-    (64, 2.0, 10.0),
-    (32, 0.3, 1.0),
-    (64, 1.0, 4.0),
-    (32, 1.0, 4.0),
     (64, 4.0, 20.0),
+    (32, 0.3, 1.0),
+    (64, 2.0, 10.0),
+    (32, 1.0, 4.0),
+    (64, 8.0, 40.0),
     (32, 0.1, 1.0),
-    (64, 0.3, 1.0),
-    (16, 0.3, 1.0),
-    (32, 0.03, 40.0),
+    (64, 1.0, 4.0),
     (16, 2.0, 10.0),
-    (64, 0.5, 2.0),
+    (64, 0.3, 1.0),
+    (32, 0.03, 40.0),
 )
 """als_rank, als_regularisation, als_alpha, in the order in which they are tried: the defaults, then what differs most."""
 MIN_STORIES = 5

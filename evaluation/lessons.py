@@ -25,8 +25,10 @@ LEARNED = "read"
 """The outcome that protocols judge by."""
 NEWEST = 200
 """Stories that count as the newest: ten pages of a feed of fresh stories."""
-DRAWN = 30
-"""Negatives a request from either part: with a hundred requests a day more than trees of a few leaves can use."""
+DRAWN, DRAWN_A_READ = 20, 5
+"""Negatives of a request from either part, and more for every read: who reads much is asked about much."""
+BALANCE = 10.0
+"""What all negatives of a request weigh to each of its reads. Only the base rate depends on it, and trees of rare reads are unsteady."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,15 @@ def lesson(log: Log, task: Task, candidates_of: Callable[[int], tuple[Candidates
 
 
 def _chosen(read: Bools, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Positions of all that was read and of drawn others, and their weights. A request weighs as much as one read does."""
+    """Positions of all that was read and of drawn others, and their weights. A read weighs 1, the others BALANCE a read."""
+    reads = int(read.sum())
     others = np.flatnonzero(~read)  # by row of the story table, so the newest are last
-    at, weight = [np.flatnonzero(read)], [np.ones(int(read.sum()))]
+    at, weight = [np.flatnonzero(read)], [np.ones(reads)]
     for part in (others[-NEWEST:], others[:-NEWEST]):
-        drawn = rng.choice(part, min(DRAWN, len(part)), replace=False)
+        drawn = rng.choice(part, min(DRAWN + DRAWN_A_READ * reads, len(part)), replace=False)
         at.append(drawn)
-        weight.append(np.full(len(drawn), len(part) / max(len(drawn), 1)))
-    return np.concatenate(at), np.concatenate(weight) / read.sum()
+        weight.append(np.full(len(drawn), BALANCE * reads * len(part) / len(others) / max(len(drawn), 1)))
+    return np.concatenate(at), np.concatenate(weight)
 
 
 def examples_by(log: Log, split: Split, lessons: Sequence[Lesson], task: Task) -> Examples:

@@ -19,6 +19,8 @@ RECENT_READS = 20
 """Latest different stories read that `similarity` looks at: about what one sitting of a keen reader, or a week of others, holds."""
 NEWCOMER_RATES = {"story_open_rate": "author_open_rate", "story_read_rate": "author_read_rate"}
 """A story that no snapshot has seen yet has its author's rates, as one without events has in a snapshot."""
+GAP_MOST_H = 8760.0
+"""A year: further apart is all the same."""
 _FIXED_ONE = float(1 << 30)
 _BLOCK = 8192
 """Rows per block of `dot`: 32 kB of float32, so that the running sum stays in the first-level cache."""
@@ -79,6 +81,18 @@ def scatter_sum(n: int, rows: Ints, values: Floats) -> Floats:
 def reader_reads(stories_read: int) -> np.float32:
     """log1p of how many different stories a person has read."""
     return np.float32(np.log1p(np.float64(stories_read)))
+
+
+def read_gap_h(published_at: Micros, read_at: Micros) -> Floats:
+    """Hours between each publication and the nearest read: int64[n], int64[m] ascending (µs) → float32[n], GAP_MOST_H at most.
+
+    Nothing read: GAP_MOST_H.
+    """
+    if not len(read_at):
+        return np.full(len(published_at), GAP_MOST_H, np.float32)
+    midway = read_at[:-1] + (read_at[1:] - read_at[:-1]) // 2
+    nearest = read_at.take(np.searchsorted(midway, published_at))
+    return np.minimum(np.abs(published_at - nearest) / 3.6e9, GAP_MOST_H).astype(np.float32)
 
 
 def scatter(n: int, index: Ints, values: Floats | float) -> Floats:

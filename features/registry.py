@@ -131,6 +131,14 @@ FEATURES: tuple[Feature, ...] = (
         "formulas.reader_reads",
     ),
     Feature(
+        "read_gap_h",
+        "user_story",
+        8760.0,
+        "hours between the story's publication and the nearest read that the snapshot knows of, a year at most: small when "
+        "the reader was around as it came out",
+        "formulas.read_gap_h",
+    ),
+    Feature(
         "times_seen",
         "user_story",
         0.0,

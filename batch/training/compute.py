@@ -46,6 +46,7 @@ def features_of(batch: pa.RecordBatch, shown: Lists) -> Mapping[str, Floats]:
         publication=shown.ints("publication"),
         topics=_padded(topics.ints("hash"), at),
         vectors=matrix(shown.arrow("vector")),
+        published_us=shown.ints("published_us"),
         before_us=shown.ints("before_us"),
     )
     out |= {feature.name: np.zeros(len(shown), np.float32) for feature in registered("user_story")}

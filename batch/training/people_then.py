@@ -21,13 +21,15 @@ def people_then(
     """One row per PERSON of `asked` (PERSON, before), lists of structs or null:
 
     `<target>_affinity` (hash, affinity), `follow_<target>` (hash, from_us, until_us), `seen` (hash, times), `vector`,
-    `had_read` (how many stories) and `reads` (hash, read_us, from_us, similar) with the moment from which the service knew of them.
+    `had_read` (when, µs) and `reads` (hash, read_us, from_us, similar) with the moment from which the service knew of them.
     """
     people = asked.groupBy(*PERSON).agg(F.max("before").alias("before")).persist()
     rows = people
     for part in (
         *(affinities(people, target, features) for target in TARGET_TYPES),
-        _of_profile(people, features).select(*PERSON, _seen(), F.size("read").alias("had_read")),
+        _of_profile(people, features).select(
+            *PERSON, _seen(), F.transform("read", lambda one: F.unix_micros(one["at"])).alias("had_read")
+        ),
         _vectors(features),
         reads(people, events, stories, features),
     ):

@@ -19,6 +19,7 @@ from features.formulas import (
     gather,
     gather_mean,
     latest_different,
+    read_gap_h,
     reader_reads,
     scatter,
     scatter_max,
@@ -40,6 +41,7 @@ class Told:
     publication: Hashes  # NEVER: none
     topics: Hashes  # [n, t], NEVER at the end
     vectors: Floats  # [n, factors]
+    published_us: Micros
     before_us: Micros
 
     def of(self, which: slice) -> Self:
@@ -66,7 +68,7 @@ class Readers:
         self._similar = np.append(similar.ints("hash"), NEVER)[similar.padded()]
         self._similarity = np.append(similar.floats("value"), np.float32(0.0))[similar.padded()]
         self._vectors = matrix(batch.column("user_vector"))
-        self._had_read = batch.column("had_read").fill_null(0).to_numpy(zero_copy_only=False)
+        self._had_read: pa.ListArray = batch.column("had_read")
 
     def features(self, person: int, told: Told) -> Mapping[str, Floats]:
         """float32[n] a feature; recency, which is no matter of the person, is not among them."""
@@ -85,11 +87,13 @@ class Readers:
         seen, stories = self._seen.slice(person), names["story"]
         times = times_seen(self._seen.ints("times")[seen].astype(np.int32))
         shown = scatter(len(stories), stories.find(self._seen.ints("hash")[seen]), times)
+        had_read = np.sort(np.array(self._had_read[person].as_py() or [], np.int64))
         vector = self._vectors[person][: told.vectors.shape[1]]
         out = {
             "times_seen": gather(shown, stories.index),
             "taste": dot(np.ascontiguousarray(told.vectors.T), vector),
-            "reader_reads": np.full(len(told.story), reader_reads(self._had_read[person]), np.float32),
+            "reader_reads": np.full(len(told.story), reader_reads(len(had_read)), np.float32),
+            "read_gap_h": read_gap_h(told.published_us, had_read),
         }
         for target, lists in self._affinity.items():
             mine, of = lists.slice(person), names[target]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from features.formulas import RECENT_READS, reader_reads, scatter_max, scatter_sum, times_seen
+from features.formulas import RECENT_READS, read_gap_h, reader_reads, scatter_max, scatter_sum, times_seen
 from online.columns import Candidates, Floats, Rows
 from online.context import Context
 
@@ -16,19 +16,30 @@ class History:
     """Reads since the snapshot count for similarity; vectors and impressions are the snapshot's."""
 
     name: ClassVar[str] = "history"
-    features: ClassVar[tuple[str, ...]] = ("taste", "similarity", "co_reading", "reader_reads", "times_seen")
+    features: ClassVar[tuple[str, ...]] = (
+        "taste",
+        "similarity",
+        "co_reading",
+        "reader_reads",
+        "read_gap_h",
+        "times_seen",
+    )
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
         """float32[n] each."""
         neighbours, nearest, together = self._likeness(ctx)
         many = reader_reads(len(ctx.person.state.profile["read"]))
-        return {
+        columns = {
             "taste": ctx.taste_of(candidates),
             "similarity": candidates.spread(neighbours, nearest),
             "co_reading": candidates.spread(neighbours, together),
             "reader_reads": np.full(len(candidates), many, np.float32),
             "times_seen": candidates.spread(*self._times_seen(ctx)),
         }
+        if "read_gap_h" in ctx.wanted:
+            read_at = np.sort(ctx.person.state.profile["read_at"])
+            columns["read_gap_h"] = read_gap_h(candidates.of(ctx.world.published_at), read_at)
+        return columns
 
     def _likeness(self, ctx: Context) -> tuple[Rows, Floats, Floats]:
         """int32[m] neighbours of the latest reads, each once; float32[m] twice: similarity to the nearest of them, and to all."""

@@ -32,6 +32,18 @@ def test_scatter_sum_adds_in_any_order_to_the_same_bits() -> None:
     assert (formulas.scatter_sum(5, rows, values) == formulas.scatter_sum(5, rows[order], values[order])).all()
 
 
+def test_the_read_gap_is_to_the_nearest_read() -> None:
+    hour = 3_600_000_000
+    published = np.array([0, 10, 14, 15, 16, 30, 9000]) * hour
+    read_at = np.array([10, 20]) * hour
+    assert formulas.read_gap_h(published, read_at).tolist() == [10, 0, 4, 5, 4, 10, 8760]
+    assert formulas.read_gap_h(published, read_at[:0]).tolist() == [8760.0] * 7
+    rng = np.random.default_rng(1)
+    published, read_at = rng.integers(0, 1000, 500), np.sort(rng.integers(0, 1000, 30))
+    by_hand = np.abs(published[:, None] - read_at).min(axis=1)
+    assert (formulas.read_gap_h(published, read_at) == (by_hand / 3.6e9).astype(np.float32)).all()
+
+
 def test_recency_halves_with_every_half_life_and_the_future_counts_as_now() -> None:
     day_us = 86_400_000_000
     hours = formulas.age_hours(np.array([10 * day_us, 9 * day_us, 11 * day_us]), 10 * day_us)

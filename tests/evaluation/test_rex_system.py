@@ -14,7 +14,8 @@ from pyspark.sql import SparkSession
 from batch.run import run
 from batch.settings import BatchSettings
 from evaluation.offline_world import load
-from evaluation.protocols import PROTOCOLS
+from evaluation.protocols import PROTOCOLS, Split
+from evaluation.protocols.task import sampled
 from evaluation.rank import RANKED, is_computed, rank, read_users
 from evaluation.ranking import ranked
 from evaluation.reading_log import Log, read_log
@@ -22,6 +23,7 @@ from evaluation.systems.rex import Rex
 from evaluation.systems.simple import NewestFirst
 from evaluation.systems.system import LAST
 from evaluation.training_lake import REFIT_D, as_of, make_training_lake, moments
+from evaluation.worlds import Worlds
 from features.errors import BadInput
 from online.components import default_components
 from online.rankers.weighted import Weight, Weighted
@@ -57,17 +59,29 @@ def log(lake: Path) -> Log:
 
 
 @pytest.fixture(scope="module")
-def rolling(spark: SparkSession, lake: Path, log: Log, tmp_path_factory: pytest.TempPathFactory) -> Rex:
+def split(log: Log) -> Split:
+    return PROTOCOLS["rolling"](log, None)
+
+
+@pytest.fixture(scope="module")
+def worlds(spark: SparkSession, lake: Path, log: Log, split: Split, tmp_path_factory: pytest.TempPathFactory) -> Worlds:
     """Prepared for the rolling protocol; the batch runs once for all tests here."""
-    system = Rex(lake, tmp_path_factory.mktemp("rolling") / "rex", now=NOW, batch=SETTINGS)
-    system.prepare(log, PROTOCOLS["rolling"](log, None))
+    worlds = Worlds(lake, tmp_path_factory.mktemp("rolling") / "rex", now=NOW, batch=SETTINGS)
+    worlds.prepare(log, split)
+    return worlds
+
+
+@pytest.fixture(scope="module")
+def rolling(worlds: Worlds, log: Log, split: Split) -> Rex:
+    """By the named weights."""
+    system = Rex(worlds, ranker=Weighted())
+    system.prepare(log, split)
     return system
 
 
-def test_a_ranker_of_recency_alone_ranks_as_newest_first(rolling: Rex, lake: Path, log: Log, tmp_path: Path) -> None:
+def test_a_ranker_of_recency_alone_ranks_as_newest_first(worlds: Worlds, log: Log, split: Split) -> None:
     """Two systems that share nothing but the lake: Rex's batch and pipeline, and a sort of publication dates."""
-    split = PROTOCOLS["rolling"](log, None)
-    rex = Rex(lake, rolling._work, now=NOW, ranker=RECENCY, prepared=rolling)
+    rex = Rex(worlds, ranker=RECENCY)
     rex.prepare(log, split)
     newest = NewestFirst()
     assert len(split.tasks) > 1
@@ -81,8 +95,7 @@ def test_a_ranker_of_recency_alone_ranks_as_newest_first(rolling: Rex, lake: Pat
         ).all()  # both circles have a story of every date, so dates are what can be compared
 
 
-def test_snapshots_know_nothing_of_the_day_they_are_judged_on(rolling: Rex, log: Log) -> None:
-    split = PROTOCOLS["rolling"](log, None)
+def test_snapshots_know_nothing_of_the_day_they_are_judged_on(rolling: Rex, log: Log, split: Split) -> None:
     for task in split.tasks:
         rolling.fit(log, task)
         world = rolling._offline.world
@@ -95,20 +108,22 @@ def test_snapshots_know_nothing_of_the_day_they_are_judged_on(rolling: Rex, log:
 
 
 @pytest.fixture(scope="module")
-def alone(spark: SparkSession, lake: Path, log: Log, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, datetime]:
+def alone(
+    spark: SparkSession, lake: Path, split: Split, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, datetime]:
     """The same raw lake with the first moment computed by a run of its own."""
     copy = tmp_path_factory.mktemp("alone")
     (copy / "raw").symlink_to(lake / "raw", target_is_directory=True)
-    moment = as_of(PROTOCOLS["rolling"](log, None).tasks[0].at_us)
+    moment = as_of(split.tasks[0].at_us)
     run(copy, (moment,), now=NOW, settings=SETTINGS)
     return copy, moment
 
 
 def test_one_of_many_moments_is_the_snapshot_that_a_run_of_it_alone_makes(
-    rolling: Rex, log: Log, alone: tuple[Path, datetime]
+    rolling: Rex, log: Log, split: Split, alone: tuple[Path, datetime]
 ) -> None:
     """The first moment, whose fits are its own, in every array of the world and every byte of the profiles."""
-    rolling.fit(log, PROTOCOLS["rolling"](log, None).tasks[0])
+    rolling.fit(log, split.tasks[0])
     many, one = rolling._offline, load(*alone)
     assert many.world.static.keys() == one.world.static.keys()
     for name, values in one.world.static.items():
@@ -120,8 +135,8 @@ def test_one_of_many_moments_is_the_snapshot_that_a_run_of_it_alone_makes(
     assert all(many.people.profile(i) == one.people.profile(i) for i in range(len(one.people.hashes)))
 
 
-def test_rex_scores_every_story_that_is_live_and_unread(rolling: Rex, log: Log) -> None:
-    task = PROTOCOLS["rolling"](log, None).tasks[-1]
+def test_rex_scores_every_story_that_is_live_and_unread(rolling: Rex, log: Log, split: Split) -> None:
+    task = split.tasks[-1]
     rolling.fit(log, task)
     scores = rolling.scores(task.users)
     for row, user in enumerate(task.users):
@@ -132,15 +147,16 @@ def test_rex_scores_every_story_that_is_live_and_unread(rolling: Rex, log: Log) 
 
 
 def test_blocks_of_a_sampled_protocol_rank_as_one_list_does(
-    rolling: Rex, log: Log, monkeypatch: pytest.MonkeyPatch
+    rolling: Rex, log: Log, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full, sampled = (PROTOCOLS["rolling"](log, negatives).tasks[-1] for negatives in (None, 5))
+    full = split.tasks[-1]
+    pooled = sampled(log, full, 5)
     rolling.fit(log, full)
     whole = rolling.scores(full.users)
-    rolling.fit(log, sampled)
+    monkeypatch.setattr(rolling, "_task", pooled)
     small = rolling._online.model_copy(update={"slate_size": 3})
     monkeypatch.setattr(rolling, "_online", small)
-    assert (rolling.scores(sampled.users) == whole).all()
+    assert (rolling.scores(pooled.users) == whole).all()
 
 
 def test_hidden_stories_are_nowhere_in_the_lake_that_rex_learns_from(tmp_path: Path) -> None:
@@ -152,7 +168,7 @@ def test_hidden_stories_are_nowhere_in_the_lake_that_rex_learns_from(tmp_path: P
     log = read_log(source)
     split = PROTOCOLS["random"](log, None)
     (task,) = split.tasks
-    make_training_lake(source, tmp_path / "work", log, split)
+    make_training_lake(source, tmp_path / "work", log, split.by_time, task)
     hidden = {
         (log.user_ids[int(task.users[a])].as_py(), log.story_ids[int(s)].as_py())
         for a, s in zip(task.asked, task.positives, strict=True)
@@ -166,7 +182,7 @@ def test_hidden_stories_are_nowhere_in_the_lake_that_rex_learns_from(tmp_path: P
 
 
 def test_fits_are_a_week_apart_and_never_after_what_uses_them(log: Log) -> None:
-    when = moments(PROTOCOLS["rolling"](log, None))
+    when = moments(PROTOCOLS["rolling"](log, None).tasks)
     assert when.fits[0] == when.as_ofs[0]
     assert when.fits[-1] == when.as_ofs[-1]
     assert all((b - a).days >= REFIT_D for a, b in zip(when.fits[1:], when.fits[2:], strict=False))

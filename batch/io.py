@@ -96,7 +96,8 @@ def stage(rows: DataFrame, lake: Path, dataset: Dataset, as_ofs: Sequence[dateti
     folder = lake / "features" / dataset.name
     clear_leftovers(folder)
     writing = folder / WRITING
-    _write(_sorted(rows.select(*_contract(rows, dataset, dataset.names)), dataset), writing)
+    contract = rows.select(*_contract(rows, dataset, dataset.names))
+    _sorted(contract, dataset).write.partitionBy("as_of").parquet(str(writing))
     return [_finish(dataset, Staged(a, writing / partition_name(a), folder / partition_name(a))) for a in as_ofs]
 
 
@@ -197,13 +198,12 @@ def _scan(spark: SparkSession, dataset: Dataset, group: Group) -> DataFrame:
 
 
 def _sorted(rows: DataFrame, dataset: Dataset) -> DataFrame:
-    """Rows by grain, all of one partition in one task and so in one file."""
-    return rows.repartition("as_of").sortWithinPartitions(*dataset.grain)
+    """Rows by grain, all of one partition in one task and so in one file, `as_of` as directories name it.
 
-
-def _write(rows: DataFrame, folder: Path) -> None:
-    named = rows.withColumn("as_of", F.date_format("as_of", PARTITION_FORMAT))
-    named.write.partitionBy("as_of").parquet(str(folder))
+    It is named before it is sorted by, and never null: otherwise Spark sorts by it once more when it writes, and drops this sort for that one.
+    """
+    name = F.coalesce(F.date_format("as_of", PARTITION_FORMAT), F.lit(""))
+    return rows.withColumn("as_of", name).repartition("as_of").sortWithinPartitions(*dataset.grain)
 
 
 def _finish(dataset: Dataset, staged: Staged) -> Staged:

@@ -18,7 +18,7 @@ from batch.training.compute import example_maker
 from batch.training.horizon import with_horizon
 from batch.training.negatives import sampled
 from batch.training.people_then import PERSON, people_then
-from batch.training.shown import impressions, with_outcomes
+from batch.training.shown import impressions, knowing_impressions, with_outcomes
 from batch.training.stories_then import STATE, stories_then, with_state
 from batch.training.thinning import thinned
 from features.derived_datasets import TRAINING_EXAMPLES
@@ -47,10 +47,9 @@ def training_examples(
 
 def shown_by(events: DataFrame, stories: DataFrame, context: Context) -> DataFrame:
     """Impressions; for as_ofs at which the lake had none at all, reads and sampled negatives."""
-    shown = impressions(events, context)
-    having = {seconds for (seconds,) in shown.select(F.unix_seconds("as_of")).distinct().collect()}
+    having = {seconds for (seconds,) in knowing_impressions(events, context).collect()}
     without = tuple(as_of for as_of in context.as_ofs if int(as_of.timestamp()) not in having)
-    parts = [shown, *([sampled(events, stories, context.at(without))] if without else [])]
+    parts = [impressions(events, context), *([sampled(events, stories, context.at(without))] if without else [])]
     return functools.reduce(DataFrame.unionByName, parts)
 
 

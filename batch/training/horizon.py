@@ -6,6 +6,8 @@ step asks `before`, never the time of the impression, for what was known.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -33,6 +35,21 @@ def with_horizon(shown: DataFrame, context: Context) -> DataFrame:
     before = shown.withColumn("before", knows_before(F.col("shown_at")))
     dated = before.withColumn("features_as_of", features_as_of(F.col("before"), context.settings))
     return dated.join(F.broadcast(_written(shown, context)), ["as_of", "features_as_of"], "left_semi")
+
+
+def since_the_grid(at: Column, context: Context) -> Column:
+    """Whether something can be, or compete for the outcomes of, an example of the grid: by far most of a long history cannot.
+
+    An example is shown a lag after the grid's first moment at the earliest; its outcomes come within a window of it, and what else
+    they could be credited to was shown within a window before them.
+    """
+    if not context.grid:
+        return F.lit(False)
+    lag, window = (
+        timedelta(minutes=context.settings.training_lag_min),
+        timedelta(hours=context.settings.training_window_h),
+    )
+    return at > moment(min(context.grid) + lag - window)
 
 
 def _written(shown: DataFrame, context: Context) -> DataFrame:

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from batch.engagement import LIKING
 from batch.point_in_time import Context, visible
+from batch.training.horizon import since_the_grid
 
 EXAMPLE = ("as_of", "user_id", "event_id")
 LABELS = {
@@ -20,13 +21,20 @@ SHOWN = ("event_id", "story_id", "request_id", "shown_at", "position", "source",
 
 
 def impressions(events: DataFrame, context: Context) -> DataFrame:
-    """as_of, user_id and SHOWN: every impression that each as_of knows, with weight 1."""
-    seen = visible(events.where(F.col("type") == "impression"), context)
+    """as_of, user_id and SHOWN: every impression that each as_of knows and that may matter to its grid, with weight 1."""
+    recent = (F.col("type") == "impression") & since_the_grid(F.col("occurred_at"), context)
+    seen = visible(events.where(recent), context)
     return (
         seen.withColumnRenamed("occurred_at", "shown_at")
         .withColumn("weight", F.lit(1.0))
         .select("as_of", "user_id", *SHOWN)
     )
+
+
+def knowing_impressions(events: DataFrame, context: Context) -> DataFrame:
+    """The as_ofs, in seconds since 1970, that know any impression at all, however old."""
+    seen = visible(events.where(F.col("type") == "impression").select("valid_from", "valid_until"), context)
+    return seen.select(F.unix_seconds("as_of")).distinct()
 
 
 def with_outcomes(shown: DataFrame, events: DataFrame, context: Context) -> DataFrame:
@@ -47,7 +55,8 @@ def credited(shown: DataFrame, events: DataFrame, context: Context) -> DataFrame
     That is the one of its own request; when none is, the latest before it.
     """
     kinds = {kind for kinds in LABELS.values() for kind in kinds}
-    done = visible(events.where(F.col("type").isin(*kinds)), context).select(
+    recent = F.col("type").isin(*kinds) & since_the_grid(F.col("occurred_at"), context)
+    done = visible(events.where(recent), context).select(
         "as_of",
         "user_id",
         "story_id",

@@ -129,6 +129,15 @@ def test_a_re_run_replaces_its_partition_and_no_other(spark: SparkSession, tmp_p
     assert read == {partition_name(NOON - timedelta(days=1)): ["earlier"], partition_name(NOON): ["second"]}
 
 
+def test_each_partition_is_one_file_sorted_by_grain(spark: SparkSession, tmp_path: Path) -> None:
+    moments = [NOON - timedelta(days=days) for days in (1, 0)]
+    rows = [(at, "*", rank, f"s{rank}", 1.0) for rank in (3, 0, 4, 1, 2) for at in moments]
+    promote(stage(spark.createDataFrame(rows, TOP), tmp_path, dataset("top_stories"), moments))
+    for at in moments:
+        [file] = (tmp_path / "features" / "top_stories" / partition_name(at)).iterdir()
+        assert pq.read_table(file, partitioning=None)["rank"].to_pylist() == [0, 1, 2, 3, 4]
+
+
 def test_a_derived_dataset_that_fails_its_checks_is_refused(spark: SparkSession, tmp_path: Path) -> None:
     top = dataset("top_stories")
     twice = _top(spark, "a").unionByName(_top(spark, None))  # type: ignore[attr-defined, arg-type]

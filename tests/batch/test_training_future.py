@@ -85,16 +85,16 @@ def hit_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
         }
         for name in GRID_FEATURES:
             write_dataset(lake, name, both[name], day)
-    run(lake, [EARLY], now=LATER, settings=SETTINGS, jobs=JOBS[:3], spark=spark)
+    run(lake, [LATER], now=LATER, settings=SETTINGS, jobs=JOBS[:3], spark=spark)
     return lake
 
 
 def telling(lake: Path, spark: SparkSession) -> set[str]:
     """Features of the one impression that know of the hit. By the job alone: a run would refuse features from after it."""
     job = BY_NAME["training_examples"]
-    context = looking_back(job, lake, Context((EARLY,), LATER, SETTINGS))
+    context = looking_back(job, lake, Context((LATER,), LATER, SETTINGS))  # its grid has the moment after the hit, too
     inputs = {
-        name: read_derived(spark, lake, dataset(name), (EARLY,)).drop("as_of")
+        name: read_derived(spark, lake, dataset(name), (LATER,)).drop("as_of")
         if BY_NAME[name].validates
         else read_derived(spark, lake, dataset(name), context.grid)
         for name in job.reads

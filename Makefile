@@ -6,7 +6,7 @@ DATA ?=
 SERVE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test nightly check docs format bench lock clean
+.PHONY: help env demo test nightly check docs format bench tables lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -44,6 +44,11 @@ format: env ## format the code
 
 bench: env ## measure; writes var/bench/results.json
 	$(BIN)/python -m benchmarks
+
+tables: env ## judge Rex and its peers, DATA=dir: DeskDrop's directory, and on a simulated world; about an hour on 2 cores
+	$(BIN)/rex simulate var/tables/world --people 2000 --stories 8000 --events 400000 --ends-at 2026-01-31
+	$(BIN)/rex eval $(DATA) --protocol published --protocol rolling --json var/tables/deskdrop.json
+	$(BIN)/rex eval var/tables/world --protocol true-interest --json var/tables/world.json
 
 lock: ## pin the dependencies of pyproject.toml anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --quiet --output-file requirements.lock

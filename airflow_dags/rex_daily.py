@@ -1,4 +1,4 @@
-"""The daily run as an Airflow DAG, made from `batch/graph.py`: archive → features → checks → train, when it is due → publish.
+"""The daily run as an Airflow DAG, made from `batch/graph.py`: archive → tune, when it is due → features → checks → train, when it is due → publish.
 
 Settings come from the workers' environment (`REX_LAKE`, `REX_REDIS_URL`, …). This file is parsed every few seconds by the
 scheduler, so whatever is heavy (Spark, DuckDB) is imported inside the tasks.
@@ -49,6 +49,25 @@ def archive() -> int:
     settings = Settings()
     with retrying_only_what_may_pass(), connect(settings) as client:
         return move(client, Keys(settings.redis_prefix), settings.lake)
+
+
+@task
+def tune(as_of: str) -> dict[str, float]:
+    """Chooses the lake's constants, when they are older than their cadence; returns those that batches go by."""
+    import time
+
+    from batch.settings import BatchSettings
+    from batch.tuning.tune import tune as choose
+    from batch.tuning.tuned import is_due, read_tuned
+    from features.settings import Settings
+
+    lake, settings = Settings().lake, BatchSettings()
+    with retrying_only_what_may_pass():
+        if is_due(lake, moment(as_of), settings.tuning_cadence_d):
+            given = {"now": datetime.now(UTC), "settings": settings, "budget_s": settings.tuning_budget_s}
+            choose(lake, moment(as_of), time.monotonic, **given)  # type: ignore[arg-type]
+        tuned = read_tuned(lake)
+    return tuned.chosen if tuned else {}
 
 
 @task
@@ -121,7 +140,7 @@ def publish(as_of: str) -> str:
 
 with DAG(
     dag_id="rex_daily",
-    description="archive → features → checks → train → publish",
+    description="archive → tune → features → checks → train → publish",
     doc_md=__doc__,
     schedule="@daily",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -139,5 +158,5 @@ with DAG(
         for job in DAILY:
             [computed[read] for read in job.reads if read in computed] >> computed[job.name]
     checked, trained, published = checks(AS_OF), train(AS_OF), publish(AS_OF)
-    archive() >> features >> checked >> trained
+    archive() >> tune(AS_OF) >> features >> checked >> trained
     [checked, trained] >> published

@@ -46,6 +46,11 @@ class BatchSettings(BaseSettings):
     als_min_users: int = Field(default=2, ge=1, le=1000)
     """Different people who must have engaged with a story for it to get a vector."""
 
+    tuning_cadence_d: float = Field(default=28.0, gt=0, le=3660)
+    """Days after which the daily run chooses constants anew: how fast a site's news fade changes over seasons, not weeks."""
+    tuning_budget_s: float = Field(default=120.0, ge=0, le=86_400)
+    """Seconds for trying; a fit of a small lake takes a few, of a million reads tens."""
+
     training_grid_h: int = Field(default=24, ge=1, le=8760)
     """Hours between the as_ofs whose features train a model, counted from 1970: 24 are UTC midnights, as the batch runs daily."""
     training_lag_min: int = Field(default=60, ge=0, le=100_000)

@@ -20,8 +20,6 @@ from batch.tuning.tuned import Tuned, write_tuned
 from features.datasets import dataset
 
 VALIDATED = ("valid_stories", "valid_events")
-BUDGET_S = 120.0
-"""Seconds for trying; a fit of a small lake takes two, of a million reads ten."""
 Clock = Callable[[], float]
 """Seconds, monotonic."""
 
@@ -33,7 +31,7 @@ def tune(
     *,
     now: datetime,
     settings: BatchSettings,
-    budget_s: float = BUDGET_S,
+    budget_s: float,
     spark: SparkSession | None = None,
     progress: Progress | None = None,
 ) -> Tuned:

@@ -18,6 +18,9 @@ import pytest
 import redis
 
 from batch.graph import order
+from batch.settings import BatchSettings
+from batch.tuning.tuned import is_due as tuning_is_due
+from batch.tuning.tuned import read_tuned
 from features.keys import Keys
 from features.snapshot_reader import current_version, read_manifest, read_tables
 from learning.released import last_release
@@ -46,6 +49,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "REX_BATCH_SHUFFLE_PARTITIONS": "1",
         "REX_BATCH_ALS_RANK": "2",
         "REX_BATCH_ALS_ITERATIONS": "1",
+        "REX_BATCH_TUNING_BUDGET_S": "0",
     }
     command = [sys.executable, "-m", "airflow", "db", "migrate"]
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
@@ -115,11 +119,12 @@ class TestShape:
         names = {job.name for job in JOBS}
         for job in JOBS:
             reads = {f"features.{read}" for read in job.reads if read in names}
-            assert set(shape["upstream"][f"features.{job.name}"]) == (reads or {"archive"})
+            assert set(shape["upstream"][f"features.{job.name}"]) == (reads or {"tune"})
 
     def test_publishes_only_what_was_checked_as_a_whole(self, shape: dict[str, Any]) -> None:
         assert shape["upstream"]["publish"] == ["checks", "train"]
         assert shape["upstream"]["train"] == ["checks"]
+        assert shape["upstream"]["tune"] == ["archive"]
         ends = {job.name for job in JOBS} - {read for job in JOBS for read in job.reads}
         assert set(shape["upstream"]["checks"]) == {f"features.{name}" for name in ends}
 
@@ -144,7 +149,9 @@ class TestRun:
         }
         states, log = run_dag(environment, AS_OF.isoformat())
         assert set(states.values()) == {"success"}, log[-4000:]
-        assert len(states) == 1 + len(JOBS) + 4, "a task did not run"
+        assert len(states) == 1 + len(JOBS) + 5, "a task did not run"
+        assert read_tuned(tmp_path / "lake") is not None
+        assert not tuning_is_due(tmp_path / "lake", AS_OF + timedelta(days=1), BatchSettings().tuning_cadence_d)
         manifest = read_manifest(redis_client, Keys(), current_version(redis_client, Keys()))
         assert datetime.fromisoformat(manifest.as_of) == AS_OF
         assert manifest.counts["people"] == PEOPLE

@@ -191,7 +191,8 @@ class TestRun:
         }
         states, log = run_dag(environment, (AS_OF + timedelta(days=1)).isoformat())
         assert states["run"] == "failed"
-        assert states["features.valid_stories"] == "failed"
+        assert states["tune"] == "failed"
+        assert states["features.valid_stories"] == "upstream_failed"
         assert states["publish"] == "upstream_failed"
         assert f"There is no lake at {tmp_path / 'gone'}" in log, "the log does not say what is wrong"
         assert redis_client.exists(Keys().current()) == 0

@@ -52,11 +52,12 @@ JOBS = (
     _validate("edges"),
     _validate("events", "valid_stories"),
     _validate("promotions"),
-    # How stories do, and their authors, publications and topics; what is trending.
+    # How stories do, and their authors, publications, topics and languages; what is trending.
     _derive("story_counters", "valid_events"),
     _derive("author_features", "story_counters", "valid_stories", "valid_edges"),
     _derive("publication_features", "story_counters", "valid_stories"),
     _derive("topic_features", "story_counters", "valid_stories"),
+    _derive("language_features", "story_counters", "valid_stories"),
     _derive("story_features", "story_counters", "valid_stories", "author_features"),
     _derive("top_stories", "story_counters", "valid_stories"),
     # Who likes what: profiles, affinities, vectors of taste (matrix factorisation), stories with the same readers.
@@ -76,6 +77,7 @@ JOBS = (
         "author_features",
         "publication_features",
         "topic_features",
+        "language_features",
         "user_profiles",
         "user_author_affinity",
         "user_publication_affinity",

@@ -23,6 +23,7 @@ READS = (
     "author_features",
     "publication_features",
     "topic_features",
+    "language_features",
     "user_profiles",
     "user_author_affinity",
     "user_publication_affinity",

@@ -77,21 +77,30 @@ def indices(ids: pa.ChunkedArray | pa.Array, names: pa.Table) -> Ints:
 def _names(connection: duckdb.DuckDBPyConnection, entity: str) -> pa.Table:
     """Ids that live stories or feature rows name, sorted, with the entity's features."""
     of_stories = "unnest(topics)" if entity == "topic" else f"{entity}_id"
-    features = ", ".join(f"coalesce({f.name}, {f.default})::REAL AS {f.name}" for f in registered(entity))
     query = f"""
         WITH ids AS (SELECT {of_stories} AS id FROM live UNION SELECT {entity}_id FROM {entity}_features)
-        SELECT id, {features} FROM ids LEFT JOIN {entity}_features f ON f.{entity}_id = id
+        SELECT id, {_features(entity)} FROM ids LEFT JOIN {entity}_features f ON f.{entity}_id = id
         WHERE id IS NOT NULL ORDER BY id
     """
     return _hashed(connection.sql(query).to_arrow_table(), entity)
 
 
 def _languages(connection: duckdb.DuckDBPyConnection) -> pa.Table:
-    query = """
-        SELECT DISTINCT language AS id FROM (SELECT language FROM live UNION SELECT language FROM top_stories)
-        WHERE language IS NOT NULL AND language <> '*' ORDER BY id
+    """As `_names`; trending stories name languages, too, and `*` is none."""
+    query = f"""
+        WITH ids AS (
+            SELECT language AS id FROM live UNION SELECT language FROM top_stories
+            UNION SELECT language FROM language_features
+        )
+        SELECT id, {_features("language")} FROM ids LEFT JOIN language_features f ON f.language = id
+        WHERE id IS NOT NULL AND id <> '*' ORDER BY id
     """
     return _hashed(connection.sql(query).to_arrow_table(), "language")
+
+
+def _features(entity: str) -> str:
+    """SQL columns: the entity's features, their defaults where the batch has written none."""
+    return ", ".join(f"coalesce(f.{f.name}, {f.default})::REAL AS {f.name}" for f in registered(entity))
 
 
 def _hashed(table: pa.Table, entity: str) -> pa.Table:
@@ -109,14 +118,13 @@ def _factors(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def _stories(connection: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table], factors: int) -> pa.Table:
-    features = [f"coalesce(f.{f.name}, {f.default})::REAL AS {f.name}" for f in registered("story")]
     live = connection.sql(f"""
         SELECT live.* REPLACE (
             epoch_us(published_at) AS published_at,
             coalesce(reading_time_s, 'NaN')::REAL AS reading_time_s,
             coalesce(members_only, false) AS members_only,
             coalesce(list_filter(topics, lambda topic: topic IS NOT NULL), []) AS topics
-        ), {", ".join(features)}
+        ), {_features("story")}
         FROM live LEFT JOIN story_features f USING (story_id) ORDER BY row
     """).to_arrow_table()
     columns = {name: live[name].combine_chunks() for name in live.column_names}

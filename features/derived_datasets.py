@@ -143,6 +143,7 @@ AUTHOR_FEATURES = _per(
 )
 PUBLICATION_FEATURES = _per("publication", "publication_id", "How a publication's stories have done.")
 TOPIC_FEATURES = _per("topic", "topic_id", "How a topic's stories have done.")
+LANGUAGE_FEATURES = _per("language", "language", "How a language's stories have done.")
 
 USER_AUTHOR_AFFINITY = _affinity("author")
 USER_PUBLICATION_AFFINITY = _affinity("publication")
@@ -272,6 +273,7 @@ DERIVED = (
     AUTHOR_FEATURES,
     PUBLICATION_FEATURES,
     TOPIC_FEATURES,
+    LANGUAGE_FEATURES,
     USER_PROFILES,
     USER_AUTHOR_AFFINITY,
     USER_PUBLICATION_AFFINITY,

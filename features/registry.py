@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Entity = Literal["story", "author", "publication", "topic", "user_story"]
+Entity = Literal["story", "author", "publication", "topic", "language", "user_story"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("story_trend", "story", 0.0, "log1p of reads, halved every trending half-life", "story_features"),
     Feature("story_reads", "story", 0.0, "log1p of all reads so far", "story_features"),
     Feature("story_applause", "story", 0.0, "log1p of decayed claps", "story_features"),
-    # Of the author, the publication, the topics: one row each, gathered through the story's indices.
+    # Of the author, the publication, the topics, the language: one row each, gathered through the story's indices.
     Feature(
         "author_open_rate",
         "author",
@@ -84,6 +84,20 @@ FEATURES: tuple[Feature, ...] = (
         0.3,
         "reads per open over the topic, decayed, smoothed; mean over the story's topics",
         "topic_features",
+    ),
+    Feature(
+        "language_open_rate",
+        "language",
+        0.1,
+        "opens per impression over the language, decayed, smoothed",
+        "language_features",
+    ),
+    Feature(
+        "language_read_rate",
+        "language",
+        0.3,
+        "reads per open over the language, decayed, smoothed",
+        "language_features",
     ),
     # Of a person and a story together: computed by the same functions in batch and online.
     Feature("author_affinity", "user_story", 0.0, "affinity of the person to the author, (-1, 1)", "formulas.gather"),

@@ -56,9 +56,9 @@ def new_rows(world: World, names: NamesNow, versions: Sequence[StoryVersion], ha
 
 
 def gathered_features(told: Columns, names: NamesNow) -> dict[str, Floats]:
-    """float32[m] for every feature of the author, the publication and the topics, by the indices in `told`."""
+    """float32[m] for every feature of the author, the publication, the language and the topics, by the indices in `told`."""
     out: dict[str, Floats] = {}
-    for entity, of in (("author", names.author), ("publication", names.publication)):
+    for entity, of in (("author", names.author), ("publication", names.publication), ("language", names.language)):
         out |= {name: gather(values, told[entity]) for name, values in of.features.items()}
     for name, values in names.topic.features.items():
         out[name] = gather_mean(values[:-1], told["topics"], BY_NAME[name].default)

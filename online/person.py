@@ -138,7 +138,7 @@ class Person:
 
     @cached_property
     def languages(self) -> Ints:
-        """int32[m]: languages the person reads, -1 where the snapshot has no story in it; empty: any."""
+        """int32[m]: languages the person reads, -1 where the snapshot does not know it; empty: any."""
         return self.world.languages.by_hash.find(self.state.profile["languages"])
 
     @cached_property

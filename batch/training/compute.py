@@ -17,6 +17,8 @@ from features.formulas import Floats, Ints, age_hours, gather_mean, recency
 from features.registry import BY_NAME, FEATURES, registered
 
 Batches = Iterator[pa.RecordBatch]
+GATHERED = ("story", "author", "publication", "language")
+"""A story has one of each at most, so that their features come with the story."""
 
 
 def example_maker(passed: tuple[str, ...]) -> Callable[[Iterable[pa.RecordBatch]], Batches]:
@@ -37,7 +39,7 @@ def features_of(batch: pa.RecordBatch, shown: Lists) -> Mapping[str, Floats]:
     """float32[n] a feature, n examples of all the people in `batch`."""
     topics = Lists(shown.arrow("topics"))
     at = topics.padded()
-    out = {f.name: shown.floats(f.name) for entity in ("story", "author", "publication") for f in registered(entity)}
+    out = {f.name: shown.floats(f.name) for entity in GATHERED for f in registered(entity)}
     for feature in registered("topic"):
         out[feature.name] = gather_mean(topics.floats(feature.name), at, BY_NAME[feature.name].default)
     told = Told(

@@ -1,8 +1,9 @@
 """What a server knew of a story at a moment: what its publisher had told by then, and what the last snapshot had learned.
 
-Three sources, as in serving. Told (author, publication, topics, time): the latest version known. Learned (rates, counters,
-vector): the snapshot's, if the story was in it; else it is a newcomer with its author's rates, no vector and no neighbours. Of the
-names: what the snapshot says of that author, that publication, those topics; the registry's defaults where it says nothing.
+Three sources, as in serving. Told (author, publication, topics, language, time): the latest version known. Learned (rates,
+counters, vector): the snapshot's, if the story was in it; else it is a newcomer with its author's rates, no vector and no
+neighbours. Of the names: what the snapshot says of that author, that publication, those topics, that language; the registry's
+defaults where it says nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from features.formulas import NEWCOMER_RATES
 from features.raw_datasets import CLOCK_SKEW_S
 from features.registry import BY_NAME, Feature, registered
 
-TOLD = ("author_id", "publication_id", "topics", "published_at")
+TOLD = ("author_id", "publication_id", "topics", "language", "published_at")
+ONE_EACH = {"story": "story_id", "author": "author_id", "publication": "publication_id", "language": "language"}
+"""What a story has one of at most, and the column that says which."""
 STATE = ("features_as_of", "story_id", "told_from", "put_from")
 """What identifies the state of a story: snapshot, story, its version, and the first version put after the snapshot."""
 
@@ -55,17 +58,17 @@ def versions(stories: DataFrame) -> DataFrame:
 
 def stories_then(states: DataFrame, stories: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
     """One row per distinct STATE: author_id, `author` and `publication` (hashes), published_at, `topics` (structs of hash and
-    features), `vector` (null: none), and every feature of story, author and publication.
+    features), `vector` (null: none), and every feature of the entities in ONE_EACH.
     """
     told = _told(states.select(*STATE).distinct(), stories).persist()
-    learned = told.join(_of("story", features), ["features_as_of", "story_id"], "left")
-    rows = learned.join(_of("author", features), ["features_as_of", "author_id"], "left")
-    rows = rows.join(_of("publication", features), ["features_as_of", "publication_id"], "left")
+    rows = told
+    for entity, key in ONE_EACH.items():
+        rows = rows.join(_of(entity, key, features), ["features_as_of", key], "left")
     rows = rows.join(_newcomers_rates(features), ["features_as_of", "first_author_id"], "left")
     rows = rows.join(_vectors(features), ["features_as_of", "story_id"], "left")
     rows = rows.drop("topics").join(topics_then(told, features), [*STATE], "left")
     vector = F.when(F.col("in_snapshot"), F.col("vector"))  # a withdrawn story has one, too, but no snapshot holds it
-    values = {name: _value(BY_NAME[name]) for entity in ("story", "author", "publication") for name in _names(entity)}
+    values = {name: _value(BY_NAME[name]) for entity in ONE_EACH for name in _names(entity)}
     hashes = {"author": F.xxhash64("author_id"), "publication": F.xxhash64("publication_id")}
     hashes = {name: F.when(F.col(f"{name}_id").isNotNull(), value) for name, value in hashes.items()}
     return rows.withColumns({**values, **hashes, "vector": vector}).select(
@@ -85,23 +88,25 @@ def _told(states: DataFrame, stories: DataFrame) -> DataFrame:
 def topics_then(told: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
     """STATE, topics: array<struct<place, hash, one field a feature>> in the story's order; null without topics."""
     each = told.select(*STATE, F.posexplode("topics").alias("place", "topic_id")).where(F.col("topic_id").isNotNull())
-    rated = each.join(_of("topic", features), ["features_as_of", "topic_id"], "left")
+    rated = each.join(_of("topic", "topic_id", features), ["features_as_of", "topic_id"], "left")
     values = [_value(feature).alias(feature.name) for feature in registered("topic")]
     topic = F.struct("place", F.xxhash64("topic_id").alias("hash"), *values)
     return rated.groupBy(*STATE).agg(F.sort_array(F.collect_list(topic)).alias("topics"))
 
 
-def _of(entity: str, features: dict[str, DataFrame]) -> DataFrame:
-    """features_as_of, the entity's id and its features; for stories `in_snapshot`, too."""
+def _of(entity: str, key: str, features: dict[str, DataFrame]) -> DataFrame:
+    """features_as_of, `key` (the entity's id) and its features; for stories `in_snapshot`, too."""
     rows = features[f"{entity}_features"].withColumnRenamed("as_of", "features_as_of")
     mark = [F.lit(True).alias("in_snapshot")] if entity == "story" else []
-    return rows.select("features_as_of", f"{entity}_id", *_names(entity), *mark)
+    return rows.select("features_as_of", key, *_names(entity), *mark)
 
 
 def _newcomers_rates(features: dict[str, DataFrame]) -> DataFrame:
     """The author's rates under the names of what they stand for."""
     rates = [F.col(of_author).alias(f"newcomer_{name}") for name, of_author in NEWCOMER_RATES.items()]
-    return _of("author", features).select("features_as_of", F.col("author_id").alias("first_author_id"), *rates)
+    return _of("author", "author_id", features).select(
+        "features_as_of", F.col("author_id").alias("first_author_id"), *rates
+    )
 
 
 def _vectors(features: dict[str, DataFrame]) -> DataFrame:

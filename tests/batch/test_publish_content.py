@@ -87,13 +87,19 @@ class TestStoryColumns:
                 {"author_id": "a", "author_open_rate": 0.5},
                 {"author_id": "c", "author_open_rate": 0.7},
             ],
+            # All of the Portuguese ones are withdrawn.
+            "language_features": [
+                {"language": "en", "language_open_rate": 0.4},
+                {"language": "pt", "language_open_rate": 0.2},
+            ],
         }
         tables = read_tables(redis_client, KEYS, published(tmp_path, rows, redis_client))
         assert tables["authors"]["id"].to_pylist() == ["a", "b", "c"]
         assert tables["authors"]["hash"].to_pylist() == [hash64(a) for a in "abc"]
         assert tables["authors"]["author_open_rate"].to_pylist() == pytest.approx([0.5, 0.1, 0.7])
         assert tables["topics"]["id"].to_pylist() == ["x", "y"]
-        assert tables["languages"]["id"].to_pylist() == ["de", "en"]
+        assert tables["languages"]["id"].to_pylist() == ["de", "en", "pt"]
+        assert tables["languages"]["language_open_rate"].to_pylist() == pytest.approx([0.1, 0.4, 0.2])
         s, t = tables["stories"].to_pylist()
         assert (s["author"], s["publication"], s["topics"], s["language"]) == (1, 0, [1, 0], 1)
         assert (t["author"], t["publication"], t["topics"], t["language"]) == (2, ABSENT, [], 0)

@@ -90,6 +90,15 @@ def test_a_changed_story_keeps_what_was_learned_of_it(by_id: dict[str, dict[str,
     assert again["publication_open_rate"] == np.float32(BY_NAME["publication_open_rate"].default)  # it has left it
 
 
+def test_features_of_a_language_are_those_of_the_version_shown(by_id: dict[str, dict[str, Any]]) -> None:
+    names = ("language_open_rate", "language_read_rate")
+    defaults = [np.float32(BY_NAME[name].default) for name in names]
+    assert told(by_id["first"], *names) == near(0.35, 0.55)
+    assert told(by_id["of-fresh"], *names) == near(0.35, 0.55)  # no snapshot knows the story, but its language
+    assert told(by_id["again"], *names) == defaults  # in another language by then, which no snapshot knows
+    assert told(by_id["of-stray"], *names) == defaults  # in none
+
+
 def test_a_fresh_story_has_its_authors_rates_and_no_vector(by_id: dict[str, dict[str, Any]]) -> None:
     fresh, stray = by_id["of-fresh"], by_id["of-stray"]
     assert told(fresh, "story_open_rate", "story_read_rate", "story_popularity", "taste") == near(0.15, 0.35, 0, 0)

@@ -28,6 +28,7 @@ GRID_FEATURES = (
     "author_features",
     "publication_features",
     "topic_features",
+    "language_features",
     "user_profiles",
     "user_author_affinity",
     "user_publication_affinity",
@@ -44,7 +45,8 @@ def at(hour: float, day: datetime = FIRST) -> datetime:
 
 def values(entity: str, ident: str, *numbers: float) -> dict[str, Any]:
     """A row of an entity's features: the registered ones in their order."""
-    return {f"{entity}_id": ident} | {f.name: n for f, n in zip(registered(entity), numbers, strict=True)}
+    key = "language" if entity == "language" else f"{entity}_id"
+    return {key: ident} | {f.name: n for f, n in zip(registered(entity), numbers, strict=True)}
 
 
 def follow(hour: float, op: str, target_type: str, target: str, user: str = "u") -> dict[str, Any]:
@@ -57,10 +59,12 @@ def shown(event_id: str, hour: float, story_id: str, **more: Any) -> dict[str, A
 
 
 STORIES: list[Row] = [
-    story("a", at(-48), updated_at=at(-48), author_id="ann", publication_id="pub", topics=["x", "rare"]),
-    story("a", at(-48), updated_at=at(11), author_id="bob", topics=["x"]),  # moves to Bob at 11
+    story("a", at(-48), updated_at=at(-48), author_id="ann", publication_id="pub", topics=["x", "rare"], language="en"),
+    story(
+        "a", at(-48), updated_at=at(11), author_id="bob", topics=["x"], language="pt"
+    ),  # moves to Bob, translated, at 11
     story("b", at(-48), author_id="bob", topics=[]),
-    story("fresh", at(9), author_id="ann", topics=["x"]),  # no snapshot of the first day knows it
+    story("fresh", at(9), author_id="ann", topics=["x"], language="en"),  # no snapshot of the first day knows it
     story("stray", at(9)),  # nor this one, which has no author
 ]
 EVENTS: list[Row] = [
@@ -90,17 +94,21 @@ EDGES: list[Row] = [
     follow(13, "add", "publication", "pub"),
 ]
 AT_FIRST: dict[str, list[Row]] = {
-    "story_features": [values("story", "a", 0.2, 0.4, 1.5, 0.5, 0.25), values("story", "b", 0.1, 0.3, 0, 0, 0)],
+    "story_features": [
+        values("story", "a", 0.2, 0.4, 1.5, 0.5, 0.25, 2.0, 0.75),
+        values("story", "b", 0.1, 0.3, 0, 0, 0, 0, 0),
+    ],
     "author_features": [values("author", "ann", 0.15, 0.35, 2.0), values("author", "bob", 0.05, 0.25, 1.0)],
     "publication_features": [values("publication", "pub", 0.5, 0.6)],
     "topic_features": [values("topic", "x", 0.3, 0.7)],
+    "language_features": [values("language", "en", 0.35, 0.55)],
     "user_profiles": [person("u", seen=[{"story_id": "a", "times": 3}], read=[])],
     "user_author_affinity": [{"user_id": "u", "author_id": "ann", "affinity": 0.5}],
     "user_topic_affinity": [{"user_id": "u", "topic_id": "x", "affinity": 0.75}],
     "als_vectors": [vector("user", "u", 1.0, 2.0), vector("story", "a", 3.0, 4.0), vector("story", "fresh", 9.0, 9.0)],
     "similar_stories": [{"story_id": "b", "rank": 0, "similar_story_id": "a", "similarity": 0.5}],
 }
-AT_SECOND: dict[str, list[Row]] = {"story_features": [values("story", "a", 0.9, 0.9, 9, 9, 9)]}
+AT_SECOND: dict[str, list[Row]] = {"story_features": [values("story", "a", 0.9, 0.9, 9, 9, 9, 9, 9)]}
 
 
 def write_training_lake(lake: Path, **raw: list[Row]) -> Path:

@@ -60,19 +60,20 @@ class TestPeople:
 
 
 class TestStories:
-    """Of a story that nobody has seen, what is known of its author, its publication and its topics stands in."""
+    """Of a story that nobody has seen, what is known of its author, its publication, its topics and its language stands in."""
 
     RATES: ClassVar = {
         ("authors", "author"): {"a": (0.5, 0.75), "dull": (0.02, 0.1)},
         ("publications", "publication"): {"p": (0.4, 0.6)},
         ("topics", "topic"): {"chess": (0.3, 0.5), "go": (0.1, 0.25)},
+        ("languages", "language"): {"en": (0.35, 0.55), "pt": (0.15, 0.2)},
     }
     """Entity → open rate, read rate; no two alike, and none is a default."""
 
     @pytest.fixture
     def known(self) -> World:
         old = {"id": "old", "author": "a", "publication": "p", "topics": ["chess"], "language": "en"}
-        made = tables([old, {"id": "old2", "author": "dull", "topics": ["go"], "language": "en"}])
+        made = tables([old, {"id": "old2", "author": "dull", "topics": ["go"], "language": "pt"}])
         for (table, entity), rates in self.RATES.items():
             of = made[table]
             for at, what in enumerate(("open", "read")):
@@ -84,7 +85,7 @@ class TestStories:
     def static(self, of: World, story: str) -> dict[str, float]:
         return {name: float(values[of.row(story)]) for name, values in of.static.items()}
 
-    def test_one_put_online_has_the_rates_of_its_author_publication_and_topics(self, known: World) -> None:
+    def test_one_put_online_has_the_rates_of_its_author_publication_topics_and_language(self, known: World) -> None:
         story = {"id": "new", "author": "a", "publication": "p", "topics": ["chess", "go"], "language": "en"}
         found = self.static(known.after(entries(story)), "new")
         expected = {
@@ -96,15 +97,26 @@ class TestStories:
             "publication_read_rate": 0.6,
             "topic_open_rate": (0.3 + 0.1) / 2,
             "topic_read_rate": (0.5 + 0.25) / 2,
+            "language_open_rate": 0.35,
+            "language_read_rate": 0.55,
         }
         assert {name: found[name] for name in expected} == pytest.approx(expected)
         assert (found["story_popularity"], found["story_momentum"], found["story_applause"]) == (0, 0, 0)
 
     def test_of_unknown_ones_it_has_the_registered_defaults(self, known: World) -> None:
-        found = self.static(
-            known.after(entries({"id": "new", "author": "b", "publication": "q", "topics": ["x"]})), "new"
-        )
+        unknown = {"id": "new", "author": "b", "publication": "q", "topics": ["x"], "language": "fi"}
+        found = self.static(known.after(entries(unknown)), "new")
         assert found == pytest.approx({name: BY_NAME[name].default for name in found})
+
+    def test_of_no_language_it_has_the_registered_defaults(self, known: World) -> None:
+        found = self.static(known.after(entries({"id": "new", "author": "a"})), "new")
+        names = ("language_open_rate", "language_read_rate")
+        assert [found[name] for name in names] == pytest.approx([BY_NAME[name].default for name in names])
+
+    def test_one_that_is_translated_has_the_rates_of_its_new_language(self, known: World) -> None:
+        assert self.static(known, "old")["language_open_rate"] == pytest.approx(0.35)
+        found = self.static(known.after(entries({"id": "old", "author": "a", "language": "pt"})), "old")
+        assert (found["language_open_rate"], found["language_read_rate"]) == pytest.approx((0.15, 0.2))
 
     def test_so_it_is_ranked_before_anybody_has_seen_it(self, known: World) -> None:
         grown = known.after(

@@ -71,7 +71,9 @@ def happen(site: Site) -> None:
             author = (site.authors[number % len(site.authors)], f"new-author-{number}", None)[number % 3]
             topics = [*site.some(site.topics, number % 3), *(["new-topic"] if number % 4 == 0 else [])]
             publication = (None, site.in_series[number % len(site.in_series)], "new-publication")[number % 3]
-            site.put(f"fresh-{number}", author_id=author, publication_id=publication, topics=topics)
+            language = ("en", None, "new-language")[number % 3]
+            told = {"author_id": author, "publication_id": publication, "topics": topics, "language": language}
+            site.put(f"fresh-{number}", **told)
         site.served.now += timedelta(minutes=10)
         events = []
         for user, authors, publications, topics in [

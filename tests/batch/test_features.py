@@ -126,6 +126,16 @@ def test_rates_are_smoothed_story_to_author_to_all(db: duckdb.DuckDBPyConnection
     assert found[0] == ("pub", pytest.approx((1 + 10 * all_open) / 12, rel=1e-6))
 
 
+def test_rates_of_a_language_are_over_all_its_published_stories(db: duckdb.DuckDBPyConnection) -> None:
+    # Decayed, as above. en: a, unlisted, and two without counted events: 2 impressions, 1 open, 3 reads; de: b, 2 reads.
+    # `soon` has no language.
+    all_open, all_read = (1 + 10 * 0.1) / (2 + 10), (5 + 10 * 0.3) / (5 + 10)
+    found = _rows(db, "SELECT language, language_open_rate, language_read_rate FROM language_features ORDER BY 1")
+    assert [language for language, *_ in found] == ["de", "en"]
+    assert found[0][1:] == pytest.approx((all_open, (2 + 10 * all_read) / (2 + 10)), rel=1e-6)
+    assert found[1][1:] == pytest.approx(((1 + 10 * all_open) / (2 + 10), (3 + 10 * all_read) / (3 + 10)), rel=1e-6)
+
+
 def test_popularity_momentum_and_applause_are_logarithms(db: duckdb.DuckDBPyConnection) -> None:
     found = _rows(
         db, "SELECT story_popularity, story_momentum, story_applause FROM story_features WHERE story_id = 'a'"
@@ -136,7 +146,7 @@ def test_popularity_momentum_and_applause_are_logarithms(db: duckdb.DuckDBPyConn
 def test_a_trend_fades_within_hours_and_reads_so_far_never(spark: SparkSession, tmp_path: Path) -> None:
     reads = [*events("read", "a", ("u1", "u2"), ago(hours=12)), event("u3", "read", "a", ago(days=60))]
     lake = write_lake(tmp_path, stories=STORIES, events=reads)
-    run(lake, [NOON], now=NOON, settings=SETTINGS, spark=spark, jobs=TRENDS)
+    run(lake, [NOON], now=NOON + timedelta(days=1), settings=SETTINGS, spark=spark, jobs=TRENDS)
     found = _rows(connect(lake), "SELECT story_trend, story_reads FROM story_features WHERE story_id = 'a'")
     assert found[0] == pytest.approx((math.log(2), math.log(4)), rel=1e-6)  # two reads, halved once; three reads
     quiet = _rows(connect(lake), "SELECT story_trend, story_reads FROM story_features WHERE story_id = 'quiet'")

@@ -15,6 +15,7 @@ from batch.point_in_time import Context, moment
 from batch.run import run
 from batch.training import horizon
 from features.datasets import dataset
+from features.formulas import GAP_MOST_H
 from features.registry import FEATURES
 from tests.batch.feature_lake import person, vector, write_dataset
 from tests.batch.training_lake import EARLY, FIRST, GRID_FEATURES, JOBS, LATER, SECOND, SETTINGS, at, values
@@ -43,7 +44,7 @@ HIT = 0.5
 
 @pytest.fixture(scope="module")
 def hit_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    about: Row = {"author_id": "star", "publication_id": "pub", "topics": ["x"]}
+    about: Row = {"author_id": "star", "publication_id": "pub", "topics": ["x"], "language": "en"}
     lake = write_lake(
         tmp_path_factory.mktemp("hit"),
         stories=[story("hit", at(-48), **about), story("twin", at(-48), **about)],
@@ -65,10 +66,11 @@ def hit_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
     for day, level in ((FIRST, 0.01), (SECOND, 0.9)):
         hot = level > HIT
         both = {
-            "story_features": [values("story", s, *[level] * 5) for s in ("hit", "twin")],
+            "story_features": [values("story", s, *[level] * 7) for s in ("hit", "twin")],
             "author_features": [values("author", "star", *[level] * 3)],
             "publication_features": [values("publication", "pub", *[level] * 2)],
             "topic_features": [values("topic", "x", *[level] * 2)],
+            "language_features": [values("language", "en", *[level] * 2)],
             "user_author_affinity": [{"user_id": "u", "author_id": "star", "affinity": level}],
             "user_publication_affinity": [{"user_id": "u", "publication_id": "pub", "affinity": level}],
             "user_topic_affinity": [{"user_id": "u", "topic_id": "x", "affinity": level}],
@@ -100,4 +102,5 @@ def telling(lake: Path, spark: SparkSession) -> set[str]:
         for name in job.reads
     }
     [example] = training_examples(**inputs, context=context).collect()
-    return {f.name for f in FEATURES if example[f.name] > HIT and f.name != "recency"}
+    told = {f.name for f in FEATURES if example[f.name] > HIT and f.name not in ("recency", "read_gap_h")}
+    return told | ({"read_gap_h"} if example["read_gap_h"] < GAP_MOST_H else set())  # it falls with the first read

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import Progress
@@ -31,12 +32,22 @@ from local.child_service import child_service
 from local.redis import connect
 from online.client import fetch_feed
 from online.printing import print_feed
+from online.rankers.learned import MODEL_SERVICE
 
 MARKER = ".rex-demo"
 """Stands in a directory that a demo wrote and may empty."""
-BATCH = BatchSettings(training_days=5, training_refit_d=5, training_rows=200_000)
-"""Five days are the least with a day each to choose, calibrate and judge on and two to learn from; one fit serves them, as fits cost most."""
-LEARNING = LearningSettings(fit_budget_s=30.0)
+MANY_EVENTS = 300_000
+"""Every moment that is learned from goes through all events before it: of so many, two moments take as long as all else."""
+FEW = BatchSettings(
+    training_grid_h=72, training_days=45, training_refit_d=24, als_rank=16, als_iterations=4, shuffle_partitions=2
+)
+"""Six weeks of a lake with few events, with the features of every third day and two fits. Vectors half as long as by default
+take a quarter of the time, and can be seen at work as well."""
+MANY = FEW.model_copy(update={"training_days": 6})
+"""Of a lake with many, two moments and one fit, with four to six days of examples."""
+MODEL_TIMEOUT_MS = "2000"
+"""The first ranking of two young processes, on a machine that may have more to do, is the one that is shown."""
+LEARNING = LearningSettings(fit_budget_s=15.0)
 """The first choices of each outcome, which are seldom far off."""
 
 
@@ -59,7 +70,8 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
     _empty(config.var)
     settings = Settings(var=config.var, lake=config.var / "lake")
     as_of = _bring_data(config, settings.lake, now, progress)
-    make_examples(settings.lake, as_of, now=now, settings=BATCH, progress=progress, daily=True)
+    batch = batch_settings(settings.lake)
+    make_examples(settings.lake, as_of, now=now, settings=batch, progress=progress, daily=True)
     verdict = _learn(settings.lake, as_of, now, progress)
     with connect(settings, timeout_s=10 * settings.redis_timeout_s) as client:
         keys = Keys(settings.redis_prefix)
@@ -67,12 +79,20 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
         with _serving(settings, as_of, config.port, manifest) as url:
             progress.stop()
             out.print(*verdict, sep="\n", soft_wrap=True)
-            person = someone(settings.lake)
+            person = someone(settings.lake, as_of)
             first, _ = fetch_feed(url, person, 1, None)
             page, funnel = fetch_feed(url, person, 10, first["items"][0]["story_id"] if first["items"] else None)
             print_feed(out, person, page, funnel)
+            out.print(f"ranked by [bold]{ranked_by(page)}[/]")
             if config.serve:
                 _serve_on(out, url, person)
+
+
+def batch_settings(lake: Path) -> BatchSettings:
+    """As much of the past to learn from as the minutes of a demo allow."""
+    with views(lake) as db:
+        [(events,)] = db.execute("SELECT count(*) FROM events").fetchall()
+    return MANY if events > MANY_EVENTS else FEW
 
 
 def _learn(lake: Path, as_of: datetime, now: datetime, progress: Progress) -> list[RenderableType]:
@@ -81,7 +101,7 @@ def _learn(lake: Path, as_of: datetime, now: datetime, progress: Progress) -> li
     try:
         learn(lake, as_of, time.monotonic, now=now, settings=LEARNING, progress=progress, judged=judged.append)
     except BadInput as refused:
-        return [*told_of(judged), f"ranked by named weights, for {refused}"]
+        return [*told_of(judged), f"[bold]the feed below is ranked by named weights alone[/]: {refused}"]
     return told_of(judged)
 
 
@@ -90,9 +110,19 @@ def told_of(judged: list[Judged]) -> list[RenderableType]:
     return [line for one in judged for line in (verdict_table(one), lead_line(one), f"model card: {one.card}")]
 
 
-def someone(lake: Path) -> str:
+def ranked_by(page: Mapping[str, Any]) -> str:
+    """What put the page's items into their order, in words."""
+    name = page["slate"]["model"]
+    if not name.startswith("learned-"):
+        return f"the light ranker ({name}): named weights"
+    if MODEL_SERVICE in page["degraded"]:
+        return f"the light ranker: the model service did not score with {name} in time"
+    return f"the learned model ({name}), scored by the model service"
+
+
+def someone(lake: Path, as_of: datetime) -> str:
     """A person with more reads than nine in ten: someone whom the features know, but no outlier."""
-    with views(lake) as db:
+    with views(lake, as_of) as db:
         by_reads = db.execute("SELECT user_id FROM user_profiles ORDER BY len(read), user_id").fetchall()
     if not by_reads:
         raise BadInput(f"{lake} knows no people; a demo needs events.")
@@ -136,6 +166,7 @@ def _serving(settings: Settings, as_of: datetime, port: int, manifest: Manifest)
         "REX_VAR": str(settings.var),
         "REX_LAKE": str(settings.lake),
         "REX_ONLINE_AS_IF": as_of.isoformat(),
+        "REX_ONLINE_MODEL_TIMEOUT_MS": MODEL_TIMEOUT_MS,
     }
     with ExitStack() as services:
         if manifest.model:

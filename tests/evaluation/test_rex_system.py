@@ -15,7 +15,7 @@ from batch.run import run
 from batch.settings import BatchSettings
 from evaluation.offline_world import load
 from evaluation.protocols import PROTOCOLS, Split
-from evaluation.protocols.task import sampled
+from evaluation.protocols.task import Task, sampled
 from evaluation.rank import RANKED, is_computed, rank, read_users
 from evaluation.ranking import ranked
 from evaluation.reading_log import Log, read_log
@@ -107,6 +107,11 @@ def test_snapshots_know_nothing_of_the_day_they_are_judged_on(rolling: Rex, log:
             assert len(state.profile["read"]) == len(np.unique(log.story[mine]))
 
 
+def first_of(split: Split) -> Task:
+    """The first moment of all, at which is fitted."""
+    return (*split.teaching, *split.tasks)[0]
+
+
 @pytest.fixture(scope="module")
 def alone(
     spark: SparkSession, lake: Path, split: Split, tmp_path_factory: pytest.TempPathFactory
@@ -114,7 +119,7 @@ def alone(
     """The same raw lake with the first moment computed by a run of its own."""
     copy = tmp_path_factory.mktemp("alone")
     (copy / "raw").symlink_to(lake / "raw", target_is_directory=True)
-    moment = as_of(split.tasks[0].at_us)
+    moment = as_of(first_of(split).at_us)
     run(copy, (moment,), now=NOW, settings=SETTINGS)
     return copy, moment
 
@@ -123,7 +128,7 @@ def test_one_of_many_moments_is_the_snapshot_that_a_run_of_it_alone_makes(
     rolling: Rex, log: Log, split: Split, alone: tuple[Path, datetime]
 ) -> None:
     """The first moment, whose fits are its own, in every array of the world and every byte of the profiles."""
-    rolling.fit(log, split.tasks[0])
+    rolling.fit(log, first_of(split))
     many, one = rolling._offline, load(*alone)
     assert many.world.static.keys() == one.world.static.keys()
     for name, values in one.world.static.items():

@@ -35,6 +35,7 @@ from online.clock import micros
 from online.columns import Candidates
 from online.components import default_components
 from online.pipeline import Pipeline
+from online.rankers.learned import ranker_for
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 
@@ -126,16 +127,15 @@ def judge_by_truth(
     truth = load_world(lake)
     end = truth.truth.config.ends_at.astimezone(UTC)
     offline = _learned(lake, work, end, now, budget_s, progress)
-    scorers = _of_peers(log, micros(end), peers)
-    judged: dict[str, dict[str, list[float]]] = {segment: {} for segment in SEGMENTS}
+    judge = _Judge(truth, end, offline, log, _of_peers(log, micros(end), peers))
     people = _people(truth, end)
     bar = None if progress is None else progress.add_task(PROTOCOL, total=sum(map(len, people.values())))
     for group, user_ids in people.items():
         for user_id in user_ids:
-            _judge_one(offline, truth, log, scorers, user_id, group, end, judged)
+            judge.judge(user_id, group)
             if progress is not None and bar is not None:
                 progress.advance(bar)
-    return ByTruth(data, {s: {name: np.array(v) for name, v in of.items()} for s, of in judged.items() if of})
+    return ByTruth(data, {s: {name: np.array(v) for name, v in of.items()} for s, of in judge.found.items() if of})
 
 
 def _learned(
@@ -172,53 +172,56 @@ def _of_peers(log: Log, at_us: int, peers: Sequence[System]) -> dict[str, System
     return {peer.name: peer for peer in peers}
 
 
-def _judge_one(
-    offline: OfflineWorld,
-    truth: World,
-    log: Log,
-    peers: Mapping[str, System],
-    user_id: str,
-    group: str,
-    end: datetime,
-    judged: dict[str, dict[str, list[float]]],
-) -> None:
-    candidates, scores = _scores(offline, log, peers, user_id, micros(end))
-    interest = truth.interest([user_id], [offline.world.story_id(int(row)) for row in candidates.rows])[0]
-    fresh = candidates.of(offline.world.published_at) >= micros(end - timedelta(days=1))
-    parts = {group: np.ones(len(candidates), bool)} | ({SEGMENTS[1]: fresh} if group == SEGMENTS[0] else {})
-    for segment, among in parts.items():
-        if among.sum() > TOP and interest[among].max() > 0:
-            for name, score in scores.items():
-                judged[segment].setdefault(name, []).append(ndcg(score[among], interest[among]))
+class _Judge:
+    """Scores of every system, for one person after the other."""
 
+    def __init__(
+        self, truth: World, end: datetime, offline: OfflineWorld, log: Log, peers: Mapping[str, System]
+    ) -> None:
+        self.found: dict[str, dict[str, list[float]]] = {segment: {} for segment in SEGMENTS}
+        self._truth, self._offline, self._log, self._peers = truth, offline, log, peers
+        self._now_us, self._day_us = micros(end), micros(end - timedelta(days=1))
+        self._settings = OnlineSettings(max_age_d=EVERY_AGE_D, fresh_window_d=EVERY_AGE_D, explore_share=0)
+        self._pipeline = Pipeline(default_components(ALL_FEATURES), lambda ctx, slate: None)
+        self._learned = ranker_for(self._settings, offline.model, offline.digest)
+        known = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
+        self._in_log: Ints = np.searchsorted(known, offline.world.hashes).astype(np.int32)
 
-def _scores(
-    offline: OfflineWorld, log: Log, peers: Mapping[str, System], user_id: str, now_us: int
-) -> tuple[Candidates, dict[str, Floats]]:
-    """Everything that the rules admit for a person, by row, and float32[n] of every system."""
-    settings = OnlineSettings(max_age_d=EVERY_AGE_D, fresh_window_d=EVERY_AGE_D, explore_share=0)
-    ctx = offline.context(user_id, now_us, settings, default_components(ALL_FEATURES))
-    pipeline = Pipeline(default_components(ALL_FEATURES), lambda ctx, slate: None)
-    candidates = pipeline.annotate(ctx, pipeline.preprocess(ctx, pipeline.aggregate(ctx)))
-    n, columns = len(candidates), candidates.columns
-    learned = offline.context(user_id, now_us, settings, default_components()).ranker
-    scores = {
-        REX: learned.score(columns, n),
-        HAND: Weighted().score(columns, n),
-        "newest first": np.arange(n, dtype=np.float32),  # rows are by date
-        "popularity": columns["story_reads"],
-        "decayed popularity": columns["story_trend"],
-    }
-    place = log.user_ids.index(user_id).as_py()
-    story = _in_log(log, offline.world.hashes[candidates.rows])
-    for name, peer in peers.items():
-        scores[name] = np.zeros(n, np.float32) if place < 0 else peer.scores(np.array([place], np.int32))[0][story]
-    return candidates, scores
+    def judge(self, user_id: str, group: str) -> None:
+        """Adds the person's NDCG of every system to `found`."""
+        candidates = self._candidates(user_id)
+        scores = self._scores(user_id, candidates)
+        world = self._offline.world
+        interest = self._truth.interest([user_id], [world.story_id(int(row)) for row in candidates.rows])[0]
+        parts = {group: np.ones(len(candidates), bool)}
+        if group == SEGMENTS[0]:
+            parts[SEGMENTS[1]] = candidates.of(world.published_at) >= self._day_us
+        for segment, among in parts.items():
+            if among.sum() > TOP and interest[among].max() > 0:
+                for name, score in scores.items():
+                    self.found[segment].setdefault(name, []).append(ndcg(score[among], interest[among]))
 
+    def _candidates(self, user_id: str) -> Candidates:
+        """Everything that the rules admit, by row, with all features."""
+        pipeline = self._pipeline
+        ctx = self._offline.context(user_id, self._now_us, self._settings, pipeline.components)
+        return pipeline.annotate(ctx, pipeline.preprocess(ctx, pipeline.aggregate(ctx)))
 
-def _in_log(log: Log, hashes: NDArray[np.int64]) -> Ints:
-    known = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
-    return np.searchsorted(known, hashes).astype(np.int32)
+    def _scores(self, user_id: str, candidates: Candidates) -> dict[str, Floats]:
+        """float32[n] of every system."""
+        n, columns = len(candidates), candidates.columns
+        scores = {
+            REX: self._learned.score(columns, n),
+            HAND: Weighted().score(columns, n),
+            "newest first": np.arange(n, dtype=np.float32),  # rows are by date
+            "popularity": columns["story_reads"],
+            "decayed popularity": columns["story_trend"],
+        }
+        place, story = self._log.user_ids.index(user_id).as_py(), self._in_log[candidates.rows]
+        for name, peer in self._peers.items():
+            of_person = peer.scores(np.array([place], np.int32))[0] if place >= 0 else np.zeros(self._log.stories)
+            scores[name] = of_person[story].astype(np.float32)
+        return scores
 
 
 def ndcg(score: Floats | Doubles, gain: Floats) -> float:

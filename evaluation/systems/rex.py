@@ -57,6 +57,7 @@ class Rex:
         """Runs the batch for every task at once, and gathers what can be learned before the first. Whatever the batch raises."""
         self._split, self._ranker, self._learned_at = split, self._given or Weighted(), -np.inf
         self._lessons: list[Lesson] = []
+        self._pipelines: dict[Ranker, Pipeline] = {}
         told = self._worlds.prepare(log, split)
         if self._given is not None:
             return f"{told}, ranker {self._given.name}"
@@ -79,8 +80,7 @@ class Rex:
         """float32[users, n]: the place in the pipeline's order, counted from its end."""
         out = np.full((len(users), self._log.stories), LAST, np.float32)
         for row, user in enumerate(users):
-            ctx = self._context(int(user), self._ranker)
-            ordered = self._ranked(ctx)
+            ordered = self._ranked(*self._context(int(user), self._ranker))
             out[row, self._story[ordered]] = np.arange(len(ordered), 0, -1, dtype=np.float32)
         return out
 
@@ -104,27 +104,27 @@ class Rex:
         return lesson(self._log, self._task, self._annotated)
 
     def _annotated(self, user: int) -> tuple[Candidates, Ints]:
-        candidates = self._candidates(self._context(user, ALL_FEATURES))
+        candidates = self._candidates(*self._context(user, ALL_FEATURES))
         return candidates, self._story[candidates.rows]
 
-    def _context(self, user: int, ranker: Ranker) -> Context:
-        user_id = self._log.user_ids[user].as_py()
-        components = default_components(ranker)
-        self._pipeline = Pipeline(components, lambda ctx, slate: None)
-        return self._offline.context(user_id, self._task.at_us, self._online, components)
+    def _context(self, user: int, ranker: Ranker) -> tuple[Context, Pipeline]:
+        """A request of theirs; the pipeline is made once for each ranker."""
+        if ranker not in self._pipelines:
+            self._pipelines[ranker] = Pipeline(default_components(ranker), lambda ctx, slate: None)
+        pipeline, user_id = self._pipelines[ranker], self._log.user_ids[user].as_py()
+        return self._offline.context(user_id, self._task.at_us, self._online, pipeline.components), pipeline
 
-    def _candidates(self, ctx: Context) -> Candidates:
-        pipeline = self._pipeline
+    def _candidates(self, ctx: Context, pipeline: Pipeline) -> Candidates:
         candidates = pipeline.annotate(ctx, pipeline.preprocess(ctx, pipeline.aggregate(ctx)))
         _refuse_degraded(ctx)
         return candidates
 
-    def _ranked(self, ctx: Context) -> Ints:
+    def _ranked(self, ctx: Context, pipeline: Pipeline) -> Ints:
         """Rows of the world, best first: what the pipeline keeps; where pools are judged, all, ranked in as many blocks."""
-        candidates = self._candidates(ctx)
+        candidates = self._candidates(ctx, pipeline)
         size = len(candidates) if self._task.pools is None else SPARE * self._online.slate_size
         blocks = [
-            self._pipeline.rank(ctx, candidates.take(np.arange(start, min(start + size, len(candidates)))))
+            pipeline.rank(ctx, candidates.take(np.arange(start, min(start + size, len(candidates)))))
             for start in range(0, len(candidates), max(size, 1))
         ]
         _refuse_degraded(ctx)

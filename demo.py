@@ -80,7 +80,7 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
             progress.stop()
             out.print(*verdict, sep="\n", soft_wrap=True)
             person = someone(settings.lake, as_of)
-            first, _ = fetch_feed(url, person, 1, None)
+            first, _ = fetch_feed(url, person, 1, None, top=True)  # the first explanation loads what explains: seconds
             page, funnel = fetch_feed(url, person, 10, first["items"][0]["story_id"] if first["items"] else None)
             print_feed(out, person, page, funnel)
             out.print(f"ranked by [bold]{ranked_by(page)}[/]")

@@ -48,6 +48,8 @@ NEWCOMERS = 200
 TRAINING_DAYS = 14
 """Of impressions to learn from: two of each weekday."""
 HAND, REX = "rex, weighted-1", "rex"
+OPENINGS = {"open": 1.0, "read": 0.0, "applause": 0.0, "rejection": 0.0}
+"""Worth of outcomes for one variant: true interest is the chance of an opening, and reading, applause and rejection follow other laws."""
 SEGMENTS = ("all", "stories of the last day", "people of the last day")
 Row = dict[str, str | float | None]
 Doubles = NDArray[np.float64]
@@ -183,7 +185,11 @@ class _Judge:
         self._now_us, self._day_us = micros(end), micros(end - timedelta(days=1))
         self._settings = OnlineSettings(max_age_d=EVERY_AGE_D, fresh_window_d=EVERY_AGE_D, explore_share=0)
         self._pipeline = Pipeline(default_components(ALL_FEATURES), lambda ctx, slate: None)
-        self._learned = ranker_for(self._settings, offline.model, offline.digest)
+        by_openings = self._settings.model_copy(update={"value_weights": OPENINGS})
+        self._learned = {
+            REX: ranker_for(self._settings, offline.model, offline.digest),
+            f"{REX}, by openings": ranker_for(by_openings, offline.model, offline.digest),
+        }
         known = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
         self._in_log: Ints = np.searchsorted(known, offline.world.hashes).astype(np.int32)
 
@@ -211,7 +217,7 @@ class _Judge:
         """float32[n] of every system."""
         n, columns = len(candidates), candidates.columns
         scores = {
-            REX: self._learned.score(columns, n),
+            **{name: ranker.score(columns, n) for name, ranker in self._learned.items()},
             HAND: Weighted().score(columns, n),
             "newest first": np.arange(n, dtype=np.float32),  # rows are by date
             "popularity": columns["story_reads"],

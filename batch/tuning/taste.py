@@ -1,7 +1,10 @@
 """Length, regularisation and confidence of the vectors of taste: the fit that best finds stories that were hidden from it.
 
 A fifth of the stories of some people is hidden; each hidden one is ranked, by the product of the vectors, among stories that its
-person never touched. The fit is the batch's own.
+person was shown in vain, or, in a lake that does not log what is shown, never touched. The fit is the batch's own.
+
+What was shown in vain is the better question where it can be asked: among all stories, one that was read differs most from the others
+by having been shown at all, and the fit would learn the feed that was.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ HIDDEN = 5
 JUDGED = 2000
 """People at most of whom stories are hidden: their mean has a standard error of about one per cent of itself."""
 NEGATIVES = 100
+FEWEST_PASSED = 20
+"""Stories shown in vain that a person must have to be asked about them."""
 SEED = 42
 CRITERION = f"NDCG of a hidden story among {NEGATIVES}"
 
@@ -61,11 +66,14 @@ class Hidden:
 
 
 def choose(
-    pairs: DataFrame, settings: BatchSettings, in_time: Callable[[], bool]
+    pairs: DataFrame, impressions: DataFrame, settings: BatchSettings, in_time: Callable[[], bool]
 ) -> tuple[dict[str, float], list[Tried], list[str]]:
-    """Setting → value, what was tried, and what could not be chosen. `pairs`: user_id, story_id, strength."""
+    """Setting → value, what was tried, and what could not be chosen.
+
+    `pairs`: user_id, story_id, strength. `impressions`: user_id, story_id of what was shown; may be empty.
+    """
     marked = with_hidden(pairs).persist()
-    hidden = hidden_of(marked)
+    hidden = hidden_of(marked, passed(marked, impressions))
     if hidden is None:
         said = f"vectors keep their defaults: too few people with {MIN_STORIES} stories, or too few stories"
         return {}, [], [said]
@@ -93,8 +101,16 @@ def with_hidden(pairs: DataFrame) -> DataFrame:
     return both.withColumn("hidden", F.col("judged") & drawn)
 
 
-def hidden_of(marked: DataFrame) -> Hidden | None:
-    """None when nothing is hidden or there are too few stories to rank among."""
+def passed(marked: DataFrame, impressions: DataFrame) -> pa.Table:
+    """user_id, story_id of what people who are judged were shown and never acted on, of stories that anybody did."""
+    judged = impressions.join(marked.where("judged").select("user_id").distinct(), "user_id", "left_semi").distinct()
+    known = judged.join(marked.select("story_id").distinct(), "story_id", "left_semi")
+    vain = known.join(marked.select("user_id", "story_id"), ["user_id", "story_id"], "left_anti")
+    return vain.orderBy("user_id", "story_id").select("user_id", "story_id").toArrow()
+
+
+def hidden_of(marked: DataFrame, vain: pa.Table) -> Hidden | None:
+    """None when nothing is hidden or there are too few stories to rank among. `vain`: what `passed` found."""
     stories = marked.select("story_id").distinct().orderBy("story_id").toArrow()["story_id"].combine_chunks()
     mine = marked.where("judged").select("user_id", "story_id", "hidden").orderBy("user_id", "story_id").toArrow()
     if not len(mine) or not any(mine["hidden"].to_pylist()):
@@ -103,13 +119,19 @@ def hidden_of(marked: DataFrame) -> Hidden | None:
     person = mine["user_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     story = np.asarray(pc.index_in(mine["story_id"].combine_chunks(), value_set=stories), np.int64)
     wanted = mine["hidden"].to_numpy()
-    touched = np.zeros((len(people), len(stories)), np.bool_)
-    touched[person, story] = True
-    if len(stories) - touched.sum(axis=1).max() < NEGATIVES:
+    offered = np.zeros((len(people), len(stories)), np.bool_)
+    at = (pc.index_in(vain[name].combine_chunks(), value_set=of) for name, of in zip(vain.column_names, (people, stories), strict=True))  # fmt: skip
+    offered[tuple(np.asarray(places, np.int64) for places in at)] = True
+    asked = wanted & (offered.sum(axis=1)[person] >= FEWEST_PASSED)
+    if not asked.any():
+        offered[:] = True
+        offered[person, story] = False
+        asked = wanted
+    if offered[person[asked]].sum(axis=1).min() < FEWEST_PASSED:
         return None
     rng = np.random.default_rng(SEED)
-    pools = [rng.choice(np.flatnonzero(~touched[who]), NEGATIVES, replace=False) for who in person[wanted]]
-    return Hidden(people, stories, person[wanted], story[wanted], np.stack(pools))
+    pools = [rng.choice(np.flatnonzero(offered[who]), NEGATIVES) for who in person[asked]]
+    return Hidden(people, stories, person[asked], story[asked], np.stack(pools))
 
 
 def found(known: DataFrame, hidden: Hidden, settings: BatchSettings) -> float:

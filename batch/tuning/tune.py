@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 from rich.progress import Progress
 
 from batch.grid import is_written
@@ -55,7 +56,8 @@ def tune(
         times = half_lives.choose(reads, lambda: clock() < until)
         if progress is not None and bar is not None:
             progress.advance(bar)
-        vectors = taste.choose(strengths(events, context), settings, lambda: clock() < until)
+        shown = visible(events.where(F.col("type") == "impression"), context).select("user_id", "story_id")
+        vectors = taste.choose(strengths(events, context), shown, settings, lambda: clock() < until)
         used.catalog.clearCache()
     if progress is not None and bar is not None:
         progress.advance(bar)

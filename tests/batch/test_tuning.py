@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from batch.settings import BatchSettings
 from batch.tuning import half_lives, taste
@@ -23,6 +23,11 @@ from tests.lakes import NOON, ago, event, story, write_lake
 
 FIRST_HOUR = 400_000
 SETTINGS = BatchSettings(shuffle_partitions=1, als_iterations=2)
+
+
+def nothing_shown(pairs: object) -> DataFrame:
+    """A lake that does not log what is shown."""
+    return pairs.select("user_id", "story_id").limit(0)  # type: ignore[attr-defined, no-any-return]
 
 
 def always() -> bool:
@@ -85,7 +90,7 @@ class TestTaste:
 
     def test_the_best_of_what_was_tried_is_chosen_and_the_budget_ends_it(self, pairs: object) -> None:
         asked = itertools.count()
-        chosen, tried, notes = taste.choose(pairs, SETTINGS, lambda: next(asked) < 2)  # type: ignore[arg-type]
+        chosen, tried, notes = taste.choose(pairs, nothing_shown(pairs), SETTINGS, lambda: next(asked) < 2)  # type: ignore[arg-type]
         assert len(tried) == 3  # the first is always tried, then as long as there is time
         assert chosen == max(tried, key=lambda one: one.value).settings
         assert min(one.value for one in tried) > 0.25  # by chance it is 0.22: circles are told apart
@@ -93,19 +98,33 @@ class TestTaste:
 
     def test_hidden_pairs_are_hidden_and_ranked_among_what_was_never_touched(self, pairs: object) -> None:
         marked = taste.with_hidden(pairs)  # type: ignore[arg-type]
-        hidden = taste.hidden_of(marked)
+        hidden = taste.hidden_of(marked, taste.passed(marked, nothing_shown(pairs)))
         assert hidden is not None
         share = len(hidden.person) / marked.count()
         assert 0.15 < share < 0.25
         touched = {(row.user_id, row.story_id) for row in marked.collect()}
         for person, pool in zip(hidden.person.tolist(), hidden.negatives.tolist(), strict=True):
             ids = {hidden.stories[story].as_py() for story in pool}
-            assert len(ids) == taste.NEGATIVES
             assert not {(hidden.people[person].as_py(), one) for one in ids} & touched
+
+    def test_where_it_is_logged_what_was_shown_hidden_pairs_are_ranked_among_what_was_passed_over(
+        self, pairs: object, spark: SparkSession
+    ) -> None:
+        rows = [(f"a{u}", f"a-{s}") for u in range(10) for s in range(120)]  # ten people were shown all of their circle
+        shown = spark.createDataFrame(rows, "user_id string, story_id string")
+        marked = taste.with_hidden(pairs)  # type: ignore[arg-type]
+        hidden = taste.hidden_of(marked, taste.passed(marked, shown))
+        assert hidden is not None
+        touched = {(row.user_id, row.story_id) for row in marked.collect()}
+        asked = {hidden.people[person].as_py() for person in hidden.person.tolist()}
+        assert asked == {f"a{u}" for u in range(10)}
+        for person, pool in zip(hidden.person.tolist(), hidden.negatives.tolist(), strict=True):
+            ids = {(hidden.people[person].as_py(), hidden.stories[story].as_py()) for story in pool}
+            assert ids <= set(rows) - touched
 
     def test_too_few_people_are_told(self, spark: SparkSession) -> None:
         few = spark.createDataFrame([("u", "s", 1.0)], "user_id string, story_id string, strength double")
-        chosen, tried, notes = taste.choose(few, SETTINGS, always)
+        chosen, tried, notes = taste.choose(few, nothing_shown(few), SETTINGS, always)
         assert (chosen, tried) == ({}, [])
         assert "keep their defaults" in notes[0]
 

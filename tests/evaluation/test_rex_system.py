@@ -26,6 +26,7 @@ from evaluation.training_lake import REFIT_D, as_of, make_training_lake, moments
 from evaluation.worlds import Worlds
 from features.errors import BadInput
 from online.components import default_components
+from online.rankers.learned import Learned
 from online.rankers.weighted import Weight, Weighted
 from tests.evaluation.logs import acts, at
 from tests.lakes import write_lake
@@ -162,6 +163,24 @@ def test_blocks_of_a_sampled_protocol_rank_as_one_list_does(
     small = rolling._online.model_copy(update={"slate_size": 3})
     monkeypatch.setattr(rolling, "_online", small)
     assert (rolling.scores(pooled.users) == whole).all()
+
+
+def test_models_take_over_from_the_named_weights_once_there_is_enough_to_learn_from(
+    worlds: Worlds, log: Log, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rex = Rex(worlds, fit_s=1)
+    rex.prepare(log, split)
+    rex.fit(log, split.tasks[0])
+    assert isinstance(rex._ranker, Weighted), "a few dozen examples teach nothing"
+    for name, few in (("examples.MIN_EXAMPLES", 50), ("slices._MIN_ROWS", 5), ("fit.MIN_POSITIVES", 5)):
+        monkeypatch.setattr(f"learning.{name}", few)
+    rex.fit(log, split.tasks[0])
+    assert isinstance(rex._ranker, Learned)
+    task = split.tasks[0]
+    scores = rex.scores(task.users)
+    eligible = task.live.copy()
+    eligible[log.story[task.known & (log.user == task.users[0])]] = False
+    assert (np.isfinite(scores[0]) == eligible).all()
 
 
 def test_hidden_stories_are_nowhere_in_the_lake_that_rex_learns_from(tmp_path: Path) -> None:

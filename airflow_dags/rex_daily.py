@@ -53,7 +53,7 @@ def archive() -> int:
 
 @task
 def tune(as_of: str) -> dict[str, float]:
-    """Chooses the lake's constants, when they are older than their cadence; returns those that batches go by."""
+    """Chooses the lake's constants, when there is a cadence and they are older; returns those that batches go by."""
     import time
 
     from batch.settings import BatchSettings
@@ -63,7 +63,7 @@ def tune(as_of: str) -> dict[str, float]:
 
     lake, settings = Settings().lake, BatchSettings()
     with retrying_only_what_may_pass():
-        if is_due(lake, moment(as_of), settings.tuning_cadence_d):
+        if settings.tuning_cadence_d and is_due(lake, moment(as_of), settings.tuning_cadence_d):
             given = {"now": datetime.now(UTC), "settings": settings, "budget_s": settings.tuning_budget_s}
             choose(lake, moment(as_of), time.monotonic, **given)  # type: ignore[arg-type]
         tuned = read_tuned(lake)

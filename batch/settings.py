@@ -46,8 +46,8 @@ class BatchSettings(BaseSettings):
     als_min_users: int = Field(default=2, ge=1, le=1000)
     """Different people who must have engaged with a story for it to get a vector."""
 
-    tuning_cadence_d: float = Field(default=28.0, gt=0, le=3660)
-    """Days after which the daily run chooses constants anew: how fast a site's news fade changes over seasons, not weeks."""
+    tuning_cadence_d: float = Field(default=0.0, ge=0, le=3660)
+    """Days after which the daily run chooses constants anew; 0: never. Judge what `rex tune` chose before you leave it to a schedule."""
     tuning_budget_s: float = Field(default=120.0, ge=0, le=86_400)
     """Seconds for trying; a fit of a small lake takes a few, of a million reads tens."""
 

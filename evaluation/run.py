@@ -68,7 +68,7 @@ def evaluate(
             with _scratch(work) as scratch:
                 judged = judge_by_truth(
                     lake, scratch, log, now=now, data=data, peers=_peers(peers, budget_s, console),
-                    budget_s=budget_s, progress=progress,
+                    progress=progress,
                 )  # fmt: skip
                 found.append(judged)
     if not found:

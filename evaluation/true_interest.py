@@ -18,8 +18,6 @@ from rich.progress import Progress
 from rich.table import Table
 
 from batch.settings import BatchSettings
-from batch.tuning.tune import tune
-from batch.tuning.tuned import settings_of
 from evaluation.bootstrap import Estimate, mean, percentile, resamples
 from evaluation.offline_world import OfflineWorld, load
 from evaluation.protocols import PROTOCOLS
@@ -122,13 +120,12 @@ def judge_by_truth(
     now: datetime,
     data: str,
     peers: Sequence[System] = (),
-    budget_s: float,
     progress: Progress | None = None,
 ) -> ByTruth:
     """Ranks at the world's end. `work`: an empty directory to compute in. BadInput for a lake that was not simulated."""
     truth = load_world(lake)
     end = truth.truth.config.ends_at.astimezone(UTC)
-    offline = _learned(lake, work, end, now, budget_s, progress)
+    offline = _learned(lake, work, end, now, progress)
     judge = _Judge(truth, end, offline, log, _of_peers(log, micros(end), peers))
     people = _people(truth, end)
     bar = None if progress is None else progress.add_task(PROTOCOL, total=sum(map(len, people.values())))
@@ -140,13 +137,10 @@ def judge_by_truth(
     return ByTruth(data, {s: {name: np.array(v) for name, v in of.items()} for s, of in judge.found.items() if of})
 
 
-def _learned(
-    lake: Path, work: Path, end: datetime, now: datetime, budget_s: float, progress: Progress | None
-) -> OfflineWorld:
+def _learned(lake: Path, work: Path, end: datetime, now: datetime, progress: Progress | None) -> OfflineWorld:
     """The snapshot of the world's end with a model, made as daily runs and `rex train` make them."""
     (work / "raw").symlink_to((lake / "raw").absolute(), target_is_directory=True)
-    tune(work, end, time.monotonic, now=now, settings=BatchSettings(), budget_s=budget_s, progress=progress)
-    settings = settings_of(work, training_days=TRAINING_DAYS)
+    settings = BatchSettings(training_days=TRAINING_DAYS)
     make_examples(work, end, now=now, settings=settings, progress=progress, daily=True)
     learn(work, end, time.monotonic, now=now, settings=LearningSettings(), force=True, progress=progress)
     return load(work, end)

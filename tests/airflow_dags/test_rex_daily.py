@@ -18,7 +18,6 @@ import pytest
 import redis
 
 from batch.graph import order
-from batch.settings import BatchSettings
 from batch.tuning.tuned import is_due as tuning_is_due
 from batch.tuning.tuned import read_tuned
 from features.keys import Keys
@@ -49,6 +48,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "REX_BATCH_SHUFFLE_PARTITIONS": "1",
         "REX_BATCH_ALS_RANK": "2",
         "REX_BATCH_ALS_ITERATIONS": "1",
+        "REX_BATCH_TUNING_CADENCE_D": "28",
         "REX_BATCH_TUNING_BUDGET_S": "0",
     }
     command = [sys.executable, "-m", "airflow", "db", "migrate"]
@@ -151,7 +151,7 @@ class TestRun:
         assert set(states.values()) == {"success"}, log[-4000:]
         assert len(states) == 1 + len(JOBS) + 5, "a task did not run"
         assert read_tuned(tmp_path / "lake") is not None
-        assert not tuning_is_due(tmp_path / "lake", AS_OF + timedelta(days=1), BatchSettings().tuning_cadence_d)
+        assert not tuning_is_due(tmp_path / "lake", AS_OF + timedelta(days=1), 28)
         manifest = read_manifest(redis_client, Keys(), current_version(redis_client, Keys()))
         assert datetime.fromisoformat(manifest.as_of) == AS_OF
         assert manifest.counts["people"] == PEOPLE

@@ -192,17 +192,17 @@ def test_hidden_stories_are_nowhere_in_the_lake_that_rex_learns_from(tmp_path: P
     log = read_log(source)
     split = PROTOCOLS["random"](log, None)
     (task,) = split.tasks
-    make_training_lake(source, tmp_path / "work", log, split.by_time, task)
+    make_training_lake(source, tmp_path / "made", log, split.by_time, task)
     hidden = {
         (log.user_ids[int(task.users[a])].as_py(), log.story_ids[int(s)].as_py())
         for a, s in zip(task.asked, task.positives, strict=True)
     }
-    left = duckdb.sql(f"SELECT user_id, story_id FROM '{tmp_path}/work/raw/events/**/*.parquet'").fetchall()
+    left = duckdb.sql(f"SELECT user_id, story_id FROM '{tmp_path}/made/raw/events/**/*.parquet'").fetchall()
     assert hidden
     assert sorted(left) == sorted(
         (e["user_id"], e["story_id"]) for e in shown if (e["user_id"], e["story_id"]) not in hidden
     )
-    assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/work/raw/stories/*.parquet'").fetchall() == [(10,)]
+    assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/made/raw/stories/*.parquet'").fetchall() == [(10,)]
 
 
 def test_fits_are_a_week_apart_and_never_after_what_uses_them(log: Log) -> None:

@@ -232,7 +232,9 @@ def batch(
 def tune(
     lake: OptionalLake = None,
     as_of: Annotated[datetime | None, typer.Option("--as-of", help="UTC; default: now")] = None,
-    budget_s: Annotated[float, typer.Option(min=0, max=86_400, help="seconds for trying")] = 120.0,
+    budget_s: Annotated[
+        float | None, typer.Option(min=0, max=86_400, help="seconds for trying; default: tuning_budget_s")
+    ] = None,
 ) -> None:
     """Choose half-lives and the fit of vectors on a slice of the lake itself; batches on it go by them from then on.
 
@@ -247,7 +249,9 @@ def tune(
     now, lake = datetime.now(UTC), lake or Settings().lake
     moment = utc(as_of) if as_of else now.replace(microsecond=0)
     with progress() as bars:
-        given = {"now": now, "settings": BatchSettings(), "budget_s": budget_s, "progress": bars}
+        settings = BatchSettings()
+        given = {"budget_s": settings.tuning_budget_s if budget_s is None else budget_s, "progress": bars}
+        given |= {"now": now, "settings": settings}
         tuned = run(lake, moment, time.monotonic, **given)  # type: ignore[arg-type]
     out.print(tuned_table(tuned))
 

@@ -66,11 +66,8 @@ def evaluate(
                 found.append(Evaluation(data, split, judge(log, split, systems, progress)))
         if TRUE_INTEREST in (protocols or ()) or (protocols is None and (lake / "world").is_dir()):
             with _scratch(work) as scratch:
-                judged = judge_by_truth(
-                    lake, scratch, log, now=now, data=data, peers=_peers(peers, budget_s, console),
-                    progress=progress,
-                )  # fmt: skip
-                found.append(judged)
+                others = _peers(peers, budget_s, console)
+                found.append(judge_by_truth(lake, scratch, log, now=now, data=data, peers=others, progress=progress))
     if not found:
         raise BadInput(f"No protocol fits the lake at {source}; bring more events.")
     return found

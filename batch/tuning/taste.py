@@ -117,11 +117,10 @@ def hidden_of(marked: DataFrame, vain: pa.Table) -> Hidden | None:
         return None
     people = mine["user_id"].combine_chunks().unique()
     person = mine["user_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-    story = np.asarray(pc.index_in(mine["story_id"].combine_chunks(), value_set=stories), np.int64)
+    story = _places(mine["story_id"], stories)
     wanted = mine["hidden"].to_numpy()
     offered = np.zeros((len(people), len(stories)), np.bool_)
-    at = (pc.index_in(vain[name].combine_chunks(), value_set=of) for name, of in zip(vain.column_names, (people, stories), strict=True))  # fmt: skip
-    offered[tuple(np.asarray(places, np.int64) for places in at)] = True
+    offered[_places(vain["user_id"], people), _places(vain["story_id"], stories)] = True
     asked = wanted & (offered.sum(axis=1)[person] >= FEWEST_PASSED)
     if not asked.any():
         offered[:] = True
@@ -132,6 +131,11 @@ def hidden_of(marked: DataFrame, vain: pa.Table) -> Hidden | None:
     rng = np.random.default_rng(SEED)
     pools = [rng.choice(np.flatnonzero(offered[who]), NEGATIVES) for who in person[asked]]
     return Hidden(people, stories, person[asked], story[asked], np.stack(pools))
+
+
+def _places(ids: pa.ChunkedArray, among: pa.Array) -> NDArray[np.int64]:
+    """int64[n]: where each id stands; all of them do."""
+    return np.asarray(pc.index_in(ids.combine_chunks(), value_set=among), np.int64)
 
 
 def found(known: DataFrame, hidden: Hidden, settings: BatchSettings) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import numpy as np
@@ -11,7 +12,7 @@ from evaluation.offline_world import OfflineWorld
 from evaluation.protocols.task import DAY_US, Split, Task
 from evaluation.reading_log import Floats, Ints, Log
 from evaluation.systems.system import LAST
-from evaluation.training_lake import REFIT_D
+from evaluation.training_lake import REFIT_D, as_of
 from evaluation.worlds import Worlds
 from features.errors import BadInput, Unavailable
 from features.keys import hash64_many
@@ -27,6 +28,8 @@ from online.rankers.learned import ranker_for
 from online.rankers.weighted import Weight, Weighted
 from online.selection import best
 from online.settings import OnlineSettings
+
+warnings = logging.getLogger("rex.evaluation")
 
 EVERY_AGE_D = 36_500.0
 """Protocols ask for every story that is out, so none is too old and all are fresh enough to be candidates."""
@@ -91,14 +94,21 @@ class Rex:
         self._story = np.searchsorted(hashes, self._offline.world.hashes).astype(np.int32)
 
     def _learn(self) -> None:
-        """Too little to learn from leaves the ranking as it is: at first, the named weights."""
+        """Too little to learn from leaves the ranking as it is (at first, the named weights), and the log says so."""
         try:
             examples = examples_by(self._log, self._split, self._lessons, self._task)
             slices = cut(examples, judged=False)
-        except BadInput:
+        except BadInput as error:
+            warnings.warning(
+                "%s learns nothing at %s and goes on with %s: %s", self.name, self._moment, self._ranker.name, error
+            )
             return
         model = fit(examples, slices, time.monotonic, budget_s=self._fit_s)
         self._ranker, self._learned_at = ranker_for(self._online, model, "of this moment"), self._task.at_us
+
+    @property
+    def _moment(self) -> str:
+        return as_of(self._task.at_us).isoformat()
 
     def _lesson(self) -> Lesson:
         return lesson(self._log, self._task, self._annotated)

@@ -166,7 +166,7 @@ def test_blocks_of_a_sampled_protocol_rank_as_one_list_does(
 
 
 def test_models_take_over_from_the_named_weights_once_there_is_enough_to_learn_from(
-    worlds: Worlds, log: Log, split: Split, monkeypatch: pytest.MonkeyPatch
+    worlds: Worlds, log: Log, split: Split, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     rex = Rex(worlds, fit_s=1)
     rex.prepare(log, split)
@@ -174,6 +174,7 @@ def test_models_take_over_from_the_named_weights_once_there_is_enough_to_learn_f
         scarce.setattr("learning.examples.MIN_EXAMPLES", 10**9)
         rex.fit(log, split.tasks[0])
         assert isinstance(rex._ranker, Weighted)
+        assert "goes on with weighted-1: the training set has" in caplog.text
     rex.fit(log, split.tasks[0])
     assert isinstance(rex._ranker, Learned)
     task = split.tasks[0]

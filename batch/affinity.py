@@ -17,9 +17,9 @@ from batch.point_in_time import DAY_S, Context, age_s, as_of_grid, decayed, unfi
 
 
 def affinities(events: DataFrame, stories: DataFrame, key: str, context: Context) -> DataFrame:
-    """as_of, user_id, `key`, affinity, weight; `stories`: as_of, story_id, `key` (several rows a story, if it has several).
+    """as_of, user_id, `key`, affinity, weight, engaged, shown; `stories`: as_of, story_id, `key` (a row for each it has).
 
-    What rounds to nothing (|affinity| below `affinity_floor`) is left out: absent means 0.
+    What rounds to nothing (|affinity| below `affinity_floor`) is left out: absent means 0, also of the evidence.
     """
     weighed = evidence(events, context)
     of_key = (
@@ -33,7 +33,8 @@ def affinities(events: DataFrame, stories: DataFrame, key: str, context: Context
     scored = of_key.join(F.broadcast(impression_yield(weighed, context)), "as_of", "inner").withColumn(
         "affinity", affinity
     )
-    return scored.where(F.abs("affinity") >= settings.affinity_floor).withColumn("weight", unfixed(F.col("weight")))
+    evidence_of = {name: unfixed(F.col(name)) for name in ("weight", "engaged", "shown")}
+    return scored.where(F.abs("affinity") >= settings.affinity_floor).withColumns(evidence_of)
 
 
 def evidence(events: DataFrame, context: Context) -> DataFrame:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from batch.snapshot_tables import refuse_collisions
 from features.keys import hash64_many
-from features.snapshot import PROFILE
+from features.snapshot import EVIDENCE, PROFILE
 from features.snapshot_reader import profile_field
 
 PEOPLE_PER_BUCKET = 256
@@ -119,15 +119,14 @@ def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
 
 
 def _affinity_fields(connection: duckdb.DuckDBPyConnection, target: str, people: int) -> dict[str, Ragged]:
+    kept = ("affinity", *EVIDENCE) if target == "topic" else ("affinity",)
     table = connection.sql(f"""
-        SELECT person, a.{target}_id AS id, affinity::REAL AS affinity
+        SELECT person, a.{target}_id AS id, {", ".join(f"{name}::REAL AS {name}" for name in kept)}
         FROM user_{target}_affinity a JOIN people USING (user_id) ORDER BY person, id
     """).to_arrow_table()
     offsets = _group_offsets(table["person"].to_numpy(), people)
-    return {
-        f"{target}_affinity_ids": Ragged(_hashes(table["id"].combine_chunks()), offsets),
-        f"{target}_affinity": Ragged(table["affinity"].to_numpy(), offsets),
-    }
+    ids = {f"{target}_affinity_ids": Ragged(_hashes(table["id"].combine_chunks()), offsets)}
+    return ids | {f"{target}_{name}": Ragged(table[name].to_numpy(), offsets) for name in kept}
 
 
 def _vectors(connection: duckdb.DuckDBPyConnection, people: int, factors: int) -> Ragged:

@@ -43,8 +43,6 @@ PEOPLE = 400
 """People judged, of those who were there before the last day: the mean's standard error is about half a point."""
 NEWCOMERS = 200
 """People judged who joined on the last day, at most."""
-TRAINING_DAYS = 14
-"""Of impressions to learn from: two of each weekday."""
 HAND, REX = "rex, weighted-1", "rex"
 OPENINGS = {"open": 1.0, "read": 0.0, "applause": 0.0, "rejection": 0.0}
 """Worth of outcomes for one variant: true interest is the chance of an opening, and reading, applause and rejection follow other laws."""
@@ -140,8 +138,7 @@ def judge_by_truth(
 def _learned(lake: Path, work: Path, end: datetime, now: datetime, progress: Progress | None) -> OfflineWorld:
     """The snapshot of the world's end with a model, made as daily runs and `rex train` make them."""
     (work / "raw").symlink_to((lake / "raw").absolute(), target_is_directory=True)
-    settings = BatchSettings(training_days=TRAINING_DAYS)
-    make_examples(work, end, now=now, settings=settings, progress=progress, daily=True)
+    make_examples(work, end, now=now, settings=BatchSettings(), progress=progress, daily=True)
     learn(work, end, time.monotonic, now=now, settings=LearningSettings(), force=True, progress=progress)
     return load(work, end)
 

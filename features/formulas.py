@@ -78,6 +78,11 @@ def scatter_sum(n: int, rows: Ints, values: Floats) -> Floats:
     return (out / _FIXED_ONE).astype(np.float32)
 
 
+def exact_sum(values: Floats) -> np.float32:
+    """Sum of float32[k], the same bits in any order: added as integers of 2^-30; |sum| < 2^33."""
+    return np.float32(np.rint(values.astype(np.float64) * _FIXED_ONE).astype(np.int64).sum() / _FIXED_ONE)
+
+
 def reader_reads(stories_read: int) -> np.float32:
     """log1p of how many different stories a person has read."""
     return np.float32(np.log1p(np.float64(stories_read)))

@@ -111,6 +111,34 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "topic_affinity", "user_story", 0.0, "affinity to the story's topics, mean, (-1, 1)", "formulas.gather_mean"
     ),
+    Feature(
+        "topic_engaged",
+        "user_story",
+        0.0,
+        "decayed engagement of the person with the story's topics, mean; how much `topic_affinity` rests on",
+        "formulas.gather_mean",
+    ),
+    Feature(
+        "topic_shown",
+        "user_story",
+        0.0,
+        "decayed impressions of the story's topics to the person, mean: what earlier rankings thought of them",
+        "formulas.gather_mean",
+    ),
+    Feature(
+        "reader_engaged",
+        "user_story",
+        0.0,
+        "decayed engagement of the person, summed over topics: what `topic_engaged` is a part of",
+        "formulas.exact_sum",
+    ),
+    Feature(
+        "reader_shown",
+        "user_story",
+        0.0,
+        "decayed impressions to the person, summed over topics: what `topic_shown` is a part of",
+        "formulas.exact_sum",
+    ),
     Feature("follows_author", "user_story", 0.0, "1 when the person follows the author", "formulas.gather"),
     Feature("follows_publication", "user_story", 0.0, "1 when the person follows the publication", "formulas.gather"),
     Feature(

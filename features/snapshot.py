@@ -23,6 +23,9 @@ CHUNK_BYTES = 4 << 20
 ABSENT = -1
 """Index of a missing author, publication, topic, language or neighbour."""
 
+EVIDENCE = ("engaged", "shown")
+"""What a topic's affinity rests on, kept of topics alone: of the few topics people have much evidence, of an author little."""
+
 PROFILE = Layout(
     "profile",
     1,
@@ -41,6 +44,7 @@ PROFILE = Layout(
         ("publication_affinity", "<f4"),
         ("topic_affinity_ids", "<i8"),
         ("topic_affinity", "<f4"),
+        *((f"topic_{name}", "<f4") for name in EVIDENCE),  # of the same topics
         ("vector", "<f4"),  # [factors] or empty
         ("read", "<i8"),  # story hashes, newest first
         ("read_at", "<i8"),  # µs

@@ -53,8 +53,9 @@ def write_card(
         + _ranking(evaluation),
         "## Model minus baseline, on the same requests\n\n"
         + _table(("baseline", *_measures(evaluation.ahead)), evaluation.ahead),
-        "## Probabilities on the held-out days\n\nWeights of sampled rows count. "
-        "`base_log_loss` is that of always saying the rate. The interval of `ece` leans upwards, as resampling adds noise.\n\n"
+        "## Probabilities on the held-out days\n\nWeights of sampled rows count. Each is judged at the position where its "
+        "story stood. `base_log_loss` is that of always saying the rate. The interval of `ece` leans upwards, as resampling "
+        "adds noise.\n\n"
         + _table(("outcome", *_measures(evaluation.outcomes)), evaluation.outcomes)
         + "\n\n![reliability of each outcome](calibration.png)",
         "## What matters\n\nMean size of the Shapley values in log-odds; position is 0 for every story.\n\n"

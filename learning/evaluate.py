@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from learning.examples import Examples
+from learning.examples import POSITION, Examples
 from learning.measures import TOP, auc, gaps, losses, ndcg, order_within, places, reciprocal_rank, reliability, total
 from learning.model import Model
 from learning.outcomes import Doubles, realised
@@ -62,8 +62,13 @@ def baselines(examples: Examples) -> dict[str, Doubles]:
 
 
 def evaluate(model: Model, examples: Examples, *, resamples: int = RESAMPLES, seed: int = SEED) -> Evaluation:
-    """Of examples that the model has not seen. Positions are fixed at 0, as in serving."""
-    x = model.matrix({name: examples.column(name) for name in model.features}, len(examples))
+    """Of examples that the model has not seen.
+
+    Rankings are judged with positions fixed at 0, as in serving; probabilities at the positions where the stories stood,
+    because whether they were opened there is what happened.
+    """
+    columns = {name: examples.column(name) for name in model.features}
+    x = model.matrix(columns, len(examples))
     scores = {MODEL: model.value(x).astype(np.float64), **baselines(examples)}
     rng = np.random.default_rng(seed)
     requests = int(examples.request[-1]) + 1
@@ -82,7 +87,8 @@ def evaluate(model: Model, examples: Examples, *, resamples: int = RESAMPLES, se
         for name, of in rankings.items()
         if name != MODEL
     }
-    probabilities = model.probabilities(x)
+    where_shown = model.matrix(columns, len(examples), examples.column(POSITION))
+    probabilities = model.probabilities(where_shown)
     outcomes = {name: _outcome(examples, name, p, draws) for name, p in probabilities.items()}
     tables = {name: reliability(p, examples.labels[name], examples.weight) for name, p in probabilities.items()}
     return Evaluation(requests, len(examples), systems, ahead, outcomes, tables)

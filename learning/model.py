@@ -49,12 +49,11 @@ class Model:
         """Makes everything ready that scoring needs, so that the first request is as fast as the next."""
         self.probabilities(self.matrix({name: np.zeros(1, np.float32) for name in self.features}, 1))
 
-    def matrix(self, columns: Mapping[str, Floats], n: int) -> Floats:
-        """float32[n, k] of the inputs from feature columns; the position is 0, as for every story that is to be ranked."""
-        x = np.zeros((n, len(self.inputs)), np.float32)
+    def matrix(self, columns: Mapping[str, Floats], n: int, position: Floats | float = 0.0) -> Floats:
+        """float32[n, k] of the inputs from feature columns; `position` is 0 for every story that is to be ranked."""
+        x = np.empty((n, len(self.inputs)), np.float32)
         for at, name in enumerate(self.inputs):
-            if name != POSITION:
-                x[:, at] = columns[name]
+            x[:, at] = position if name == POSITION else columns[name]
         return x
 
     def log_odds(self, x: Floats) -> dict[str, Doubles]:

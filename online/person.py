@@ -124,11 +124,14 @@ class Person:
             self._marks[wanted] = self._names[target_type].scatter(hashes, 1.0) if len(hashes) else None
         return self._marks[wanted]
 
-    def affinity(self, target_type: str) -> Floats:
-        """float32[k + 1]: the person's affinity to every author, publication or topic; 0 where unknown."""
+    def affinity(self, target_type: str, kind: str = "affinity") -> Floats:
+        """float32[k + 1]: the person's affinity to every author, publication or topic; 0 where unknown.
+
+        `kind`: also one of EVIDENCE, of topics.
+        """
         profile = self.state.profile
         return self._names[target_type].scatter(
-            profile[f"{target_type}_affinity_ids"], profile[f"{target_type}_affinity"]
+            profile[f"{target_type}_affinity_ids"], profile[f"{target_type}_{kind}"]
         )
 
     @cached_property

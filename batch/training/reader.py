@@ -16,6 +16,7 @@ from features.formulas import (
     Ints,
     Micros,
     dot,
+    exact_sum,
     gather,
     gather_mean,
     latest_different,
@@ -27,6 +28,7 @@ from features.formulas import (
     times_seen,
 )
 from features.raw_datasets import TARGET_TYPES
+from features.snapshot import EVIDENCE
 
 US_PER_MS = 1000
 """The service keeps the times of reads in milliseconds."""
@@ -97,8 +99,14 @@ class Readers:
         }
         for target, lists in self._affinity.items():
             mine, of = lists.slice(person), names[target]
-            values = scatter(len(of), of.find(lists.ints("hash")[mine]), lists.floats("value")[mine])
-            out[f"{target}_affinity"] = _of_story(target, values, of.index)
+            at = of.find(lists.ints("hash")[mine])
+            for kind in ("affinity", *EVIDENCE) if target == "topic" else ("affinity",):
+                values = scatter(len(of), at, lists.floats(kind)[mine])
+                out[f"{target}_{kind}"] = _of_story(target, values, of.index)
+        topics = self._affinity["topic"]
+        for kind in EVIDENCE:
+            of_all = exact_sum(topics.floats(kind)[topics.slice(person)])
+            out[f"reader_{kind}"] = np.full(len(told.story), of_all, np.float32)
         return out
 
     def _current(

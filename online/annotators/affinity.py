@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from features.formulas import gather, gather_mean
+from features.formulas import exact_sum, gather, gather_mean
+from features.snapshot import EVIDENCE
 from online.columns import Candidates, Floats
 from online.context import Context
 
@@ -20,6 +21,8 @@ class Affinity:
         "author_affinity",
         "publication_affinity",
         "topic_affinity",
+        *(f"topic_{name}" for name in EVIDENCE),
+        *(f"reader_{name}" for name in EVIDENCE),
         "follows_author",
         "follows_publication",
         "follows_topics",
@@ -29,7 +32,13 @@ class Affinity:
         """float32[n] each."""
         world, person = ctx.world, ctx.person
         topics = candidates.of(world.topics)
-        columns = {"topic_affinity": gather_mean(person.affinity("topic")[:-1], topics)}
+        columns = {
+            f"topic_{kind}": gather_mean(person.affinity("topic", kind)[:-1], topics)
+            for kind in ("affinity", *EVIDENCE)
+        }
+        for kind in EVIDENCE:
+            of_all = exact_sum(person.state.profile[f"topic_{kind}"])
+            columns[f"reader_{kind}"] = np.full(len(candidates), of_all, np.float32)
         for target_type, index in (("author", world.author), ("publication", world.publication)):
             at = candidates.of(index)
             columns[f"{target_type}_affinity"] = gather(person.affinity(target_type), at)

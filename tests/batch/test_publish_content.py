@@ -202,6 +202,9 @@ class TestPeople:
                 {"user_id": "ada", "author_id": "a", "affinity": 0.25, "weight": 1.0},
                 {"user_id": "nobody", "author_id": "a", "affinity": 0.25, "weight": 1.0},
             ],
+            "user_topic_affinity": [
+                {"user_id": "ada", "topic_id": "t", "affinity": 0.75, "weight": 6.0, "engaged": 5.0, "shown": 9.0}
+            ],
             "als_vectors": [vector("user", "bob", 1, 2), vector("user", "ada", 3, 4), vector("story", "ada", 5, 6)],
         }
         manifest = published(tmp_path, rows, redis_client)
@@ -215,6 +218,10 @@ class TestPeople:
             "block_topic": [hash64("t")],
             "author_affinity_ids": [hash64("a"), hash64("b")],
             "author_affinity": [0.25, 0.5],
+            "topic_affinity_ids": [hash64("t")],
+            "topic_affinity": [0.75],
+            "topic_engaged": [5.0],
+            "topic_shown": [9.0],
             "vector": [3.0, 4.0],
             "read": [hash64("s2"), hash64("s1")],
             "read_at": [int((AS_OF - HOUR).timestamp() * 1e6), int((AS_OF - 2 * HOUR).timestamp() * 1e6)],

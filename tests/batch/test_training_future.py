@@ -73,7 +73,9 @@ def hit_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
             "language_features": [values("language", "en", *[level] * 2)],
             "user_author_affinity": [{"user_id": "u", "author_id": "star", "affinity": level}],
             "user_publication_affinity": [{"user_id": "u", "publication_id": "pub", "affinity": level}],
-            "user_topic_affinity": [{"user_id": "u", "topic_id": "x", "affinity": level}],
+            "user_topic_affinity": [
+                {"user_id": "u", "topic_id": "x", "affinity": level, "engaged": level, "shown": level}
+            ],
             "als_vectors": [vector("user", "u", level), vector("story", "hit", level)],
             # A neighbour already, but of a story that nobody knew to be read.
             "similar_stories": [{"story_id": "twin", "rank": 0, "similar_story_id": "hit", "similarity": 0.9}],

@@ -23,6 +23,14 @@ def test_scatter_max_keeps_the_greatest() -> None:
     assert formulas.scatter_max(3, rows, values).tolist() == np.array([0.2, 0, 0.9], np.float32).tolist()
 
 
+def test_exact_sum_adds_in_any_order_to_the_same_bits() -> None:
+    values = np.random.default_rng(2).normal(0, 100, 500).astype(np.float32)
+    sums = {formulas.exact_sum(np.random.default_rng(seed).permutation(values)) for seed in range(20)}
+    assert len(sums) == 1
+    assert sums.pop() == pytest.approx(values.sum(dtype=np.float64), rel=1e-6)
+    assert formulas.exact_sum(np.empty(0, np.float32)) == 0
+
+
 def test_scatter_sum_adds_in_any_order_to_the_same_bits() -> None:
     rows, values = np.array([2, 0, 2], np.int32), np.array([0.25, 0.5, 0.5], np.float32)
     assert formulas.scatter_sum(3, rows, values).tolist() == [0.5, 0.0, 0.75]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from features.compiled import compiled
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Micros = NDArray[np.int64]
@@ -34,15 +36,32 @@ def gather(values: Floats, index: Ints) -> Floats:
 def gather_mean(values: Floats, index: Ints, default: float = 0.0) -> Floats:
     """Mean of `values` over each row's present entries: float32[k], int32[n, t] → float32[n].
 
-    Absent entries (-1) stand at a row's end; a row without any gets `default`. Summed in column order.
+    Absent entries are -1; a row without any other gets `default`. Summed in column order. Compiled, because every story
+    has topics: half a million rows take a quarter of the time that NumPy takes for going through them column by column.
     """
-    padded = np.append(values, np.float32(0.0))
-    total = np.zeros(len(index), np.float32)
-    count = np.zeros(len(index), np.float32)
-    for column in index.T:
-        total += padded.take(column)
-        count += column >= 0
-    return np.divide(total, count, out=np.full(len(index), default, np.float32), where=count > 0)
+    out = np.empty(len(index), np.float32)
+    _means(values, index, np.float32(default), out)
+    return out
+
+
+@compiled
+def _means(values: Floats, index: Ints, default: np.float32, out: Floats) -> None:
+    for row in range(index.shape[0]):
+        total, count = np.float32(0.0), np.float32(0.0)
+        for column in range(index.shape[1]):
+            at = index[row, column]
+            if at >= 0:
+                total += values[at]
+                count += np.float32(1.0)
+        out[row] = total / count if count > 0 else default
+
+
+def warm_up() -> None:
+    """Compiles what is compiled, for arrays that may be written to and others, so that no request waits for it."""
+    index = np.zeros((1, 1), np.int32)
+    for writeable in (True, False):
+        index.flags.writeable = writeable
+        gather_mean(np.zeros(1, np.float32), index)
 
 
 def dot(columns: Floats, vector: Floats) -> Floats:

@@ -12,6 +12,7 @@ import redis
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from features import formulas
 from features.errors import Unavailable
 from features.packing import CorruptValue
 from features.settings import Settings
@@ -47,6 +48,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        formulas.warm_up()
         warm_up()
         with ExitStack() as stack:
             client = stack.enter_context(connect(settings))

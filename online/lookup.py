@@ -7,8 +7,8 @@ from typing import Self
 
 import numpy as np
 
+from features.compiled import compiled
 from online.columns import Bools, Hashes, Ints, Rows
-from online.compiled import compiled
 
 _PER_BUCKET = 4
 """Hashes to a bucket, about: so few that what is looked for is found within one or two reads of memory."""

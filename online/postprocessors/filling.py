@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from online.compiled import compiled, part
+from features.compiled import compiled, part
 from online.postprocessors.limits import BLOCK, DAY, SLATE, Integers
 
 EMPTY = -1

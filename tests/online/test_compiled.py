@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numba.core.caching import FunctionCache
 
-from online.compiled import compiled
+from features import formulas
+from features.compiled import compiled
 from online.postprocessors.blocks import Demands, Ranked, fill, warm_up
 from online.postprocessors.filling import fill_places
 from online.postprocessors.limits import Caps, Limits
@@ -31,3 +32,13 @@ def test_without_a_directory_for_machine_code_it_is_compiled_anew(monkeypatch: p
 
 def _twice(n: int) -> int:
     return 2 * n
+
+
+def test_means_over_topics_need_no_compiling_after_the_warm_up() -> None:
+    formulas.warm_up()
+    before = len(formulas._means.signatures)  # type: ignore[attr-defined]
+    for writeable in (True, False):
+        index = np.array([[0, 1], [1, -1]], np.int32)
+        index.flags.writeable = writeable
+        assert formulas.gather_mean(np.array([1, 3], np.float32), index).tolist() == [2.0, 3.0]
+    assert len(formulas._means.signatures) == before  # type: ignore[attr-defined]

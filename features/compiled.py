@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from numba import njit
 
-log = logging.getLogger("rex.online")
+log = logging.getLogger("rex.features")
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

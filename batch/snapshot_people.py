@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from batch.snapshot_tables import refuse_collisions
 from features.keys import hash64_many
-from features.snapshot import EVIDENCE, PROFILE
+from features.raw_datasets import TARGET_TYPES
+from features.snapshot import AFFINITIES, PROFILE
 from features.snapshot_reader import profile_field
 
 PEOPLE_PER_BUCKET = 256
 """At most this many on average: a bucket of busy readers stays under a few MB, a manifest of a million people under 8,000 names."""
 
-AFFINITIES = ("author", "publication", "topic")
-EDGES = tuple(f"{kind}_{target}" for kind in ("follow", "mute", "block") for target in AFFINITIES)
+EDGES = tuple(f"{kind}_{target}" for kind in ("follow", "mute", "block") for target in TARGET_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ def read_people(connection: duckdb.DuckDBPyConnection, factors: int) -> People:
     hashes = hash64_many(profiles["user_id"].to_pylist())
     refuse_collisions("people", pa.table([profiles["user_id"], pa.array(hashes)], names=["id", "hash"]))
     fields = _profile_fields(profiles)
-    for target in AFFINITIES:
-        fields |= _affinity_fields(connection, target, len(hashes))
+    for target, told in AFFINITIES.items():
+        fields |= _affinity_fields(connection, target, told, len(hashes))
     fields["vector"] = _vectors(connection, len(hashes), factors)
     return People(hashes, fields)
 
@@ -118,15 +118,16 @@ def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
-def _affinity_fields(connection: duckdb.DuckDBPyConnection, target: str, people: int) -> dict[str, Ragged]:
-    kept = ("affinity", *EVIDENCE) if target == "topic" else ("affinity",)
+def _affinity_fields(
+    connection: duckdb.DuckDBPyConnection, target: str, told: tuple[str, ...], people: int
+) -> dict[str, Ragged]:
     table = connection.sql(f"""
-        SELECT person, a.{target}_id AS id, {", ".join(f"{name}::REAL AS {name}" for name in kept)}
+        SELECT person, a.{target}_id AS id, {", ".join(f"{name}::REAL AS {name}" for name in told)}
         FROM user_{target}_affinity a JOIN people USING (user_id) ORDER BY person, id
     """).to_arrow_table()
     offsets = _group_offsets(table["person"].to_numpy(), people)
     ids = {f"{target}_affinity_ids": Ragged(_hashes(table["id"].combine_chunks()), offsets)}
-    return ids | {f"{target}_{name}": Ragged(table[name].to_numpy(), offsets) for name in kept}
+    return ids | {f"{target}_{name}": Ragged(table[name].to_numpy(), offsets) for name in told}
 
 
 def _vectors(connection: duckdb.DuckDBPyConnection, people: int, factors: int) -> Ragged:

@@ -24,7 +24,9 @@ ABSENT = -1
 """Index of a missing author, publication, topic, language or neighbour."""
 
 EVIDENCE = ("engaged", "shown")
-"""What a topic's affinity rests on, kept of topics alone: of the few topics people have much evidence, of an author little."""
+"""What an affinity rests on."""
+AFFINITIES = {"author": ("affinity",), "publication": ("affinity",), "topic": ("affinity", *EVIDENCE)}
+"""Target → what a profile tells of each. Of the few topics a person has much evidence, of an author little."""
 
 PROFILE = Layout(
     "profile",
@@ -38,13 +40,11 @@ PROFILE = Layout(
             for kind in ("follow", "mute", "block")
             for target in ("author", "publication", "topic")
         ),
-        ("author_affinity_ids", "<i8"),
-        ("author_affinity", "<f4"),
-        ("publication_affinity_ids", "<i8"),
-        ("publication_affinity", "<f4"),
-        ("topic_affinity_ids", "<i8"),
-        ("topic_affinity", "<f4"),
-        *((f"topic_{name}", "<f4") for name in EVIDENCE),  # of the same topics
+        *(
+            field
+            for target, told in AFFINITIES.items()
+            for field in ((f"{target}_affinity_ids", "<i8"), *((f"{target}_{name}", "<f4") for name in told))
+        ),
         ("vector", "<f4"),  # [factors] or empty
         ("read", "<i8"),  # story hashes, newest first
         ("read_at", "<i8"),  # µs

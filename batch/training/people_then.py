@@ -10,7 +10,7 @@ from batch.point_in_time import moment
 from batch.training.stories_then import with_state
 from features.formulas import RECENT_READS
 from features.raw_datasets import TARGET_TYPES
-from features.snapshot import EVIDENCE, SIMILAR_KEPT
+from features.snapshot import AFFINITIES, SIMILAR_KEPT
 
 PERSON = ("features_as_of", "user_id")
 
@@ -20,8 +20,8 @@ def people_then(
 ) -> DataFrame:
     """One row per PERSON of `asked` (PERSON, before), lists of structs or null:
 
-    `<target>_affinity` (hash, affinity, of topics the EVIDENCE), `follow_<target>` (hash, from_us, until_us), `seen` (hash, times), `vector`,
-    `had_read` (when, µs) and `reads` (hash, read_us, from_us, similar) with the moment from which the service knew of them.
+    `<target>_affinity` (hash, and what AFFINITIES tells), `follow_<target>` (hash, from_us, until_us), `seen` (hash, times),
+    `vector`, `had_read` (when, µs) and `reads` (hash, read_us, from_us, similar) with the moment from which the service knew of them.
     """
     people = asked.groupBy(*PERSON).agg(F.max("before").alias("before")).persist()
     rows = people
@@ -38,10 +38,10 @@ def people_then(
 
 
 def affinities(people: DataFrame, target: str, features: dict[str, DataFrame]) -> DataFrame:
-    """PERSON, `<target>_affinity`; that of topics with the EVIDENCE."""
+    """PERSON, `<target>_affinity` (hash and what AFFINITIES tells)."""
     rows = features[f"user_{target}_affinity"].withColumnRenamed("as_of", "features_as_of")
-    kept = ("affinity", *EVIDENCE) if target == "topic" else ("affinity",)
-    one = F.struct(F.xxhash64(f"{target}_id").alias("hash"), *(F.col(name).cast("float").alias(name) for name in kept))
+    told = [F.col(name).cast("float").alias(name) for name in AFFINITIES[target]]
+    one = F.struct(F.xxhash64(f"{target}_id").alias("hash"), *told)
     mine = rows.join(people.select(*PERSON), [*PERSON], "left_semi")
     return mine.groupBy(*PERSON).agg(F.collect_list(one).alias(f"{target}_affinity"))
 

@@ -28,7 +28,7 @@ from features.formulas import (
     times_seen,
 )
 from features.raw_datasets import TARGET_TYPES
-from features.snapshot import EVIDENCE
+from features.snapshot import AFFINITIES, EVIDENCE
 
 US_PER_MS = 1000
 """The service keeps the times of reads in milliseconds."""
@@ -100,7 +100,7 @@ class Readers:
         for target, lists in self._affinity.items():
             mine, of = lists.slice(person), names[target]
             at = of.find(lists.ints("hash")[mine])
-            for kind in ("affinity", *EVIDENCE) if target == "topic" else ("affinity",):
+            for kind in AFFINITIES[target]:
                 values = scatter(len(of), at, lists.floats(kind)[mine])
                 out[f"{target}_{kind}"] = _of_story(target, values, of.index)
         topics = self._affinity["topic"]

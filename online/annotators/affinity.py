@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from features.formulas import exact_sum, gather, gather_mean
-from features.snapshot import EVIDENCE
+from features.snapshot import AFFINITIES, EVIDENCE
 from online.columns import Candidates, Floats
 from online.context import Context
 
@@ -20,8 +20,7 @@ class Affinity:
     features: ClassVar[tuple[str, ...]] = (
         "author_affinity",
         "publication_affinity",
-        "topic_affinity",
-        *(f"topic_{name}" for name in EVIDENCE),
+        *(f"topic_{name}" for name in AFFINITIES["topic"]),
         *(f"reader_{name}" for name in EVIDENCE),
         "follows_author",
         "follows_publication",
@@ -33,8 +32,7 @@ class Affinity:
         world, person = ctx.world, ctx.person
         topics = candidates.of(world.topics)
         columns = {
-            f"topic_{kind}": gather_mean(person.affinity("topic", kind)[:-1], topics)
-            for kind in ("affinity", *EVIDENCE)
+            f"topic_{kind}": gather_mean(person.affinity("topic", kind)[:-1], topics) for kind in AFFINITIES["topic"]
         }
         for kind in EVIDENCE:
             of_all = exact_sum(person.state.profile[f"topic_{kind}"])

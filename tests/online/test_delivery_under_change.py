@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -27,6 +28,9 @@ STEPS_AN_EXAMPLE = 50
 """Long enough for a slate to expire under a chain and a snapshot to come; short enough to be understood when it fails."""
 STEPS_OF_A_SHORT_EXAMPLE = 50
 """Hypothesis ends a few examples early."""
+MOST_SEEDS = 5
+"""Hypothesis leaves some rules out of each history, which ones depends on the seed and, through the constants that it takes from
+all modules loaded, on the tests that ran before: a thousand steps of one seed may be without a rule that matters."""
 WORTH_SEEING = (
     "first page from a slate",
     "first page from a slate with newer stories about",
@@ -46,7 +50,6 @@ def histories(steps: int, phases: tuple[Phase, ...] = tuple(Phase)) -> settings:
         stateful_step_count=STEPS_AN_EXAMPLE,
         deadline=None,
         phases=phases,
-        derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
@@ -54,11 +57,16 @@ def histories(steps: int, phases: tuple[Phase, ...] = tuple(Phase)) -> settings:
 
 @pytest.mark.timeout(3600)
 def test_no_duplicate_no_gap_and_nothing_unsuitable_whatever_happens(machine: type[DeliveryMachine]) -> None:
-    run_state_machine_as_test(machine, settings=histories(STEPS))
-    assert machine.steps >= STEPS, f"only {machine.steps} steps were taken"
+    def rare() -> set[str]:
+        return {what for what in WORTH_SEEING if machine.met[what] < 10}
+
+    for number in range(MOST_SEEDS):
+        run_state_machine_as_test(seed(number)(machine), settings=histories(STEPS))
+        if machine.steps >= STEPS and not rare():
+            break
     print(f"{machine.steps} steps: {dict(machine.met)}")
-    rare = {what for what in WORTH_SEEING if machine.met[what] < 10}
-    assert not rare, f"the histories were worth little: {dict(machine.met)}"
+    assert machine.steps >= STEPS, f"only {machine.steps} steps were taken"
+    assert not rare(), f"the histories were worth little: {dict(machine.met)}"
 
 
 def without_validation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +102,10 @@ def test_with_a_guard_switched_off_the_histories_fail(
     noticed: str,
 ) -> None:
     switch_off(monkeypatch)
-    # A history is played again when it fails; threads of a live service may then be a little faster or slower.
-    with pytest.raises((AssertionError, Flaky)):
-        run_state_machine_as_test(machine, settings=histories(STEPS, phases=(Phase.generate,)))
+    for number in range(MOST_SEEDS):
+        # A history is played again when it fails; threads of a live service may then be a little faster or slower.
+        with suppress(AssertionError, Flaky):
+            run_state_machine_as_test(seed(number)(machine), settings=histories(STEPS, phases=(Phase.generate,)))
+        if machine.failures:
+            break
     assert any(noticed in failure for failure in machine.failures), machine.failures

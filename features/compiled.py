@@ -13,13 +13,16 @@ log = logging.getLogger("rex.features")
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def compiled(function: Function) -> Function:
-    """`function` of arrays and numbers, as machine code."""
+def compiled(function: Function, signature: Any = None, *, nogil: bool = False) -> Function:
+    """`function` of arrays and numbers, as machine code.
+
+    With a `signature` (numba's) it is compiled at once, for that alone. `nogil`: lets other threads run meanwhile.
+    """
     try:
-        return _machine_code(function, cache=True)
+        return _machine_code(function, signature, cache=True, nogil=nogil)
     except RuntimeError as error:  # neither beside this file nor in the home directory; NUMBA_CACHE_DIR names another
         log.info("compiled anew at every start: %s", error)
-        return _machine_code(function)
+        return _machine_code(function, signature, nogil=nogil)
 
 
 def part(function: Function) -> Function:
@@ -27,6 +30,8 @@ def part(function: Function) -> Function:
     return _machine_code(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-def _machine_code(function: Function, **options: bool) -> Function:
-    made: Function = cast(Any, njit)(**options)(function)  # its own types know neither all options nor what comes out
+def _machine_code(function: Function, signature: Any = None, **options: bool) -> Function:
+    made: Function = cast(Any, njit)(signature, **options)(
+        function
+    )  # its own types know neither all options nor what comes out
     return made

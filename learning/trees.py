@@ -8,20 +8,17 @@ the left look there; a comparison with NaN is false, which is right.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from features.compiled import compiled
 from learning.outcomes import Doubles, Floats
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
-
-log = logging.getLogger("rex.models")
 
 LEAF = -1
 _NODE = np.dtype([("threshold", "<f4"), ("column", "<u2"), ("left", "<u2")], align=True)
@@ -136,11 +133,7 @@ def _signature() -> Any:
 
 def machine_code() -> Any:
     """`_walk`, compiled; kept on disk for the next start, if it can be."""
-    try:
-        return njit(_signature(), cache=True, nogil=True)(_walk)
-    except RuntimeError as error:  # neither beside this file nor in the home directory; NUMBA_CACHE_DIR names another
-        log.info("compiled anew at every start: %s", error)
-        return njit(_signature(), nogil=True)(_walk)
+    return compiled(_walk, _signature(), nogil=True)
 
 
 _compiled = machine_code()

@@ -154,8 +154,10 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @rule(pick=picks, limit=st.sampled_from((7, 20)))
     def read_to_the_end(self, pick: int, limit: int) -> None:
-        chain = self._running_chain(pick)
-        while chain and chain.cursor:
+        if (chain := self._running_chain(pick)) is None:
+            return
+        self._go_on(chain, limit)
+        while chain.cursor:
             self._step()
             self._go_on(chain, limit)
 

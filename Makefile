@@ -26,7 +26,8 @@ demo: env ## data, features, snapshot, a ranked feed; SERVE=0 stops after printi
 test: env ## the whole test suite, with real Spark, Redis, Airflow and HTTP
 	$(BIN)/python -m pytest
 
-nightly: env ## ten times as many random histories of delivery as `make test` tries
+nightly: env ## what takes too long for every commit: tests marked `nightly`, and ten times as many random histories of delivery
+	$(BIN)/python -m pytest -m nightly -rs
 	REX_TEST_STEPS=10000 $(BIN)/python -m pytest tests/online/test_delivery_under_change.py -s
 
 check: env ## what CI runs: format, lint, types, tests

@@ -42,6 +42,17 @@ class People:
     fields: dict[str, Ragged]
     """Array of PROFILE → one array a person"""
 
+    def __post_init__(self) -> None:
+        """ValueError where what is said of a user's affinities is not one value for each."""
+        for target, told in AFFINITIES.items():
+            ids = self.fields.get(f"{target}_affinity_ids")
+            for name in (f"{target}_{column}" for column in told):
+                values = self.fields.get(name)
+                if (ids is None) != (values is None) or (
+                    ids is not None and values is not None and not np.array_equal(ids.offsets, values.offsets)
+                ):
+                    raise ValueError(f"{name} needs as many values for each user as {target}_affinity_ids has ids")
+
     @property
     def buckets(self) -> int:
         """A power of two, so that growth moves everyone to another bucket only when the number of people doubles."""

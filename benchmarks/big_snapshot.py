@@ -142,7 +142,9 @@ def _people(rng: np.random.Generator, n: int, tables: dict[str, pa.Table]) -> Pe
     for name, known in hashes.items():
         fields[f"follow_{name}"] = _each(known[_skewed(rng, len(known), (n, followed[name]))])
         fields[f"{name}_affinity_ids"] = _each(known[_skewed(rng, len(known), (n, AFFINE))])
-        fields[f"{name}_affinity"] = _each(rng.uniform(-0.2, 0.9, (n, AFFINE)).astype(np.float32))
+        for column in AFFINITIES[name]:
+            drawn = rng.uniform(-0.2, 0.9, (n, AFFINE)) if column == "affinity" else rng.pareto(1.2, (n, AFFINE))
+            fields[f"{name}_{column}"] = _each(drawn.astype(np.float32))
     return People(hash64_many([f"user-{i}" for i in range(n)]), fields)
 
 

@@ -43,8 +43,8 @@ def measure(progress: Progress) -> list[Result]:
             var=Path(directory), lake=Path(directory) / "lake", redis_url=running.url, redis_timeout_s=30
         )
         publish_big(client, Keys(settings.redis_prefix), STORIES, PEOPLE, seed=0, progress=progress)
-        unchanged_ms, bare_ms = _measured(settings, OnlineSettings(), progress)
-        made_ms, bare_too_ms = _measured(settings, OnlineSettings(pages_kept=0), progress)
+        unchanged_ms, bare_ms = _measured(settings, OnlineSettings(strict=True), progress)
+        made_ms, bare_too_ms = _measured(settings, OnlineSettings(strict=True, pages_kept=0), progress)
         sizes = _slate_sizes(client, Keys(settings.redis_prefix))
     bare_p50, bare_p95 = (float(ms) for ms in np.percentile(bare_ms, [50, 95]))
     p50, p95 = (float(ms) for ms in np.percentile(unchanged_ms, [50, 95]))

@@ -60,7 +60,7 @@ def measure(progress: Progress) -> list[Result]:
 def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> AppState:
     settings = Settings(var=var, lake=var / "lake", redis_url=url, redis_timeout_s=30)
     publish_big(client, Keys(settings.redis_prefix), STORIES, PEOPLE, seed=0, progress=progress)
-    online = OnlineSettings(fresh_window_d=DAYS + 1)  # so that every story is brought
+    online = OnlineSettings(strict=True, fresh_window_d=DAYS + 1)  # so that every story is brought
     rex = wire(client, settings, online, default_components(), lambda: AS_OF, Metrics())
     rex.live.refresh()
     return rex

@@ -112,6 +112,7 @@ def _process(settings: Settings) -> Iterator[http.client.HTTPConnection]:
         "REX_REDIS_URL": settings.redis_url,
         "REX_REDIS_TIMEOUT_S": str(settings.redis_timeout_s),
         "REX_ONLINE_AS_IF": AS_OF.isoformat(),
+        "REX_ONLINE_STRICT": "true",
     }
     arguments = ["online.app:create_app", "--factory", "--port", str(port), "--log-level", "error", "--no-access-log"]
     process = subprocess.Popen([sys.executable, "-m", "uvicorn", *arguments], env=os.environ | environment)

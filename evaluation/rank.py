@@ -21,7 +21,7 @@ from batch.snapshot_content import READS
 from batch.tuning.tuned import settings_of
 from evaluation.offline_world import OfflineWorld, load
 from features.duckdb_views import connect, partition_name
-from features.errors import BadInput, Unavailable
+from features.errors import BadInput
 from features.schema import TS
 from online.clock import micros
 from online.components import Components, default_components
@@ -63,7 +63,7 @@ def rank(
     `as_of` first when its features are not in the lake. Equal lakes and arguments, equal bytes. A file that is there is
     replaced, whole. BadInput for a `top` beyond the slate's size, repeated users, and whatever the batch refuses.
     """
-    settings = online or OnlineSettings(explore_share=0)
+    settings = (online or OnlineSettings(explore_share=0)).model_copy(update={"strict": True})
     if not 1 <= top <= settings.slate_size:
         raise BadInput(f"The top {top} of a list cannot be had; choose a number from 1 to {settings.slate_size}.")
     if users is not None and len(set(users)) < len(users):
@@ -118,8 +118,6 @@ def _tables(
         for user_id in users[start : start + PEOPLE_PER_GROUP]:
             ctx = offline.context(user_id, micros(as_of), settings, components)
             page = pipeline.read(ctx, pipeline.build(ctx), 0, top)
-            if ctx.trace.degraded:
-                raise Unavailable(f"The list of {user_id} lacks {', '.join(ctx.trace.degraded)}; see the log above.")
             rows += ({"user_id": user_id, **item} for item in items(ctx, components, page.entries, 0))
             if progress is not None and bar is not None:
                 progress.advance(bar)

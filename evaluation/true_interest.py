@@ -174,7 +174,7 @@ class _Judge:
         self.found: dict[str, dict[str, list[float]]] = {segment: {} for segment in SEGMENTS}
         self._truth, self._offline, self._log, self._peers = truth, offline, log, peers
         self._now_us, self._day_us = micros(end), micros(end - timedelta(days=1))
-        self._settings = OnlineSettings(max_age_d=EVERY_AGE_D, fresh_window_d=EVERY_AGE_D, explore_share=0)
+        self._settings = OnlineSettings(max_age_d=EVERY_AGE_D, fresh_window_d=EVERY_AGE_D, explore_share=0, strict=True)
         self._pipeline = Pipeline(default_components(ALL_FEATURES), lambda ctx, slate: None)
         by_openings = self._settings.model_copy(update={"value_weights": OPENINGS})
         self._learned = {

@@ -53,6 +53,8 @@ class Trace:
     """The funnel of one request, and the path of one story through it when one is watched."""
 
     stages: list[StageReport] = field(default_factory=list)
+    strict: bool = False
+    """Whether a part that fails fails the request: what is measured, evaluated or written for many users must be whole."""
     degraded: list[str] = field(default_factory=list)
     displacements: dict[str, int] = field(default_factory=dict)
     """Reason → entries that the postprocessors moved for it."""
@@ -71,7 +73,9 @@ class Trace:
         self.stages.append(report)
 
     def degrade(self, part: str, error: Exception) -> None:
-        """Note that an enrichment failed and the feed goes on without it."""
+        """Note that an enrichment failed and the feed goes on without it. Unavailable when the request is strict."""
+        if self.strict:
+            raise Unavailable(f"{part} failed, and a strict request takes no answer without it: {error}") from error
         if isinstance(error, Unavailable):  # its sentence says it all, and an outage comes with every feed
             log.warning("%s failed; the feed goes on without it: %s", part, error)
         else:
@@ -147,7 +151,10 @@ class Context:
     """The chain of cursors that the new slate continues; None: a chain begins with it."""
     timeline_due: str = ""
     """Why the person's timeline is to be made anew, noted by the provider that reads it; empty: it is not."""
-    trace: Trace = field(default_factory=Trace)
+    trace: Trace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.trace = Trace(strict=self.settings.strict)
 
     @property
     def user_id(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from online.columns import Bools, Candidates, Rows
 from online.components import Components
-from online.context import Context, Trace
+from online.context import Context
 from online.slate import Slate
 
 
@@ -32,7 +32,7 @@ def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
     """bool[m]: some provider of the surface brings the row. Asks the broadest first, which mostly settles it."""
     brought = np.zeros(len(rows), bool)
     # Without the reading of a build a timeline is pulled, and what it notes of that holds for no answer.
-    asking = replace(ctx, trace=Trace())
+    asking = replace(ctx)  # with a trace of its own
     chosen = ctx.settings.surfaces.get(ctx.surface, tuple(components.bits))
     for provider in reversed(components.providers):
         if brought.all():

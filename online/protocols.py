@@ -52,8 +52,9 @@ Degrade = Callable[[str, Exception], None]
 """Notes that a part failed and that the feed goes on without it: its name, and why."""
 
 
-def ignored(part: str, error: Exception) -> None:
-    """A `Degrade` for rankers of which no part can be missing, and for callers that do not ask."""
+def refused(part: str, error: Exception) -> None:
+    """The `Degrade` of callers that take no scores without a part: raises what went wrong with it."""
+    raise error
 
 
 class Ranker(Protocol):
@@ -63,7 +64,7 @@ class Ranker(Protocol):
     inputs: tuple[str, ...]
     """The features it reads."""
 
-    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = ignored) -> Floats:
+    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = refused) -> Floats:
         """float32[n], greater is better; finite. What it has to do without it tells `degrade`."""
         ...
 

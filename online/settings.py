@@ -102,6 +102,8 @@ class OnlineSettings(BaseSettings):
     """Where models are hosted (`http://…`); empty: they run in this process."""
     model_timeout_ms: float = Field(default=100.0, gt=0, le=10_000)
     """Longest wait for the model service: some five times what it takes; then the feed is in the light ranker's order."""
+    strict: bool = False
+    """Whether a request fails where it would be answered without a part: for measuring and testing, never for users."""
     variant: str = Field(default="control", pattern=r"^[a-z0-9_-]{1,32}$")
     """Name of this configuration, written on every slate."""
     rankings_at_once: int = Field(default=2, ge=1, le=256)

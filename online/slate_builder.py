@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from features.errors import Unavailable
 from online.chain import encode_chain
 from online.clock import utc_day
 from online.components import Components
@@ -55,7 +56,9 @@ class SlateBuilder:
     def _read_for(self, ctx: Context) -> None:
         """Reads into the context what only a build needs; what could not be read is told."""
         ctx.reading = self._store.read_for_build(ctx.user_id, utc_day(ctx.now_us))
-        ctx.trace = Trace(degraded=list(ctx.reading.degraded), watched_row=ctx.trace.watched_row)
+        ctx.trace = Trace(strict=ctx.settings.strict, watched_row=ctx.trace.watched_row)
+        for part in ctx.reading.degraded:
+            ctx.trace.degrade(part, Unavailable("what Redis holds of it is damaged"))
 
     def _write(self, ctx: Context, slate: Slate) -> Slate:
         settings = ctx.settings

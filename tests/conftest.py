@@ -17,6 +17,9 @@ os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedC
 os.environ.setdefault("REX_ONLINE_EXPLORE_SHARE", "0")
 """Tests state whole orders; those of exploration switch it on."""
 
+os.environ.setdefault("REX_ONLINE_STRICT", "true")
+"""A part that fails fails the test, which would otherwise be about something else; tests of degraded answers switch it off."""
+
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:

@@ -14,7 +14,7 @@ from evaluation.reading_log import Floats, Ints, Log
 from evaluation.systems.system import LAST
 from evaluation.training_lake import REFIT_D, as_of
 from evaluation.worlds import Worlds
-from features.errors import BadInput, Unavailable
+from features.errors import BadInput
 from features.keys import hash64_many
 from learning.examples import FEATURE_NAMES
 from learning.fit import fit
@@ -53,7 +53,7 @@ class Rex:
         """`worlds` may be shared with other systems."""
         self.name = name
         self._worlds, self._given, self._fit_s = worlds, ranker, fit_s
-        every = {"max_age_d": EVERY_AGE_D, "fresh_window_d": EVERY_AGE_D, "explore_share": 0}
+        every = {"max_age_d": EVERY_AGE_D, "fresh_window_d": EVERY_AGE_D, "explore_share": 0, "strict": True}
         self._online = OnlineSettings(**{**(online or OnlineSettings()).model_dump(), **every})
 
     def prepare(self, log: Log, split: Split) -> str:
@@ -126,7 +126,6 @@ class Rex:
 
     def _candidates(self, ctx: Context, pipeline: Pipeline) -> Candidates:
         candidates = pipeline.annotate(ctx, pipeline.preprocess(ctx, pipeline.aggregate(ctx)))
-        _refuse_degraded(ctx)
         return candidates
 
     def _ranked(self, ctx: Context, pipeline: Pipeline) -> Ints:
@@ -137,13 +136,7 @@ class Rex:
             pipeline.rank(ctx, candidates.take(np.arange(start, min(start + size, len(candidates)))))
             for start in range(0, len(candidates), max(size, 1))
         ]
-        _refuse_degraded(ctx)
         return _in_order(ctx, blocks)
-
-
-def _refuse_degraded(ctx: Context) -> None:
-    if ctx.trace.degraded:
-        raise Unavailable(f"The ranking for {ctx.user_id} lacks {', '.join(ctx.trace.degraded)}; see the log above.")
 
 
 def _in_order(ctx: Context, blocks: list[Candidates]) -> Ints:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from features.errors import Unavailable
 from online.columns import Rows
 from online.context import Context
 from online.timelines.reading import read_timeline
@@ -20,5 +21,5 @@ class Timeline:
         found = read_timeline(ctx)
         ctx.timeline_due = found.due
         if found.bounded:
-            ctx.trace.degraded.append("timeline_bounded")
+            ctx.trace.degrade("timeline_bounded", Unavailable("more stories are pulled than timeline_pull admits"))
         return found.rows

@@ -12,7 +12,7 @@ from learning.model import Model
 from learning.outcomes import Doubles, shares, value, weights_with
 from online.columns import Floats, Ints
 from online.model_client import ModelService
-from online.protocols import Degrade, Ranker, ignored
+from online.protocols import Degrade, Ranker, refused
 from online.rankers.weighted import Weighted
 from online.selection import finite
 from online.settings import OnlineSettings
@@ -63,7 +63,7 @@ class Learned:
         self.inputs = tuple(dict.fromkeys((*light.inputs, *model.features)))
         self._scorer = scorer or InProcess(model)
 
-    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = ignored) -> Floats:
+    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = refused) -> Floats:
         """float32[n]."""
         light = finite(self.light.score(columns, n))
         top = self.top(light)

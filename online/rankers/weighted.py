@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from online.columns import Floats
-from online.protocols import Degrade, ignored
+from online.protocols import Degrade, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Weighted:
         self.weights = weights
         self.inputs = tuple(weight.feature for weight in weights)
 
-    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = ignored) -> Floats:
+    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = refused) -> Floats:
         """float32[n]."""
         total = np.zeros(n, np.float32)
         product = np.empty(n, np.float32)

@@ -18,7 +18,7 @@ from online.app import create_app
 from online.columns import Floats
 from online.components import default_components
 from online.freshness import JITTER, stretch, ttl_s
-from online.protocols import Degrade, ignored
+from online.protocols import Degrade, refused
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.slate import identify
@@ -37,7 +37,7 @@ class Gate(Weighted):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = ignored) -> Floats:
+    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = refused) -> Floats:
         self.rankings += 1
         assert self.open.wait(10), "nobody opened the gate"
         return super().score(columns, n, degrade)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -12,13 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.drawn_model import drawn_model
+from features.errors import Unavailable
 from features.keys import hash64
 from online.components import default_components
 from online.context import Context
 from online.person import EdgeChange
 from online.pipeline import Pipeline
 from online.presenting import items
-from online.protocols import Degrade, ignored
+from online.protocols import Degrade, refused
+from online.rankers.learned import Learned
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.slate import Slate
@@ -172,17 +176,39 @@ class Broken:
 
 
 def test_a_failing_provider_is_left_out_and_named() -> None:
-    ctx = context(world(many()))
+    ctx = context(world(many()), settings=OnlineSettings(strict=False))
     made_by = pipeline(providers=(Broken(), *default_components().providers))
     slate = made_by.build(ctx)
     assert (len(slate), slate.info.degraded) == (40, ("broken",))
 
 
 def test_a_failing_annotator_leaves_defaults_and_is_named() -> None:
-    ctx = context(world(many()))
+    ctx = context(world(many()), settings=OnlineSettings(strict=False))
     others = tuple(a for a in default_components().annotators if a.name != "recency")
     slate = pipeline(annotators=(*others, Broken())).build(ctx)
     assert (len(slate), slate.info.degraded) == (40, ("broken",))
+
+
+@pytest.mark.parametrize("broken", ["provider", "annotator", "ranker"])
+def test_a_strict_request_takes_no_answer_without_a_part(broken: str) -> None:
+    """What is measured must be whole: a figure of a degraded pipeline is a figure of something else."""
+
+    class BrokenModels:
+        def probabilities(self, columns: Any, n: int) -> Any:
+            raise OSError("gone")
+
+    defaults, ranker = default_components(), None
+    parts: dict[str, Any] = {}
+    if broken == "provider":
+        parts = {"providers": (Broken(), *defaults.providers)}
+    elif broken == "annotator":
+        parts = {"annotators": (*defaults.annotators, Broken())}
+    else:
+        ranker = Learned(Weighted(), drawn_model(), "learned", 100, BrokenModels())
+    for strict, fails in ((False, nullcontext()), (True, pytest.raises(Unavailable, match=r"failed.*strict.*gone"))):
+        ctx = context(world(many()), settings=OnlineSettings(strict=strict), ranker=ranker)
+        with fails:
+            assert pipeline(**parts).build(ctx).info.degraded
 
 
 def test_a_failing_rule_refuses_the_request_because_privacy_fails_closed() -> None:
@@ -277,13 +303,13 @@ def test_impossible_rows_and_columns_are_left_out_and_named() -> None:
     defaults = default_components()
     others = tuple(a for a in defaults.annotators if a.name != "recency")
     made_by = pipeline(providers=(Crooked(), *defaults.providers), annotators=(*others, Crooked()))
-    slate = made_by.build(context(world(many())))
+    slate = made_by.build(context(world(many()), settings=OnlineSettings(strict=False)))
     assert (len(slate), slate.info.degraded) == (40, ("broken", "broken"))
 
 
 def test_scores_that_are_no_numbers_rank_last() -> None:
     class Odd(Weighted):
-        def score(self, columns: Any, n: int, degrade: Degrade = ignored) -> Any:
+        def score(self, columns: Any, n: int, degrade: Degrade = refused) -> Any:
             scores = super().score(columns, n, degrade)
             scores[:5] = np.nan
             return scores

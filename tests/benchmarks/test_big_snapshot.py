@@ -1,0 +1,61 @@
+"""The snapshot that benchmarks draw holds all that a real one holds, so that the pipeline measured over it is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+from batch.snapshot_people import People, Ragged
+from benchmarks.big_snapshot import AS_OF, big_content, publish_big
+from benchmarks.drawn_model import drawn_model
+from features.keys import Keys
+from features.registry import FEATURES
+from features.settings import Settings
+from features.snapshot import AFFINITIES
+from local.redis_server import Server
+from online.clock import micros
+from online.components import default_components
+from online.metrics import Metrics
+from online.preparing import FeedRequest
+from online.rankers.learned import ranker_for
+from online.settings import OnlineSettings
+from online.wiring import wire
+from tests.fixtures_redis import redis_client, redis_server
+
+__all__ = ["redis_client", "redis_server"]
+
+
+def test_a_strict_feed_of_learned_models_is_made_from_it(
+    redis_client: redis.Redis, redis_server: Server, tmp_path: Path
+) -> None:
+    settings = Settings(var=tmp_path, lake=tmp_path / "lake", redis_url=redis_server.url)
+    publish_big(redis_client, Keys(settings.redis_prefix), stories=2_000, people=3)
+    online = OnlineSettings(strict=True)
+    rex = wire(redis_client, settings, online, default_components(), lambda: AS_OF, Metrics())
+    rex.live.refresh()
+    rex.live.loaded().ranker = ranker_for(online, drawn_model(), "drawn")
+    prepared = rex.feeds.prepare(FeedRequest("user-0", fresh=True), micros(AS_OF))
+    assert len(rex.feeds.answer(prepared)["items"]) == 20
+    assert prepared.ctx.wanted == {feature.name for feature in FEATURES}, "the models read every registered feature"
+
+
+@pytest.mark.parametrize("target", AFFINITIES)
+def test_every_field_of_an_affinity_is_drawn(target: str) -> None:
+    drawn = big_content(stories=300, people=2, seed=0).people.fields
+    lengths = {name: len(drawn[f"{target}_{name}"].of(0)) for name in ("affinity_ids", *AFFINITIES[target])}
+    assert len(set(lengths.values())) == 1, lengths
+    assert min(lengths.values()) > 0
+
+
+def test_users_whose_affinities_lack_a_column_are_refused() -> None:
+    """Annotators would raise for every one of them, and every feed would be degraded."""
+    complete = big_content(stories=300, people=2, seed=0).people
+    lacking = {name: values for name, values in complete.fields.items() if name != "topic_shown"}
+    with pytest.raises(ValueError, match="topic_shown needs as many values for each user as topic_affinity_ids"):
+        People(complete.hashes, lacking)
+    short = complete.fields | {"topic_shown": Ragged(np.zeros(2, np.float32), np.array([0, 1, 2]))}
+    with pytest.raises(ValueError, match="topic_shown"):
+        People(complete.hashes, short)

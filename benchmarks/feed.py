@@ -27,6 +27,7 @@ from online.metrics import Metrics
 from online.preparing import FeedRequest, Prepared
 from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
+from online.timelines.reconciling import Reconciler
 from online.wiring import AppState, wire
 from online.world import World
 
@@ -63,6 +64,9 @@ def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> App
     online = OnlineSettings(strict=True, fresh_window_d=DAYS + 1)  # so that every story is brought
     rex = wire(client, settings, online, default_components(), lambda: AS_OF, Metrics())
     rex.live.refresh()
+    reconciler = Reconciler(client, rex.keys, online, rex.live, lambda: AS_OF)
+    for user in range(PEOPLE):  # active users, whose timelines the worker of a serving process has made
+        reconciler.reconcile(f"user-{user}")
     return rex
 
 

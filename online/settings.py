@@ -86,8 +86,6 @@ class OnlineSettings(BaseSettings):
     """Active followers up to which stories are pushed into timelines; those of more popular ones are pulled. 0: all are."""
     timeline_length: int = Field(default=800, ge=1, le=5000)
     """Stories of a timeline, the newest; rolling windows of 500 to 800 are what large feeds keep."""
-    timeline_pull: int = Field(default=1000, ge=1, le=1_000_000)
-    """Newest stories that are pulled at most; at least timeline_length, or pulling would show less than pushing."""
     timeline_ttl_s: int = Field(default=2_592_000, ge=172_800, le=15_552_000)
     """Without a feed for so long a person counts as away: nothing is pushed, and the return rebuilds. A month."""
     fanout_every_s: float = Field(default=0.25, gt=0, le=60)
@@ -137,8 +135,6 @@ class OnlineSettings(BaseSettings):
     def _lives_fit(self) -> OnlineSettings:
         if self.chain_ttl_s < 2 * self.slate_ttl_s:
             raise ValueError("chain_ttl_s must be at least twice slate_ttl_s, or a chain could go before its slate")
-        if self.timeline_pull < self.timeline_length:
-            raise ValueError("timeline_pull must be at least timeline_length, or pulling would show less than pushing")
         return self
 
     @model_validator(mode="after")

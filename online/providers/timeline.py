@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from features.errors import Unavailable
 from online.columns import Rows
 from online.context import Context
 from online.timelines.reading import read_timeline
@@ -17,9 +16,7 @@ class Timeline:
     reason: ClassVar[str] = "{followed}"
 
     def rows(self, ctx: Context) -> Rows:
-        """int32[≤ timeline_length]; notes in `ctx` when the timeline is to be made anew, and when the pull was cut."""
+        """int32[≤ timeline_length]; notes in `ctx` when the timeline is to be made anew."""
         found = read_timeline(ctx)
         ctx.timeline_due = found.due
-        if found.bounded:
-            ctx.trace.degrade("timeline_bounded", Unavailable("more stories are pulled than timeline_pull admits"))
         return found.rows

@@ -23,8 +23,6 @@ class Found:
     rows: Rows
     due: str = ""
     """Why the timeline is to be made anew; empty: it is not."""
-    bounded: bool = False
-    """Whether there was more to pull than is pulled."""
 
 
 def read_timeline(ctx: Context) -> Found:
@@ -39,22 +37,19 @@ def read_timeline(ctx: Context) -> Found:
         return _all_pulled(ctx, follows, "")  # something has just changed, and the timeline is about to
     listed = ctx.world.by_hash.known(timeline.stories)
     pushed = deliverable(ctx.world, reading.pulled.pushed(follows), listed, ctx.now_us)
-    pulled, bounded = _pulled(ctx, reading.pulled.of(follows))
+    pulled = _pulled(ctx, reading.pulled.of(follows))
     rows = newest(ctx.world, np.union1d(pushed, pulled), ctx.settings.timeline_length)
     if not _complete(ctx, timeline, rows):
         return _all_pulled(ctx, follows, "incomplete")
-    return Found(rows, "prolong" if timeline.ttl_s < ctx.settings.timeline_ttl_s - DAY_S else "", bounded)
+    return Found(rows, "prolong" if timeline.ttl_s < ctx.settings.timeline_ttl_s - DAY_S else "")
 
 
-def _pulled(ctx: Context, follows: Follows) -> tuple[Rows, bool]:
-    most = ctx.settings.timeline_pull
-    rows = rows_of(ctx.world, follows, ctx.now_us)
-    return newest(ctx.world, rows, most), len(rows) > most
+def _pulled(ctx: Context, follows: Follows) -> Rows:
+    return newest(ctx.world, rows_of(ctx.world, follows, ctx.now_us), ctx.settings.timeline_length)
 
 
 def _all_pulled(ctx: Context, follows: Follows, due: str) -> Found:
-    rows, bounded = _pulled(ctx, follows)
-    return Found(rows[: ctx.settings.timeline_length], due, bounded)
+    return Found(_pulled(ctx, follows), due)
 
 
 def _complete(ctx: Context, timeline: Timeline, rows: Rows) -> bool:

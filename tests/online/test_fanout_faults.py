@@ -70,7 +70,7 @@ class TestKilled:
         stride = 1 if STEPS >= 10_000 else 7  # every place in the nightly profile; 7 shares no rhythm with the loops
         commands, finished = 0, False
         while not finished:
-            made = site(redis_client, tmp_path, timeline_length=3, timeline_pull=3, push_threshold=threshold)
+            made = site(redis_client, tmp_path, timeline_length=3, push_threshold=threshold)
             made.open()
             for user in ("u1", "u2", "u3"):
                 made.follow(user, "a1", *(("a2",) if user == "u2" else ()))
@@ -101,7 +101,7 @@ class TestKilled:
         self, redis_server: Server, redis_client: redis.Redis, tmp_path: Path, change: str
     ) -> None:
         """The lists themselves are compared, and nothing else happens that could mend them."""
-        made = _followed(redis_client, tmp_path, timeline_length=3, timeline_pull=3)
+        made = _followed(redis_client, tmp_path, timeline_length=3)
         for commands in range(100):
             stories = [f"{name}-{commands}" for name in ("s1", "s2", "s3", "s4")]
             for i, story in enumerate(stories):
@@ -195,7 +195,7 @@ class TestDedupe:
         assert _repeated(redis_client, tmp_path, dedupe=False)
 
     def test_a_trimmed_entry_delivered_again_adds_nothing(self, redis_client: redis.Redis, tmp_path: Path) -> None:
-        made = _followed(redis_client, tmp_path, timeline_length=CAP, timeline_pull=CAP)
+        made = _followed(redis_client, tmp_path, timeline_length=CAP)
         for i in range(CAP + 1):
             made.publish(f"s{i}", "a1", minutes_ago=10 - i)
         made.drain()

@@ -22,7 +22,7 @@ from online.protocols import Degrade, refused
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.slate import identify
-from tests.online.conftest import OFTEN, FeedServer, serving, wait_until
+from tests.online.conftest import LENIENT, OFTEN, FeedServer, serving, wait_until
 
 Page = dict[str, Any]
 
@@ -174,10 +174,11 @@ class TestStaleness:
         wait_until(lambda: not page_of._renewals)
         assert pair.gate.rankings == 2 + OFTEN.rankings_at_once
 
-    def test_a_failed_history_is_told(self, pair: Pair) -> None:
-        pair.served.client.zadd(pair.served.keys.served_history("u-new"), {b"no page": 1.0})
-        assert pair.feed("u-new")["degraded"] == ["served_history"]
-        assert pair.feed("u-new")["degraded"] == ["served_history"]
+    def test_a_failed_history_is_told(self, served: FeedServer) -> None:
+        with two_apps(served, LENIENT) as pair:
+            served.client.zadd(served.keys.served_history("u-new"), {b"no page": 1.0})
+            assert pair.feed("u-new")["degraded"] == ["served_history"]
+            assert pair.feed("u-new")["degraded"] == ["served_history"]
 
     def test_beyond_the_bound_a_slate_is_built_before_the_answer(self, pair: Pair) -> None:
         first = pair.feed("u-new")

@@ -30,7 +30,7 @@ from online.app import create_app
 from online.published_models import create_app as create_models
 from online.rankers.learned import MODEL_SERVICE
 from tests.learning.conftest import Made, made
-from tests.online.conftest import OFTEN, PEOPLE, STORIES, FeedServer, serving, wait_until
+from tests.online.conftest import LENIENT, OFTEN, PEOPLE, STORIES, FeedServer, serving, wait_until
 
 __all__ = ["made"]
 PATIENT_MS = 10_000.0
@@ -187,7 +187,7 @@ class TestModelService:
     @contextmanager
     def _feed(self, like: FeedServer, url: str, timeout_ms: float = PATIENT_MS) -> Iterator[FeedServer]:
         """Another feed service over the same Redis, which has its models run at `url`."""
-        online = OFTEN.model_copy(update={"model_service_url": url, "model_timeout_ms": timeout_ms})
+        online = LENIENT.model_copy(update={"model_service_url": url, "model_timeout_ms": timeout_ms})
         with serving(create_app(like.settings, online, clock=lambda: like.now)) as http:
             yield replace(like, http=http)
 

@@ -71,7 +71,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
 
 def opened(client: redis.Redis, var: Path, threshold: int, **more: Any) -> Site:
     """A site with everybody back, following two authors, and some stories in its snapshot."""
-    made = site(client, var, timeline_length=CAP, timeline_pull=CAP, push_threshold=threshold, **more)
+    made = site(client, var, timeline_length=CAP, push_threshold=threshold, **more)
     for i in range(3):
         made.stories[f"s{i}"] = Version(AUTHORS[i], PUBLICATIONS[i % 2], made.now - timedelta(minutes=i))
     made.open()

@@ -14,7 +14,6 @@ from features.errors import BadInput
 from features.keys import hash64
 from online.components import default_components
 from online.pipeline import Pipeline
-from online.settings import OnlineSettings
 from online.timelines.timeline import VIA, encode_entry
 from tests.online.timeline_site import Site, Version, site
 
@@ -76,7 +75,7 @@ class TestPushing:
     def test_a_story_dated_ahead_arrives_when_its_time_comes_and_displaces_nothing_before(
         self, redis_client: redis.Redis, tmp_path: Path
     ) -> None:
-        made = site(redis_client, tmp_path, timeline_length=2, timeline_pull=2)
+        made = site(redis_client, tmp_path, timeline_length=2)
         made.stories["s-from-snapshot"] = Version("a1", None, made.now + timedelta(minutes=20))
         made.open()
         user = returned(made, "u1", "a1")
@@ -104,7 +103,7 @@ class TestPushing:
     def test_a_story_that_goes_is_replaced_by_the_next_older_one(
         self, redis_client: redis.Redis, tmp_path: Path, change: str
     ) -> None:
-        made = site(redis_client, tmp_path, timeline_length=2, timeline_pull=2)
+        made = site(redis_client, tmp_path, timeline_length=2)
         made.open()
         user = returned(made, "u1", "a1")
         for i in range(3):
@@ -289,7 +288,7 @@ class TestThreshold:
         self, redis_client: redis.Redis, tmp_path: Path
     ) -> None:
         """Its entry is still in a full list and keeps an older story out: the read notices, and has the list mended."""
-        made = site(redis_client, tmp_path, push_threshold=1, timeline_length=2, timeline_pull=2)
+        made = site(redis_client, tmp_path, push_threshold=1, timeline_length=2)
         made.open()
         user = returned(made, "u1", "a1", "a2")
         made.publish("s-old", "a2", minutes_ago=9)
@@ -308,27 +307,16 @@ class TestThreshold:
 
 
 class TestManyFollows:
-    def test_the_pull_is_bounded_and_the_answer_says_so(self, redis_client: redis.Redis, tmp_path: Path) -> None:
-        made = site(redis_client, tmp_path, push_threshold=0, timeline_length=20, timeline_pull=25)
+    def test_the_newest_of_all_are_pulled_and_nothing_is_missing(
+        self, redis_client: redis.Redis, tmp_path: Path
+    ) -> None:
+        made = site(redis_client, tmp_path, push_threshold=0, timeline_length=20)
         for i in range(30):
             made.stories[f"s{i:02}"] = Version(f"a{i}", None, made.now - timedelta(minutes=i))
         made.open()
-        user = returned(made, "u1", *(f"a{i}" for i in range(30)))
-        ctx = made.context(user)
-        rows = made.rows(ctx)
-        assert [ctx.world.story_id(int(row)) for row in rows] == [f"s{i:02}" for i in range(20)]
-        assert ctx.trace.degraded == ["timeline_bounded"]
-        made.edge(user, "unfollow", "author", "a0")
-        for i in range(1, 6):
-            made.edge(user, "unfollow", "author", f"a{i}")
-        made.drain()
-        ctx = made.context(user)
-        assert len(made.rows(ctx)) == 20
-        assert ctx.trace.degraded == [], "24 of 25 stories are not too many"
-
-    def test_pulling_less_than_a_timeline_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="timeline_pull"):
-            OnlineSettings(timeline_pull=10)
+        ctx = made.context(returned(made, "u1", *(f"a{i}" for i in range(30))))
+        assert [ctx.world.story_id(int(row)) for row in made.rows(ctx)] == [f"s{i:02}" for i in range(20)]
+        assert ctx.trace.degraded == []
 
 
 class TestSurfaces:

@@ -37,7 +37,7 @@ check: env ## what CI runs: format, lint, types, tests
 	$(MAKE) test
 
 docs: env ## write the generated pages of docs/ anew
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 format: env ## format the code
 	$(BIN)/ruff format .

@@ -1,20 +1,25 @@
 """`python -m benchmarks [NAME ...]`: measures, shows it, writes `var/bench/results.json`; exit 1 if a bar is missed.
 
-Names: feed, cached_page, freshness, timelines, simulate; without any, all of them.
+With `--record` a whole run is also kept as `docs/benchmarks.json`, from which `make docs` writes docs/benchmarks.md.
+
+Names: feed, cached_page, freshness, timelines, models, simulate; without any, all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import cached_page, feed, freshness, simulate, timelines
-from benchmarks.results import Result, measured, table, write
+from benchmarks import cached_page, feed, freshness, models, simulate, timelines
+from benchmarks.results import RECORDED, Result, measured, record, table, write
 
 RESULTS = Path("var/bench/results.json")
 TEN_MILLION = 10_000_000
@@ -27,18 +32,26 @@ def main() -> int:
         "cached_page": cached_page.measure,
         "freshness": freshness.measure,
         "timelines": timelines.measure,
+        "models": models.measure,
         "simulate": _simulated,
     }
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Measure Rex beside its peers and limits."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(every)}; default: all")
-    wanted = parser.parse_args().names or list(every)
+    parser.add_argument("--record", action="store_true", help=f"keep the figures as {RECORDED}; run `make docs` then")
+    given = parser.parse_args()
+    wanted = given.names or list(every)
     if unknown := set(wanted) - set(every):
         parser.error(f"there is no {', '.join(sorted(unknown))}; choose among {', '.join(every)}")
+    if given.record and set(wanted) != set(every):
+        parser.error("--record keeps the figures of one whole run; leave out the names")
     with Progress(console=Console(stderr=True)) as progress:
         results = [result for name in wanted for result in every[name](progress)]
     write(results, RESULTS)
+    if given.record:
+        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+        record(results, f"{datetime.now(UTC):%Y-%m-%d}", machine)
     console = Console(width=140)
     console.print(table(results))
     console.print(f"written to {RESULTS}")

@@ -42,7 +42,7 @@ BAR_MS, AIM_MS = 150.0, 50.0
 def measure(progress: Progress) -> list[Result]:
     """Results of the cache-miss feed, stage by stage, and of a cached page."""
     with tempfile.TemporaryDirectory() as directory, server(Path(directory)) as running, running.client() as client:
-        rex = _loaded(client, running.url, Path(directory), progress)
+        rex, snapshot = _loaded(client, running.url, Path(directory), progress)
         missed, stages, candidates = _measure_missed(rex, progress)
         cached = _times(lambda i: rex.feeds.feed(FeedRequest(f"user-{i % PEOPLE}"), _now_us(0)), REQUESTS)
         limit_ms = _read_once_ms(rex.live.get())
@@ -55,19 +55,29 @@ def measure(progress: Progress) -> list[Result]:
         measured("feed_miss_500k_candidates", float(candidates), "stories"),
         measured("feed_cached_500k_p50", float(np.median(cached)), "ms"),
         *learned,
+        *snapshot,
     ]
 
 
-def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> AppState:
+def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> tuple[AppState, list[Result]]:
+    """A service over the drawn snapshot, and what it took to publish and to load that."""
     settings = Settings(var=var, lake=var / "lake", redis_url=url, redis_timeout_s=30)
-    publish_big(client, Keys(settings.redis_prefix), STORIES, PEOPLE, seed=0, progress=progress)
+    started = time.perf_counter()
+    manifest = publish_big(client, Keys(settings.redis_prefix), STORIES, PEOPLE, seed=0, progress=progress)
+    published = time.perf_counter()
     online = OnlineSettings(strict=True, fresh_window_d=DAYS + 1)  # so that every story is brought
     rex = wire(client, settings, online, default_components(), lambda: AS_OF, Metrics())
+    wired = time.perf_counter()
     rex.live.refresh()
+    results = [
+        measured("publish_500k_seconds", published - started, "s"),
+        measured("load_500k_seconds", time.perf_counter() - wired, "s"),
+        measured("snapshot_500k_size", manifest.size_bytes / 2**20, "MiB"),
+    ]
     reconciler = Reconciler(client, rex.keys, online, rex.live, lambda: AS_OF)
     for user in range(PEOPLE):  # active users, whose timelines the worker of a serving process has made
         reconciler.reconcile(f"user-{user}")
-    return rex
+    return rex, results
 
 
 def _measure_learned(rex: AppState, progress: Progress) -> list[Result]:

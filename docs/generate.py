@@ -1,4 +1,4 @@
-"""Writes the pages that repeat what the code declares: `python docs/generate.py` (or `make docs`). A test keeps them fresh."""
+"""Writes the pages that repeat what the code declares: `make docs`. A test keeps them fresh."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings
 
 from batch.graph import BY_NAME, JOBS
 from batch.settings import BatchSettings
+from benchmarks.results import COLUMNS, cells, recorded
 from features.datasets import ALL
 from features.registry import FEATURES
 from features.settings import Settings
@@ -32,6 +33,7 @@ def pages() -> dict[str, str]:
         "pipeline.md": pipeline(),
         "catalogue.md": catalogue(),
         "settings.md": settings(),
+        "benchmarks.md": benchmarks(),
     }
 
 
@@ -106,6 +108,41 @@ def settings() -> str:
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def benchmarks() -> str:
+    """The figures of the recorded run, from docs/benchmarks.json."""
+    date, machine, results = recorded()
+    rows = [cells(result) for result in results]
+    return "\n".join(
+        [
+            NOTE + "# Benchmarks\n",
+            f"Recorded on {date} by `python -m benchmarks --record` ({machine}). `make bench` measures the same anew.\n",
+            BENCHMARKED,
+            f"| {' | '.join(COLUMNS)} |",
+            "|---|--:|---|--:|--:|--:|--:|---|",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+        ]
+    )
+
+
+BENCHMARKED = """\
+Every pipeline runs strictly: a part that fails ends the measurement. `baseline` is a peer or a physical limit measured in the
+same run, `ratio` is value / baseline, `bar` is the most that is accepted, `aim` is where later work wants to be.
+
+- `feed_miss_500k`: a feed ranked anew, every one of 500,000 stories a candidate, and its stages; the baseline is reading the same columns
+  once. `learned`: with models for the best 2,000.
+- `cached_page_http`: a cached first page over HTTP, unchanged, and (`made`) validated and rendered; the baseline is a bare route
+  that answers the same bytes.
+- `story_put_to_shown`, `story_withdrawn_to_gone`: from a change at one process to a page of another that shows it; the baseline is
+  an unchanged page.
+- `hybrid_read_500k`: a page of 30 out of a timeline of 400 pushed and 50 pulled stories.
+- `fan_out_insert`: one story into one timeline; the baseline is a bare loop of the same command, or of LPUSH.
+- `celebrity_publish_1m`: publishing with a million followers; the baseline is a thousand.
+- `trees_2000x4`: four models of 100 trees over 2,000 stories; the baseline is scikit-learn on one thread.
+- `simulate_10m`: simulating 10 million events.
+"""
 
 
 def _default(field: FieldInfo) -> str:

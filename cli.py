@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
+import resource
 import sys
+import tempfile
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import redis
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from features.errors import BadInput, Unavailable
 from features.keys import Keys
-from features.packing import CorruptValue
 from features.settings import Settings
+from local.faults import explained, first_line
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich", help="Ranked feeds, with reasons."
@@ -53,18 +54,41 @@ SERVICES = {
 """Where each is made, and its usual port."""
 
 
+OPEN_FILES = 4096
+"""Spark opens some hundred files a job, a server one a connection; many systems start processes with 1,024 and allow more."""
+
+
 def main() -> None:
     """Runs the command; a user's mistake becomes one sentence and exit code 1, never a traceback."""
+    _prepare()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         app()
-    except (BadInput, Unavailable, CorruptValue) as error:
-        _refuse(str(error))
-    except redis.RedisError as error:
-        _refuse(f"Redis does not answer as it should: {error}")
-    except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
-        _refuse(f"bad setting: {told}")
+    except Exception as error:  # noqa: BLE001 - the last place that can put it into words
+        _refuse(explained(error) or _defect(error))
+
+
+def _prepare() -> None:
+    """Makes the best of the environment that the command was started in."""
+    if sys.flags.optimize > 1:
+        _refuse("Python runs without docstrings, of which the help is made; unset PYTHONOPTIMIZE and leave out -OO.")
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows a question mark
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < OPEN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard), hard))
+
+
+def _defect(error: Exception) -> str:
+    """A sentence for what nobody foresaw; the traceback goes to a file."""
+    what = f"This is a defect in Rex ({type(error).__name__}: {first_line(error)})"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="rex-defect-", suffix=".txt", delete=False) as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return f"{what}; please report it."
+    return f"{what}; please report it with {file.name}."
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -28,10 +28,10 @@ from batch.point_in_time import Context
 from batch.positions import clipped, earliest, read_archived
 from batch.session import start_session
 from batch.settings import BatchSettings
-from batch.spark_errors import as_bad_input
 from features.datasets import dataset
 from features.duckdb_views import partition_name
 from features.errors import BadInput
+from local.faults import first_line, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,8 @@ def _run_job(job: Job, lake: Path, context: Context, spark: SparkSession, progre
     try:
         rows, validation, warnings = _written(job, lake, context, spark)
     except (PySparkException, Py4JJavaError) as error:
-        raise as_bad_input(error, job.name) from error
+        during = f"job {job.name}"
+        raise refusal(error, during) or RuntimeError(f"{during} failed in Spark: {first_line(error)}") from error
     finally:
         spark.catalog.clearCache()
         clear_leftovers(lake / "features" / job.name)

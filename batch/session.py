@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
+from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from batch.settings import BatchSettings
 from features.errors import Unavailable
 from features.settings import Settings
+from local.faults import first_line, refusal
 from local.java import ensure_java
 
 BROADCAST_BYTES = 64 << 20
 """Tables up to this size travel to the rows they are joined with: a million stories' ids still do."""
+
+
+NAMELESS = "rex"
+"""The name of a user who has none."""
 
 
 def start_session(settings: BatchSettings) -> SparkSession:
@@ -28,18 +36,48 @@ def start_session(settings: BatchSettings) -> SparkSession:
     ensure_java(work.parent)
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    for name in ("SPARK_HOME", "PYSPARK_SUBMIT_ARGS"):  # of another Spark; this one is part of the environment
+        os.environ.pop(name, None)
     builder: SparkSession.Builder = SparkSession.builder
-    for name, value in _configuration(settings, work).items():
+    configuration = _configuration(settings, work)
+    for name, value in configuration.items():
         builder = builder.config(name, value)
     log = work / "spark.log"
     try:
         with _errors_to(log):
+            if not _has_name():
+                _give_a_name(SparkConf(loadDefaults=False).setAll(list(configuration.items())))
             return builder.getOrCreate()
     except (PySparkException, Py4JError, OSError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise Unavailable(
-            f"Spark does not start ({said}); see {log}, and check REX_BATCH_SPARK_MASTER and REX_BATCH_DRIVER_MEMORY."
-        ) from error
+        written = PySparkException(f"{error}\n{_first_error(log)}")  # Java often says why in its log alone
+        raise refusal(written) or Unavailable(f"Spark does not start ({first_line(error)}); see {log}.") from error
+
+
+def _has_name() -> bool:
+    """Whether the user that this process runs as has an entry in passwd; containers run as users without one."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
+
+
+def _give_a_name(conf: SparkConf) -> None:
+    """Starts the JVM and logs NAMELESS in, before anything there asks the system for a user's name, which Hadoop cannot do without."""
+    os.environ.setdefault("SPARK_USER", NAMELESS)
+    gateway = launch_gateway(conf)  # type: ignore[no-untyped-call]
+    SparkContext._ensure_initialized(gateway=gateway)
+    users = gateway.jvm.org.apache.hadoop.security.UserGroupInformation
+    users.setLoginUser(users.createRemoteUser(os.environ["SPARK_USER"]))
+
+
+def _first_error(log: Path) -> str:
+    """The lines of the log that name an exception; empty where there is none."""
+    if not log.exists():
+        return ""
+    return "\n".join(
+        line for line in log.read_text(errors="replace").splitlines() if "Exception" in line or "Error" in line
+    )
 
 
 @contextmanager
@@ -64,6 +102,8 @@ def _configuration(settings: BatchSettings, work: Path) -> dict[str, str]:
         "spark.driver.memory": settings.driver_memory,
         "spark.driver.extraJavaOptions": _java_options(work),
         "spark.local.dir": str(work),
+        # The lake is a directory of this machine, whatever a Hadoop configuration nearby calls the default.
+        "spark.hadoop.fs.defaultFS": "file:///",
         "spark.sql.warehouse.dir": str(work / "warehouse"),
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
@@ -93,4 +133,4 @@ def _configuration(settings: BatchSettings, work: Path) -> dict[str, str]:
 
 def _java_options(work: Path) -> str:
     log4j = Path(__file__).with_name("log4j2.properties")
-    return f'-Dlog4j2.configurationFile="file:{log4j}" -Duser.timezone=UTC -Dderby.system.home="{work}"'
+    return f'-Dlog4j2.configurationFile="file:{log4j}" -Duser.timezone=UTC -Duser.home="{work}" -Dderby.system.home="{work}"'

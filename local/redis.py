@@ -11,14 +11,16 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from features.errors import BadInput, Unavailable
+from features.errors import BadInput
 from features.settings import Settings
+from local.faults import refusal
 from local.redis_server import Server
 
 RETRIES = 2
@@ -43,10 +45,7 @@ def connect(settings: Settings, timeout_s: float | None = None) -> Iterator[redi
         try:
             client.ping()
         except redis.RedisError as error:
-            raise Unavailable(
-                f"Redis at {blank_password(url)} does not answer ({error}); "
-                "start it, or mend REX_REDIS_URL, or unset it to use the bundled redis-server."
-            ) from error
+            raise refusal(error, blank_password(url)) or error from error
         yield client
 
 
@@ -69,6 +68,9 @@ def blank_password(url: str) -> str:
 
 
 def _client(url: str, timeout_s: float) -> redis.Redis:
+    path = urlsplit(url).path.strip("/")
+    if not url.startswith("unix:") and path and not path.isdecimal():
+        raise BadInput(f"REX_REDIS_URL ends in /{path}, which is no number of a database; write redis://host:port/0.")
     retry = Retry(ExponentialBackoff(cap=BACKOFF_CAP_S, base=BACKOFF_BASE_S), RETRIES)
     try:
         return redis.Redis.from_url(

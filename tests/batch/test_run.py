@@ -17,10 +17,10 @@ from batch.checks import check_dataset
 from batch.io import clear_leftovers, promote, stage
 from batch.run import run
 from batch.settings import BatchSettings
-from batch.spark_errors import as_bad_input
 from features.datasets import dataset
 from features.duckdb_views import partition_name
-from features.errors import BadInput
+from features.errors import BadInput, Unavailable
+from local.faults import refusal
 from tests.lakes import NOON, ago, event, story, write_lake
 
 SETTINGS = BatchSettings()
@@ -92,9 +92,9 @@ def test_damage_behind_a_whole_footer_names_the_file(spark: SparkSession, tmp_pa
 
 
 def test_other_failures_of_spark_name_the_job() -> None:
-    told = as_bad_input(PySparkException("out of disk\nat line 1"), "top_stories")
-    assert not isinstance(told, BadInput)
-    assert str(told) == "job top_stories failed in Spark: out of disk"
+    told = refusal(PySparkException("an error\nNo space left on device"), "job top_stories")
+    assert isinstance(told, Unavailable), "a full disk may pass, so a scheduled task tries again"
+    assert str(told).startswith("job top_stories: The disk that the lake or REX_VAR is on is full; make room")
 
 
 def test_what_a_killed_run_left_is_cleared_and_what_it_moved_away_comes_back(

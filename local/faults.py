@@ -1,0 +1,250 @@
+"""What can go wrong around Rex, as one sentence with what to do: the table that the command line, the DAG's tasks and the runbook use.
+
+Errors are recognised by the names of their classes, by errno and by their text, along the whole chain of causes, so that neither
+Spark nor Redis has to be imported here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from features.errors import BadInput, Unavailable
+from features.packing import CorruptValue
+
+STEERING = (
+    "JAVA_HOME", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "HADOOP_CONF_DIR", "SPARK_CONF_DIR", "SPARK_LOCAL_DIRS",
+    "SPARK_LOCAL_IP", "REX_BATCH_SPARK_MASTER", "REX_BATCH_DRIVER_MEMORY",
+)  # fmt: skip
+"""Environment variables that can keep Spark from starting."""
+_SPARK = ("pyspark.PySparkException", "py4j.Py4JError")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind of trouble. An error is of this kind when all that is given of `kinds`, `errnos` and `pattern` fits it."""
+
+    what: str
+    """As the runbook's heading for it; not printed."""
+    sentence: str
+    """What the user sees; `{path}` and the pattern's named groups are filled in, `{said}` with the error's first line."""
+    advice: str
+    """What to do, an imperative clause."""
+    kinds: tuple[str, ...] = ()
+    """Exception classes as `package.Name`, subclasses included; empty: any."""
+    errnos: tuple[int, ...] = ()
+    pattern: str = ""
+    """Searched for in the error's text."""
+    passes: bool = True
+    """Whether it may pass without a change of the input, so that a scheduled task is worth a retry."""
+
+    def explain(self, error: BaseException) -> str | None:
+        """The sentence with its advice; None when the error is of another kind."""
+        names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+        if self.kinds and not names & set(self.kinds):
+            return None
+        if self.errnos and getattr(error, "errno", None) not in self.errnos:
+            return None
+        found = re.search(self.pattern, str(error))
+        if found is None:
+            return None
+        path = getattr(error, "filename", None)
+        known = {"path": "" if path is None else f": {os.fsdecode(path)}", "said": first_line(error)}
+        known |= {name: text or "" for name, text in found.groupdict().items()}
+        return f"{self.sentence.format(**known)}; {self.advice}."
+
+
+FAULTS = (
+    Fault(
+        "The disk is full",
+        "The disk is full{path}",
+        "make room and run it again; nothing half-written counts",
+        errnos=(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    ),
+    Fault(
+        "The disk is full, in Spark",
+        "The disk that the lake or REX_VAR is on is full",
+        "make room and run it again; nothing half-written counts",
+        _SPARK,
+        pattern=r"No space left on device|Disk quota exceeded|File too large",
+    ),
+    Fault(
+        "The lake or REX_VAR cannot be written to",
+        "Access is denied{path}",
+        "give this user the right to read and write there, or name another place with REX_VAR or REX_LAKE",
+        errnos=(errno.EROFS, errno.EACCES, errno.EPERM),
+    ),
+    Fault(
+        "The lake or REX_VAR cannot be written to, in Spark",
+        "Spark may not write to the lake or to REX_VAR ({said})",
+        "give this user the right to read and write there, or name another place with REX_VAR or REX_LAKE",
+        _SPARK,
+        pattern=r"Read-only file system|Permission denied|AccessControlException|Mkdirs failed to create",
+    ),
+    Fault(
+        "Too many files are open",
+        "This process may not open more files",
+        "raise the limit (`ulimit -n 4096`) and run it again",
+        errnos=(errno.EMFILE, errno.ENFILE),
+    ),
+    Fault(
+        "Too many files are open, in Spark",
+        "Spark may not open more files",
+        "raise the limit (`ulimit -n 4096`) and run it again",
+        _SPARK,
+        pattern="Too many open files",
+    ),
+    Fault(
+        "A path is too long",
+        "A path is longer than this system allows{path}",
+        "use a shorter REX_VAR or REX_LAKE",
+        errnos=(errno.ENAMETOOLONG,),
+    ),
+    Fault(
+        "A port is taken",
+        "The address is in use by another program ({said})",
+        "stop that program or name another --port",
+        errnos=(errno.EADDRINUSE,),
+    ),
+    Fault(
+        "Redis asks for a password",
+        "Redis asks for a user name and password, or refuses the ones it was given",
+        "write them into REX_REDIS_URL: redis://user:password@host:6379/0",
+        pattern=r"Authentication required|HELLO must be called with the client already authenticated|NOAUTH|WRONGPASS|invalid username-password|invalid password|Client sent AUTH",
+        kinds=("redis.RedisError",),
+    ),
+    Fault(
+        "Redis forbids a command",
+        "The Redis user of REX_REDIS_URL lacks a permission ({said})",
+        "give it all commands and the keys under REX_REDIS_PREFIX: ACL SETUSER … ~rex:* +@all",
+        ("redis.RedisError",),
+        pattern="NOPERM|no permissions",
+    ),
+    Fault(
+        "Redis is full",
+        "Redis has no memory left",
+        "raise its maxmemory or keep fewer snapshots with REX_SNAPSHOTS_KEPT",
+        ("redis.RedisError",),
+        pattern="OOM command not allowed|used memory > 'maxmemory'|out of memory",
+    ),
+    Fault(
+        "Redis cannot save",
+        "Redis accepts no writes, for it cannot save them to its disk",
+        "make room on its disk and look into its log",
+        ("redis.RedisError",),
+        pattern="MISCONF",
+    ),
+    Fault(
+        "REX_REDIS_URL names a replica",
+        "The Redis at REX_REDIS_URL is a read-only replica",
+        "name the primary",
+        ("redis.RedisError",),
+        pattern="READONLY|read only replica",
+    ),
+    Fault(
+        "Redis is a cluster",
+        "The Redis at REX_REDIS_URL is part of a Redis Cluster, which Rex does not support",
+        "name a single Redis (replicas and Sentinel behind one address are fine)",
+        ("redis.RedisError",),
+        pattern=r"MOVED|CLUSTERDOWN|CROSSSLOT|\d+ [\w.]+:\d+ ?$",
+    ),
+    Fault(
+        "Redis does not answer",
+        "Redis does not answer ({said})",
+        "start it, correct REX_REDIS_URL, or unset that to use the bundled server",
+        ("redis.ConnectionError", "redis.TimeoutError"),
+    ),
+    Fault(
+        "Redis answers with an error",
+        "Redis does not answer as it should ({said})",
+        "look into its log; Rex needs Redis 6.2 or newer, or Valkey",
+        ("redis.RedisError",),
+    ),
+    Fault(
+        "SPARK_LOCAL_IP is no address of this machine",
+        "SPARK_LOCAL_IP is not an address of this machine",
+        "unset it, or set it to 127.0.0.1",
+        _SPARK,
+        pattern=r"Cannot assign requested address|UnresolvedAddressException|UnknownHostException|Can't assign requested",
+    ),
+    Fault(
+        "Spark has too little memory",
+        "Spark ran out of memory",
+        "give it more with REX_BATCH_DRIVER_MEMORY (such as 4g)",
+        _SPARK,
+        pattern=r"OutOfMemoryError|Java heap space|GC overhead limit|Could not reserve enough space",
+    ),
+    Fault(
+        "A Parquet file is damaged",
+        "{file} cannot be read: its data are damaged although its footer is whole",
+        "write it again",
+        _SPARK,
+        pattern=r"FAILED_READ_FILE.*? file file:/*(?P<file>/\S+?\.parquet)",
+        passes=False,
+    ),
+    Fault(
+        "The Java process ended",
+        "Spark's Java process has ended",
+        "run it again; if it ends again, it was probably killed for its memory: lower REX_BATCH_DRIVER_MEMORY",
+        ("py4j.Py4JNetworkError",),
+    ),
+    Fault(
+        "Spark does not start",
+        "Spark does not start",
+        f"see spark/spark.log under REX_VAR, and check what steers Spark and Java: {', '.join(STEERING)}",
+        _SPARK,
+        pattern="JAVA_GATEWAY_EXITED|Java gateway process exited",
+    ),
+    Fault(
+        "The operating system refuses something",
+        "The operating system refuses something ({said})",
+        "check the path or the address that it names",
+        ("builtins.OSError",),
+    ),
+)
+"""The first that fits is what is said: the specific ones come before the general ones."""
+
+
+def refusal(error: BaseException, during: str = "") -> BadInput | Unavailable | None:
+    """The error as one that Rex raises itself: a sentence and what to do, `during` in front. None when nobody foresaw it.
+
+    BadInput when only other input can help, Unavailable when it may pass.
+    """
+    for fault in FAULTS:
+        for one in _chain(error):
+            if (sentence := fault.explain(one)) is not None:
+                kind = Unavailable if fault.passes else BadInput
+                return kind(f"{during}: {sentence}" if during else sentence)
+    return None
+
+
+def explained(error: BaseException) -> str | None:
+    """What `rex` prints of an error: one sentence; None when nobody foresaw it."""
+    if isinstance(error, (BadInput, Unavailable, CorruptValue)):
+        return str(error)
+    if isinstance(error, ValidationError):
+        places = ((".".join(map(str, one["loc"])), one["msg"], one["input"]) for one in error.errors())
+        return "bad setting: " + "; ".join(f"{place}: {message} (got {given!r})" for place, message, given in places)
+    return None if (told := refusal(error)) is None else str(told)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what the error says, without what is not readable; for an error of Java's, that of Java."""
+    text = str(error)
+    of_java = re.search(r"^: [\w.$]+: (.+)$", text, re.MULTILINE)
+    line = of_java[1] if of_java else (text.strip().splitlines() or [type(error).__name__])[0]
+    return "".join(c if c.isprintable() else "?" for c in line)[:300]
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__

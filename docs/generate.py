@@ -18,6 +18,7 @@ from features.datasets import ALL
 from features.registry import FEATURES
 from features.settings import Settings
 from learning.settings import LearningSettings
+from local.faults import FAULTS
 from online.components import default_components
 from online.rankers.weighted import WEIGHTS, Weighted
 from online.settings import OnlineSettings
@@ -34,6 +35,7 @@ def pages() -> dict[str, str]:
         "catalogue.md": catalogue(),
         "settings.md": settings(),
         "benchmarks.md": benchmarks(),
+        "what-can-go-wrong.md": what_can_go_wrong(),
     }
 
 
@@ -108,6 +110,28 @@ def settings() -> str:
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def what_can_go_wrong() -> str:
+    """The faults that Rex has words for, from local/faults.py."""
+    shown = str.maketrans({"{": "<", "}": ">", "|": "\\|"})
+    lines = [
+        NOTE + "# What can go wrong, what you will see, what to do\n",
+        "Every command prints one sentence and exits with 1; the log of a scheduled task ends with the same sentence. `<path>` and the like are",
+        "filled in. An error that is not listed is reported as a defect, with the file that holds its traceback. Ctrl-C prints nothing; the",
+        "exit code is 130.\n",
+        "| what goes wrong | what you will see | what to do | retried by Airflow |",
+        "|---|---|---|---|",
+    ]
+    for fault in FAULTS:
+        cells = (
+            fault.what,
+            fault.sentence,
+            fault.advice[0].upper() + fault.advice[1:],
+            "yes" if fault.passes else "no",
+        )
+        lines.append(f"| {' | '.join(cell.translate(shown) for cell in cells)} |")
+    return "\n".join([*lines, ""])
 
 
 def benchmarks() -> str:

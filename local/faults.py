@@ -149,7 +149,7 @@ FAULTS = (
     Fault(
         "Redis is a cluster",
         "The Redis at REX_REDIS_URL is part of a Redis Cluster, which Rex does not support",
-        "name a single Redis (replicas and Sentinel behind one address are fine)",
+        "name a single Redis or Valkey server",
         ("redis.RedisError",),
         pattern=r"MOVED|CLUSTERDOWN|CROSSSLOT|\d+ [\w.]+:\d+ ?$",
     ),

@@ -115,8 +115,8 @@ class TestWithoutSpark:
         """The soft limit is raised where the hard one allows it."""
         done = run(["sh", "-c", 'ulimit -S -n 16; exec "$@"', "sh", *REX, "snapshots"], tmp_path)
         assert done.returncode == 0, done.stderr
-        done = run(["sh", "-c", 'ulimit -n 8; exec "$@"', "sh", *SIMULATE, str(tmp_path / "lake")], tmp_path)
-        assert_one_sentence(done, "may not open more files", "ulimit -n 4096")
+        done = run(["sh", "-c", 'ulimit -n 16; exec "$@"', "sh", *REX, "snapshots"], tmp_path)
+        assert_one_sentence(done, "open file limit")  # in the words of the bundled server, which needs most of them
 
 
 @pytest.mark.nightly

@@ -6,6 +6,7 @@ import ast
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -63,9 +64,9 @@ def bare_debian(release: str) -> Iterator[Path]:
         shutil.rmtree(root)
 
 
-def run_inside(root: Path, command: list[str], python: str) -> list[str]:
-    """The command that runs `command` in `root`, with the network and the pip settings of `python` on this machine."""
-    settings = _pip_settings(python)
+def inside(root: Path, command: list[str]) -> list[str]:
+    """The command that runs `command` in `root`, with the network and the pip settings of this machine."""
+    settings = _pip_settings()
     (root / "etc" / "pip.conf").write_text(
         "[global]\n" + "".join(f"{name} = {' '.join(value.split())}\n" for name, value in settings.items())
     )
@@ -76,9 +77,14 @@ def run_inside(root: Path, command: list[str], python: str) -> list[str]:
     return [*UNSHARE, "sh", "-c", INSIDE, "sh", str(root), *sorted(paths), "--", *command]
 
 
-def _pip_settings(python: str) -> dict[str, str]:
+def _pip_settings() -> dict[str, str]:
     """What pip's files say; its environment variables are passed on as they are."""
-    listed = subprocess.run([python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    for python in (sys.executable, "python3"):  # an environment that uv made has no pip
+        listed = subprocess.run([python, "-m", "pip", "config", "list"], capture_output=True, text=True)
+        if listed.returncode == 0:
+            break
+    else:
+        raise AssertionError(f"pip does not tell its settings: {listed.stderr}")
     pairs = (line.split("=", 1) for line in listed.stdout.splitlines())
     return {
         name.rpartition(".")[2]: ast.literal_eval(value)

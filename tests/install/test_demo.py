@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.install.debian import RELEASES, bare_debian, run_inside
+from tests.install.debian import RELEASES, bare_debian, inside
 from tests.install.machine import PYTHONS, check_demo, clean_environment, demo_command, fresh_copy
 
 
@@ -36,4 +35,4 @@ def test_on_a_bare_debian(release: str) -> None:
     with bare_debian(release) as root:
         fresh_copy(root / "root" / "rex")
         command = ["make", "-C", "/root/rex", *demo_command("python3")[1:]]
-        check_demo(run_inside(root, command, sys.executable), clean_environment(HOME="/root", LANG="C.UTF-8"))
+        check_demo(inside(root, command), clean_environment(HOME="/root", LANG="C.UTF-8"))

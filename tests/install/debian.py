@@ -73,8 +73,11 @@ def inside(root: Path, command: list[str]) -> list[str]:
     shutil.copy("/etc/resolv.conf", root / "etc" / "resolv.conf")
     shutil.copy("/etc/hosts", root / "etc" / "hosts")
     words = " ".join([*settings.values(), *clean_environment(PATH="").values()]).split()
-    paths = {path for word in words if (path := word.removeprefix("file://")).startswith("/") and Path(path).exists()}
-    return [*UNSHARE, "sh", "-c", INSIDE, "sh", str(root), *sorted(paths), "--", *command]
+    files = {word for word in words if word.startswith("/")}
+    # Pages of an index on this machine's disk may link to files beside the index.
+    files |= {str(Path(word.removeprefix("file://")).parent) for word in words if word.startswith("file:///")}
+    seen = sorted(file for file in files if Path(file).exists())
+    return [*UNSHARE, "sh", "-c", INSIDE, "sh", str(root), *seen, "--", *command]
 
 
 def _pip_settings() -> dict[str, str]:

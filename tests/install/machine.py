@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import socket
@@ -63,13 +64,13 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 
 def _two_free_ports() -> int:
-    """The first of two neighbours that nobody listens on."""
+    """The first of two neighbours that nobody listens on, below those that systems give to connections meanwhile."""
     while True:
+        port = random.randrange(10_000, 30_000)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
             return port

@@ -23,7 +23,7 @@ def test_on_every_python_of_this_machine(version: str, tmp_path: Path) -> None:
     copy = tmp_path / "a fresh copy"
     try:
         fresh_copy(copy)
-        check_demo(demo_command(python), clean_environment(HOME=str(tmp_path), PATH=os.environ["PATH"]), copy)
+        check_demo(demo_command(python), clean_environment(HOME=str(Path.home()), PATH=os.environ["PATH"]), copy)
     finally:
         shutil.rmtree(tmp_path)  # two gigabytes, of which pytest would keep three
 

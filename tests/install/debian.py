@@ -23,7 +23,7 @@ RELEASES = ["trixie", "forky"]
 PACKAGES = "python3,python3-venv,make"
 SCRIPT = "/usr/share/debootstrap/scripts/sid"
 """How to set up any release of this decade, newer ones than debootstrap itself among them."""
-UNSHARE = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+UNSHARE = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 """Mounts of its own, which are gone with its last process, and its processes end with it."""
 INSIDE = """\
 set -e
@@ -54,7 +54,10 @@ def bare_debian(release: str) -> Iterator[Path]:
     root.chmod(0o755)
     try:
         made = subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, root, _mirror(release), SCRIPT],
+            [
+                *(*UNSHARE, "debootstrap", "--variant=minbase", f"--include={PACKAGES}"),
+                *(release, root, _mirror(release), SCRIPT),
+            ],
             capture_output=True,
             text=True,
             env=clean_environment(),

@@ -20,7 +20,7 @@ class Settings(BaseSettings):
     lake: Path = Path("var/lake")
     """Root of the lake: `raw/`, `features/`, `quarantine/`."""
     redis_url: str = ""
-    """`redis://…` or `unix://…`; empty: start the bundled redis-server on a private socket under `var`."""
+    """`redis://…` or `unix://…`; empty: start the bundled server on a private socket under `var`."""
     redis_prefix: str = Field(default="rex:", min_length=1, max_length=64)
     """Put before every key, so that several Rexes can share one Redis."""
     redis_timeout_s: float = Field(default=2.0, gt=0, le=60)

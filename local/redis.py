@@ -1,7 +1,7 @@
-"""A Redis to talk to: the one of REX_REDIS_URL, else a redis-server of our own under `var/redis`.
+"""A Redis to talk to: the one of REX_REDIS_URL, else a server of our own under `var/redis`.
 
-Several processes of one machine share that server. Each holds a shared lock while it uses it; whoever leaves last, and
-normally that is whoever started it, stops it in good order. Its data stay on disk.
+Several processes of one machine share that server. Each holds a shared lock while it uses it; after the last of them,
+local/redis_keeper.py stops it in good order. Its data stay on disk.
 """
 
 from __future__ import annotations
@@ -84,34 +84,14 @@ def _client(url: str, timeout_s: float) -> redis.Redis:
 
 @contextmanager
 def _own_server(directory: Path) -> Iterator[Server]:
-    """The server over `directory`, started unless it runs already; stopped when nobody uses it any more."""
+    """The server over `directory`, started unless it runs already; it ends when nobody uses it any more."""
     directory.mkdir(parents=True, exist_ok=True)
-    server = Server(directory)
-    with (directory / "users.lock").open("w") as users:
-        with _exclusive(directory / "starting.lock"):
-            fcntl.flock(users, fcntl.LOCK_SH)
+    server = Server(directory, users=directory / "users.lock")
+    with (directory / "users.lock").open("w") as users:  # closed, and so unlocked, in what this process executes
+        with (directory / "starting.lock").open("w") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)  # one starts it, the others find it
+            fcntl.flock(users, fcntl.LOCK_SH)  # waits while the keeper still stops it
             if server.state() == "absent":
                 server.start()
             server.wait_until_ready()
-        try:
-            yield server
-        finally:
-            with _exclusive(directory / "starting.lock"):
-                if _last_one(users) and server.state() != "absent":
-                    server.stop()
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """Starting and stopping happen one process at a time."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _last_one(users: object) -> bool:
-    try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[arg-type]
-    except BlockingIOError:
-        return False
-    return True
+        yield server

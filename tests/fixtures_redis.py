@@ -1,4 +1,4 @@
-"""A real redis-server for tests. Import `redis_server` and `redis_client` into the conftest.py that needs them."""
+"""A real Redis server for tests. Import `redis_server` and `redis_client` into the conftest.py that needs them."""
 
 from __future__ import annotations
 

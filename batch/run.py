@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from rich.progress import Progress
 from rich.table import Table
 
-from batch.checks import Validation, check_partition, quarantine, warnings_of
+from batch.checks import Validation, check_partition, quarantine, refuse_emptied, warnings_of
 from batch.graph import BY_NAME, Job, order
 from batch.grid import REFITTED, at_grid, looking_back, not_written
 from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
@@ -131,6 +131,7 @@ def _written(
     else:
         staged = stage(rows, lake, target, context.as_ofs)
     counts = {partition.as_of: check_partition(target, partition.path) for partition in staged}
+    refuse_emptied(target, staged)
     warnings = [said for partition in staged for said in warnings_of(target, partition.path)]
     warnings += not_written(job, context)
     promote(staged)

@@ -372,7 +372,11 @@ def rank(
 
 @app.command()
 def publish(
-    as_of: Annotated[datetime, typer.Option("--as-of", help="UTC; the features to publish")], lake: LakeOption = None
+    as_of: Annotated[datetime, typer.Option("--as-of", help="UTC; the features to publish")],
+    lake: LakeOption = None,
+    allow_older: Annotated[
+        bool, typer.Option("--allow-older", help="also when the current snapshot is of a later moment")
+    ] = False,
 ) -> None:
     """Publish the features of one moment to Redis: write, verify, flip one pointer, prune.
 
@@ -390,6 +394,7 @@ def publish(
             Keys(settings.redis_prefix),
             now=datetime.now(UTC),
             kept=settings.snapshots_kept,
+            allow_older=allow_older,
             progress=bars,
         )
     out.print(

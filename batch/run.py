@@ -31,7 +31,7 @@ from batch.settings import BatchSettings
 from batch.spark_errors import as_bad_input
 from features.datasets import dataset
 from features.duckdb_views import partition_name
-from features.errors import BadInput
+from features.errors import BadInput, InUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ def run(
     """Computes `jobs` (all by default) for every one of `as_ofs` in one pass.
 
     `validated`: a later as_of whose validated datasets are to be read; they see all that an earlier moment saw.
-    BadInput for anything wrong with the lake, the as_ofs or the job names; what had been written before stays. With
+    BadInput for anything wrong with the lake, the as_ofs or the job names; InUse while another run writes to the lake. What had
+    been written before stays. With
     `spark` None and no session in this process, one is made and stopped. `progress` gets one bar a job.
     """
     context = Context(checked_moments(as_ofs, now), now, settings, validated=validated)
@@ -164,7 +165,7 @@ def _only_run(lake: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BadInput(f"Another batch is running on the lake at {lake}; wait until it has finished.") from None
+            raise InUse(f"Another batch is running on the lake at {lake}; wait until it has finished.") from None
         yield
 
 

@@ -22,7 +22,7 @@ from batch.settings import BatchSettings
 from batch.spark_errors import as_bad_input
 from features.datasets import dataset
 from features.duckdb_views import partition_name
-from features.errors import BadInput
+from features.errors import BadInput, InUse
 from tests.lakes import NOON, ago, event, story, write_lake
 
 SETTINGS = BatchSettings()
@@ -77,7 +77,7 @@ def test_a_second_run_on_one_lake_is_refused(spark: SparkSession, tmp_path: Path
     runs.mkdir(parents=True)
     with (runs / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(BadInput, match="Another batch is running"):
+        with pytest.raises(InUse, match="Another batch is running"):
             _run(lake, spark)
 
 

@@ -498,6 +498,10 @@ def demo(
     stories: int = 20_000,
     events: int = 1_000_000,
     port: int = 8000,
+    redis_url: Annotated[
+        str,
+        typer.Option("--redis", help="publish to this Redis under rex-demo:, emptied first; default: one of its own"),
+    ] = "",
 ) -> None:
     """The whole loop: data → features → snapshot → a ranked feed over HTTP.
 
@@ -506,7 +510,7 @@ def demo(
     from demo import DemoConfig, run_demo
 
     with progress() as bars:
-        run_demo(DemoConfig(data, var, serve, people, stories, events, port), out, bars)
+        run_demo(DemoConfig(data, var, serve, people, stories, events, port, redis_url), out, bars)
 
 
 if __name__ == "__main__":

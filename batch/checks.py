@@ -94,7 +94,7 @@ def refuse_emptied(dataset: Dataset, staged: Sequence[Staged]) -> None:
             continue
         places = {place.name: place for place in partition.place.parent.glob("as_of=*")}
         places |= {other.place.name: other.path for other in staged if other is not partition}
-        earlier = max((name for name in places if name < partition.place.name), default=None)
+        earlier = max((name for name in places if name < partition.place.name), default=partition.place.name)
         for name in {partition.place.name, earlier} & places.keys():
             if rows := row_count(dataset, places[name]):
                 raise BadInput(

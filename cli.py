@@ -396,7 +396,11 @@ def rank(
 
 @app.command()
 def publish(
-    as_of: Annotated[datetime, typer.Option("--as-of", help="UTC; the features to publish")], lake: LakeOption = None
+    as_of: Annotated[datetime, typer.Option("--as-of", help="UTC; the features to publish")],
+    lake: LakeOption = None,
+    allow_older: Annotated[
+        bool, typer.Option("--allow-older", help="also when the current snapshot is of a later moment")
+    ] = False,
 ) -> None:
     """Publish the features of one moment to Redis: write, verify, flip one pointer, prune.
 
@@ -414,6 +418,7 @@ def publish(
             Keys(settings.redis_prefix),
             now=datetime.now(UTC),
             kept=settings.snapshots_kept,
+            allow_older=allow_older,
             progress=bars,
         )
     out.print(
@@ -440,7 +445,7 @@ def snapshots() -> None:
 def rollback(version: Annotated[str, typer.Argument(show_default=False)]) -> None:
     """Make an older snapshot current again; serving processes follow within a second.
 
-    Example: [bold]rex rollback 20260131T000000Z-17[/]
+    Example: [bold]rex rollback 20260131T000000Z-17-9f86d081884c7d65[/]
     """
     from batch.versions import rollback as run
     from local.redis import connect
@@ -517,6 +522,10 @@ def demo(
     stories: int = 20_000,
     events: int = 1_000_000,
     port: int = 8000,
+    redis_url: Annotated[
+        str,
+        typer.Option("--redis", help="publish to this Redis under rex-demo:, emptied first; default: one of its own"),
+    ] = "",
 ) -> None:
     """The whole loop: data → features → snapshot → a ranked feed over HTTP.
 
@@ -525,7 +534,7 @@ def demo(
     from demo import DemoConfig, run_demo
 
     with progress() as bars:
-        run_demo(DemoConfig(data, var, serve, people, stories, events, port), out, bars)
+        run_demo(DemoConfig(data, var, serve, people, stories, events, port, redis_url), out, bars)
 
 
 if __name__ == "__main__":

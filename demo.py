@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import redis
 from rich.console import Console, RenderableType
 from rich.progress import Progress
 
@@ -36,6 +37,8 @@ from online.rankers.learned import MODEL_SERVICE
 
 MARKER = ".rex-demo"
 """Stands in a directory that a demo wrote and may empty."""
+PREFIX = "rex-demo:"
+"""Of all keys in a Redis that a demo did not start: a site may be in it."""
 MANY_EVENTS = 300_000
 """Every moment that is learned from goes through all events before it: of so many, two moments take as long as all else."""
 FEW = BatchSettings(
@@ -62,18 +65,22 @@ class DemoConfig:
     stories: int
     events: int
     port: int
+    redis_url: str = ""
+    """A Redis to use, under PREFIX; empty: one of its own."""
 
 
 def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
     """Data → features → models → snapshot → served feed, printed; then serves on, if asked to, until interrupted."""
     now = datetime.now(UTC)
     _empty(config.var)
-    settings = Settings(var=config.var, lake=config.var / "lake")
+    settings = settings_for(config)
     as_of = _bring_data(config, settings.lake, now, progress)
     batch = batch_settings(settings.lake)
     make_examples(settings.lake, as_of, now=now, settings=batch, progress=progress, daily=True)
     verdict = _learn(settings.lake, as_of, now, progress)
     with connect(settings, timeout_s=10 * settings.redis_timeout_s) as client:
+        if config.redis_url:
+            empty_prefix(client)
         keys = Keys(settings.redis_prefix)
         manifest = publish(settings.lake, as_of, client, keys, now=now, kept=settings.snapshots_kept, progress=progress)
         with _serving(settings, as_of, config.port, manifest) as url:
@@ -86,6 +93,29 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
             out.print(f"ranked by [bold]{ranked_by(page)}[/]")
             if config.serve:
                 _serve_on(out, url, person)
+
+
+def settings_for(config: DemoConfig) -> Settings:
+    """Nothing of the site that the environment may speak of: neither its lake nor its Redis."""
+    own = {"redis_url": config.redis_url, **({"redis_prefix": PREFIX} if config.redis_url else {})}
+    return Settings(var=config.var, lake=config.var / "lake", **own)  # type: ignore[arg-type]
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """What makes `settings` those of a child process too, whatever this one's environment says."""
+    return {
+        "REX_VAR": str(settings.var),
+        "REX_LAKE": str(settings.lake),
+        "REX_REDIS_URL": settings.redis_url,
+        "REX_REDIS_PREFIX": settings.redis_prefix,
+        "REX_ONLINE_MODEL_SERVICE_URL": "",
+    }
+
+
+def empty_prefix(client: redis.Redis) -> None:
+    """Removes what an earlier demo left under PREFIX: its streams and snapshots are of another world."""
+    for key in client.scan_iter(f"{PREFIX}*", count=1000):
+        client.unlink(key)
 
 
 def batch_settings(lake: Path) -> BatchSettings:
@@ -163,8 +193,7 @@ def _last_moment(lake: Path) -> datetime:
 def _serving(settings: Settings, as_of: datetime, port: int, manifest: Manifest) -> Iterator[str]:
     """The model service, where there is a model, and the feed service: processes of their own. The feed's clock starts where the data end."""
     environment = {
-        "REX_VAR": str(settings.var),
-        "REX_LAKE": str(settings.lake),
+        **child_environment(settings),
         "REX_ONLINE_AS_IF": as_of.isoformat(),
         "REX_ONLINE_MODEL_TIMEOUT_MS": MODEL_TIMEOUT_MS,
     }

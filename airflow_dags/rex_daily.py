@@ -10,27 +10,46 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from batch.graph import order
-from features.errors import BadInput
+from features.errors import BadInput, InUse, Older
+from local.faults import refusal
 
 log = logging.getLogger(__name__)
 DAILY = order()
 """What a day's features need; the jobs that look back over many days run when a model is trained."""
-AS_OF = "{{ params.as_of or data_interval_end or dag_run.run_after }}"
-"""The end of the day that the run is for, unless it was started by hand with another moment."""
+AS_OF = "{{ params.as_of or data_interval_end | default(none) or dag_run.run_after }}"
+"""The end of the day that the run is for, unless it was started by hand with another moment. A run that the API started
+without a logical date is for no day and knows of no `data_interval_end`: it is as of its start."""
+TRY_AGAIN_AFTER = timedelta(minutes=1)
+"""How long a task stays away from a lake or a Redis that another process is writing to: no longer than many jobs take."""
 
 
 @contextmanager
 def retrying_only_what_may_pass() -> Iterator[None]:
-    """Bad input stays bad, so such a task fails at once; an unreachable Redis or a lost machine is worth a retry."""
+    """Bad input stays bad, so such a task fails at once; an unreachable Redis or a lost machine is worth a retry.
+
+    Whoever meets another writer comes again until that is done, which uses up no retry. There is no pool to make: the lock is
+    the lake's own, and also keeps off what Airflow does not know. Features of an older day are left unpublished.
+    """
     try:
         yield
+    except Older as older:
+        raise AirflowSkipException(str(older)) from older
+    except InUse as busy:
+        log.info("%s This task tries again in %s.", busy, TRY_AGAIN_AFTER)
+        raise AirflowRescheduleException(datetime.now(UTC) + TRY_AGAIN_AFTER) from busy
     except BadInput as error:
         raise AirflowFailException(str(error)) from error
+    except Exception as error:
+        told = refusal(error)
+        if isinstance(told, BadInput):
+            raise AirflowFailException(str(told)) from error
+        raise told or error from error
 
 
 def moment(as_of: str) -> datetime:
@@ -109,21 +128,22 @@ def train(as_of: str) -> str:
 
     lake, learning = Settings().lake, LearningSettings()
     with retrying_only_what_may_pass():
-        due = is_due(lake, moment(as_of), learning)
-    if not due:
-        return "not due"
-    now, batch = datetime.now(UTC), settings_of(lake)
-    try:
-        done = train_on_lake(lake, moment(as_of), time.monotonic, now=now, batch=batch, learning=learning)
-    except BadInput as refused:
-        log.warning("no model is released: %s", refused)
-        return f"no model is released: {refused}"
+        if not is_due(lake, moment(as_of), learning):
+            return "not due"
+        now, batch = datetime.now(UTC), settings_of(lake)
+        try:
+            done = train_on_lake(lake, moment(as_of), time.monotonic, now=now, batch=batch, learning=learning)
+        except BadInput as refused:
+            log.warning("no model is released: %s", refused)
+            return f"no model is released: {refused}"
     return f"released {done.release.sha256}"
 
 
 @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
-def publish(as_of: str) -> str:
-    """Makes the features the current snapshot, with the released model; returns its version.
+def publish(as_of: str, dag_run: Any = None) -> str:
+    """Makes the features the current snapshot, with the released model; returns its version. Airflow hands in `dag_run`.
+
+    A back-fill, and a run for an older day than the current snapshot's, write features and publish nothing: skipped.
 
     It waits for both the checks and the training, but only the checks can stop it: when they fail, nothing before it succeeded.
     """
@@ -132,6 +152,8 @@ def publish(as_of: str) -> str:
     from features.settings import Settings
     from local.redis import connect
 
+    if dag_run is not None and dag_run.run_type == "backfill":
+        raise AirflowSkipException("a back-fill writes features and publishes nothing")
     settings, keys = Settings(), Keys(Settings().redis_prefix)
     with retrying_only_what_may_pass(), connect(settings, timeout_s=10 * settings.redis_timeout_s) as client:
         kept = settings.snapshots_kept

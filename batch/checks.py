@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batch.footers import data_files
+from batch.footers import data_files, row_count
 from batch.io import WRITING, Staged, clear_leftovers, promote, write_quarantine
 from batch.validation import REPEATED, UNKNOWN_STORY
 from features.datasets import dataset as dataset_of
@@ -83,6 +83,25 @@ def check_partition(dataset: Dataset, folder: Path) -> int:
         said = "; ".join(f"{name}: {count:,} rows" for name, count in failed.items())
         raise BadInput(f"Dataset {dataset.name} in {folder} fails its checks ({said}); nothing of it is used.")
     return total
+
+
+def refuse_emptied(dataset: Dataset, staged: Sequence[Staged]) -> None:
+    """BadInput when a partition without rows would replace one with rows, or be the first after one, unless that may be."""
+    if dataset.may_end:
+        return
+    for partition in staged:
+        if row_count(dataset, partition.path):
+            continue
+        places = {place.name: place for place in partition.place.parent.glob("as_of=*")}
+        places |= {other.place.name: other.path for other in staged if other is not partition}
+        earlier = max((name for name in places if name < partition.place.name), default=partition.place.name)
+        for name in {partition.place.name, earlier} & places.keys():
+            if rows := row_count(dataset, places[name]):
+                raise BadInput(
+                    f"Dataset {dataset.name} has 0 rows as of {partition.as_of.isoformat()}, where "
+                    f"{partition.place.with_name(name)} has {rows:,}; nothing of it was replaced. Look for what is missing in "
+                    "its inputs and run again; if nothing is right, remove its earlier partitions first."
+                )
 
 
 def warnings_of(dataset: Dataset, folder: Path) -> list[str]:

@@ -60,6 +60,11 @@ def inspect(dataset: Dataset, files: list[Path]) -> list[Group]:
     return [Group(stored, tuple(paths), rows[stored]) for stored, paths in found.items()]
 
 
+def row_count(dataset: Dataset, folder: Path) -> int:
+    """Rows in all files under `folder`. BadInput when one cannot be read."""
+    return sum(_footer(dataset, path)[2] for path in data_files(folder))
+
+
 def _footer(dataset: Dataset, path: Path) -> tuple[pa.Schema, dict[str, str], int]:
     """Arrow schema, physical type by column path, number of rows."""
     try:

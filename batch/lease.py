@@ -13,7 +13,7 @@ import redis
 from redis.exceptions import LockError
 from redis.lock import Lock
 
-from features.errors import Unavailable
+from features.errors import InUse, Unavailable
 from features.keys import Keys
 
 LEASE_TTL_S = 30.0
@@ -49,7 +49,7 @@ class Lease:
 
 @contextmanager
 def hold_lease(client: redis.Redis, keys: Keys, ttl_s: float = LEASE_TTL_S) -> Iterator[Lease]:
-    """The lease, or Unavailable at once, naming who holds it and for how long. Released at the end."""
+    """The lease, or InUse at once, naming who holds it and for how long. Released at the end."""
     sequence = client.incr(keys.sequence())
     token = f"{sequence} {socket.gethostname()} process {os.getpid()}".encode()
     lock = Lock(client, keys.publish_lease(), timeout=ttl_s, thread_local=False)
@@ -79,10 +79,10 @@ def lost() -> Unavailable:
     )
 
 
-def _refusal(client: redis.Redis, keys: Keys) -> Unavailable:
+def _refusal(client: redis.Redis, keys: Keys) -> InUse:
     holder = cast("bytes | None", client.get(keys.publish_lease())) or b"? another publisher"
     left_s = max(0, client.pttl(keys.publish_lease())) / 1000
-    return Unavailable(
+    return InUse(
         f"{holder.decode().split(' ', 1)[1]} is publishing and holds the lease for another {left_s:.0f} s, "
         "longer if it renews it; wait for it, then run this again."
     )

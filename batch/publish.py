@@ -19,7 +19,7 @@ from batch.lease import LEASE_TTL_S, hold_lease
 from batch.prune import clear_half_there, refuse_forgetful, retire, trim_streams
 from batch.snapshot_content import Content, read_content
 from batch.snapshot_pieces import Pieces, cut, manifest_of
-from batch.versions import flip, stage, verify
+from batch.versions import flip, refuse_older, stage, verify
 from features.errors import Unavailable
 from features.keys import Keys
 from features.packing import CorruptValue
@@ -43,15 +43,22 @@ def publish(
     now: datetime,
     kept: int,
     lease_ttl_s: float = LEASE_TTL_S,
+    allow_older: bool = False,
     progress: Progress | None = None,
     step: Callable[[Step], None] = ignore,
 ) -> Manifest:
     """Make the features of `as_of` the current snapshot, and keep `kept` of them.
 
-    BadInput when the batch has not finished for `as_of` or ids collide; Unavailable when someone else publishes or
+    BadInput when the batch has not finished for `as_of` or ids collide; Older when the current snapshot is of a later
+    moment, unless `allow_older`; Unavailable when someone else publishes or
     what was written does not read back. In both cases readers keep what they have.
     """
-    build = partial(read_content, lake, as_of)
+
+    def build() -> Content:
+        if not allow_older:
+            refuse_older(client, keys, as_of)
+        return read_content(lake, as_of)
+
     return publish_content(
         build, client, keys, now=now, kept=kept, lease_ttl_s=lease_ttl_s, progress=progress, step=step
     )

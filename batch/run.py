@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from rich.progress import Progress
 from rich.table import Table
 
-from batch.checks import Validation, check_partition, quarantine, warnings_of
+from batch.checks import Validation, check_partition, quarantine, refuse_emptied, warnings_of
 from batch.graph import BY_NAME, Job, order
 from batch.grid import REFITTED, at_grid, looking_back, not_written
 from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
@@ -30,7 +30,7 @@ from batch.session import start_session
 from batch.settings import BatchSettings
 from features.datasets import dataset
 from features.duckdb_views import partition_name
-from features.errors import BadInput
+from features.errors import BadInput, InUse
 from local.faults import first_line, refusal
 
 
@@ -82,7 +82,8 @@ def run(
     """Computes `jobs` (all by default) for every one of `as_ofs` in one pass.
 
     `validated`: a later as_of whose validated datasets are to be read; they see all that an earlier moment saw.
-    BadInput for anything wrong with the lake, the as_ofs or the job names; what had been written before stays. With
+    BadInput for anything wrong with the lake, the as_ofs or the job names; InUse while another run writes to the lake. What had
+    been written before stays. With
     `spark` None and no session in this process, one is made and stopped. `progress` gets one bar a job.
     """
     context = Context(checked_moments(as_ofs, now), now, settings, validated=validated)
@@ -132,6 +133,7 @@ def _written(
     else:
         staged = stage(rows, lake, target, context.as_ofs)
     counts = {partition.as_of: check_partition(target, partition.path) for partition in staged}
+    refuse_emptied(target, staged)
     warnings = [said for partition in staged for said in warnings_of(target, partition.path)]
     warnings += not_written(job, context)
     promote(staged)
@@ -164,7 +166,7 @@ def _only_run(lake: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BadInput(f"Another batch is running on the lake at {lake}; wait until it has finished.") from None
+            raise InUse(f"Another batch is running on the lake at {lake}; wait until it has finished.") from None
         yield
 
 

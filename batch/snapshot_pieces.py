@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from batch.snapshot_content import Content
 from batch.snapshot_people import People
-from features.snapshot import TABLES, Manifest, digest, encode_table, schema_hash, version_of
+from features.snapshot import TABLES, Manifest, digest, encode_table, named, schema_hash
 from features.snapshot_reader import bucket_digest
 
 
@@ -61,8 +61,8 @@ def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datet
     """The table of contents of this content as publication number `sequence`."""
     counts = {name: content.tables[name].num_rows for name in TABLES}
     counts |= {"people": len(content.people.hashes), "promotions_without_story": content.promotions_without_story}
-    return Manifest(
-        version=version_of(content.as_of.astimezone(UTC), sequence),
+    unnamed = Manifest(
+        version="",
         as_of=content.as_of.astimezone(UTC).isoformat(),
         built_at=built_at.astimezone(UTC).isoformat(),
         schema_hash=schema_hash(content.factors),
@@ -74,3 +74,4 @@ def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datet
         size_bytes=pieces.size_bytes,
         model=pieces.model,
     )
+    return named(unnamed, sequence)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import cast
+
 import redis
 
 from batch.lease import LEASE_TTL_S, Lease, hold_lease, lost
-from features.errors import BadInput, Unavailable
+from features.errors import BadInput, Older, Unavailable
 from features.keys import Keys
 from features.packing import CorruptValue
 from features.snapshot import Manifest
-from features.snapshot_reader import published, read_bucket, read_manifest, read_model, read_tables
+from features.snapshot_reader import published, read_bucket, read_manifest, read_model, read_tables, stored_manifest
 from learning.model_file import WrongModel, decode
 
 _FLIP = """
@@ -36,6 +39,17 @@ def rollback(client: redis.Redis, keys: Keys, version: str, *, lease_ttl_s: floa
             raise Unavailable(f"Snapshot {version} is damaged ({error}); roll back to another one.") from error
         flip(client, keys, lease, version)
     return manifest
+
+
+def refuse_older(client: redis.Redis, keys: Keys, as_of: datetime) -> None:
+    """Older when the current snapshot is of a later moment. To be asked under the lease: without it nobody moves the pointer."""
+    version = cast("bytes | None", client.get(keys.current()))
+    current = None if version is None else stored_manifest(client, keys, version.decode())
+    if current is not None and as_of < datetime.fromisoformat(current.as_of):
+        raise Older(
+            f"The current snapshot, {current.version}, holds the features of {current.as_of}, and those of "
+            f"{as_of.isoformat()} are older; publish later ones, `rex rollback` to a kept snapshot, or say --allow-older."
+        )
 
 
 def stage(client: redis.Redis, keys: Keys, lease: Lease, manifest: Manifest) -> None:

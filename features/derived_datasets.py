@@ -56,7 +56,7 @@ def _days(days: int) -> str:
     return "day" if days == 1 else f"{days} days"
 
 
-def _valid(raw: Dataset, extra: tuple[Column, ...] = ()) -> Dataset:
+def _valid(raw: Dataset, extra: tuple[Column, ...] = (), may_end: bool = False) -> Dataset:
     """The raw dataset after validation: same columns, defaults filled, duplicates gone, one partition per run."""
     columns = tuple(c for c in raw.columns if c.name != "dt")
     return Dataset(
@@ -66,6 +66,7 @@ def _valid(raw: Dataset, extra: tuple[Column, ...] = ()) -> Dataset:
         meaning=f"Rows of `{raw.name}` that passed its checks, deduplicated, as known at the run's latest as_of.",
         columns=(AS_OF, *columns, *extra, *VISIBLE),
         partition_by=("as_of",),
+        may_end=may_end,
     )
 
 
@@ -115,7 +116,7 @@ VALID_STORIES = _valid(
 VALID_USERS = _valid(USERS)
 VALID_EDGES = _valid(EDGES)
 VALID_EVENTS = _valid(EVENTS)
-VALID_PROMOTIONS = _valid(PROMOTIONS)
+VALID_PROMOTIONS = _valid(PROMOTIONS, may_end=True)  # campaigns do
 
 STORY_COUNTERS = Dataset(
     name="story_counters",
@@ -227,6 +228,7 @@ TOP_STORIES = Dataset(
         Column("heat", F64, "reads halved every trending half-life; see batch/settings.py"),
     ),
     partition_by=("as_of",),
+    may_end=True,  # two quiet weeks halve all heat away
 )
 
 TRAINING_EXAMPLES = Dataset(

@@ -53,6 +53,8 @@ class Dataset:
     """Whether a lake may lack the whole dataset (raw layer only)."""
     max_bad_share: float = 0.05
     """Share of rows that may be quarantined before a run stops; 5 % is noise of a client, more is a broken producer."""
+    may_end: bool = False
+    """Whether no rows may follow some (features layer only). Elsewhere a run stops: a producer or a job has failed."""
     names: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

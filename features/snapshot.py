@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -20,6 +20,8 @@ SIMILAR_KEPT = 10
 """Neighbours kept per story; the provider reads those of the last 20 reads, so 200 candidates."""
 CHUNK_BYTES = 4 << 20
 """Size of a table chunk; well under Redis' 512 MB value limit and small enough not to stall other clients."""
+VERSION_DIGITS = 16
+"""Of the digest in a version's name: 64 bits among the publications of one moment, and short enough to type."""
 ABSENT = -1
 """Index of a missing author, publication, topic, language or neighbour."""
 
@@ -153,9 +155,15 @@ class Manifest:
             raise CorruptValue(f"snapshot manifest: {error}") from error
 
 
-def version_of(as_of: datetime, sequence: int) -> str:
-    """`20260131T000000Z-17`: readable, sortable by as_of, unique by publishing sequence number."""
-    return f"{as_of:%Y%m%dT%H%M%SZ}-{sequence}"
+def named(manifest: Manifest, sequence: int) -> Manifest:
+    """The manifest under its version: `20260131T000000Z-17-9f86d081884c7d65`, readable and sortable by as_of.
+
+    The publishing sequence number starts again when Redis is emptied; the digest of all else that the manifest says keeps
+    two contents from ever sharing a name.
+    """
+    moment = datetime.fromisoformat(manifest.as_of)
+    content = digest(replace(manifest, version="").encode())[:VERSION_DIGITS]
+    return replace(manifest, version=f"{moment:%Y%m%dT%H%M%SZ}-{sequence}-{content}")
 
 
 def digest(data: bytes) -> str:

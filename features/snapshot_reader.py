@@ -53,6 +53,13 @@ def current_version(client: redis.Redis, keys: Keys) -> str:
     return version.decode()
 
 
+def gone(version: str) -> Unavailable:
+    """What is told of a loaded snapshot that is not among the published ones."""
+    return Unavailable(
+        f"snapshot {version} is not in Redis any more; the current one is loaded as soon as there is one (`rex publish`)"
+    )
+
+
 def published(client: redis.Redis, keys: Keys) -> list[str]:
     """Published versions that are kept, newest publication first."""
     return [version.decode() for version in cast("list[bytes]", client.zrange(keys.versions(), 0, -1, desc=True))]

@@ -92,17 +92,16 @@ class LiveSnapshot:
         return self.loaded().world
 
     def refresh(self) -> bool:
-        """Loads the current snapshot if it is another than the one held; whether it was. Slow, never on a request.
+        """Loads the current snapshot if its manifest is another than that of the one held; whether it was. Slow, never on a request.
 
         Either way the world has caught up with the story stream, so that requests have little of it left to apply.
         Unavailable or CorruptValue when it cannot be loaded, its model included; what is held stays.
         """
         with self._loading:
-            version = current_version(self._client, self._keys)
-            if self._loaded is not None and self._loaded.world.version == version:
+            manifest = read_manifest(self._client, self._keys, current_version(self._client, self._keys))
+            if self._loaded is not None and self._loaded.world.manifest == manifest:
                 self._loaded.catch_up()
                 return False
-            manifest = read_manifest(self._client, self._keys, version)
             position = manifest.positions.get(self._keys.story_stream(), START)
             world = build_world(manifest, read_tables(self._client, self._keys, manifest), position)
             loaded = Loaded(self._client, self._keys, world, self._ranker(manifest))

@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BeforeValidator
 
 from features.errors import Unavailable
-from features.snapshot_reader import snapshots
+from features.snapshot_reader import gone, snapshots
 from online.api_models import EventsBatch, EventsReceipt, Explanation, Feed, Problem, StoryReceipt
 from online.clock import micros
 from online.events import MAX_EVENTS
@@ -163,13 +163,15 @@ async def healthz() -> Response:
 
 @router.get("/readyz", responses=_problems(), tags=["operation"])
 def readyz(request: Request) -> Response:
-    """A snapshot is loaded and Redis answers."""
+    """A snapshot is loaded, and Redis answers and has it."""
     rex = _rex(request)
     world = rex.live.get()
     try:
-        rex.client.ping()
+        kept = rex.client.zscore(rex.keys.versions(), world.version)
     except redis.RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
+    if kept is None:
+        raise gone(world.version)
     about = {"snapshot": world.version, "stories": world.snapshot_rows, "story_position": world.position}
     return _json({"status": "ready", **about})
 

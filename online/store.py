@@ -15,7 +15,7 @@ from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.packing import CorruptValue
 from features.snapshot import PROFILE, Manifest
-from features.snapshot_reader import profile_place
+from features.snapshot_reader import gone, profile_place
 from online.build_reading import BuildReading
 from online.chain import Kept
 from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes, since_digest
@@ -82,7 +82,7 @@ class PersonStore:
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
         if version_there is None or (bucket and not bucket_there):
-            raise Unavailable(f"snapshot {manifest.version} is not in Redis any more; the current one is being loaded")
+            raise gone(manifest.version)
         covered = manifest.positions.get(self._keys.event_stream(self._keys.partition(user_id)), START)
         state = _decode_person(user_id, user_hash, profile, edges, acts, covered)
         return Reading(state, decode_kept(*kept), story_changes)
@@ -98,7 +98,7 @@ class PersonStore:
         pipe.zscore(self._keys.versions(), manifest.version)
         profile, edges, bucket_there, version_there = pipe.execute()
         if version_there is None or (bucket and not bucket_there):
-            raise Unavailable(f"snapshot {manifest.version} is not in Redis any more; the current one is being loaded")
+            raise gone(manifest.version)
         covered = manifest.positions.get(self._keys.event_stream(self._keys.partition(user_id)), START)
         return _decode_person(user_id, user_hash, profile, edges, [], covered)
 

@@ -147,8 +147,9 @@ class TestRun:
             "REX_REDIS_URL": redis_server.url,
             "REX_VAR": str(tmp_path),
         }
-        states, log = run_dag(environment, AS_OF.isoformat())
+        states, log = run_dag(environment, AS_OF.isoformat(), "beside_another")
         assert set(states.values()) == {"success"}, log[-4000:]
+        assert "Another batch is running on the lake" in log, "it never met the other batch"
         assert len(states) == 1 + len(JOBS) + 5, "a task did not run"
         assert read_tuned(tmp_path / "lake") is not None
         assert not tuning_is_due(tmp_path / "lake", AS_OF + timedelta(days=1), 28)
@@ -158,6 +159,15 @@ class TestRun:
         assert not manifest.model
         assert "no model is released: the training set has 0 rows" in log, "the log does not say why"
         assert read_tables(redis_client, Keys(), manifest)["stories"].num_rows == STORIES
+
+        for as_of, how, why in (
+            (AS_OF - timedelta(days=1), "publish_alone", "are older; publish later ones"),
+            (AS_OF, "back_fill", "a back-fill writes features and publishes nothing"),
+        ):
+            states, log = run_dag(environment, as_of.isoformat(), how)
+            assert (states["run"], states["publish"]) == ("success", "skipped"), log[-4000:]
+            assert why in log, "the log does not say why nothing was published"
+            assert current_version(redis_client, Keys()) == manifest.version
 
     def test_a_model_that_is_due_and_better_is_trained_and_published(
         self, airflow: dict[str, str], tmp_path: Path, redis_server: Server, redis_client: redis.Redis

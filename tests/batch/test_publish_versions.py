@@ -45,8 +45,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def publish_day(lake: Path, redis_client: redis.Redis) -> Callable[..., Manifest]:
-    def run(day: int, kept: int = 3, step: Callable[[Step], None] = ignore) -> Manifest:
-        return publish(lake, AS_OF + day * DAY, redis_client, KEYS, now=AS_OF + (day + 1) * DAY, kept=kept, step=step)
+    def run(day: int, kept: int = 3, step: Callable[[Step], None] = ignore, **more: bool) -> Manifest:
+        as_of, now = AS_OF + day * DAY, AS_OF + (day + 1) * DAY
+        return publish(lake, as_of, redis_client, KEYS, now=now, kept=kept, step=step, **more)
 
     return run
 
@@ -99,6 +100,34 @@ class TestLease:
             publish_day(1, kept=1, step=stall)
         assert current_version(redis_client, KEYS) == others[0].version
         read_tables(redis_client, KEYS, read_manifest(redis_client, KEYS, others[0].version))
+
+
+class TestOlder:
+    def test_is_refused_unless_it_is_meant(self, publish_day: PublishDay, redis_client: redis.Redis) -> None:
+        newer = publish_day(1)
+        with pytest.raises(BadInput, match=rf"{newer.version}, holds the features of 2026-02-01T.*--allow-older"):
+            publish_day(0)
+        assert published(redis_client, KEYS) == [newer.version]
+        assert publish_day(1).as_of == newer.as_of, "the same moment again is fine"
+        assert publish_day(0, allow_older=True).version == current_version(redis_client, KEYS)
+
+    def test_is_judged_under_the_lease_by_what_is_current_then(
+        self, publish_day: PublishDay, redis_client: redis.Redis
+    ) -> None:
+        oldest, newest = publish_day(0), publish_day(2)
+        rollback(redis_client, KEYS, oldest.version)
+
+        def overtaken(step: Step) -> None:
+            if step == "lease":  # as if the other publisher had been done just before
+                redis_client.set(KEYS.current(), newest.version)
+
+        with pytest.raises(BadInput, match="--allow-older"):
+            publish_day(1, step=overtaken)
+        assert current_version(redis_client, KEYS) == newest.version
+
+    def test_can_follow_a_snapshot_that_is_lost(self, publish_day: PublishDay, redis_client: redis.Redis) -> None:
+        redis_client.delete(KEYS.manifest(publish_day(1).version))
+        assert publish_day(0).version == current_version(redis_client, KEYS)
 
 
 class TestWritesWhatChanged:
@@ -200,7 +229,7 @@ class TestPrune:
         for day in (2, 3):
             publish_day(day, kept=1)
         with pytest.raises(BadInput, match="withdrawals and mutes would be forgotten"):
-            publish_day(1, kept=1)
+            publish_day(1, kept=1, allow_older=True)
         assert publish_day(3, kept=1).version == current_version(redis_client, KEYS), "the same moment again is fine"
 
     def test_what_a_consumer_group_is_not_done_with_stays_whatever_a_snapshot_says(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from batch.run import run
 from batch.settings import BatchSettings
 from features.datasets import dataset
 from features.duckdb_views import partition_name
-from features.errors import BadInput, Unavailable
+from features.errors import BadInput, InUse, Unavailable
 from local.faults import refusal
 from tests.lakes import NOON, ago, event, story, write_lake
 
@@ -75,7 +77,7 @@ def test_a_second_run_on_one_lake_is_refused(spark: SparkSession, tmp_path: Path
     runs.mkdir(parents=True)
     with (runs / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(BadInput, match="Another batch is running"):
+        with pytest.raises(InUse, match="Another batch is running"):
             _run(lake, spark)
 
 
@@ -127,6 +129,44 @@ def test_a_re_run_replaces_its_partition_and_no_other(spark: SparkSession, tmp_p
         for path in (tmp_path / "features").rglob("*.parquet")
     }
     assert read == {partition_name(NOON - timedelta(days=1)): ["earlier"], partition_name(NOON): ["second"]}
+
+
+class TestNothingWhereThereWasSomething:
+    @pytest.fixture
+    def lake(self, spark: SparkSession, tmp_path: Path) -> Path:
+        """A day after a run that knew two users and a promotion, a producer delivers neither."""
+        promoted = {
+            "promotion_id": "p",
+            "story_id": "s",
+            "starts_at": ago(days=9),
+            "ends_at": ago(days=-9),
+            "priority": 1,
+        }
+        users = [{"user_id": user, "created_at": ago(days=20)} for user in "uv"]
+        lake = write_lake(_small(tmp_path), users=users, promotions=[promoted])
+        _run(lake, spark, "valid_users", "valid_stories", "valid_promotions", as_of=ago(days=1))
+        for raw in ("users", "promotions"):
+            shutil.rmtree(lake / "raw" / raw)
+        return lake
+
+    @pytest.mark.parametrize("as_of", [NOON, ago(days=1)], ids=["the next day", "the same day again"])
+    def test_stops_the_run_with_both_counts_and_replaces_nothing(
+        self, as_of: datetime, spark: SparkSession, lake: Path
+    ) -> None:
+        folder = lake / "features" / "valid_users"
+        told = f"valid_users has 0 rows as of {as_of.isoformat()}, where {folder / partition_name(ago(days=1))} has 2"
+        with pytest.raises(BadInput, match=re.escape(told)):
+            _run(lake, spark, "valid_users", as_of=as_of)
+        assert [path.name for path in folder.iterdir()] == [partition_name(ago(days=1))]
+        assert check_dataset(lake, "valid_users", ago(days=1)) == 2
+
+    def test_is_fine_for_what_may_come_to_an_end_and_for_a_moment_before_there_was_any(
+        self, spark: SparkSession, lake: Path
+    ) -> None:
+        _run(lake, spark, "valid_promotions")
+        assert check_dataset(lake, "valid_promotions", NOON) == 0
+        _run(lake, spark, "valid_users", as_of=ago(days=2))
+        assert check_dataset(lake, "valid_users", ago(days=2)) == 0
 
 
 def test_each_partition_is_one_file_sorted_by_grain(spark: SparkSession, tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis
 
+from batch.publish import publish_content
 from features.errors import Unavailable
 from features.keys import hash64
 from features.settings import Settings
@@ -16,6 +19,7 @@ from local.redis_server import Server, server
 from online.archiver import archive, read_positions
 from online.offline import loaded
 from tests.online.conftest import PEOPLE, STORIES, FeedServer, wait_until
+from tests.online.small_world import content
 
 
 class TestRedisGone:
@@ -66,6 +70,36 @@ def test_a_damaged_snapshot_is_not_loaded_and_the_one_at_hand_is_served_on(feed_
     feed_server.client.set(feed_server.keys.manifest("broken"), b"{}")
     feed_server.client.set(feed_server.keys.current(), "broken")
     assert feed_server.feed("u-fan")["slate"]["snapshot"] == version
+
+
+class TestRedisEmptied:
+    """FLUSHALL, or a restart without persistence: the publishing sequence starts again, and every snapshot is gone."""
+
+    def test_the_service_says_so_and_recovers_with_the_next_snapshot(self, feed_server: FeedServer) -> None:
+        first = feed_server.publish(STORIES, PEOPLE)
+        assert feed_server.feed("u-fan")["items"][0]["title"].startswith("Title")
+        feed_server.client.flushall()
+        for asked in ("/readyz", "/v1/users/u-fan/feed"):
+            answer = feed_server.http.get(asked)
+            assert answer.status_code == 503, f"{asked}: {answer.text}"
+            assert f"snapshot {first} is not in Redis any more" in answer.json()["detail"]
+        feed_server.published = 0  # the same moment and the same number, with other content
+        again = feed_server.publish([{**story, "title": "Corrected"} for story in STORIES], PEOPLE)
+        assert again != first, "two contents share a name"
+        assert {item["title"] for item in feed_server.feed("u-fan")["items"]} == {"Corrected"}
+        assert feed_server.http.get("/readyz").status_code == 200
+
+    def test_what_is_held_is_compared_by_content(self, served: FeedServer) -> None:
+        version = served.http.get("/readyz").json()["snapshot"]
+        manifest = read_manifest(served.client, served.keys, version)
+        other = content([{**STORIES[0], "title": "Corrected"}], PEOPLE, served.now - timedelta(hours=11))
+        served.client.flushall()
+        published = publish_content(lambda: other, served.client, served.keys, now=served.now, kept=3)
+        served.client.set(served.keys.manifest(version), replace(published, version=version).encode())
+        served.client.zadd(served.keys.versions(), {version: 1})
+        served.client.set(served.keys.current(), version)  # as an earlier release named it: by moment and number alone
+        wait_until(lambda: served.http.get("/readyz").json().get("stories") == 1)
+        assert manifest.counts["stories"] == len(STORIES)
 
 
 def test_without_a_snapshot_the_command_line_service_says_what_to_do(

@@ -16,7 +16,7 @@ from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from batch.graph import order
-from features.errors import BadInput, InUse, Older
+from features.errors import BadInput, InUse, Older, Unavailable
 from local.faults import refusal
 
 log = logging.getLogger(__name__)
@@ -45,11 +45,13 @@ def retrying_only_what_may_pass() -> Iterator[None]:
         raise AirflowRescheduleException(datetime.now(UTC) + TRY_AGAIN_AFTER) from busy
     except BadInput as error:
         raise AirflowFailException(str(error)) from error
+    except Unavailable:
+        raise
     except Exception as error:
         told = refusal(error)
-        if isinstance(told, BadInput):
-            raise AirflowFailException(str(told)) from error
-        raise told or error from error
+        if told is None:
+            raise
+        raise AirflowFailException(str(told)) if isinstance(told, BadInput) else told from error
 
 
 def moment(as_of: str) -> datetime:

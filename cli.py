@@ -472,11 +472,14 @@ def serve(
 
     from learning.service import KEEP_ALIVE_S
     from local.redis import connect
+    from local.workers import WORKER_ANSWERS_WITHIN_S
+    from local.workers import serve as run
+    from online.settings import OnlineSettings
 
     loggers = {**LOGGING_CONFIG["loggers"], "rex": {"handlers": ["default"], "level": "INFO", "propagate": False}}
     made_by, usual_port = SERVICES[what]
     with connect(Settings()):  # fails here, in one sentence, when there is no Redis; and starts it once for all workers
-        uvicorn.run(
+        config = uvicorn.Config(
             made_by,
             factory=True,
             host=host,
@@ -485,7 +488,10 @@ def serve(
             log_config={**LOGGING_CONFIG, "loggers": loggers},  # reaches every worker
             access_log=False,
             timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_worker_healthcheck=WORKER_ANSWERS_WITHIN_S,
+            root_path=OnlineSettings().root_path if what is Service.feed else "",
         )
+        run(config)
 
 
 @app.command()

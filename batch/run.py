@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import importlib
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from batch.settings import BatchSettings
 from features.datasets import dataset
 from features.duckdb_views import partition_name
 from features.errors import BadInput, InUse
+from lake.drafts import replace_bytes
 from local.faults import first_line, refusal
 
 
@@ -200,9 +200,7 @@ def _note_run(lake: Path, context: Context, reports: list[JobReport], archived: 
 
 
 def _write_note(path: Path, note: dict[str, object]) -> None:
-    draft = path.with_name(f"_{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(note, sort_keys=True, indent=1) + "\n")
-    draft.replace(path)
+    replace_bytes(path, (json.dumps(note, sort_keys=True, indent=1) + "\n").encode())
 
 
 def _notes(job: JobReport) -> str:

@@ -24,13 +24,16 @@ from local.java import ensure_java
 BROADCAST_BYTES = 64 << 20
 """Tables up to this size travel to the rows they are joined with: a million stories' ids still do."""
 
+ANYWHERE = "-Duser.timezone=UTC -Duser.language=en -Duser.country= -Duser.variant= -Duser.script="
+"""Java's time zone and locale, the same on every machine: `lower` goes by the locale, and a Turkish one makes `ı` of `I`."""
+
 
 NAMELESS = "rex"
 """The name of a user who has none."""
 
 
 def start_session(settings: BatchSettings) -> SparkSession:
-    """A session in UTC, quiet, with its scratch and its log under `var`. Unavailable when no Java can be had or Spark does not start."""
+    """A session in UTC and in no country's locale, quiet, with its scratch and its log under `var`. Unavailable when no Java can be had or Spark does not start."""
     work = Settings().var.absolute() / "spark"
     work.mkdir(parents=True, exist_ok=True)
     ensure_java(work.parent)
@@ -100,7 +103,8 @@ def _configuration(settings: BatchSettings, work: Path) -> dict[str, str]:
         "spark.app.name": "rex",
         "spark.master": settings.spark_master,
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": _java_options(work),
+        "spark.driver.extraJavaOptions": f"{ANYWHERE} {_java_options(work)}",
+        "spark.executor.extraJavaOptions": ANYWHERE,
         "spark.local.dir": str(work),
         # The lake is a directory of this machine, whatever a Hadoop configuration nearby calls the default.
         "spark.hadoop.fs.defaultFS": "file:///",
@@ -133,4 +137,4 @@ def _configuration(settings: BatchSettings, work: Path) -> dict[str, str]:
 
 def _java_options(work: Path) -> str:
     log4j = Path(__file__).with_name("log4j2.properties")
-    return f'-Dlog4j2.configurationFile="file:{log4j}" -Duser.timezone=UTC -Duser.home="{work}" -Dderby.system.home="{work}"'
+    return f'-Dlog4j2.configurationFile="file:{log4j}" -Duser.home="{work}" -Dderby.system.home="{work}"'

@@ -6,7 +6,6 @@ told reasons included; only Redis is left out, and nothing is drawn by lot unles
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from evaluation.offline_world import OfflineWorld, load
 from features.duckdb_views import connect, partition_name
 from features.errors import BadInput
 from features.schema import TS
+from lake.drafts import replacing
 from online.clock import micros
 from online.components import Components, default_components
 from online.pipeline import Pipeline
@@ -127,13 +127,9 @@ def _tables(
 def _write(tables: Iterator[pa.Table], out: Path) -> int:
     """All or nothing."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    draft, rows = out.with_name(f".{out.name}.{os.getpid()}"), 0
-    try:
-        with pq.ParquetWriter(draft, RANKED, compression="zstd") as writer:
-            for table in tables:
-                writer.write_table(table)
-                rows += table.num_rows
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
+    rows = 0
+    with replacing(out) as draft, pq.ParquetWriter(draft, RANKED, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
+            rows += table.num_rows
     return rows

@@ -25,5 +25,7 @@ class Settings(BaseSettings):
     """Put before every key, so that several Rexes can share one Redis."""
     redis_timeout_s: float = Field(default=2.0, gt=0, le=60)
     """Longest wait for one answer of Redis before the request fails; batch publishing uses ten times this."""
+    redis_may_evict: bool = False
+    """Use a Redis with a memory limit and another policy than noeviction all the same; /readyz warns of it."""
     snapshots_kept: int = Field(default=3, ge=1, le=100)
     """Snapshots kept in Redis for rollback, the current one included."""

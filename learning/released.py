@@ -7,12 +7,12 @@ new one, and a training that fails changes nothing.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 from features.errors import BadInput
+from lake.drafts import replace_bytes
 from learning.model_file import name_of
 
 SUFFIX = ".model"
@@ -91,9 +91,4 @@ def release(lake: Path, data: bytes, *, as_of: datetime, now: datetime, shortfal
 def _replace(path: Path, data: bytes) -> None:
     """The file appears whole or not at all, also when the machine dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    replace_bytes(path, data)

@@ -10,6 +10,7 @@ import redis
 
 from features.errors import Unavailable
 from features.keys import Keys
+from lake.drafts import replace_bytes
 from learning.model_file import name_of
 
 SUFFIX = ".rexmodel"
@@ -53,9 +54,7 @@ class Folder:
         """Publishes a model; returns its SHA-256. The file appears whole or not at all."""
         digest = name_of(data)
         self.path.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path / f".{name}@{digest}"
-        unfinished.write_bytes(data)
-        unfinished.rename(self.path / f"{name}@{digest}{SUFFIX}")
+        replace_bytes(self.path / f"{name}@{digest}{SUFFIX}", data)
         return digest
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from features.errors import Unavailable
+from local.http import http_client
 
 READY_WITHIN_S = 60
 """Loading a snapshot of a few thousand stories takes about a second; a minute is a machine in trouble."""
@@ -51,7 +52,8 @@ def _wait_until_ready(
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            answer = httpx.get(f"{url}/readyz", timeout=5.0)
+            with http_client(url, timeout=5.0) as client:
+                answer = client.get("/readyz")
             if answer.status_code == httpx.codes.OK and ours(answer.json()):
                 return
         except httpx.TransportError:

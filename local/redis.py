@@ -18,13 +18,15 @@ import redis.asyncio
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from features.errors import BadInput
+from features.errors import BadInput, Unavailable
 from features.settings import Settings
 from local.faults import refusal
+from local.redis_fitness import cluster, eviction, info_of
 from local.redis_server import Server
 
 RETRIES = 2
-"""Two more tries bridge a restart or a failover of Redis; what takes longer has to be seen by the caller."""
+"""Two more tries bridge a restart or a failover of Redis; what takes longer has to be seen by the caller. Only lost
+connections are tried again: a server that hangs has had its time, and might carry out a command twice."""
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 0.5
 """Waits between tries: 0.1 s and 0.2 s, doubling from the base."""
 
@@ -37,7 +39,8 @@ def connect(settings: Settings, timeout_s: float | None = None) -> Iterator[redi
     """A client of Redis that answers: bytes in, bytes out.
 
     `timeout_s` is the longest wait for one answer, `settings.redis_timeout_s` by default. Unavailable when Redis cannot
-    be reached, BadInput when the URL is none. The client is closed at the end; safe to share between threads.
+    be reached, is a cluster or may evict keys, BadInput when the URL is none. The client is closed at the end; safe to
+    share between threads.
     """
     with ExitStack() as stack:
         url = settings.redis_url or stack.enter_context(_own_server(settings.var / "redis")).url
@@ -46,7 +49,18 @@ def connect(settings: Settings, timeout_s: float | None = None) -> Iterator[redi
             client.ping()
         except redis.RedisError as error:
             raise refusal(error, blank_password(url)) or error from error
+        _refuse_unfit(client, settings, blank_password(url))
         yield client
+
+
+def _refuse_unfit(client: redis.Redis, settings: Settings, shown: str) -> None:
+    info = info_of(client)
+    if why := cluster(info):
+        raise Unavailable(f"Redis at {shown} cannot be used: {why}.")
+    if (why := eviction(info)) and not settings.redis_may_evict:
+        raise Unavailable(
+            f"Redis at {shown} is not safe to use: {why}, or REX_REDIS_MAY_EVICT=true to be warned only in /readyz."
+        )
 
 
 def on_loop(client: redis.Redis) -> redis.asyncio.Redis:
@@ -71,7 +85,8 @@ def _client(url: str, timeout_s: float) -> redis.Redis:
     path = urlsplit(url).path.strip("/")
     if not url.startswith("unix:") and path and not path.isdecimal():
         raise BadInput(f"REX_REDIS_URL ends in /{path}, which is no number of a database; write redis://host:port/0.")
-    retry = Retry(ExponentialBackoff(cap=BACKOFF_CAP_S, base=BACKOFF_BASE_S), RETRIES)
+    backoff = ExponentialBackoff(cap=BACKOFF_CAP_S, base=BACKOFF_BASE_S)
+    retry = Retry(backoff, RETRIES, supported_errors=(redis.ConnectionError,))
     try:
         return redis.Redis.from_url(
             url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=retry, decode_responses=False

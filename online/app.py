@@ -17,6 +17,7 @@ from features.errors import Unavailable
 from features.packing import CorruptValue
 from features.settings import Settings
 from local.redis import connect
+from local.redis_fitness import doubts, info_of
 from online import problems
 from online.archiver import archive
 from online.body_limit import BodyLimit
@@ -25,7 +26,6 @@ from online.components import Components, default_components
 from online.metrics import Metrics
 from online.parking import parked_count
 from online.paths import OpaqueSegments
-from online.persistence import doubts
 from online.postprocessors.blocks import warm_up
 from online.routes import router
 from online.settings import OnlineSettings
@@ -52,8 +52,8 @@ def create_app(
         warm_up()
         with ExitStack() as stack:
             client = stack.enter_context(connect(settings))
-            if doubt := doubts(client):
-                log.warning(doubt)
+            for doubt in doubts(info_of(client)):
+                log.warning("%s", doubt)
             state = wire(client, settings, online, components, clock, metrics)
             stack.callback(state.close)
             _follow(state)  # so that the first request finds a snapshot, if there is one
@@ -61,11 +61,13 @@ def create_app(
             stack.callback(_flush, state)  # the last pages, once nobody asks for more
             stack.enter_context(_every(online.served_flush_s, lambda: _flush(state)))
             stack.enter_context(_every(online.archive_every_s, lambda: _archive(state)))
+            stack.enter_context(_every(online.archive_every_s, lambda: _check(state)))
             fan_out = FanOut(client, state.keys, online, state.live, clock)
             stack.enter_context(_every(online.fanout_every_s, lambda: _fan_out(state, fan_out)))
             app.state.rex = state
             yield
             await state.unchanged.close()
+            await state.health.close()
 
     # Offline: the page at /docs brings its own scripts, where FastAPI's would fetch them from elsewhere.
     app = FastAPIOffline(title="Rex", description="Ranked feeds, with reasons.", version="1", lifespan=lifespan)
@@ -90,10 +92,17 @@ def _follow(state: AppState) -> None:
 
 def _archive(state: AppState) -> None:
     try:
-        state.metrics.archived.inc(archive(state.client, state.keys, state.settings.lake))
+        state.metrics.archived.inc(archive(state.client, state.keys, state.settings.lake, lost=state.health.note_lost))
         state.metrics.parked.set(parked_count(state.client, state.keys))
     except (Unavailable, redis.RedisError, OSError) as error:
         log.warning("events stay in Redis for now: %s", error)
+
+
+def _check(state: AppState) -> None:
+    try:
+        state.health.check()
+    except redis.RedisError as error:
+        log.warning("the snapshot's pieces in Redis cannot be looked for: %s", error)
 
 
 def _fan_out(state: AppState, fan_out: FanOut) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import orjson
 import pyarrow as pa
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from features.datasets import dataset
 from features.errors import BadInput
 from features.schema import TS
+from lake.drafts import replace_bytes
 from lake.writer import conform
 from online.events import EDGE_TYPES
 from online.served_log import served_rows
@@ -72,12 +72,7 @@ def write(lake: Path, stream: str, converted: Converted) -> None:
 def replace(path: Path, data: bytes) -> None:
     """Durable and atomic: readers see the old file or the new one, also after a power cut."""
     _make_durable(path.parent)
-    draft = path.with_name(f".{path.name}.{uuid4().hex}.draft")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    replace_bytes(path, data)
     _sync(path.parent)  # the new name, too
 
 

@@ -16,8 +16,8 @@ _CONSUMER = "archiver"
 """One name for all: they take turns under the lease, and what one left pending the next one reads first."""
 
 
-def align(client: redis.Redis, stream: str, position: str) -> None:
-    """Makes the group's place agree with the lake, which is the authority on what it holds.
+def align(client: redis.Redis, stream: str, position: str) -> bool:
+    """Makes the group's place agree with the lake, which is the authority on what it holds. False: it is another stream.
 
     No group yet (an upgrade, or a Redis that was flushed): it starts at the lake's position, or at the beginning when the
     stream does not know that entry, and so is another one than the lake was filled from. A group that is done with
@@ -26,9 +26,12 @@ def align(client: redis.Redis, stream: str, position: str) -> None:
     """
     done = done_by_group(client, stream).get(GROUP)
     if done is None:
-        client.xgroup_create(stream, GROUP, id=position if client.xrange(stream, position, position) else START)
+        known = bool(client.xrange(stream, position, position))
+        client.xgroup_create(stream, GROUP, id=position if known else START)
+        return known or position == START
     elif stream_order(position) < stream_order(done) and client.xrange(stream, f"({position}", done, count=1):
         client.xgroup_setid(stream, GROUP, position)
+    return True
 
 
 def batches(client: redis.Redis, stream: str, count: int) -> Iterator[list[StreamEntry]]:

@@ -8,6 +8,7 @@ one has left pending is its successor's.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ from online.archive_group import GROUP, align, batches, reached
 from online.parking import MAX_TRIES, park
 from online.stream import StreamEntry
 
+log = logging.getLogger("rex.online")
+LOST = (
+    "the stream %s is gone from Redis, or is another one than the lake was filled from: what was accepted and not yet "
+    "archived is lost; see that maxmemory-policy is noeviction and that Redis keeps its data over a restart"
+)
+"""What is said of a stream that has vanished."""
 POSITIONS_FILE = "_archived.json"
 """Under `<lake>/raw`: stream → position up to which every entry is in the lake (or parked)."""
 BATCH_ENTRIES = 20_000
@@ -44,17 +51,19 @@ def archive(
     *,
     step: Callable[[Step], None] = lambda step: None,
     durable_first: bool = True,
+    lost: Callable[[str], None] = lambda stream: log.error(LOST, stream),
 ) -> int:
     """Moves everything that is in the streams now; returns the number of entries moved, 0 when another one is at it.
 
     `durable_first` False acknowledges before the files are written, which loses what a kill catches in between: it is
-    there for the test that shows what the order is good for.
+    there for the test that shows what the order is good for. `lost` is told of each stream that has vanished since it was
+    last archived; what is in its place, if anything, is archived.
     """
     lease = client.lock(keys.archive_lease(), timeout=LEASE_S, blocking=False)
     try:
         if not lease.acquire():
             return 0
-        work = _Work(client, keys, lake, lease, step, durable_first)
+        work = _Work(client, keys, lake, lease, step, durable_first, lost)
         served = [keys.served_stream(partition) for partition in range(PARTITIONS)]
         events = [keys.event_stream(partition) for partition in range(PARTITIONS)]
         moved = sum(_drain(work, stream, BATCH_ENTRIES) for stream in [keys.story_stream(), *events])
@@ -85,13 +94,18 @@ class _Work:
     lease: Any
     step: Callable[[Step], None]
     durable_first: bool
+    lost: Callable[[str], None]
 
 
 def _drain(work: _Work, stream: str, count: int) -> int:
     """Pending entries first, then new ones. An entry that cannot become a row yet holds the position before it."""
-    if not work.client.exists(stream):
+    position = read_positions(work.lake).get(stream, START)
+    there = bool(work.client.exists(stream))
+    known = align(work.client, stream, position) if there else position == START
+    if not known:
+        work.lost(stream)
+    if not there:
         return 0
-    align(work.client, stream, read_positions(work.lake).get(stream, START))
     moved = 0
     for entries in batches(work.client, stream, count):
         work.step("read")

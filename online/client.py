@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 
 from features.errors import BadInput, Unavailable
+from local.http import http_client
 
 TIMEOUT_S = 30.0
 """A person waits at the other end; a healthy service answers in milliseconds."""
@@ -21,7 +22,7 @@ def fetch_feed(
     Unavailable when no service answers, BadInput for a problem.
     """
     path = f"/v1/users/{quote(user_id, safe='')}/feed"
-    with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+    with http_client(url, timeout=TIMEOUT_S) as client:
         page = _get(client, path, {"limit": limit})
         story_id = explained_story(page, story_id, top=top)
         return page, _get(client, f"{path}/explain", {} if story_id is None else {"story_id": story_id})

@@ -13,6 +13,7 @@ import httpx
 from features.errors import BadInput, Unavailable
 from learning.outcomes import Doubles
 from learning.wire import MEDIA_TYPE, MODEL_HEADER, pack, unpack_probabilities
+from local.http import http_client
 from online.columns import Floats
 
 _IDLE_S = 30.0
@@ -26,11 +27,10 @@ class ModelService:
 
     def __init__(self, url: str, timeout_ms: float) -> None:
         self._timeout_s = timeout_ms / 1000
-        self._client = httpx.Client(
-            base_url=url,
+        self._client = http_client(
+            url,
             timeout=self._timeout_s,  # of each wait of an exchange, so that one that nobody waits for any more ends too
             limits=httpx.Limits(max_connections=_AT_ONCE, keepalive_expiry=_IDLE_S),
-            trust_env=False,
         )
         self._threads = ThreadPoolExecutor(_AT_ONCE, "model-service")
 

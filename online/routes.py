@@ -6,14 +6,13 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
-import redis
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BeforeValidator
 
 from features.errors import Unavailable
-from features.snapshot_reader import gone, snapshots
+from features.snapshot_reader import snapshots
 from online.api_models import EventsBatch, EventsReceipt, Explanation, Feed, Problem, StoryReceipt
 from online.clock import micros
 from online.events import MAX_EVENTS
@@ -162,21 +161,16 @@ async def healthz() -> Response:
 
 
 @router.get("/readyz", responses=_problems(), tags=["operation"])
-def readyz(request: Request) -> Response:
-    """A snapshot is loaded, and Redis answers and has it."""
+async def readyz(request: Request) -> Response:
+    """A snapshot is loaded, and Redis answers within a second and has it. `warnings`: what may be lost, and why."""
     rex = _rex(request)
     world = rex.live.get()
-    try:
-        kept = rex.client.zscore(rex.keys.versions(), world.version)
-    except redis.RedisError as error:
-        raise Unavailable(f"Redis does not answer: {error}") from error
-    if kept is None:
-        raise gone(world.version)
     about = {"snapshot": world.version, "stories": world.snapshot_rows, "story_position": world.position}
+    about["warnings"] = await rex.health.warnings()
     return _json({"status": "ready", **about})
 
 
 @router.get("/metrics", tags=["operation"])
-def metrics(request: Request) -> Response:
-    """For Prometheus."""
+async def metrics(request: Request) -> Response:
+    """For Prometheus. On the event loop: never behind requests whose threads wait for Redis."""
     return Response(generate_latest(_rex(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -96,6 +96,8 @@ class OnlineSettings(BaseSettings):
     """Best candidates of the light ranker that the models score: two per entry of the largest slate; the rest stay below."""
     value_weights: dict[str, float] = {}
     """Worth of outcomes where it differs from the model's, for a variant: `{"read": 6}`."""
+    root_path: str = Field(default="", pattern=r"^(/[^/?#]+)*$")
+    """Prefix under which a proxy offers the API, as `/rex`; the proxy takes it off before it asks."""
     model_service_url: str = ""
     """Where models are hosted (`http://…`); empty: they run in this process."""
     model_timeout_ms: float = Field(default=100.0, gt=0, le=10_000)

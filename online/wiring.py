@@ -16,6 +16,7 @@ from online.clock import Clock
 from online.components import Components
 from online.cursor import CursorCodec, cursor_keys
 from online.events import EventIntake
+from online.health import Health
 from online.live import LiveSnapshot
 from online.metrics import Metrics
 from online.model_client import ModelService
@@ -51,6 +52,7 @@ class AppState:
     stories: StoryIntake
     served: ServedLog
     unchanged: Unchanged
+    health: Health
 
     def close(self) -> None:
         """Lets go of what is no part of Redis."""
@@ -92,6 +94,7 @@ def wire(
         stories=StoryIntake(client, keys, online),
         served=served,
         unchanged=Unchanged(on_loop(client), keys, answered, served),
+        health=Health(client, on_loop(client), keys, live),
     )
 
 

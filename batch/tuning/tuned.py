@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from batch.settings import BatchSettings
 from features.errors import BadInput
+from lake.drafts import replace_bytes
 
 NAME = "tuned.json"
 
@@ -41,9 +41,7 @@ class Tuned:
 
 def write_tuned(lake: Path, tuned: Tuned) -> None:
     """Replaces the lake's file in one step."""
-    draft = lake / f".{NAME}.{os.getpid()}"
-    draft.write_text(json.dumps(asdict(tuned), indent=1) + "\n")
-    draft.replace(lake / NAME)
+    replace_bytes(lake / NAME, (json.dumps(asdict(tuned), indent=1) + "\n").encode())
 
 
 def read_tuned(lake: Path) -> Tuned | None:

@@ -25,6 +25,7 @@ from learning.model_file import encode, name_of
 from learning.service import KEEP_ALIVE_S, create_model_app
 from learning.sources import Folder, RedisBlobs, Source
 from learning.wire import MEDIA_TYPE, MODEL_HEADER, pack
+from local.http import http_client
 from online.columns import Floats
 from online.model_client import ModelService
 from online.rankers.learned import MODEL_SERVICE, Learned
@@ -48,7 +49,7 @@ def _running(source: Source) -> Iterator[httpx.Client]:
     try:
         _wait(lambda: server.started or not thread.is_alive())
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        with http_client(f"http://127.0.0.1:{port}", timeout=20) as client:
             yield client
     finally:
         server.should_exit = True

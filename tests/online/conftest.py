@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from batch.publish import publish_content
 from features.keys import Keys
 from features.settings import Settings
+from local.http import http_client
 from local.redis_server import Server
 from online.app import create_app
 from online.settings import OnlineSettings
@@ -89,7 +90,7 @@ def serving(app: FastAPI) -> Iterator[httpx.Client]:
         while not server.started and thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
+        with http_client(f"http://127.0.0.1:{port}", timeout=10) as http:
             yield http
     finally:
         server.should_exit = True

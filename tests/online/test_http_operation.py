@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 
-from online.persistence import doubts
+from local.redis_fitness import doubts, info_of
 from tests.online.conftest import FeedServer
 
 
@@ -30,21 +30,21 @@ def test_metrics_count_pages_drops_and_problems(served: FeedServer) -> None:
 
 
 def test_a_redis_that_would_forget_is_named(redis_client: redis.Redis) -> None:
-    assert doubts(redis_client) is None
+    assert doubts(info_of(redis_client)) == []
     redis_client.config_set("appendonly", "no")
     try:
-        told = doubts(redis_client)
+        told = doubts(info_of(redis_client))
     finally:
         redis_client.config_set("appendonly", "yes")
-    assert told is not None
-    assert "would not survive" in told
+    assert len(told) == 1
+    assert "would not survive" in told[0]
 
 
 def test_a_redis_that_forbids_the_question_is_not_judged(redis_client: redis.Redis) -> None:
     redis_client.execute_command("ACL", "SETUSER", "managed", "on", ">secret", "~*", "+@all", "-config")
     path = redis_client.connection_pool.connection_kwargs["path"]
     with redis.Redis(unix_socket_path=path, username="managed", password="secret") as managed:
-        assert doubts(managed) is None
+        assert doubts(info_of(managed)) == []
     redis_client.execute_command("ACL", "DELUSER", "managed")
 
 

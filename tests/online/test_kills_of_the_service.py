@@ -19,6 +19,7 @@ import pytest
 import redis
 
 from features.keys import hash64
+from local.http import http_client
 from local.redis_server import Server, server
 from online.archiver import archive
 from online.served_log import ServedLog
@@ -59,7 +60,7 @@ class Service:
             self.process.wait()
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
+        return http_client(f"http://127.0.0.1:{self.port}", timeout=10)
 
     def _answers(self) -> bool:
         with self.client() as http:

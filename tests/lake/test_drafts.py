@@ -1,0 +1,69 @@
+"""A full disk and a killed writer leave no draft behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from batch.tuning.tuned import Tuned, write_tuned
+from learning.released import release
+from learning.sources import Folder
+from online.archive_files import replace
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BIG = os.urandom(2 << 20)
+WRITERS = {
+    "archive": lambda folder: replace(folder / "raw" / "part.parquet", BIG),
+    "release": lambda folder: release(folder, BIG, as_of=NOW, now=NOW),
+    "tuned": lambda folder: write_tuned(folder, Tuned("", {}, (), (BIG.hex(),))),
+    "model folder": lambda folder: Folder(folder).put("m", BIG),
+}
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from online import archive_files
+os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
+archive_files._sync = archive_files._make_durable = lambda folder: None
+archive_files.replace(Path(sys.argv[1]), b"half")
+"""
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted: {mounted.stderr.decode().strip()}")
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_full_disk_leaves_nothing(small_disk: Path, writer: str) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        WRITERS[writer](small_disk)
+    assert files(small_disk) == []
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "a"], check=False)
+    assert killed.returncode == -9
+    assert len(files(tmp_path)) == 1, "the process left no draft, so nothing is tested"
+    replace(tmp_path / "b", b"whole")
+    assert files(tmp_path) == ["b"]

@@ -22,7 +22,9 @@ STEERING = (
     "SPARK_LOCAL_IP", "REX_BATCH_SPARK_MASTER", "REX_BATCH_DRIVER_MEMORY",
 )  # fmt: skip
 """Environment variables that can keep Spark from starting."""
-_SPARK = ("pyspark.PySparkException", "py4j.Py4JError")
+_PIPELINE = re.compile(r"^Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
+"""How redis-py begins the message of a pipeline's error: with the command, all bytes of its keys and values."""
+_ENGINES = ("pyspark.PySparkException", "py4j.Py4JError", "duckdb.Error", "pyarrow.ArrowException")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,10 @@ FAULTS = (
         errnos=(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
     ),
     Fault(
-        "The disk is full, in Spark",
+        "The disk is full, in Spark or DuckDB",
         "The disk that the lake or REX_VAR is on is full",
         "make room and run it again; nothing half-written counts",
-        _SPARK,
+        _ENGINES,
         pattern=r"No space left on device|Disk quota exceeded|File too large",
     ),
     Fault(
@@ -78,13 +80,15 @@ FAULTS = (
         "Access is denied{path}",
         "give this user the right to read and write there, or name another place with REX_VAR or REX_LAKE",
         errnos=(errno.EROFS, errno.EACCES, errno.EPERM),
+        passes=False,
     ),
     Fault(
-        "The lake or REX_VAR cannot be written to, in Spark",
-        "Spark may not write to the lake or to REX_VAR ({said})",
+        "The lake or REX_VAR cannot be written to, in Spark or DuckDB",
+        "The lake or REX_VAR cannot be written to ({said})",
         "give this user the right to read and write there, or name another place with REX_VAR or REX_LAKE",
-        _SPARK,
+        _ENGINES,
         pattern=r"Read-only file system|Permission denied|AccessControlException|Mkdirs failed to create",
+        passes=False,
     ),
     Fault(
         "Too many files are open",
@@ -93,10 +97,10 @@ FAULTS = (
         errnos=(errno.EMFILE, errno.ENFILE),
     ),
     Fault(
-        "Too many files are open, in Spark",
-        "Spark may not open more files",
+        "Too many files are open, in Spark or DuckDB",
+        "Spark or DuckDB may not open more files",
         "raise the limit (`ulimit -n 4096`) and run it again",
-        _SPARK,
+        _ENGINES,
         pattern="Too many open files",
     ),
     Fault(
@@ -104,6 +108,7 @@ FAULTS = (
         "A path is longer than this system allows{path}",
         "use a shorter REX_VAR or REX_LAKE",
         errnos=(errno.ENAMETOOLONG,),
+        passes=False,
     ),
     Fault(
         "A port is taken",
@@ -117,6 +122,7 @@ FAULTS = (
         "write them into REX_REDIS_URL: redis://user:password@host:6379/0",
         pattern=r"Authentication required|HELLO must be called with the client already authenticated|NOAUTH|WRONGPASS|invalid username-password|invalid password|Client sent AUTH",
         kinds=("redis.RedisError",),
+        passes=False,
     ),
     Fault(
         "Redis forbids a command",
@@ -124,6 +130,7 @@ FAULTS = (
         "give it all commands and the keys under REX_REDIS_PREFIX: ACL SETUSER … ~rex:* +@all",
         ("redis.RedisError",),
         pattern="NOPERM|no permissions",
+        passes=False,
     ),
     Fault(
         "Redis is full",
@@ -145,6 +152,7 @@ FAULTS = (
         "name the primary",
         ("redis.RedisError",),
         pattern="READONLY|read only replica",
+        passes=False,
     ),
     Fault(
         "Redis is a cluster",
@@ -152,6 +160,7 @@ FAULTS = (
         "name a single Redis or Valkey server",
         ("redis.RedisError",),
         pattern=r"MOVED|CLUSTERDOWN|CROSSSLOT|\d+ [\w.]+:\d+ ?$",
+        passes=False,
     ),
     Fault(
         "Redis does not answer",
@@ -169,21 +178,22 @@ FAULTS = (
         "SPARK_LOCAL_IP is no address of this machine",
         "SPARK_LOCAL_IP is not an address of this machine",
         "unset it, or set it to 127.0.0.1",
-        _SPARK,
+        _ENGINES,
         pattern=r"Cannot assign requested address|UnresolvedAddressException|UnknownHostException|Can't assign requested",
+        passes=False,
     ),
     Fault(
         "Spark has too little memory",
         "Spark ran out of memory",
         "give it more with REX_BATCH_DRIVER_MEMORY (such as 4g)",
-        _SPARK,
+        _ENGINES,
         pattern=r"OutOfMemoryError|Java heap space|GC overhead limit|Could not reserve enough space",
     ),
     Fault(
         "A Parquet file is damaged",
         "{file} cannot be read: its data are damaged although its footer is whole",
         "write it again",
-        _SPARK,
+        _ENGINES,
         pattern=r"FAILED_READ_FILE.*? file file:/*(?P<file>/\S+?\.parquet)",
         passes=False,
     ),
@@ -197,7 +207,7 @@ FAULTS = (
         "Spark does not start",
         "Spark does not start",
         f"see spark/spark.log under REX_VAR, and check what steers Spark and Java: {', '.join(STEERING)}",
-        _SPARK,
+        _ENGINES,
         pattern="JAVA_GATEWAY_EXITED|Java gateway process exited",
     ),
     Fault(
@@ -235,16 +245,15 @@ def explained(error: BaseException) -> str | None:
 
 def first_line(error: BaseException) -> str:
     """The first line of what the error says, without what is not readable; for an error of Java's, that of Java."""
-    text = str(error)
+    text = _PIPELINE.sub("", str(error))
     of_java = re.search(r"^: [\w.$]+: (.+)$", text, re.MULTILINE)
     line = of_java[1] if of_java else (text.strip().splitlines() or [type(error).__name__])[0]
     return "".join(c if c.isprintable() else "?" for c in line)[:300]
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
+    """The error and what it was raised from; not what was merely being handled, which may have nothing to do with it."""
     current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
+    while current is not None:
         yield current
-        current = current.__cause__ or current.__context__
+        current = current.__cause__

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,10 @@ from pathlib import Path
 import pytest
 import redis
 
+import cli
+from features.errors import BadInput, Unavailable
 from features.keys import Keys
+from local.faults import refusal
 from local.redis_server import Server
 from online.events import EventIntake
 from online.settings import OnlineSettings
@@ -117,6 +121,44 @@ class TestWithoutSpark:
         assert done.returncode == 0, done.stderr
         done = run(["sh", "-c", 'ulimit -n 16; exec "$@"', "sh", *REX, "snapshots"], tmp_path)
         assert_one_sentence(done, "open file limit")  # in the words of the bundled server, which needs most of them
+
+
+class TestWords:
+    def test_an_error_of_a_pipeline_is_told_without_the_bytes_it_sent(self, redis_client: redis.Redis) -> None:
+        redis_client.set("rex:text", "no hash")
+        pipe = redis_client.pipeline().hset("rex:text", b"\x00\xff", b"\x01" * 1000)
+        with pytest.raises(redis.ResponseError) as caught:
+            pipe.execute()
+        told = str(refusal(caught.value))
+        assert "WRONGTYPE" in told
+        assert "\\x" not in told, told
+        assert len(told) < 300
+
+    def test_an_error_that_was_only_being_handled_is_not_the_reason(self) -> None:
+        defect = KeyError("a defect")
+        defect.__context__ = PermissionError(13, "denied", "/somewhere/else")
+        assert refusal(defect) is None
+        defect.__cause__ = defect.__context__
+        assert "Access is denied: /somewhere/else" in str(refusal(defect))
+
+    def test_what_nobody_foresaw_is_called_a_defect_and_its_traceback_is_kept(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        monkeypatch.setattr(cli, "app", lambda: 1 / 0)
+        with pytest.raises(SystemExit, match="1"):
+            cli.main()
+        said = capsys.readouterr().err
+        assert "defect in Rex (ZeroDivisionError: division by zero)" in said
+        assert "Traceback" not in said
+        (kept,) = tmp_path.glob("rex-defect-*.txt")
+        assert "Traceback" in kept.read_text()
+
+    def test_of_two_faults_the_specific_one_is_told(self) -> None:
+        assert "password" in str(refusal(redis.AuthenticationError("invalid username-password pair")))
+        assert "memory" in str(refusal(redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")))
+        assert isinstance(refusal(redis.ConnectionError("refused")), Unavailable), "worth a retry"
+        assert isinstance(refusal(redis.AuthenticationError("invalid password")), BadInput), "no retry helps"
 
 
 @pytest.mark.nightly

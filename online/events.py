@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.raw_datasets import CLOCK_SKEW_S, EVENT_TYPES
+from local.faults import first_line
 from online.clock import micros
 from online.ids import Id
 from online.person import ACT_CODES
@@ -166,7 +167,7 @@ class EventIntake:
         try:
             outcomes: list[int] = pipe.execute() if events else []
         except redis.RedisError as error:
-            raise Unavailable(f"events cannot be stored now, send them again: {error}") from error
+            raise Unavailable(f"events cannot be stored now, send them again: {first_line(error)}") from error
         refused = [index for index, outcome in zip(events, outcomes, strict=True) if outcome == _TOO_MANY]
         rejected += [Rejected(index, "too_many_edges", self._too_many) for index in refused]
         rejected.sort(key=lambda one: one.index)

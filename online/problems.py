@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import orjson
 import redis
@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from features.errors import Unavailable
 from features.packing import CorruptValue
+from local.faults import first_line
 from online.body_limit import BodyTooLarge
 from online.chain import CursorExpired
 from online.cursor import InvalidCursor
@@ -47,27 +48,27 @@ _NAMES = {404: "not_found", 405: "method_not_allowed", 413: "too_many_events"}
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:
-    """Every error of the app becomes a problem, and is counted."""
+    """Every error of the app becomes a problem, and is counted. On the event loop: never behind threads that wait for Redis."""
 
     def counted(status: int, kind: str, detail: str, **more: object) -> Response:
         metrics.problems.labels(kind).inc()
         return problem(status, kind, detail, **more)
 
-    def known(status: int, kind: str) -> Callable[[Request, Exception], Response]:
-        def handle(request: Request, error: Exception) -> Response:
+    def known(status: int, kind: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+        async def handle(request: Request, error: Exception) -> Response:
             if status == 503:
                 log.error("%s %s: %s", request.method, request.url.path, error)
-            return counted(status, kind, str(error))
+            return counted(status, kind, first_line(error) if isinstance(error, redis.RedisError) else str(error))
 
         return handle
 
-    def invalid(request: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         errors = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"]} for e in error.errors()]
         detail = "; ".join(f"{e['where']}: {e['what']}" for e in errors)
         return counted(422, "invalid_request", detail, errors=jsonable_encoder(errors))
 
-    def http(request: Request, error: Exception) -> Response:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException | StarletteHTTPException)
         return counted(
             error.status_code,
@@ -75,7 +76,7 @@ def install(app: FastAPI, metrics: Metrics) -> None:
             str(error.detail),
         )
 
-    def unexpected(request: Request, error: Exception) -> Response:
+    async def unexpected(request: Request, error: Exception) -> Response:
         log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
         return counted(500, "internal_error", "the request failed here; the log says why")
 

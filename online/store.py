@@ -16,6 +16,7 @@ from features.keys import Keys, hash64
 from features.packing import CorruptValue
 from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import gone, profile_place
+from local.faults import first_line
 from online.build_reading import BuildReading
 from online.chain import Kept
 from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes, since_digest
@@ -39,7 +40,7 @@ def read_story_tail(client: redis.Redis, keys: Keys, position: str) -> list[Stre
     try:
         tail: list[StreamEntry] = client.xrange(keys.story_stream(), f"({position}", "+", count=STORY_TAIL)  # type: ignore[assignment]
     except redis.RedisError as error:
-        raise Unavailable(f"Redis cannot be read, so withdrawals are not known: {error}") from error
+        raise Unavailable(f"Redis cannot be read, so withdrawals are not known: {first_line(error)}") from error
     return tail
 
 
@@ -80,7 +81,7 @@ class PersonStore:
         try:
             profile, edges, acts, story_changes, kept, bucket_there, version_there = pipe.execute()
         except redis.RedisError as error:
-            raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
+            raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
         if version_there is None or (bucket and not bucket_there):
             raise gone(manifest.version)
         covered = manifest.positions.get(self._keys.event_stream(self._keys.partition(user_id)), START)
@@ -119,7 +120,7 @@ class PersonStore:
             pulled_version, timeline, about, ttl_s, served, promoted = pipe.execute()
             pulled = self._pulled.at(int(pulled_version or 0))
         except redis.RedisError as error:
-            raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
+            raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
         history, degraded = _decode_history(served)
         return BuildReading(
             timeline=_decode_timeline(timeline, about, ttl_s),

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from features.errors import Unavailable
 from features.keys import Keys, hash64
+from local.faults import first_line
 from online.events import EARLIEST
 from online.ids import Id
 from online.settings import OnlineSettings
@@ -103,7 +104,7 @@ class StoryIntake:
         try:
             return self._client.hget(self._keys.story_documents(), str(hash64(story_id))) or b""  # type: ignore[return-value]
         except redis.RedisError as error:
-            raise Unavailable(f"the story cannot be changed now, send it again: {error}") from error
+            raise Unavailable(f"the story cannot be changed now, send it again: {first_line(error)}") from error
 
     def _append_after(self, before: bytes, story_id: str, document: Document) -> bytes:
         """The stream position; empty when `before` is not the latest document any more."""
@@ -113,7 +114,7 @@ class StoryIntake:
                 args=[hash64(story_id), story_id, orjson.dumps(document), self._settings.state_ttl_s, before],
             )
         except redis.RedisError as error:
-            raise Unavailable(f"the story cannot be stored now, send it again: {error}") from error
+            raise Unavailable(f"the story cannot be stored now, send it again: {first_line(error)}") from error
         if position is None:
             raise HashCollision(f"the id {story_id!r} has the same 64-bit hash as another story; choose another id")
         return position

@@ -86,7 +86,10 @@ def _interrupt(interrupted: threading.Event, *_: object) -> None:
     if interrupted.is_set():
         os._exit(INTERRUPTED)
     interrupted.set()
-    logging.disable(logging.CRITICAL)
+    if sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h\n")  # the cursor, which a progress bar hides
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # threads of PySpark and of its bridge complain of what is cut off
     for child in psutil.Process().children(recursive=True):
         if child.name() == "java":  # ignores the signal, and may not have come so far as to end with this process
             child.kill()

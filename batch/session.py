@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
+import resource
 import signal
 import sys
 import threading
@@ -34,8 +36,14 @@ FALLBACK_USER = "rex"
 """User name where the user id has no entry in passwd."""
 
 
+FEWEST_FILES = 512
+"""The jars of Spark are some 250 files, and Java opens some of its own."""
+
+
 def start_session(settings: BatchSettings) -> SparkSession:
-    """A session in UTC and a fixed locale, quiet, with its scratch and its log under `var`. Unavailable when no Java can be had or Spark does not start."""
+    """A session in UTC and a fixed locale, quiet, with its scratch and its log under `var`. Unavailable when no Java can be had or Spark does not start, OSError when too few files may be open."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < FEWEST_FILES:  # Java would blame its own installation
+        raise OSError(errno.EMFILE, f"Spark opens up to {FEWEST_FILES} files at its start")
     work = Settings().var.absolute() / "spark"
     work.mkdir(parents=True, exist_ok=True)
     ensure_java(work.parent)

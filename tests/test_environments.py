@@ -192,7 +192,7 @@ class TestSpark:
         done = run([*BATCH, "--lake", str(small_lake(tmp_path))], tmp_path / "var", SPARK_LOCAL_IP="203.0.113.1")
         assert_one_sentence(done, "SPARK_LOCAL_IP is not an address of this machine", "127.0.0.1")
 
-    @pytest.mark.parametrize(("options", "words"), [("size=64k", "full"), ("ro", "may not write")])
+    @pytest.mark.parametrize(("options", "words"), [("size=64k", "full"), ("ro", "Access")])
     def test_a_lake_that_takes_no_more(self, tmp_path: Path, options: str, words: str) -> None:
         lake = small_lake(tmp_path)
         command = mounted(lake / "features", options, [*BATCH, "--lake", str(lake)])

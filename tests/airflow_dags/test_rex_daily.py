@@ -161,7 +161,7 @@ class TestRun:
         assert read_tables(redis_client, Keys(), manifest)["stories"].num_rows == STORIES
 
         for as_of, how, why in (
-            (AS_OF - timedelta(days=1), "publish_alone", "are older; publish later ones"),
+            (AS_OF - timedelta(days=1), "publish_alone", "a later moment than 2026-01-30"),
             (AS_OF, "back_fill", "a back-fill writes features and publishes nothing"),
         ):
             states, log = run_dag(environment, as_of.isoformat(), how)

@@ -12,6 +12,7 @@ from batch.snapshot_content import Content
 from batch.snapshot_people import People
 from features.snapshot import TABLES, Manifest, digest, encode_table, schema_hash, version_of
 from features.snapshot_reader import bucket_digest
+from features.times import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datet
     counts |= {"people": len(content.people.hashes), "promotions_without_story": content.promotions_without_story}
     return Manifest(
         version=version_of(content.as_of.astimezone(UTC), sequence),
-        as_of=content.as_of.astimezone(UTC).isoformat(),
-        built_at=built_at.astimezone(UTC).isoformat(),
+        as_of=rfc3339(content.as_of),
+        built_at=rfc3339(built_at),
         schema_hash=schema_hash(content.factors),
         factors=content.factors,
         positions=content.positions,

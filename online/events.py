@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.raw_datasets import CLOCK_SKEW_S, EVENT_TYPES
+from features.times import rfc3339
 from online.clock import micros
 from online.ids import Id
 from online.person import ACT_CODES
@@ -214,7 +215,7 @@ def _event(raw: Any, now: datetime) -> Event:
     except ValidationError as error:
         raise _Refused("malformed", _told(error)) from error
     if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
-        raise _Refused("in_the_future", f"occurred_at {event.occurred_at.isoformat()} lies ahead of {now.isoformat()}")
+        raise _Refused("in_the_future", f"occurred_at {rfc3339(event.occurred_at)} lies ahead of {rfc3339(now)}")
     # A clock a little ahead must not put a change behind a later one, or after a snapshot that holds it.
     return event.model_copy(update={"occurred_at": min(event.occurred_at, now)})
 

@@ -48,13 +48,13 @@ class Story(BaseModel):
 
     author_id: Id | None = None
     publication_id: Id | None = None
-    topics: list[Id] = Field(default_factory=list, max_length=32)
+    topics: list[Id] | None = Field(default=None, max_length=32)
     language: str | None = Field(default=None, min_length=1, max_length=35)
     title: str | None = Field(default=None, max_length=1000)
     published_at: AwareDatetime = Field(ge=EARLIEST, le=LATEST)
     reading_time_s: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
-    visibility: Literal["public", "followers", "unlisted"] = "public"
-    members_only: bool = False
+    visibility: Literal["public", "followers", "unlisted"] | None = "public"
+    members_only: bool | None = False
 
 
 class StoryIntake:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES
+from features.times import rfc3339_of
 from online.context import Context
 from online.names import Names
-from online.presenting import timestamp
 
 READS_TOLD = 20
 """Latest reads in the answer; the whole history is in the lake."""
@@ -27,7 +27,7 @@ def about_person(ctx: Context) -> dict[str, Any]:
     return {
         "user_id": ctx.user_id,
         "known": len(profile["is_member"]) > 0,
-        "created_at": timestamp(int(created[0])) if len(created) else None,
+        "created_at": rfc3339_of(int(created[0])) if len(created) else None,
         "is_member": person.is_member,
         "languages": _told(world.languages, profile["languages"]),
         **{

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rfc3339(moment: datetime) -> str:
@@ -14,4 +14,4 @@ def rfc3339(moment: datetime) -> str:
 
 def rfc3339_of(micros: int) -> str:
     """The same of microseconds since 1970, to the microsecond."""
-    return rfc3339(_EPOCH + timedelta(microseconds=micros))
+    return rfc3339(EPOCH + timedelta(microseconds=micros))

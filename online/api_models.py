@@ -80,6 +80,14 @@ class StoryReceipt(BaseModel):
     """Id of its entry; a page whose `story_position` is not before it reflects the change."""
 
 
+class UserReceipt(BaseModel):
+    """A user's change is in the stream."""
+
+    user_id: str
+    position: str
+    """Id of its entry."""
+
+
 class StageTold(BaseModel):
     """What one stage did with the candidates."""
 

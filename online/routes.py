@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Annotated, Any
 
 import orjson
@@ -13,8 +14,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BeforeValidator
 
 from features.errors import Unavailable
+from features.raw_datasets import CLOCK_SKEW_S
 from features.snapshot_reader import snapshots
-from online.api_models import EventsBatch, EventsReceipt, Explanation, Feed, StoryReceipt
+from features.times import rfc3339
+from online.accounts import Account
+from online.api_models import EventsBatch, EventsReceipt, Explanation, Feed, StoryReceipt, UserReceipt
 from online.clock import micros
 from online.events import MAX_EVENTS
 from online.hash_collisions import refuse_collisions
@@ -26,8 +30,8 @@ from online.preparing import FeedRequest
 from online.presenting import document
 from online.problems import documented
 from online.stories import Story
-from online.strict_route import BeaconRoute, StrictRoute
-from online.whois import about_person
+from online.strict_route import BeaconRoute, StrictRoute, invalid
+from online.whois import about_person, known_since
 from online.wiring import AppState
 
 router = APIRouter(route_class=StrictRoute)
@@ -150,6 +154,22 @@ def _row(rex: AppState, story_id: str) -> int:
         return rex.live.get().row(story_id)
     except Unavailable:
         return -1
+
+
+@router.put(
+    "/v1/users/{user_id}",
+    status_code=202,
+    responses={202: {"model": UserReceipt}, **documented(*OF_BODIES)},
+    tags=["people"],
+)
+def put_user(request: Request, user_id: UserId, account: Account) -> Response:
+    """Changes a user's languages and membership: no feed read after this answer goes by the old ones."""
+    rex = _rex(request)
+    now = rex.clock()
+    if account.created_at is not None and account.created_at > now + timedelta(seconds=CLOCK_SKEW_S):
+        raise invalid("body.created_at", f"this lies ahead of {rfc3339(now)}")
+    since = None if account.created_at else known_since(rex.feeds.context(user_id, micros(now))[0])
+    return _json({"user_id": user_id, "position": rex.accounts.put(user_id, account, now, since)}, 202)
 
 
 @router.get("/v1/users/{user_id}", responses=documented(), tags=["people"])

@@ -36,7 +36,7 @@ class StrictRoute(APIRoute):
             except StarletteHTTPException as error:
                 if error.status_code != 400:
                     raise
-                raise _invalid("body", f"this is no JSON: {error.__cause__}") from error  # bad UTF-8, endless digits
+                raise invalid("body", f"this is no JSON: {error.__cause__}") from error  # bad UTF-8, endless digits
             answer.headers.update(NO_STORE)
             return answer
 
@@ -49,7 +49,8 @@ class BeaconRoute(StrictRoute):
     beacons = True
 
 
-def _invalid(where: str, what: str) -> RequestValidationError:
+def invalid(where: str, what: str) -> RequestValidationError:
+    """What a handler raises for input that its schema cannot refuse; `where` as in `body.created_at`."""
     return RequestValidationError([{"type": "value_error", "loc": tuple(where.split(".", 1)), "msg": what}])
 
 
@@ -57,14 +58,14 @@ def _refuse_unknown(request: Request, known: set[str]) -> None:
     try:
         unquote_to_bytes(request.scope["query_string"]).decode()
     except UnicodeDecodeError as error:
-        raise _invalid("query", f"this is not UTF-8: {error}") from error
+        raise invalid("query", f"this is not UTF-8: {error}") from error
     names = [name for name, _ in request.query_params.multi_items()]
     for name in names:
         if name not in known:
             takes = f"those are {', '.join(sorted(known))}" if known else "this call takes none"
-            raise _invalid(f"query.{name}", f"there is no such parameter; {takes}")
+            raise invalid(f"query.{name}", f"there is no such parameter; {takes}")
         if names.count(name) > 1:
-            raise _invalid(f"query.{name}", "given more than once")
+            raise invalid(f"query.{name}", "given more than once")
 
 
 def _as_json(request: Request, beacons: bool) -> Request:

@@ -11,6 +11,7 @@ from features.keys import Keys
 from features.settings import Settings
 from learning.model import Model
 from local.redis import on_loop
+from online.accounts import AccountIntake
 from online.answered_pages import AnsweredPages
 from online.clock import Clock
 from online.components import Components
@@ -49,6 +50,7 @@ class AppState:
     feeds: FeedService
     events: EventIntake
     stories: StoryIntake
+    accounts: AccountIntake
     served: ServedLog
     unchanged: Unchanged
 
@@ -90,6 +92,7 @@ def wire(
         feeds=feeds,
         events=EventIntake(client, keys, online),
         stories=StoryIntake(client, keys, online),
+        accounts=AccountIntake(client, keys, online),
         served=served,
         unchanged=Unchanged(on_loop(client), keys, answered, served),
     )

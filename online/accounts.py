@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from features.errors import Unavailable
 from features.keys import Keys, hash64_many
+from online import api_examples
 from online.clock import micros
 from online.events import EARLIEST
 from online.person import ACCOUNT
@@ -41,7 +42,7 @@ class Account(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         use_attribute_docstrings=True,
-        json_schema_extra={"examples": [{"languages": ["en", "pt"], "is_member": True}]},
+        json_schema_extra={"examples": [api_examples.ACCOUNT]},
     )
 
     languages: list[Language] | None = Field(default=None, max_length=32)

@@ -79,6 +79,7 @@ def create_app(
     app.add_middleware(HeadAsGet)
     for router in ROUTERS:
         app.include_router(router)
+    problems.describe(app)
     if online.cors_origins:
         _surround(app, lambda inside: Origins(inside, online.cors_origins, metrics))
     return app

@@ -128,6 +128,22 @@ def _allowed(app: FastAPI, request: Request) -> list[str]:
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
+def describe(app: FastAPI) -> None:
+    """Has the app's schema say of problems that they are `application/problem+json`; the framework says JSON of them all."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            for path in made()["paths"].values():
+                for call in path.values():
+                    for status, answer in call["responses"].items():
+                        if int(status) >= 400:
+                            answer["content"] = {MEDIA_TYPE: next(iter(answer["content"].values()))}
+        return made()
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
 def documented(*names: str) -> dict[int | str, dict[str, Any]]:
     """`responses` of a call that may be refused for these reasons; and every call for being invalid or not possible now."""
     from online.api_models import Problem

@@ -10,15 +10,28 @@ import orjson
 import redis
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BeforeValidator
+from pydantic.json_schema import SkipJsonSchema
 
 from features.errors import Unavailable
 from features.raw_datasets import CLOCK_SKEW_S
 from features.snapshot_reader import snapshots
 from features.times import rfc3339
 from online.accounts import Account
-from online.api_models import EventsBatch, EventsReceipt, Explanation, Feed, StoryReceipt, UserReceipt
+from online.api_models import (
+    EventsBatch,
+    EventsReceipt,
+    Explanation,
+    Feed,
+    Health,
+    Readiness,
+    Snapshots,
+    StoryReceipt,
+    User,
+    UserReceipt,
+)
 from online.clock import micros
 from online.events import MAX_EVENTS
 from online.hash_collisions import refuse_collisions
@@ -56,6 +69,7 @@ def _json(body: Any, status: int = 200) -> Response:
 
 @router.get(
     "/v1/users/{user_id}/feed",
+    operation_id="get_feed",
     responses={200: {"model": Feed}, **documented("invalid_cursor", "cursor_expired")},
     tags=["feed"],
 )
@@ -63,7 +77,7 @@ async def feed(
     request: Request,
     user_id: UserId,
     limit: Limit = 20,
-    cursor: str | None = None,
+    cursor: str | SkipJsonSchema[None] = None,
     surface: Surface = "home",
     fresh: bool = False,
 ) -> Response:
@@ -83,8 +97,15 @@ def _ranking_places(request: Request) -> CapacityLimiter:
     return places
 
 
-@router.get("/v1/users/{user_id}/feed/explain", responses={200: {"model": Explanation}, **documented()}, tags=["feed"])
-async def explain(request: Request, user_id: UserId, story_id: Id | None = None, surface: Surface = "home") -> Response:
+@router.get(
+    "/v1/users/{user_id}/feed/explain",
+    operation_id="explain_feed",
+    responses={200: {"model": Explanation}, **documented()},
+    tags=["feed"],
+)
+async def explain(
+    request: Request, user_id: UserId, story_id: Id | SkipJsonSchema[None] = None, surface: Surface = "home"
+) -> Response:
     """The funnel of a fresh ranking and, with `story_id`, the path of that story through it."""
     rex = _rex(request)
     places = _ranking_places(request)
@@ -95,6 +116,7 @@ async def explain(request: Request, user_id: UserId, story_id: Id | None = None,
 
 @beacons.post(
     "/v1/events",
+    operation_id="send_events",
     status_code=202,
     responses={202: {"model": EventsReceipt}, **documented(*OF_BODIES, "too_many_events")},
     tags=["events"],
@@ -118,6 +140,7 @@ def events(request: Request, batch: EventsBatch) -> Response:
 
 @router.put(
     "/v1/stories/{story_id}",
+    operation_id="put_story",
     status_code=202,
     responses={202: {"model": StoryReceipt}, **documented(*OF_BODIES, "hash_collision")},
     tags=["stories"],
@@ -132,6 +155,7 @@ def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
 
 @router.delete(
     "/v1/stories/{story_id}",
+    operation_id="withdraw_story",
     status_code=202,
     responses={202: {"model": StoryReceipt}, **documented("not_found")},
     tags=["stories"],
@@ -158,6 +182,7 @@ def _row(rex: AppState, story_id: str) -> int:
 
 @router.put(
     "/v1/users/{user_id}",
+    operation_id="put_user",
     status_code=202,
     responses={202: {"model": UserReceipt}, **documented(*OF_BODIES)},
     tags=["people"],
@@ -172,7 +197,9 @@ def put_user(request: Request, user_id: UserId, account: Account) -> Response:
     return _json({"user_id": user_id, "position": rex.accounts.put(user_id, account, now, since)}, 202)
 
 
-@router.get("/v1/users/{user_id}", responses=documented(), tags=["people"])
+@router.get(
+    "/v1/users/{user_id}", operation_id="get_user", responses={200: {"model": User}, **documented()}, tags=["people"]
+)
 def person(request: Request, user_id: UserId) -> Response:
     """What the service knows of a person now."""
     rex = _rex(request)
@@ -180,20 +207,29 @@ def person(request: Request, user_id: UserId) -> Response:
     return _json(about_person(ctx))
 
 
-@router.get("/v1/snapshots", responses=documented(), tags=["operation"])
+@router.get(
+    "/v1/snapshots",
+    operation_id="list_snapshots",
+    responses={200: {"model": Snapshots}, **documented()},
+    tags=["operation"],
+)
 def list_snapshots(request: Request) -> Response:
     """Snapshots in Redis, newest first."""
     rex = _rex(request)
     return _json({"snapshots": [asdict(about) for about in snapshots(rex.client, rex.keys, rex.clock())]})
 
 
-@router.get("/healthz", tags=["operation"])
+@router.get(
+    "/healthz", operation_id="get_health", responses={200: {"model": Health}, **documented()}, tags=["operation"]
+)
 async def healthz() -> Response:
     """The process runs. Touches nothing."""
     return _json({"status": "ok"})
 
 
-@router.get("/readyz", responses=documented(), tags=["operation"])
+@router.get(
+    "/readyz", operation_id="get_readiness", responses={200: {"model": Readiness}, **documented()}, tags=["operation"]
+)
 def readyz(request: Request) -> Response:
     """A snapshot is loaded and Redis answers."""
     rex = _rex(request)
@@ -206,7 +242,9 @@ def readyz(request: Request) -> Response:
     return _json({"status": "ready", **about})
 
 
-@router.get("/metrics", tags=["operation"])
+@router.get(
+    "/metrics", operation_id="get_metrics", response_class=PlainTextResponse, responses=documented(), tags=["operation"]
+)
 def metrics(request: Request) -> Response:
     """For Prometheus."""
     return Response(generate_latest(_rex(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from features.errors import Unavailable
 from features.keys import Keys, hash64
+from online import api_examples
 from online.events import EARLIEST
 from online.ids import Id
 from online.settings import OnlineSettings
@@ -44,17 +45,22 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 class Story(BaseModel):
     """A story as a publisher sends it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [api_examples.STORY]}
+    )
 
     author_id: Id | None = None
     publication_id: Id | None = None
     topics: list[Id] | None = Field(default=None, max_length=32)
+    """Most fitting first; null: none."""
     language: str | None = Field(default=None, min_length=1, max_length=35)
     title: str | None = Field(default=None, max_length=1000)
     published_at: AwareDatetime = Field(ge=EARLIEST, le=LATEST)
     reading_time_s: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
     visibility: Literal["public", "followers", "unlisted"] | None = "public"
+    """Null: public."""
     members_only: bool | None = False
+    """Null: false."""
 
 
 class StoryIntake:

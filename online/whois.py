@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,21 +21,26 @@ def about_person(ctx: Context) -> dict[str, Any]:
     """Edges in force, latest reads and age of the profile; empty lists and nulls for a newcomer.
 
     A target that the snapshot does not name and that was not followed, muted or blocked since is told as its hash,
-    `#<64-bit hash>`: see MAX_BARE_NAMES of batch/snapshot_tables.py.
+    `#<64-bit hash>`: see MAX_TARGETS of batch/snapshot_targets.py.
     """
     person, world = ctx.person, ctx.world
     profile = person.state.profile
     names = dict(zip(TARGET_TYPES, (world.authors, world.publications, world.topic_names), strict=True))
     lately = {change.target: change.target_id for change in person.state.changes}
+
+    def told(target: int) -> str:
+        return lately.get(target) or world.targets.id(target) or f"#{target}"
+
     return {
         "user_id": ctx.user_id,
         "known": len(profile["is_member"]) > 0,
         "created_at": None if (since := known_since(ctx)) is None else rfc3339(since),
         "is_member": person.is_member,
-        "languages": list(person.state.languages) or _told(world.languages, profile["languages"], {}),
+        "languages": list(person.state.languages)
+        or _told(world.languages, profile["languages"], lambda language: f"#{language}"),
         **{
             f"{kind}s": {
-                target: _told(names[target], person.state.edges(kind, target), lately) for target in TARGET_TYPES
+                target: _told(names[target], person.state.edges(kind, target), told) for target in TARGET_TYPES
             }
             for kind in EDGE_KINDS
         },
@@ -44,9 +50,9 @@ def about_person(ctx: Context) -> dict[str, Any]:
     }
 
 
-def _told(names: Names, hashes: np.ndarray, lately: dict[int, str]) -> list[str]:
-    known = zip(names.by_hash.find(hashes).tolist(), hashes.tolist(), strict=True)
-    return [lately.get(h) or names.id(i) or f"#{h}" for i, h in known]
+def _told(names: Names, hashes: np.ndarray, otherwise: Callable[[int], str]) -> list[str]:
+    found = zip(names.by_hash.find(hashes).tolist(), hashes.tolist(), strict=True)
+    return [names.id(index) or otherwise(target) for index, target in found]
 
 
 def known_since(ctx: Context) -> datetime | None:

@@ -177,3 +177,11 @@ class TestIds:
         gone = {"target_type": "author", "target_id": told["follows"]["author"][0]}
         site.send(site.event("e9", "u-new", "unfollow", **gone))
         assert about(site, "u-new")["follows"]["author"] == []
+
+    def test_those_that_a_snapshot_holds_and_no_story_names_too(self, feed_server: FeedServer) -> None:
+        quiet, unnamed = "author-without-a-story", "nobody-kept-this-one"
+        people = {"u-fan": {"follow_author": ["a3", quiet], "mute_topic": [unnamed]}}
+        feed_server.publish(STORIES, people, targets=[quiet])
+        told = about(feed_server, "u-fan")
+        assert sorted(told["follows"]["author"]) == ["a3", quiet]
+        assert told["mutes"]["topic"][0].startswith("#")  # beyond the million that are kept

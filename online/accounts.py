@@ -47,7 +47,7 @@ class Account(BaseModel):
 
     languages: list[Language] | None = Field(default=None, max_length=32)
     """Languages the user reads, BCP 47; null or empty: any."""
-    is_member: bool | None = False
+    is_member: bool | None = None
     """Pays, and so may read stories for members; null: false."""
     created_at: AwareDatetime | None = Field(default=None, ge=EARLIEST)
     """When the account was made; null: as it is known, else now."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
+from pydantic.json_schema import SkipJsonSchema
 
 from features.snapshot_reader import SnapshotAbout
 from online import api_examples as examples
@@ -200,17 +201,17 @@ class StoryPath(Form):
 
     story_id: str
     known: bool
-    sources: list[str] = []
-    positions: dict[str, int | None] = {}
+    sources: list[str] | SkipJsonSchema[None] = None
+    positions: dict[str, int | None] | SkipJsonSchema[None] = None
     """Step → its place after it; null: not among them any more."""
     dropped_by: str | None = None
     """The rule that forbids it."""
-    features: dict[str, float] = {}
-    contributions: dict[str, float] = {}
+    features: dict[str, float] | SkipJsonSchema[None] = None
+    contributions: dict[str, float] | SkipJsonSchema[None] = None
     score: float | None = None
     rank: int | None = None
     """Candidates with a higher score."""
-    moves: list[Move] = []
+    moves: list[Move] | SkipJsonSchema[None] = None
     ranking: Ranking | None = None
     """When a model ranks."""
 
@@ -245,7 +246,7 @@ class Problem(Form):
     status: int
     detail: str
     """For people."""
-    errors: list[FieldError] = []
+    errors: list[FieldError] | SkipJsonSchema[None] = None
     """Of an invalid request."""
 
 

@@ -57,9 +57,9 @@ class Story(BaseModel):
     title: str | None = Field(default=None, max_length=1000)
     published_at: AwareDatetime = Field(ge=EARLIEST, le=LATEST)
     reading_time_s: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
-    visibility: Literal["public", "followers", "unlisted"] | None = "public"
+    visibility: Literal["public", "followers", "unlisted"] | None = None
     """Null: public."""
-    members_only: bool | None = False
+    members_only: bool | None = None
     """Null: false."""
 
 

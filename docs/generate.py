@@ -18,6 +18,7 @@ from features.registry import FEATURES
 from features.settings import Settings
 from learning.settings import LearningSettings
 from online.components import default_components
+from online.problems import PROBLEMS
 from online.rankers.weighted import WEIGHTS, Weighted
 from online.settings import OnlineSettings
 
@@ -32,6 +33,7 @@ def pages() -> dict[str, str]:
         "pipeline.md": pipeline(),
         "catalogue.md": catalogue(),
         "settings.md": settings(),
+        "api.md": api(),
     }
 
 
@@ -106,6 +108,15 @@ def settings() -> str:
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def api() -> str:
+    """The page on the HTTP API as it is, with the table of problems from online/problems.py."""
+    begin, end = "by `make docs` -->\n", "<!-- end of problems -->"
+    before, _, rest = (HERE / "api.md").read_text().partition(begin)
+    table = ["| status | `type` | what to do |", "|---|---|---|"]
+    table += [f"| {kind.status} | `urn:rex:{kind.name}` | {kind.remedy} |" for kind in PROBLEMS]
+    return before + begin + "\n".join(["", *table, "", ""]) + end + rest.partition(end)[2]
 
 
 def _default(field: FieldInfo) -> str:

@@ -76,7 +76,7 @@ def test_the_client_that_openapi_python_client_makes_can_make_every_call(
     run(tools / "openapi-python-client", *generate, env={"PATH": f"{tools}:{os.environ['PATH']}"})
     script = HERE / "every_call.py"
     made = run(
-        tools / "python", script, served.http.base_url, served.now.isoformat(), env={"PYTHONPATH": str(tmp_path)}
+        tools / "python", script, str(served.http.base_url), served.now.isoformat(), env={"PYTHONPATH": str(tmp_path)}
     )
     assert made.strip() == operations(schema)
 

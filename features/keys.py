@@ -89,7 +89,7 @@ class Keys:
         return f"{self._person(f'seen:{len(user_id)}', user_id)}:{event_id}"
 
     def edges(self, user_id: str) -> str:
-        """Hash: edges changed since the snapshot, the latest change of each."""
+        """Hash: edges changed since the snapshot, the latest change of each; and the account, if it was changed."""
         return self._person("edges", user_id)
 
     def acts(self, user_id: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from features.schema import ID, MAX_ID_BYTES, TS, Check, Column, Dataset
+from features.schema import ID, MAX_ID_BYTES, NOT_IDS, TS, Check, Column, Dataset
 
 EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report")
 EDGE_KINDS = ("follow", "mute", "block")
@@ -16,7 +16,8 @@ CLOCK_SKEW_S = 300
 
 def _id_check(column: str, nullable: bool = False) -> Check:
     well_formed = (
-        f"octet_length({column}) BETWEEN 1 AND {MAX_ID_BYTES} AND NOT {column} RLIKE '[\\\\x00-\\\\x1f\\\\x7f]'"
+        f"octet_length({column}) BETWEEN 1 AND {MAX_ID_BYTES} AND {column} NOT IN {NOT_IDS}"
+        f" AND NOT {column} RLIKE '[\\\\x00-\\\\x1f\\\\x7f]'"
     )
     prefix = f"{column} IS NULL OR " if nullable else f"{column} IS NOT NULL AND "
     return Check(f"malformed_{column}", f"{prefix}({well_formed})")

@@ -104,7 +104,10 @@ PROMOTIONS_SCHEMA = pa.schema(
 """Promotions that have not ended, by priority (highest first), then promotion_id."""
 NO_CAP = -1
 
-TABLES = ("stories", "authors", "publications", "topics", "languages", "top", "promotions")
+TARGETS_SCHEMA = pa.schema([("hash", pa.int64()), ("id", pa.string())])
+"""What edges name and the tables of names do not, by hash: so that users can be told whom they follow before there is a story."""
+
+TABLES = ("stories", "authors", "publications", "topics", "languages", "top", "promotions", "targets")
 
 
 def schema_hash(factors: int) -> str:
@@ -115,6 +118,7 @@ def schema_hash(factors: int) -> str:
         *(names_schema(entity).to_string() for entity in ("author", "publication", "topic", "language")),
         TOP_SCHEMA.to_string(),
         PROMOTIONS_SCHEMA.to_string(),
+        TARGETS_SCHEMA.to_string(),
         repr([(f.name, f.entity, f.default) for f in FEATURES]),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -112,11 +112,13 @@ def _rows(fields: Mapping[bytes, bytes]) -> list[tuple[Place, Row]]:
     if not fields:
         raise ValueError("nothing is left of it: it was trimmed before it was archived")
     (kind, raw), *more = fields.items()
-    if more or kind not in (b"event", b"story", b"served"):
-        raise ValueError(f"an entry has one field, event, story or served; this one has {sorted(fields)}")
+    if more or kind not in (b"event", b"story", b"user", b"served"):
+        raise ValueError(f"an entry has one field, event, story, user or served; this one has {sorted(fields)}")
     document = orjson.loads(raw)
     if kind == b"story":
         return [(("stories", ""), document)]
+    if kind == b"user":
+        return [(("users", ""), document)]
     if kind == b"served":
         day = (_EPOCH + timedelta(microseconds=document["served_us"])).date()
         return [(("served", f"dt={day}"), row) for row in served_rows(document)]

@@ -8,6 +8,7 @@ import pyarrow as pa
 from features.registry import registered
 from features.snapshot import ABSENT, Manifest
 from online.columns import Ints, Rows
+from online.edge_targets import EdgeTargets
 from online.growth import earliest
 from online.lookup import Grouping, HashIndex
 from online.names import Names
@@ -51,6 +52,7 @@ def build_world(manifest: Manifest, tables: dict[str, pa.Table], position: str =
         superseded=np.empty(0, np.int32),
         withdrawn=None,
         promotions=promotions_of(tables["promotions"]),
+        targets=EdgeTargets(tables["targets"]["hash"].to_numpy(), tables["targets"]["id"].combine_chunks()),
     )
 
 

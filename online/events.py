@@ -14,6 +14,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.raw_datasets import CLOCK_SKEW_S, EVENT_TYPES
+from features.times import rfc3339
+from online import api_examples
 from online.clock import micros
 from online.ids import Id
 from online.person import ACT_CODES
@@ -89,20 +91,29 @@ _TOO_MANY = -1
 
 
 class Event(BaseModel):
-    """One event as clients send it."""
+    """One event as clients send it: about a story (`story_id`), or a change of an edge (`target_type` and `target_id`)."""
 
-    model_config = ConfigDict(extra="forbid", strict=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=False,
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": list(api_examples.EVENTS)},
+    )
 
     event_id: Id
+    """The user's own; sent again, it changes nothing for 48 hours."""
     user_id: Id
     type: Literal[*TYPES]  # type: ignore[valid-type]
     story_id: Id | None = None
+    """Needed by all types but those of edges."""
     target_type: Literal["author", "publication", "topic"] | None = None
     target_id: Id | None = None
+    """Needed, with target_type, by follow, unfollow, mute, unmute, block and unblock."""
     occurred_at: AwareDatetime = Field(ge=EARLIEST)
     dwell_s: float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
     claps: int | None = Field(default=None, ge=0, le=50)
     request_id: Id | None = None
+    """Of the page that showed the story, so that a read can be attributed; and the item's `position`."""
     position: int | None = Field(default=None, ge=0, le=1_000_000)
     source: Id | None = None
     propensity: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
@@ -214,7 +225,7 @@ def _event(raw: Any, now: datetime) -> Event:
     except ValidationError as error:
         raise _Refused("malformed", _told(error)) from error
     if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
-        raise _Refused("in_the_future", f"occurred_at {event.occurred_at.isoformat()} lies ahead of {now.isoformat()}")
+        raise _Refused("in_the_future", f"occurred_at {rfc3339(event.occurred_at)} lies ahead of {rfc3339(now)}")
     # A clock a little ahead must not put a change behind a later one, or after a snapshot that holds it.
     return event.model_copy(update={"occurred_at": min(event.occurred_at, now)})
 

@@ -23,6 +23,8 @@ ACT = np.dtype([("story", "<i8"), ("type", "u1")])
 """A member of the person's sorted set of acts; the score is the time in ms."""
 ACT_CODES = {"open": 1, "read": 2, "hide": 3, "report": 4}
 """Event type → code; other types change nothing that a feed is made from."""
+ACCOUNT = b"account"
+"""Field beside the changed edges: the latest version of the account put online, and its stream id."""
 FEW_PAIRS = 50_000
 """Up to so many comparisons, comparing each with each beats marking the rows of a whole story table: some 20 µs."""
 EMPTY_PROFILE = PROFILE.decode(PROFILE.encode({}))
@@ -38,6 +40,8 @@ class EdgeChange:
     target: int
     """Hash of the target's id."""
     added: bool
+    target_id: str = ""
+    """The target's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,9 @@ class PersonState:
     since: bytes = b""
     """Hash of what the person did since the snapshot (and somewhat before): `since_digest`."""
     standing: bytes = b""
-    """Hash of what must show on the next first page: edges changed, stories hidden and reported since the snapshot."""
+    """Hash of what must show on the next first page: account and edges changed, stories hidden and reported since the snapshot."""
+    languages: tuple[str, ...] = ()
+    """Tags of the account changed since the snapshot; of an older one the profile has the hashes."""
 
     _edges: dict[tuple[str, str], Hashes] = field(default_factory=dict, compare=False, repr=False)
     """Edges in force that were asked for before."""
@@ -90,14 +96,16 @@ def since_digest(edges: Mapping[bytes, bytes], acts: Sequence[bytes]) -> bytes:
 def decode_changes(raw: Mapping[bytes, bytes], covered: str) -> tuple[EdgeChange, ...]:
     """The edge changes that a snapshot complete up to stream position `covered` does not hold yet.
 
-    Field: `kind|target_type|hash|target_id`; value: `occurred_us|op|stream id`.
+    Field: `kind|target_type|hash|target_id`; value: `occurred_us|op|stream id`. ACCOUNT stands among them and is none.
     """
     changes = []
     for name, value in raw.items():
-        kind, target_type, target, _ = name.decode().split("|", 3)
+        if name == ACCOUNT:
+            continue
+        kind, target_type, target, target_id = name.decode().split("|", 3)
         _, op, position = value.decode().split("|")
         if stream_order(position) > stream_order(covered):
-            changes.append(EdgeChange(kind, target_type, int(target), op == "add"))
+            changes.append(EdgeChange(kind, target_type, int(target), op == "add", target_id))
     return tuple(changes)
 
 

@@ -16,6 +16,7 @@ from features.keys import Keys, hash64
 from features.packing import CorruptValue
 from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import gone, profile_place
+from online.accounts import with_account
 from online.build_reading import BuildReading
 from online.chain import Kept
 from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes, since_digest
@@ -157,10 +158,12 @@ def _decode_person(
     packed = b"".join(acts)
     if len(packed) != ACT.itemsize * len(acts):
         raise CorruptValue(f"acts of {user_id}: entries must be {ACT.itemsize} bytes each")
+    known, languages = with_account(PROFILE.decode(profile) if profile else EMPTY_PROFILE, edges, covered)
     return PersonState(
         user_id=user_id,
         user_hash=user_hash,
-        profile=PROFILE.decode(profile) if profile else EMPTY_PROFILE,
+        profile=known,
+        languages=languages,
         changes=decode_changes(edges, covered),
         acts=np.frombuffer(packed, ACT),
         digest=_digest(raw),

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from features.errors import Unavailable
 from features.keys import Keys, hash64
+from online import api_examples
 from online.events import EARLIEST
 from online.ids import Id
 from online.settings import OnlineSettings
@@ -44,17 +45,22 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 class Story(BaseModel):
     """A story as a publisher sends it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [api_examples.STORY]}
+    )
 
     author_id: Id | None = None
     publication_id: Id | None = None
-    topics: list[Id] = Field(default_factory=list, max_length=32)
+    topics: list[Id] | None = Field(default=None, max_length=32)
+    """Most fitting first; null: none."""
     language: str | None = Field(default=None, min_length=1, max_length=35)
     title: str | None = Field(default=None, max_length=1000)
     published_at: AwareDatetime = Field(ge=EARLIEST, le=LATEST)
     reading_time_s: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
-    visibility: Literal["public", "followers", "unlisted"] = "public"
-    members_only: bool = False
+    visibility: Literal["public", "followers", "unlisted"] | None = None
+    """Null: public."""
+    members_only: bool | None = None
+    """Null: false."""
 
 
 class StoryIntake:
@@ -70,10 +76,10 @@ class StoryIntake:
         """Publishes or changes a story; returns its stream position."""
         told = story.model_dump(mode="json")
 
-        def after(before: Document | None) -> Document:
-            return {**told, "story_id": story_id, "updated_at": _after(before, now), "deleted_at": None}
+        def made_of(before: Document | None) -> Document:
+            return {**told, "story_id": story_id, "updated_at": after(before, now), "deleted_at": None}
 
-        return self._write(story_id, after)
+        return self._write(story_id, made_of)
 
     def withdraw(self, story_id: str, now: datetime, in_snapshot: Document | None) -> str:
         """Withdraws a story: no read of any feed that begins after this returns shows it. Returns the stream position.
@@ -81,21 +87,21 @@ class StoryIntake:
         `in_snapshot` is the story's document as the snapshot has it; KeyError when neither it nor the stream knows it.
         """
 
-        def after(before: Document | None) -> Document:
+        def made_of(before: Document | None) -> Document:
             document = before or in_snapshot
             if document is None or document["story_id"] != story_id:
                 raise KeyError(story_id)
-            at = _after(before, now)
+            at = after(before, now)
             return {**document, "updated_at": at, "deleted_at": at}
 
-        return self._write(story_id, after)
+        return self._write(story_id, made_of)
 
-    def _write(self, story_id: str, after: Callable[[Document | None], Document]) -> str:
-        """Appends what `after` makes of the latest document online; anew, as often as somebody else was faster."""
+    def _write(self, story_id: str, made_of: Callable[[Document | None], Document]) -> str:
+        """Appends what `made_of` makes of the latest document online; anew, as often as somebody else was faster."""
         position = b""
         while not position:
             before = self._online(story_id)
-            position = self._append_after(before, story_id, after(orjson.loads(before) if before else None))
+            position = self._append_after(before, story_id, made_of(orjson.loads(before) if before else None))
         return position.decode()
 
     def _online(self, story_id: str) -> bytes:
@@ -119,7 +125,7 @@ class StoryIntake:
         return position
 
 
-def _after(before: Document | None, now: datetime) -> str:
+def after(before: Document | None, now: datetime) -> str:
     """`now`, but later than the version before, also when a clock has stepped back: the last one said is the latest."""
     earliest = EARLIEST if before is None else datetime.fromisoformat(before["updated_at"]) + timedelta(microseconds=1)
     return max(now, earliest).isoformat()

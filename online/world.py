@@ -12,6 +12,7 @@ from features.keys import hash64
 from features.snapshot import ABSENT, Manifest
 from online.columns import Bools, Floats, Hashes, Ints, Micros, Rows
 from online.dates import newer_than, newest
+from online.edge_targets import EdgeTargets
 from online.growth import grown
 from online.lookup import Grouping, HashIndex
 from online.names import Names
@@ -70,6 +71,7 @@ class World:
     withdrawn: Bools | None
     """bool[n]: withdrawn since the snapshot; None: no story was."""
     promotions: Promotions
+    targets: EdgeTargets
     """Their rows may be superseded, see `current`."""
 
     def __len__(self) -> int:

@@ -166,8 +166,8 @@ class Renewal:
 
 def _whose_follows(entry: StreamEntry) -> str | None:
     """The person whose follow, mute or block of an author or publication changed; None: no such event."""
-    if b'"target_type"' not in entry[1][b"event"]:
-        return None  # most events; spares decoding them
+    if b"user" in entry[1] or b'"target_type"' not in entry[1][b"event"]:
+        return None  # accounts and most events; spares decoding them
     event = orjson.loads(entry[1][b"event"])
     concerns = event["type"] in EDGE_TYPES and event["target_type"] in VIA
     return str(event["user_id"]) if concerns else None

@@ -60,6 +60,8 @@ def test_each_bad_event_is_quarantined_with_its_reason(spark: SparkSession, tmp_
     rows += [
         {**good, "event_id": "fine", "source": "fine"},
         {**good, "event_id": "line\nbreak", "source": "control character"},
+        {**good, "event_id": ".", "source": "no path can name it"},
+        {**good, "event_id": "up", "user_id": "..", "source": "nor that"},
         {**good, "event_id": "endless", "dwell_s": INF, "source": "infinite"},
         {**good, "event_id": "type gone", "type": None, "source": "no type"},
     ]
@@ -67,6 +69,8 @@ def test_each_bad_event_is_quarantined_with_its_reason(spark: SparkSession, tmp_
         **{reason: [reason] for reason in wrong},
         "fine": [None],
         "control character": ["malformed_event_id"],
+        "no path can name it": ["malformed_event_id"],
+        "nor that": ["malformed_user_id"],
         "infinite": ["bad_dwell_s"],
         "no type": ["unknown_type"],
     }

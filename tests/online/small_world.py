@@ -19,6 +19,7 @@ from features.snapshot import (
     PROFILE,
     PROMOTIONS_SCHEMA,
     SIMILAR_KEPT,
+    TARGETS_SCHEMA,
     TOP_SCHEMA,
     Manifest,
     names_schema,
@@ -49,6 +50,7 @@ def tables(
     stories: list[dict[str, Any]],
     top: list[tuple[str | None, str]] = (),
     promotions: list[dict[str, Any]] = (),
+    targets: list[str] = (),
 ) -> dict[str, pa.Table]:
     """Snapshot tables; a story names its author, publication, topics, language by id; `age_h` dates it."""
     stories = sorted(stories, key=lambda s: (-s.get("age_h", 1.0), s["id"]))
@@ -99,6 +101,7 @@ def tables(
         schema=TOP_SCHEMA,
     )
     out["promotions"] = _promotions(promotions, row)
+    out["targets"] = _targets(targets)
     return out
 
 
@@ -115,6 +118,11 @@ def _promotions(promotions: list[dict[str, Any]], row: dict[str, int]) -> pa.Tab
         "daily_cap": [p.get("daily_cap", NO_CAP) for p in found],
     }
     return pa.table(columns, schema=PROMOTIONS_SCHEMA)
+
+
+def _targets(ids: list[str]) -> pa.Table:
+    found = sorted((hash64(ident), ident) for ident in ids)
+    return pa.table([[h for h, _ in found], [ident for _, ident in found]], schema=TARGETS_SCHEMA)
 
 
 def _distinct(ids: Any) -> list[str]:
@@ -157,7 +165,7 @@ def content(stories: list[dict[str, Any]], people: dict[str, dict[str, Any]], as
         for name, dtype in PROFILE.fields
     }
     hashes = np.array([hash64(user_id) for user_id in people], np.int64)
-    made = tables(stories, more.pop("top", ()), more.pop("promotions", ()))
+    made = tables(stories, more.pop("top", ()), more.pop("promotions", ()), more.pop("targets", ()))
     return Content(
         as_of, more.pop("positions", {}), FACTORS, made, People(hashes, fields), model=more.pop("model", None)
     )

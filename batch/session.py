@@ -12,6 +12,7 @@ from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from batch import languages
 from batch.settings import BatchSettings
 from features.errors import Unavailable
 from features.settings import Settings
@@ -34,12 +35,14 @@ def start_session(settings: BatchSettings) -> SparkSession:
     log = work / "spark.log"
     try:
         with _errors_to(log):
-            return builder.getOrCreate()
+            session = builder.getOrCreate()
     except (PySparkException, Py4JError, OSError) as error:
         said = str(error).strip().splitlines()[0]
         raise Unavailable(
             f"Spark does not start ({said}); see {log}, and check REX_BATCH_SPARK_MASTER and REX_BATCH_DRIVER_MEMORY."
         ) from error
+    languages.register(session)
+    return session
 
 
 @contextmanager

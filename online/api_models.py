@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -120,6 +120,14 @@ class StoryPath(BaseModel):
     moves: list[Move] = []
 
 
+class LanguagesTold(BaseModel):
+    """The languages that decide what may be shown."""
+
+    known_from: Literal["profile", "accept_language"] | None
+    """Null: the user's languages are not known, and stories in all of them may be shown."""
+    read: list[str]
+
+
 class Explanation(BaseModel):
     """The funnel of a fresh ranking, which is not kept."""
 
@@ -127,6 +135,7 @@ class Explanation(BaseModel):
     slate: SlateAbout
     stages: list[StageTold]
     degraded: list[str]
+    languages: LanguagesTold
     story: StoryPath | None = None
     """When one was asked about."""
 

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import orjson
 import redis
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BeforeValidator
 
 from features.errors import Unavailable
+from features.languages import accepted_languages
 from features.snapshot_reader import snapshots
 from online.api_models import EventsBatch, EventsReceipt, Explanation, Feed, Problem, StoryReceipt
 from online.clock import micros
@@ -30,6 +31,9 @@ router = APIRouter()
 UserId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of the person")]
 StoryId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of the story")]
 Surface = Annotated[str, Query(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="where the feed is shown")]
+AcceptLanguage = Annotated[
+    str | None, Header(description="languages of the client, a hint for users whose languages are not known")
+]
 Limit = Annotated[int, Query(ge=1, le=100, description="items on the page")]
 
 
@@ -55,9 +59,10 @@ async def feed(
     cursor: str | None = None,
     surface: Surface = "home",
     fresh: bool = False,
+    accept_language: AcceptLanguage = None,
 ) -> Response:
     """One page of the ranked feed. Unknown people get a newcomer's feed."""
-    wanted = FeedRequest(user_id, limit, cursor, surface, fresh)
+    wanted = FeedRequest(user_id, limit, cursor, surface, fresh, accepted_languages(accept_language))
     return Response(await page_of(_rex(request), wanted, _ranking_places(request)), media_type="application/json")
 
 
@@ -70,13 +75,18 @@ def _ranking_places(request: Request) -> CapacityLimiter:
 
 
 @router.get("/v1/users/{user_id}/feed/explain", responses={200: {"model": Explanation}, **_problems()}, tags=["feed"])
-async def explain(request: Request, user_id: UserId, story_id: Id | None = None, surface: Surface = "home") -> Response:
+async def explain(
+    request: Request,
+    user_id: UserId,
+    story_id: Id | None = None,
+    surface: Surface = "home",
+    accept_language: AcceptLanguage = None,
+) -> Response:
     """The funnel of a fresh ranking and, with `story_id`, the path of that story through it."""
     rex = _rex(request)
     places = _ranking_places(request)
-    return _json(
-        await to_thread.run_sync(rex.feeds.explain, user_id, micros(rex.clock()), story_id, surface, limiter=places)
-    )
+    asked = (user_id, micros(rex.clock()), story_id, surface, accepted_languages(accept_language))
+    return _json(await to_thread.run_sync(rex.feeds.explain, *asked, limiter=places))
 
 
 @router.post(

@@ -29,7 +29,7 @@ def about_person(ctx: Context) -> dict[str, Any]:
         "known": len(profile["is_member"]) > 0,
         "created_at": timestamp(int(created[0])) if len(created) else None,
         "is_member": person.is_member,
-        "languages": _told(world.languages, profile["languages"]),
+        "languages": person.languages,
         **{
             f"{kind}s": {target: _told(names[target], person.state.edges(kind, target)) for target in TARGET_TYPES}
             for kind in EDGE_KINDS

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import arrow_udf
 from pyspark.sql.types import LongType
 
+from batch.languages import known
 from batch.point_in_time import Context
 from batch.validation import judged
 from features.near_duplicates import duplicate_keys
@@ -25,9 +27,14 @@ def until_next_version(stories: DataFrame) -> DataFrame:
 
 
 def with_defaults(stories: DataFrame) -> DataFrame:
-    """What the raw lake may leave out (see `features.raw_datasets.STORIES`)."""
+    """What the raw lake may leave out (see `features.raw_datasets.STORIES`), and of language tags the language.
+
+    Bad rows go to quarantine as they came.
+    """
+    good = F.col("reason").isNull()
     return stories.withColumns(
         {
+            "language": F.when(good, F.get(known(F.array("language")), F.lit(0))).otherwise(F.col("language")),
             "topics": F.array_distinct(F.coalesce(F.col("topics"), F.array().cast("array<string>"))),
             "visibility": F.coalesce(F.col("visibility"), F.lit("public")),
             "members_only": F.coalesce(F.col("members_only"), F.lit(False)),
@@ -43,6 +50,6 @@ def with_keys(stories: DataFrame) -> DataFrame:
     )
 
 
-@F.arrow_udf(LongType())
+@arrow_udf(LongType())  # type: ignore[call-overload, untyped-decorator]
 def _duplicate_key(titles: pa.Array, story_hashes: pa.Array) -> pa.Array:
     return pa.array(duplicate_keys(titles, story_hashes.to_numpy()))

@@ -15,6 +15,7 @@ from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
+from batch import languages
 from batch.settings import BatchSettings
 from features.errors import Unavailable
 from features.settings import Settings
@@ -50,10 +51,12 @@ def start_session(settings: BatchSettings) -> SparkSession:
         with _errors_to(log):
             if not _has_name():
                 _give_a_name(SparkConf(loadDefaults=False).setAll(list(configuration.items())))
-            return builder.getOrCreate()
+            session = builder.getOrCreate()
     except (PySparkException, Py4JError, OSError) as error:
         written = PySparkException(f"{error}\n{_first_error(log)}")  # Java often says why in its log alone
         raise refusal(written) or Unavailable(f"Spark does not start ({first_line(error)}); see {log}.") from error
+    languages.register(session)
+    return session
 
 
 def _has_name() -> bool:

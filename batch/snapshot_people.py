@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from batch.snapshot_tables import refuse_collisions
 from features.keys import hash64_many
+from features.languages import language_codes
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import AFFINITIES, PROFILE
 from features.snapshot_reader import profile_field
@@ -94,7 +95,10 @@ def _profile_fields(profiles: pa.Table) -> dict[str, Ragged]:
     columns = {name: profiles[name].combine_chunks() for name in profiles.column_names}
     one_each = np.arange(len(profiles) + 1, dtype=np.int64)
     fields = {name: _hashed(columns[f"{name}s"]) for name in EDGES}
-    fields |= {name: _hashed(columns[name]) for name in ("languages", "hidden", "reported")}
+    fields |= {name: _hashed(columns[name]) for name in ("hidden", "reported")}
+    fields["languages"] = Ragged(
+        language_codes(columns["languages"].flatten().to_pylist()), _offsets(columns["languages"])
+    )
     fields["is_member"] = Ragged(columns["is_member"].fill_null(False).cast(pa.uint8()).to_numpy(), one_each)
     known = columns["created_at"].is_valid().to_numpy(zero_copy_only=False)
     fields["created_at"] = Ragged(

@@ -42,7 +42,7 @@ STORIES = Dataset(
         Column("author_id", ID, "opaque id of the author; the same space as user_id", required=False),
         Column("publication_id", ID, "publication it appeared in; null: none", required=False),
         Column("topics", pa.list_(ID), "topics, most fitting first; null: none", required=False),
-        Column("language", pa.string(), "BCP 47 tag such as `en`; null: unknown", required=False),
+        Column("language", pa.string(), "BCP 47 tag such as `en` or `zh-Hant`; null: unknown", required=False),
         Column("title", pa.string(), "title; null: unknown", required=False),
         Column("published_at", TS, "first publication"),
         Column("updated_at", TS, "when this version came to be; null: published_at", required=False),
@@ -62,6 +62,7 @@ STORIES = Dataset(
         _id_check("publication_id", nullable=True),
         Check("missing_published_at", "published_at IS NOT NULL"),
         _finite("reading_time_s"),
+        Check("malformed_language", "well_formed_languages(array(language))"),
         Check("unknown_visibility", f"visibility IS NULL OR visibility IN {VISIBILITIES}"),
     ),
 )
@@ -76,10 +77,19 @@ USERS = Dataset(
         Column("user_id", ID, "opaque id of the person"),
         Column("created_at", TS, "when the account was made"),
         Column("updated_at", TS, "when this version came to be; null: created_at", required=False),
-        Column("languages", pa.list_(pa.string()), "languages the person reads; null or empty: any", required=False),
+        Column(
+            "languages",
+            pa.list_(pa.string()),
+            "BCP 47 tags of the languages the user reads; null or empty: unknown",
+            required=False,
+        ),
         Column("is_member", pa.bool_(), "pays, and so may read members-only stories; null: false", required=False),
     ),
-    checks=(_id_check("user_id"), Check("missing_created_at", "created_at IS NOT NULL")),
+    checks=(
+        _id_check("user_id"),
+        Check("missing_created_at", "created_at IS NOT NULL"),
+        Check("malformed_language", "well_formed_languages(languages)"),
+    ),
 )
 
 EDGES = Dataset(

@@ -32,11 +32,11 @@ AFFINITIES = {"author": ("affinity",), "publication": ("affinity",), "topic": ("
 
 PROFILE = Layout(
     "profile",
-    1,
+    2,
     (
         ("created_at", "<i8"),  # [1], µs; empty: unknown
         ("is_member", "u1"),  # [1]
-        ("languages", "<i8"),  # hashes
+        ("languages", "<i8"),  # codes, see features/languages.py; empty: unknown
         *(
             (f"{kind}_{target}", "<i8")
             for kind in ("follow", "mute", "block")

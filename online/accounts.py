@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import numpy as np
 import orjson
 import redis
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from features.errors import Unavailable
-from features.keys import Keys, hash64_many
+from features.keys import Keys
+from features.languages import MAX_TAG, canonical, known_languages, language_codes
 from online import api_examples
 from online.clock import micros
 from online.events import EARLIEST
@@ -33,7 +34,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[4])
 return id
 """
 
-Language = Annotated[str, Field(min_length=1, max_length=35)]
+Language = Annotated[str, Field(min_length=1, max_length=MAX_TAG), AfterValidator(canonical)]
 
 
 class Account(BaseModel):
@@ -71,7 +72,7 @@ class AccountIntake:
             since = account.created_at or before.get("created_at") or known_since or now
             document = {
                 "user_id": user_id,
-                "languages": account.languages or [],
+                "languages": [language for language in account.languages or () if language],
                 "is_member": bool(account.is_member),
                 "created_at": since if isinstance(since, str) else since.isoformat(),
                 "updated_at": after(before or None, now),
@@ -101,18 +102,18 @@ class AccountIntake:
 
 def with_account(
     profile: Mapping[str, np.ndarray], edges: Mapping[bytes, bytes], covered: str
-) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
-    """The profile, overridden by the account's version after stream position `covered`, and that version's languages."""
+) -> Mapping[str, np.ndarray]:
+    """The profile, overridden by the account's version after stream position `covered`."""
     raw = edges.get(ACCOUNT, b"")
     if not raw or stream_order(raw.rpartition(b"|")[2].decode()) <= stream_order(covered):
-        return profile, ()
+        return profile
     document = _document(raw)
-    changed = {
-        "languages": hash64_many(document["languages"]),
+    changed: dict[str, np.ndarray] = {
+        "languages": language_codes(known_languages(document["languages"])),
         "is_member": np.array([document["is_member"]], np.uint8),
         "created_at": np.array([micros(datetime.fromisoformat(document["created_at"]))], np.int64),
     }
-    return {**profile, **changed}, tuple(document["languages"])
+    return {**profile, **changed}
 
 
 def _document(raw: bytes) -> dict[str, Any]:

@@ -218,6 +218,14 @@ class StoryPath(Form):
     """When a model ranks."""
 
 
+class LanguagesTold(Form):
+    """The languages that decide what may be shown."""
+
+    known_from: Literal["profile", "accept_language"] | None
+    """Null: the user's languages are not known, and stories in all of them may be shown."""
+    read: list[str]
+
+
 class Explanation(Form):
     """The funnel of a fresh ranking, which is not kept."""
 
@@ -226,6 +234,7 @@ class Explanation(Form):
     slate: SlateAbout
     stages: list[StageTold]
     degraded: list[str]
+    languages: LanguagesTold
     story: StoryPath | None = None
     """When one was asked about."""
 

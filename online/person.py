@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from features.formulas import latest_different
+from features.languages import language_codes, language_named, readable
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import PROFILE
 from online.columns import Bools, Candidates, Floats, Hashes, Ints, Rows
@@ -27,6 +28,8 @@ ACCOUNT = b"account"
 """Field beside the changed edges: the latest version of the account put online, and its stream id."""
 FEW_PAIRS = 50_000
 """Up to so many comparisons, comparing each with each beats marking the rows of a whole story table: some 20 µs."""
+ENOUGH_FOR_HINT = 100
+"""Stories that there must be in the languages of a hint: the longest page. With fewer it would cost more than it gives."""
 EMPTY_PROFILE = PROFILE.decode(PROFILE.encode({}))
 """A newcomer's profile: every array empty."""
 
@@ -60,8 +63,6 @@ class PersonState:
     """Hash of what the person did since the snapshot (and somewhat before): `since_digest`."""
     standing: bytes = b""
     """Hash of what must show on the next first page: account and edges changed, stories hidden and reported since the snapshot."""
-    languages: tuple[str, ...] = ()
-    """Tags of the account changed since the snapshot; of an older one the profile has the hashes."""
 
     _edges: dict[tuple[str, str], Hashes] = field(default_factory=dict, compare=False, repr=False)
     """Edges in force that were asked for before."""
@@ -112,9 +113,11 @@ def decode_changes(raw: Mapping[bytes, bytes], covered: str) -> tuple[EdgeChange
 class Person:
     """A PersonState related to a World: edges as dense lookups, stories as rows. Computed when first asked for."""
 
-    def __init__(self, state: PersonState, world: World) -> None:
+    def __init__(self, state: PersonState, world: World, hint: tuple[int, ...] = ()) -> None:
+        """`hint`: codes of languages that the client says are read, see `features.languages.accepted_languages`."""
         self.state = state
         self.world = world
+        self.hint = hint
         self._names: dict[str, Names] = dict(
             zip(TARGET_TYPES, (world.authors, world.publications, world.topic_names), strict=True)
         )
@@ -148,9 +151,39 @@ class Person:
         return bool(self.state.profile["is_member"].any())
 
     @cached_property
-    def languages(self) -> Ints:
-        """int32[m]: languages the person reads, -1 where the snapshot does not know it; empty: any."""
-        return self.world.languages.by_hash.find(self.state.profile["languages"])
+    def languages(self) -> list[str]:
+        """What the user's account says that they read; empty: unknown."""
+        return [language_named(code) for code in self.state.profile["languages"].tolist()]
+
+    @cached_property
+    def follows_hint(self) -> bool:
+        """Whether `hint` decides: nobody knows the user's languages, and there is enough to read in those of the hint."""
+        if len(self.state.profile["languages"]) or not self.hint:
+            return False
+        return int(self.world.rows_by_language[:-1][self._readable(self.hint)].sum()) >= ENOUGH_FOR_HINT
+
+    @cached_property
+    def reads(self) -> Bools | None:
+        """bool[languages + 1]: which languages of the world the user can read, the last entry (no language known) True; None: any.
+
+        Where the hint decides, the languages of what the user has read count beside it.
+        """
+        if not self.follows_hint:
+            known = self.state.profile["languages"]
+            return np.append(self._readable(known), True) if len(known) else None
+        out = np.append(self._readable(self.hint), True)
+        out[self.world.language.take(self.recent_reads)] = True
+        return out
+
+    def _readable(self, codes: Sequence[int] | Hashes) -> Bools:
+        """bool[languages]: of the world's, those that can be read by who reads the ones of `codes`."""
+        return readable(language_codes(self.world.languages.ids), np.asarray(codes, np.int64))
+
+    @property
+    def invalidation(self) -> str:
+        """Names what must show on the next first page: `standing`, and the hint if it decides."""
+        told = self.state.standing.hex()
+        return f"{told}/{self.hint}" if self.follows_hint else told
 
     @cached_property
     def own(self) -> int:

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import orjson
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BeforeValidator
 from pydantic.json_schema import SkipJsonSchema
 
 from features.errors import Unavailable
+from features.languages import accepted_languages
 from features.raw_datasets import CLOCK_SKEW_S
 from features.snapshot_reader import snapshots
 from features.times import rfc3339
@@ -54,6 +55,9 @@ StoryId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id o
 Surface = Annotated[str, Query(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="where the feed is shown")]
 OF_BODIES = ("body_too_large", "unsupported_media_type")
 """Problems of every call with a body."""
+AcceptLanguage = Annotated[
+    str | None, Header(description="languages of the client, a hint for users whose languages are not known")
+]
 Limit = Annotated[int, Query(ge=1, le=100, description="items on the page")]
 
 
@@ -79,9 +83,13 @@ async def feed(
     cursor: str | SkipJsonSchema[None] = None,
     surface: Surface = "home",
     fresh: bool = False,
+    accept_language: AcceptLanguage = None,
 ) -> Response:
     """One page of the ranked feed. Unknown people get a newcomer's feed."""
-    wanted, rex = FeedRequest(user_id, limit, cursor, surface, fresh), _rex(request)
+    wanted, rex = (
+        FeedRequest(user_id, limit, cursor, surface, fresh, accepted_languages(accept_language)),
+        _rex(request),
+    )
     if is_head(request):  # whether there would be a page; one that nobody sees must not count as served
         await to_thread.run_sync(rex.feeds.prepare, wanted, micros(rex.clock()))
         return _json({})
@@ -103,14 +111,17 @@ def _ranking_places(request: Request) -> CapacityLimiter:
     tags=["feed"],
 )
 async def explain(
-    request: Request, user_id: UserId, story_id: Id | SkipJsonSchema[None] = None, surface: Surface = "home"
+    request: Request,
+    user_id: UserId,
+    story_id: Id | SkipJsonSchema[None] = None,
+    surface: Surface = "home",
+    accept_language: AcceptLanguage = None,
 ) -> Response:
     """The funnel of a fresh ranking and, with `story_id`, the path of that story through it."""
     rex = _rex(request)
     places = _ranking_places(request)
-    return _json(
-        await to_thread.run_sync(rex.feeds.explain, user_id, micros(rex.clock()), story_id, surface, limiter=places)
-    )
+    asked = (user_id, micros(rex.clock()), story_id, surface, accepted_languages(accept_language))
+    return _json(await to_thread.run_sync(rex.feeds.explain, *asked, limiter=places))
 
 
 @beacons.post(

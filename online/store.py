@@ -158,12 +158,11 @@ def _decode_person(
     packed = b"".join(acts)
     if len(packed) != ACT.itemsize * len(acts):
         raise CorruptValue(f"acts of {user_id}: entries must be {ACT.itemsize} bytes each")
-    known, languages = with_account(PROFILE.decode(profile) if profile else EMPTY_PROFILE, edges, covered)
+    known = with_account(PROFILE.decode(profile) if profile else EMPTY_PROFILE, edges, covered)
     return PersonState(
         user_id=user_id,
         user_hash=user_hash,
         profile=known,
-        languages=languages,
         changes=decode_changes(edges, covered),
         acts=np.frombuffer(packed, ACT),
         digest=_digest(raw),

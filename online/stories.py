@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 import redis
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from features.errors import Unavailable
 from features.keys import Keys, hash64
+from features.languages import MAX_TAG, canonical
 from online import api_examples
 from online.events import EARLIEST
 from online.ids import Id
@@ -53,7 +54,7 @@ class Story(BaseModel):
     publication_id: Id | None = None
     topics: list[Id] | None = Field(default=None, max_length=32)
     """Most fitting first; null: none."""
-    language: str | None = Field(default=None, min_length=1, max_length=35)
+    language: Annotated[str | None, AfterValidator(canonical)] = Field(default=None, max_length=MAX_TAG)
     title: str | None = Field(default=None, max_length=1000)
     published_at: AwareDatetime = Field(ge=EARLIEST, le=LATEST)
     reading_time_s: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)

@@ -16,6 +16,7 @@ from redis import RedisError
 from features.keys import Keys
 from online.answered_pages import AnsweredPages
 from online.person import since_digest
+from online.preparing import FeedRequest
 from online.served_log import ServedLog
 
 WAIT_S = 1.0
@@ -46,9 +47,10 @@ class Unchanged:
         self._idle: list[redis.asyncio.connection.AbstractConnection] = []
         """Connections by hand: the pool and its pipelines would take half as long again. Only the event loop touches them."""
 
-    async def page(self, user_id: str, surface: str, limit: int, loaded: tuple[str, str], now_us: int) -> bytes | None:
+    async def page(self, wanted: FeedRequest, loaded: tuple[str, str], now_us: int) -> bytes | None:
         """The answer, JSON; None: it has to be made. `loaded`: version and story position of the world in memory."""
-        known = self._pages.find(user_id, surface, limit)
+        user_id, surface = wanted.user_id, wanted.surface
+        known = self._pages.find(user_id, surface, wanted.limit, wanted.hint)
         if known is None or known.loaded != loaded or not known.served.served_us <= now_us < known.until_us:
             return None
         try:

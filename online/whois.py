@@ -36,8 +36,7 @@ def about_person(ctx: Context) -> dict[str, Any]:
         "known": len(profile["is_member"]) > 0,
         "created_at": None if (since := known_since(ctx)) is None else rfc3339(since),
         "is_member": person.is_member,
-        "languages": list(person.state.languages)
-        or _told(world.languages, profile["languages"], lambda language: f"#{language}"),
+        "languages": person.languages,
         **{
             f"{kind}s": {
                 target: _told(names[target], person.state.edges(kind, target), told) for target in TARGET_TYPES

@@ -58,6 +58,8 @@ class World:
     publications: Names
     topic_names: Names
     languages: Names
+    rows_by_language: Ints
+    """int32[L + 1]: how many rows there are in each language, superseded ones included; the last entry: in none known."""
     rows_by_author: Grouping
     """Superseded rows included, as in the other two."""
     rows_by_publication: Grouping

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from batch.languages import known
 from batch.point_in_time import Context
 from batch.validation import judged
 from features.raw_datasets import USERS
@@ -22,8 +23,8 @@ def until_next_version(users: DataFrame) -> DataFrame:
 
 
 def with_defaults(users: DataFrame) -> DataFrame:
-    """Languages sorted, none: any; not a member."""
-    named = F.filter(F.coalesce(F.col("languages"), F.array().cast("array<string>")), lambda tag: tag.isNotNull())
-    return users.withColumn("languages", F.array_sort(F.array_distinct(named))).withColumn(
+    """Languages sorted, none: any; not a member. Bad rows go to quarantine as they came."""
+    tags = F.coalesce(F.col("languages"), F.array().cast("array<string>"))
+    return users.withColumn("languages", F.when(F.col("reason").isNull(), known(tags)).otherwise(tags)).withColumn(
         "is_member", F.coalesce(F.col("is_member"), F.lit(False))
     )

@@ -13,6 +13,7 @@ import redis
 from batch.publish import publish
 from features.errors import BadInput
 from features.keys import Keys, hash64
+from features.languages import language_code
 from features.registry import BY_NAME
 from features.snapshot import ABSENT, NO_CAP, PROFILE, Manifest
 from features.snapshot_reader import profile_place, read_bucket, read_tables
@@ -214,7 +215,7 @@ class TestPeople:
         expected = {name: [] for name, _ in PROFILE.fields} | {
             "created_at": [int(created_at.timestamp() * 1e6)],
             "is_member": [1],
-            "languages": [hash64("de"), hash64("en")],
+            "languages": [language_code("de"), language_code("en")],
             "follow_author": [hash64("a"), hash64("b")],
             "block_topic": [hash64("t")],
             "author_affinity_ids": [hash64("a"), hash64("b")],

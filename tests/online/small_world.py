@@ -11,6 +11,7 @@ import pyarrow as pa
 from batch.snapshot_content import Content
 from batch.snapshot_people import People, Ragged
 from features.keys import hash64
+from features.languages import language_codes
 from features.raw_datasets import VISIBILITIES
 from features.registry import BY_NAME, registered
 from features.snapshot import (
@@ -181,9 +182,12 @@ def world(
 
 
 def profile(**of: Any) -> dict[str, np.ndarray]:
-    """A decoded profile: ids are hashed, everything else is taken as it is."""
+    """A decoded profile: languages are coded, ids are hashed, everything else is taken as it is."""
     arrays = {}
     for name, values in of.items():
+        if name == "languages":
+            arrays[name] = language_codes(values)
+            continue
         hashed = len(values) and isinstance(values[0], str)
         arrays[name] = np.array([hash64(v) for v in values] if hashed else values)
     return PROFILE.decode(PROFILE.encode(arrays)) if arrays else dict(EMPTY_PROFILE)

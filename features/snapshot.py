@@ -13,6 +13,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from features.choices import ENDED, HELD
 from features.packing import CorruptValue, Layout
 from features.registry import FEATURES, registered
 
@@ -30,15 +31,15 @@ AFFINITIES = {"author": ("affinity",), "publication": ("affinity",), "topic": ("
 
 PROFILE = Layout(
     "profile",
-    1,
+    2,
     (
         ("created_at", "<i8"),  # [1], µs; empty: unknown
         ("is_member", "u1"),  # [1]
         ("languages", "<i8"),  # hashes
         *(
-            (f"{kind}_{target}", "<i8")
-            for kind in ("follow", "mute", "block")
-            for target in ("author", "publication", "topic")
+            field
+            for name in (*HELD.values(), *ENDED.values())
+            for field in ((name, "<i8"), (f"{name}_at", "<i8"))  # hashes; µs, when each was last changed
         ),
         *(
             field
@@ -48,8 +49,6 @@ PROFILE = Layout(
         ("vector", "<f4"),  # [factors] or empty
         ("read", "<i8"),  # story hashes, newest first
         ("read_at", "<i8"),  # µs
-        ("hidden", "<i8"),
-        ("reported", "<i8"),
         ("seen", "<i8"),  # shown, never opened
         ("seen_times", "<i4"),
     ),

@@ -78,6 +78,8 @@ class StoryReceipt(BaseModel):
     story_id: str
     position: str
     """Id of its entry; a page whose `story_position` is not before it reflects the change."""
+    applied: bool
+    """False: a version at least as late was there, and this one changes nothing."""
 
 
 class StageTold(BaseModel):

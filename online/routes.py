@@ -22,7 +22,7 @@ from online.page_of import page_of
 from online.paths import restored
 from online.preparing import FeedRequest
 from online.presenting import document
-from online.stories import HashCollision, Story
+from online.stories import HashCollision, InTheFuture, Story
 from online.whois import about_person
 from online.wiring import AppState
 
@@ -111,7 +111,11 @@ def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
     row = _row(rex, story_id)
     if row >= 0 and (known := rex.live.get().story_id(row)) != story_id:
         raise HashCollision(f"the id {story_id!r} has the same 64-bit hash as {known!r}; choose another id")
-    return _json({"story_id": story_id, "position": rex.stories.put(story_id, story, rex.clock())}, 202)
+    try:
+        position, applied = rex.stories.put(story_id, story, rex.clock())
+    except InTheFuture as error:
+        raise HTTPException(422, str(error)) from error
+    return _json({"story_id": story_id, "position": position, "applied": applied}, 202)
 
 
 @router.delete(
@@ -129,7 +133,7 @@ def withdraw_story(request: Request, story_id: StoryId) -> Response:
         position = rex.stories.withdraw(story_id, rex.clock(), document(world, row) if row >= 0 else None)
     except KeyError:
         raise HTTPException(404, f"no story {story_id!r} is known") from None
-    return _json({"story_id": story_id, "position": position}, 202)
+    return _json({"story_id": story_id, "position": position, "applied": True}, 202)
 
 
 def _row(rex: AppState, story_id: str) -> int:

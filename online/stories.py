@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from features.errors import Unavailable
 from features.keys import Keys, hash64
+from features.raw_datasets import CLOCK_SKEW_S
 from online.events import EARLIEST
 from online.ids import Id
 from online.settings import OnlineSettings
@@ -37,6 +38,14 @@ class HashCollision(ValueError):
     """Another story already has the hash of this id."""
 
 
+class InTheFuture(ValueError):
+    """A version is dated later than clocks may differ."""
+
+
+class _Older(Exception):
+    """A version at least as late is in force."""
+
+
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """A story scheduled for later than this is a mistake in the date."""
 
@@ -55,6 +64,8 @@ class Story(BaseModel):
     reading_time_s: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
     visibility: Literal["public", "followers", "unlisted"] = "public"
     members_only: bool = False
+    updated_at: AwareDatetime | None = Field(default=None, ge=EARLIEST)
+    """When this version came to be; one that is not later than the version in force is ignored. Absent: now."""
 
 
 class StoryIntake:
@@ -66,14 +77,37 @@ class StoryIntake:
         self._settings = settings
         self._append = client.register_script(_APPEND)
 
-    def put(self, story_id: str, story: Story, now: datetime) -> str:
-        """Publishes or changes a story; returns its stream position."""
+    def put(self, story_id: str, story: Story, now: datetime) -> tuple[str, bool]:
+        """Publishes or changes a story. Its stream position, and whether it applied: an older version changes nothing, and
+        the position is then one at which the version in force can be seen. InTheFuture when updated_at lies ahead of `now`
+        by more than clocks may differ."""
         told = story.model_dump(mode="json")
+        if story.updated_at is not None and story.updated_at > now + timedelta(seconds=CLOCK_SKEW_S):
+            raise InTheFuture(f"updated_at {story.updated_at.isoformat()} lies ahead of {now.isoformat()}")
 
         def after(before: Document | None) -> Document:
-            return {**told, "story_id": story_id, "updated_at": _after(before, now), "deleted_at": None}
+            at = _after(before, now) if story.updated_at is None else story.updated_at.astimezone(UTC).isoformat()
+            if before is not None and datetime.fromisoformat(at) <= datetime.fromisoformat(before["updated_at"]):
+                raise _Older
+            return {
+                **told,
+                "story_id": story_id,
+                "updated_at": at,
+                "received_at": now.isoformat(),
+                "deleted_at": None,
+            }
 
-        return self._write(story_id, after)
+        try:
+            return self._write(story_id, after), True
+        except _Older:
+            return self._last_position(), False
+
+    def _last_position(self) -> str:
+        try:
+            position: bytes = self._client.xinfo_stream(self._keys.story_stream())["last-generated-id"]  # type: ignore[index]
+        except redis.RedisError as error:
+            raise Unavailable(f"the story cannot be changed now, send it again: {error}") from error
+        return position.decode()
 
     def withdraw(self, story_id: str, now: datetime, in_snapshot: Document | None) -> str:
         """Withdraws a story: no read of any feed that begins after this returns shows it. Returns the stream position.
@@ -86,7 +120,7 @@ class StoryIntake:
             if document is None or document["story_id"] != story_id:
                 raise KeyError(story_id)
             at = _after(before, now)
-            return {**document, "updated_at": at, "deleted_at": at}
+            return {**document, "updated_at": at, "received_at": now.isoformat(), "deleted_at": at}
 
         return self._write(story_id, after)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from batch.changes import until_next_change
 from batch.point_in_time import Context
 from batch.validation import judged
 from features.raw_datasets import STORIES
@@ -15,13 +16,7 @@ NOT_A_WORD = r"[^\p{L}\p{N}]+"
 
 def valid_stories(stories: DataFrame, *, context: Context) -> DataFrame:
     """Every known row, with `reason` where it is bad."""
-    return with_keys(with_defaults(until_next_version(judged(stories, STORIES, context))))
-
-
-def until_next_version(stories: DataFrame) -> DataFrame:
-    """A good version ends where the next good one begins."""
-    versions = Window.partitionBy("story_id", F.col("reason").isNull()).orderBy("valid_from")
-    return stories.withColumn("valid_until", F.lead("valid_from").over(versions))
+    return with_keys(with_defaults(until_next_change(judged(stories, STORIES, context), ("story_id",), "updated_at")))
 
 
 def with_defaults(stories: DataFrame) -> DataFrame:

@@ -43,8 +43,8 @@ def until_next_change(
 
     `more` orders what arrived and occurred at one moment.
     """
-    this = (*by, F.col("reason").isNull())
-    order = ("valid_from", changed_at, *more)
+    this: tuple[Column | str, ...] = (*by, F.col("reason").isNull())
+    order: tuple[Column | str, ...] = ("valid_from", changed_at, *more)
     marked = with_applies(rows, this, order, changed_at, F.lit(False) if at_once is None else at_once)
     following = F.lead("valid_from").over(Window.partitionBy(*this, APPLIES).orderBy(*order))
     ends = F.when(F.col(APPLIES), following).otherwise(F.col("valid_from"))

@@ -76,11 +76,9 @@ def refused_stories(events: DataFrame) -> DataFrame:
         {"kind": of_types(STORY_CHOICES, 0), "op": of_types(STORY_CHOICES, 1)}
     )
     edge = ("as_of", "user_id", "story_id", "kind")
-    order = ("received_at", "occurred_at", shows_less(), "event_id")
+    order = (F.col("received_at"), F.col("occurred_at"), shows_less(), F.col("event_id"))
     applied = with_applies(said, edge, order, "occurred_at", at_once(("hide", "report"))).where(APPLIES)
-    place = F.struct(
-        *(F.col(o).alias(f"o{i}") if isinstance(o, str) else o.alias(f"o{i}") for i, o in enumerate(order))
-    )
+    place = F.struct(*(column.alias(f"_{number}") for number, column in enumerate(order)))
     last = applied.groupBy(*edge).agg(F.max_by(F.struct("op", "occurred_at"), place).alias("last"))
     held = last.where(F.col("last.op") == "add").withColumn("occurred_at", F.col("last.occurred_at"))
     lists = {"hidden": _changed("story_id", F.col("kind") == "hide")}

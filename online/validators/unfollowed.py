@@ -1,8 +1,8 @@
 """A story that came because of a follow goes when the follow ends.
 
-A slate's entry came for the source that its reason names, the most telling one. Where that was a follow that has ended, the
-entry goes from the next page on, whichever other source also brought it; the next slate may bring it again, for a reason of
-its own. See docs/decisions/unfollowed.md.
+A slate's entry came for the source that its reason names, the most telling one. Where that was a follow that has ended, and no
+other follow holds it, the entry goes from the next page on, whatever else also brought it; the next slate may bring it again,
+for a reason of its own. See docs/decisions/unfollowed.md.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Unfollowed:
             if not holds.all():
                 sources = np.where(holds, sources, sources & ~bit)
         came_for = np.uint32(1) << most_telling(np.maximum(entries.sources, 1)).astype(np.uint32)
-        return np.where(sources & came_for, sources, np.uint32(0))
+        follows = np.bitwise_or.reduce(np.array(list(self._held_by), np.uint32), initial=0)
+        return np.where(sources & (came_for | follows), sources, np.uint32(0))
 
     def _followed(self, ctx: Context, entries: Candidates, target_type: str) -> Bools:
         world = ctx.world

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from features.schema import ID, MAX_ID_BYTES, NOT_IDS, TS, Check, Column, Dataset
 
-EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report")
+EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report", "unhide", "unreport")
 EDGE_KINDS = ("follow", "mute", "block")
 TARGET_TYPES = ("author", "publication", "topic")
 VISIBILITIES = ("public", "followers", "unlisted")
@@ -32,6 +32,11 @@ def _finite(column: str, low: float = 0.0) -> Check:
     return Check(f"bad_{column}", f"{column} IS NULL OR ({bounds})")
 
 
+def _received(otherwise: str) -> Column:
+    meaning = f"when it arrived, which decides what an as_of may see; null: {otherwise}"
+    return Column("received_at", TS, meaning, required=False)
+
+
 STORIES = Dataset(
     name="stories",
     layer="raw",
@@ -46,6 +51,7 @@ STORIES = Dataset(
         Column("title", pa.string(), "title; null: unknown", required=False),
         Column("published_at", TS, "first publication"),
         Column("updated_at", TS, "when this version came to be; null: published_at", required=False),
+        _received("updated_at"),
         Column("reading_time_s", pa.float32(), "estimated reading time in seconds; null: unknown", required=False),
         Column(
             "visibility",
@@ -77,6 +83,7 @@ USERS = Dataset(
         Column("user_id", ID, "opaque id of the person"),
         Column("created_at", TS, "when the account was made"),
         Column("updated_at", TS, "when this version came to be; null: created_at", required=False),
+        _received("updated_at"),
         Column(
             "languages",
             pa.list_(pa.string()),
@@ -106,6 +113,7 @@ EDGES = Dataset(
         Column("target_id", ID, "what is followed, muted or blocked"),
         Column("op", pa.string(), "`add` or `remove`"),
         Column("occurred_at", TS, "when"),
+        _received("occurred_at"),
     ),
     checks=(
         _id_check("event_id", nullable=True),
@@ -135,9 +143,7 @@ EVENTS = Dataset(
         Column("story_id", ID, "on which story"),
         Column("type", pa.string(), "one of " + ", ".join(EVENT_TYPES)),
         Column("occurred_at", TS, "when it happened; decay and windows use this"),
-        Column(
-            "received_at", TS, "when it arrived, which decides what an as_of may see; null: occurred_at", required=False
-        ),
+        _received("occurred_at"),
         Column("dwell_s", pa.float32(), "seconds spent reading; null: not measured", required=False),
         Column("claps", pa.int32(), "claps given; null: one", required=False),
         Column("request_id", ID, "the feed request that showed it; null: unknown", required=False),

@@ -13,6 +13,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from features.choices import ENDED, HELD
 from features.packing import CorruptValue, Layout
 from features.registry import FEATURES, registered
 
@@ -38,9 +39,9 @@ PROFILE = Layout(
         ("is_member", "u1"),  # [1]
         ("languages", "<i8"),  # codes, see features/languages.py; empty: unknown
         *(
-            (f"{kind}_{target}", "<i8")
-            for kind in ("follow", "mute", "block")
-            for target in ("author", "publication", "topic")
+            field
+            for name in (*HELD.values(), *ENDED.values())
+            for field in ((name, "<i8"), (f"{name}_at", "<i8"))  # hashes; µs, when each was last changed
         ),
         *(
             field
@@ -50,8 +51,6 @@ PROFILE = Layout(
         ("vector", "<f4"),  # [factors] or empty
         ("read", "<i8"),  # story hashes, newest first
         ("read_at", "<i8"),  # µs
-        ("hidden", "<i8"),
-        ("reported", "<i8"),
         ("seen", "<i8"),  # shown, never opened
         ("seen_times", "<i4"),
     ),

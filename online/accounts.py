@@ -22,7 +22,7 @@ from online.clock import micros
 from online.events import EARLIEST
 from online.person import ACCOUNT
 from online.settings import OnlineSettings
-from online.stories import after
+from online.stories import Older, dated, last_position
 from online.stream import stream_order
 
 # KEYS: edges, stream. ARGV: field, value that it was made after or nothing, document, ttl s. False: another came between.
@@ -52,6 +52,8 @@ class Account(BaseModel):
     """Pays, and so may read stories for members; null: false."""
     created_at: AwareDatetime | None = Field(default=None, ge=EARLIEST)
     """When the account was made; null: as it is known, else now."""
+    updated_at: AwareDatetime | None = Field(default=None, ge=EARLIEST)
+    """When this version came to be; one that is not later than the last one put is ignored. Null: now."""
 
 
 class AccountIntake:
@@ -63,22 +65,32 @@ class AccountIntake:
         self._settings = settings
         self._append = client.register_script(_APPEND)
 
-    def put(self, user_id: str, account: Account, now: datetime, known_since: datetime | None) -> str:
-        """Changes the account; returns its stream position. `known_since`: its created_at in the snapshot, None: none."""
+    def put(self, user_id: str, account: Account, now: datetime, known_since: datetime | None) -> tuple[str, bool]:
+        """Changes the account. Its stream position, and whether it applied, as `StoryIntake.put` tells them.
+
+        `known_since`: the account's created_at in the snapshot, None: none.
+        """
         position = b""
         while not position:
             raw = self._online(user_id)
             before = _document(raw) if raw else {}
+            try:
+                times = dated(before or None, account.updated_at, now)
+            except Older:
+                return last_position(self._client, self._stream(user_id)), False
             since = account.created_at or before.get("created_at") or known_since or now
             document = {
                 "user_id": user_id,
                 "languages": [language for language in account.languages or () if language],
                 "is_member": bool(account.is_member),
                 "created_at": since if isinstance(since, str) else since.isoformat(),
-                "updated_at": after(before or None, now),
+                **times,
             }
             position = self._append_after(raw, user_id, orjson.dumps(document))
-        return position.decode()
+        return position.decode(), True
+
+    def _stream(self, user_id: str) -> str:
+        return self._keys.event_stream(self._keys.partition(user_id))
 
     def _online(self, user_id: str) -> bytes:
         """The latest version put online; empty: none was."""
@@ -89,10 +101,9 @@ class AccountIntake:
 
     def _append_after(self, before: bytes, user_id: str, document: bytes) -> bytes:
         """The stream position; empty when `before` is not the latest version any more."""
-        stream = self._keys.event_stream(self._keys.partition(user_id))
         try:
             position: bytes | None = self._append(
-                keys=[self._keys.edges(user_id), stream],
+                keys=[self._keys.edges(user_id), self._stream(user_id)],
                 args=[ACCOUNT, before, document, self._settings.state_ttl_s],
             )
         except redis.RedisError as error:

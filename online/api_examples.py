@@ -39,10 +39,16 @@ STORY: dict[str, Any] = {
     "reading_time_s": 240.0,
     "visibility": "public",
     "members_only": False,
+    "updated_at": "2026-01-31T08:00:00Z",
 }
-STORY_RECEIPT = {"story_id": "s-1", "position": "1769860800000-0"}
-ACCOUNT: dict[str, Any] = {"languages": ["en", "pt"], "is_member": True, "created_at": "2025-06-01T09:30:00Z"}
-USER_RECEIPT = {"user_id": "u-1", "position": "1769860800000-0"}
+STORY_RECEIPT = {"story_id": "s-1", "position": "1769860800000-0", "applied": True}
+ACCOUNT: dict[str, Any] = {
+    "languages": ["en", "pt"],
+    "is_member": True,
+    "created_at": "2025-06-01T09:30:00Z",
+    "updated_at": "2026-01-30T18:00:00Z",
+}
+USER_RECEIPT = {"user_id": "u-1", "position": "1769860800000-0", "applied": True}
 _SLATE = {
     "id": "109226af898a557e25f2de5c",
     "built_at": "2026-01-31T12:00:00Z",
@@ -128,6 +134,7 @@ EXPLANATION: dict[str, Any] = {
         }
     ],
     "degraded": [],
+    "languages": {"known_from": "profile", "read": ["en", "pt"]},
     "story": {
         "story_id": "s-1",
         "known": True,

@@ -101,6 +101,8 @@ class StoryReceipt(Form):
     story_id: str
     position: str
     """Id of its entry; a page whose `story_position` is not before it reflects the change."""
+    applied: bool
+    """False: a version at least as late was there, and this one changes nothing."""
 
 
 class UserReceipt(Form):
@@ -110,6 +112,8 @@ class UserReceipt(Form):
     user_id: str
     position: str
     """Id of its entry."""
+    applied: bool
+    """False: a version at least as late was there, and this one changes nothing."""
 
 
 class Targets(Form):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
+from features.choices import BLOCKED_BY, ENDED, HELD
 from features.formulas import latest_different
 from features.languages import language_codes, language_named, readable
 from features.raw_datasets import TARGET_TYPES
@@ -16,13 +17,12 @@ from features.snapshot import PROFILE
 from online.columns import Bools, Candidates, Floats, Hashes, Ints, Rows
 from online.lookup import one_of
 from online.names import Names
-from online.selection import FEW
 from online.stream import stream_order
 from online.world import World
 
 ACT = np.dtype([("story", "<i8"), ("type", "u1")])
 """A member of the person's sorted set of acts; the score is the time in ms."""
-ACT_CODES = {"open": 1, "read": 2, "hide": 3, "report": 4}
+ACT_CODES = {"open": 1, "read": 2}
 """Event type → code; other types change nothing that a feed is made from."""
 ACCOUNT = b"account"
 """Field beside the changed edges: the latest version of the account put online, and its stream id."""
@@ -30,19 +30,27 @@ FEW_PAIRS = 50_000
 """Up to so many comparisons, comparing each with each beats marking the rows of a whole story table: some 20 µs."""
 ENOUGH_FOR_HINT = 100
 """Stories that there must be in the languages of a hint: the longest page. With fewer it would cost more than it gives."""
+FOREVER_US = np.iinfo(np.int64).max
+"""Later than any change."""
+MARKS = 1 << 16
+"""Bits of a key that sort out most candidates before they are compared; a table of so many bools stays in the cache."""
 EMPTY_PROFILE = PROFILE.decode(PROFILE.encode({}))
 """A newcomer's profile: every array empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeChange:
-    """The latest change of one edge since the snapshot."""
+    """The state of one edge that was changed since the snapshot."""
 
     kind: str
     target_type: str
     target: int
     """Hash of the target's id."""
     added: bool
+    occurred_us: int = FOREVER_US
+    """When the last change that applied occurred."""
+    settled: bool = False
+    """Whether a refusal, which applies on arrival, arrived since the snapshot: then what that holds is overruled."""
     target_id: str = ""
     """The target's id."""
 
@@ -75,13 +83,27 @@ class PersonState:
         return self._edges[wanted]
 
     def _in_force(self, kind: str, target_type: str) -> Hashes:
-        base: Hashes = self.profile[f"{kind}_{target_type}"]
+        held: Hashes = self.profile[HELD[kind, target_type]]
         mine = [change for change in self.changes if change.kind == kind and change.target_type == target_type]
         if not mine:
-            return base
-        added = np.array([change.target for change in mine if change.added], np.int64)
-        removed = np.array([change.target for change in mine if not change.added], np.int64)
-        return np.setdiff1d(np.union1d(base, added), removed)
+            return held
+        target = np.array([change.target for change in mine], np.int64)
+        occurred = np.array([change.occurred_us for change in mine], np.int64)
+        settled, added = (np.array([getattr(c, name) for c in mine], bool) for name in ("settled", "added"))
+        applies = settled | (self._changed_at(kind, target_type, target) <= occurred)
+        return np.setdiff1d(np.union1d(held, target[applies & added]), target[applies & ~added])
+
+    def _changed_at(self, kind: str, target_type: str, targets: Hashes) -> Hashes:
+        """int64[m]: µs when the edge of each target was last changed as the snapshot knows; the first moment if never."""
+        names = [names[kind, target_type] for names in (HELD, ENDED) if (kind, target_type) in names]
+        known = np.concatenate([self.profile[name] for name in names])
+        at = np.concatenate([self.profile[f"{name}_at"] for name in names])
+        out = np.full(len(targets), np.iinfo(np.int64).min)
+        if len(known):
+            order = np.argsort(known)
+            place = order[np.minimum(np.searchsorted(known, targets, sorter=order), len(known) - 1)]
+            out = np.where(known[place] == targets, at[place], out)
+        return out
 
     def stories(self, act: str) -> Hashes:
         """int64[m]: stories on which the person acted so since (and somewhat before) the snapshot, newest first."""
@@ -94,19 +116,22 @@ def since_digest(edges: Mapping[bytes, bytes], acts: Sequence[bytes]) -> bytes:
     return hashlib.blake2b(b"\x1f".join(parts), digest_size=12).digest()
 
 
-def decode_changes(raw: Mapping[bytes, bytes], covered: str) -> tuple[EdgeChange, ...]:
-    """The edge changes that a snapshot complete up to stream position `covered` does not hold yet.
+def decode_changes(raw: Mapping[bytes, bytes], user_id: str, covered: Callable[[str], str]) -> tuple[EdgeChange, ...]:
+    """The changed edges whose last change a snapshot does not hold yet.
 
-    Field: `kind|target_type|hash|target_id`; value: `occurred_us|op|stream id`. ACCOUNT stands among them and is none.
+    `covered`: user → position in the stream of their events up to which it is complete. Field: `kind|target_type|hash|id`;
+    value: see online/events.py. An edge of BLOCKED_BY was changed by its target. ACCOUNT stands among them and is none.
     """
     changes = []
     for name, value in raw.items():
         if name == ACCOUNT:
             continue
-        kind, target_type, target, target_id = name.decode().split("|", 3)
-        _, op, position = value.decode().split("|")
-        if stream_order(position) > stream_order(covered):
-            changes.append(EdgeChange(kind, target_type, int(target), op == "add", target_id))
+        kind, target_type, target, ident = name.decode().split("|", 3)
+        occurred_us, op, _, arrival, position = value.decode().split("|")
+        held = stream_order(covered(ident if kind == BLOCKED_BY else user_id))
+        if stream_order(position) > held:
+            settled = stream_order(arrival) > held
+            changes.append(EdgeChange(kind, target_type, int(target), op == "add", int(occurred_us), settled, ident))
     return tuple(changes)
 
 
@@ -197,18 +222,28 @@ class Person:
         rows = self.world.by_hash.known(hashes)
         return rows[latest_different(rows, len(rows))]
 
-    def acted(self, act: str, profile_field: str, candidates: Candidates) -> Bools | None:
-        """bool[n]: candidates that the person has read, hidden or reported; None when none ever was."""
-        hashes = np.concatenate((self.state.stories(act), self.state.profile[profile_field]))
-        if not len(hashes):
+    def read_before(self, candidates: Candidates) -> Bools | None:
+        """bool[n]: candidates that the user has read, or a near-duplicate of; None when nothing was ever read."""
+        return self._copies(np.concatenate((self.state.stories("read"), self.state.profile["read"])), candidates)
+
+    def refused(self, kind: str, candidates: Candidates) -> Bools | None:
+        """bool[n]: candidates that the user has hidden or reported, or a near-duplicate of; None: there is no such story."""
+        return self._copies(self.state.edges(kind, "story"), candidates)
+
+    def _copies(self, hashes: Hashes, candidates: Candidates) -> Bools | None:
+        """bool[n]: candidates that share the duplicate key of one of these stories, as each shares its own."""
+        keys = self.world.duplicate_key[self.world.by_hash.known(hashes)]
+        if not len(keys):
             return None
-        if len(candidates) * len(hashes) <= FEW_PAIRS:
-            return np.any(self.world.hashes.take(candidates.rows)[:, None] == hashes, axis=1)
-        if FEW * len(candidates) <= len(self.world):
-            return one_of(self.world.hashes.take(candidates.rows), hashes)
-        out = np.zeros(len(self.world), bool)
-        out[self.world.by_hash.known(hashes)] = True
-        return candidates.of(out)
+        theirs = candidates.of(self.world.duplicate_key)
+        if len(candidates) * len(keys) <= FEW_PAIRS:
+            return np.any(theirs[:, None] == keys, axis=1)
+        marks = np.zeros(MARKS, bool)
+        marks[keys & (MARKS - 1)] = True
+        out = marks.take(theirs & (MARKS - 1))
+        likely = np.flatnonzero(out)
+        out[likely] = one_of(theirs[likely], keys)
+        return out
 
     @cached_property
     def vector(self) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import orjson
@@ -158,9 +158,12 @@ def events(request: Request, batch: EventsBatch) -> Response:
 def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
     """Publishes or changes a story. Rules judge it as it is now at once; the next fresh ranking can show it, from its date on."""
     rex = _rex(request)
+    now = rex.clock()
+    _refuse_the_future("updated_at", story.updated_at, now)
     if rex.live.is_loaded:
         refuse_collisions(rex.live.loaded().catch_up(), story_id, story)
-    return _json({"story_id": story_id, "position": rex.stories.put(story_id, story, rex.clock())}, 202)
+    position, applied = rex.stories.put(story_id, story, now)
+    return _json({"story_id": story_id, "position": position, "applied": applied}, 202)
 
 
 @router.delete(
@@ -179,7 +182,7 @@ def withdraw_story(request: Request, story_id: StoryId) -> Response:
         position = rex.stories.withdraw(story_id, rex.clock(), document(world, row) if row >= 0 else None)
     except KeyError:
         raise HTTPException(404, f"no story {story_id!r} is known") from None
-    return _json({"story_id": story_id, "position": position}, 202)
+    return _json({"story_id": story_id, "position": position, "applied": True}, 202)
 
 
 def _row(rex: AppState, story_id: str) -> int:
@@ -201,10 +204,17 @@ def put_user(request: Request, user_id: UserId, account: Account) -> Response:
     """Changes a user's languages and membership: no feed read after this answer goes by the old ones."""
     rex = _rex(request)
     now = rex.clock()
-    if account.created_at is not None and account.created_at > now + timedelta(seconds=CLOCK_SKEW_S):
-        raise invalid("body.created_at", f"this lies ahead of {rfc3339(now)}")
+    _refuse_the_future("created_at", account.created_at, now)
+    _refuse_the_future("updated_at", account.updated_at, now)
     since = None if account.created_at else known_since(rex.feeds.context(user_id, micros(now))[0])
-    return _json({"user_id": user_id, "position": rex.accounts.put(user_id, account, now, since)}, 202)
+    position, applied = rex.accounts.put(user_id, account, now, since)
+    return _json({"user_id": user_id, "position": position, "applied": applied}, 202)
+
+
+def _refuse_the_future(name: str, at: datetime | None, now: datetime) -> None:
+    """Refuses a time in the body that lies ahead of `now` by more than clocks may differ."""
+    if at is not None and at > now + timedelta(seconds=CLOCK_SKEW_S):
+        raise invalid(f"body.{name}", f"this lies ahead of {rfc3339(now)}")
 
 
 @router.get(

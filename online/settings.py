@@ -129,9 +129,11 @@ class OnlineSettings(BaseSettings):
     state_ttl_s: int = Field(default=15_552_000, ge=2_592_000)
     """Life of a person's online changes; half a year, far longer than the gap between two snapshots may ever be."""
     acts_kept: int = Field(default=2000, ge=1, le=100_000)
-    """Opens, reads, hides and reports kept online per person; beyond it the oldest opens and reads go first. The snapshot has more."""
+    """Opens and reads kept online per user; beyond it the oldest go first. The snapshot has more."""
     edges_kept: int = Field(default=10_000, ge=1, le=1_000_000)
-    """Changed follows, mutes and blocks kept online per person, 1.4 MB; more are refused until a snapshot holds the earlier ones."""
+    """Changed follows kept online per user, some 1.8 MB; more are refused until a snapshot holds the earlier ones."""
+    refusals_kept: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Changed mutes, blocks, hides and reports kept online per user, beside edges_kept; more are refused likewise."""
     cors_origins: tuple[Origin, ...] = ()
     """Origins whose pages may call the service from a browser, `["https://shop.example"]`; `*`: every page may. Empty: its own only."""
     cursor_keys: tuple[str, ...] = ()

@@ -39,6 +39,10 @@ class HashCollision(ValueError):
     """Another story already has the hash of this id."""
 
 
+class Older(Exception):
+    """A version at least as late is in force."""
+
+
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """A story scheduled for later than this is a mistake in the date."""
 
@@ -62,6 +66,8 @@ class Story(BaseModel):
     """Null: public."""
     members_only: bool | None = None
     """Null: false."""
+    updated_at: AwareDatetime | None = Field(default=None, ge=EARLIEST)
+    """When this version came to be; one that is not later than the version in force is ignored. Null: now."""
 
 
 class StoryIntake:
@@ -73,14 +79,18 @@ class StoryIntake:
         self._settings = settings
         self._append = client.register_script(_APPEND)
 
-    def put(self, story_id: str, story: Story, now: datetime) -> str:
-        """Publishes or changes a story; returns its stream position."""
+    def put(self, story_id: str, story: Story, now: datetime) -> tuple[str, bool]:
+        """Publishes or changes a story. Its stream position, and whether it applied: an older version changes nothing, and
+        the position is then one at which the version in force can be seen."""
         told = story.model_dump(mode="json")
 
         def made_of(before: Document | None) -> Document:
-            return {**told, "story_id": story_id, "updated_at": after(before, now), "deleted_at": None}
+            return {**told, "story_id": story_id, **dated(before, story.updated_at, now), "deleted_at": None}
 
-        return self._write(story_id, made_of)
+        try:
+            return self._write(story_id, made_of), True
+        except Older:
+            return last_position(self._client, self._keys.story_stream()), False
 
     def withdraw(self, story_id: str, now: datetime, in_snapshot: Document | None) -> str:
         """Withdraws a story: no read of any feed that begins after this returns shows it. Returns the stream position.
@@ -92,8 +102,8 @@ class StoryIntake:
             document = before or in_snapshot
             if document is None or document["story_id"] != story_id:
                 raise KeyError(story_id)
-            at = after(before, now)
-            return {**document, "updated_at": at, "deleted_at": at}
+            times = dated(before, None, now)
+            return {**document, **times, "deleted_at": times["updated_at"]}
 
         return self._write(story_id, made_of)
 
@@ -126,7 +136,23 @@ class StoryIntake:
         return position
 
 
-def after(before: Document | None, now: datetime) -> str:
-    """`now`, but later than the version before, also when a clock has stepped back: the last one said is the latest."""
-    earliest = EARLIEST if before is None else datetime.fromisoformat(before["updated_at"]) + timedelta(microseconds=1)
-    return max(now, earliest).isoformat()
+def dated(before: Document | None, updated_at: datetime | None, now: datetime) -> Document:
+    """Times of a version that arrives `now` after the one `before`. Older when it is not later than that one.
+
+    Without a time of its own it is of `now`, but later than the one before also when a clock has stepped back: the last
+    one said is the latest.
+    """
+    last = EARLIEST if before is None else datetime.fromisoformat(before["updated_at"])
+    at = max(now, last + timedelta(microseconds=1)) if updated_at is None else updated_at.astimezone(UTC)
+    if before is not None and at <= last:
+        raise Older
+    return {"updated_at": at.isoformat(), "received_at": now.isoformat()}
+
+
+def last_position(client: redis.Redis, stream: str) -> str:
+    """Id of the stream's last entry. Unavailable when Redis cannot be read."""
+    try:
+        position: bytes = client.xinfo_stream(stream)["last-generated-id"]  # type: ignore[index]
+    except redis.RedisError as error:
+        raise Unavailable(f"{stream} cannot be read now, send it again: {error}") from error
+    return position.decode()

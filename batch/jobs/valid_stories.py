@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import arrow_udf
 from pyspark.sql.types import LongType
 
+from batch.changes import until_next_change
 from batch.languages import known
 from batch.point_in_time import Context
 from batch.validation import judged
@@ -17,13 +18,7 @@ from features.raw_datasets import STORIES
 
 def valid_stories(stories: DataFrame, *, context: Context) -> DataFrame:
     """Every known row, with `reason` where it is bad."""
-    return with_keys(with_defaults(until_next_version(judged(stories, STORIES, context))))
-
-
-def until_next_version(stories: DataFrame) -> DataFrame:
-    """A good version ends where the next good one begins."""
-    versions = Window.partitionBy("story_id", F.col("reason").isNull()).orderBy("valid_from")
-    return stories.withColumn("valid_until", F.lead("valid_from").over(versions))
+    return with_keys(with_defaults(until_next_change(judged(stories, STORIES, context), ("story_id",), "updated_at")))
 
 
 def with_defaults(stories: DataFrame) -> DataFrame:

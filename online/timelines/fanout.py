@@ -18,13 +18,13 @@ import orjson
 import redis
 from redis.exceptions import LockError
 
+from features.choices import EDGE_TYPES
 from features.errors import Unavailable
 from features.keys import PARTITIONS, Keys
 from features.packing import CorruptValue
 from features.settings import Settings
 from local.redis import connect
 from online.clock import Clock, clock_from, micros
-from online.events import EDGE_TYPES
 from online.live import LiveSnapshot
 from online.settings import OnlineSettings
 from online.story_change import decode_change

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from batch.snapshot_content import Content
 from batch.snapshot_people import People, Ragged
+from features.choices import ENDED, HELD
 from features.keys import hash64
 from features.languages import language_codes
 from features.raw_datasets import VISIBILITIES
@@ -190,6 +191,8 @@ def profile(**of: Any) -> dict[str, np.ndarray]:
             continue
         hashed = len(values) and isinstance(values[0], str)
         arrays[name] = np.array([hash64(v) for v in values] if hashed else values)
+    for name in (*HELD.values(), *ENDED.values()):  # changed at the first moment, so that any change is later
+        arrays.setdefault(f"{name}_at", np.zeros(len(arrays.get(name, ())), np.int64))
     return PROFILE.decode(PROFILE.encode(arrays)) if arrays else dict(EMPTY_PROFILE)
 
 

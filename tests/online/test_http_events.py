@@ -47,11 +47,11 @@ class TestEvents:
 
     def test_edges_arriving_out_of_order_end_as_the_latest_says(self, served: FeedServer) -> None:
         on = {"target_type": "author", "target_id": "a7"}
-        late = served.event("e1", "u-new", "mute", **on) | {
+        late = served.event("e1", "u-new", "unmute", **on) | {
             "occurred_at": (served.now - timedelta(hours=1)).isoformat()
         }
-        served.send(served.event("e2", "u-new", "unmute", **on), late)
-        assert "a7" in {item["author_id"] for item in served.feed("u-new", limit=100)["items"]}
+        served.send(served.event("e2", "u-new", "mute", **on), late)
+        assert "a7" not in {item["author_id"] for item in served.feed("u-new", limit=100)["items"]}
 
     def test_a_clock_ahead_does_not_put_a_change_behind_a_later_one(self, served: FeedServer) -> None:
         on = {"target_type": "author", "target_id": "a7"}

@@ -53,8 +53,18 @@ MINE = {"s-followers-only", "s-unlisted"}
         ("already_read", {}, set()),
         ("already_read", {"read": ["s-plain"], "read_at": [1]}, {"s-plain"}),
         ("already_read", {"acts": acts(read="s-old")}, {"s-old"}),
-        ("hidden", {"hidden": ["s-plain"], "acts": acts(hide="s-old")}, {"s-plain", "s-old"}),
-        ("reported", {"reported": ["s-plain"], "acts": acts(report="s-old")}, {"s-plain", "s-old"}),
+        (
+            "hidden",
+            {"hidden": ["s-plain"], "changes": [change("hide", "story", "s-old", added=True)]},
+            {"s-plain", "s-old"},
+        ),
+        ("hidden", {"hidden": ["s-plain"], "changes": [change("hide", "story", "s-plain", added=False)]}, set()),
+        (
+            "reported",
+            {"reported": ["s-plain"], "changes": [change("report", "story", "s-old", added=True)]},
+            {"s-plain", "s-old"},
+        ),
+        ("blocked", {"blocked_by": ["a-other"]}, {"s-other-author", "s-followers-only"}),
         ("muted", {"mute_author": ["a-other"]}, {"s-other-author", "s-followers-only"}),
         ("muted", {"mute_publication": ["p-one"]}, {"s-in-publication"}),
         ("muted", {"mute_topic": ["t-one"]}, {"s-on-topic"}),  # also where it is not the first topic

@@ -85,7 +85,12 @@ class DeliveryMachine(RuleBasedStateMachine):
     def change(self, pick: int, author: str, topic: str) -> None:
         self._step()
         story = self._any_story(pick)
+        before = story.targets()
         story.author, story.topics, story.withdrawn = author, (topic,), False
+        for reader in USERS:
+            followed = self.site.readers[reader].edges["follow"]
+            if before & followed - story.targets():
+                self.site.note_lost_reason(reader, story)
         story.visibility = ("public", "public", "unlisted", "followers")[pick % 4]
         self._put(story)
 
@@ -123,8 +128,15 @@ class DeliveryMachine(RuleBasedStateMachine):
     @rule(user=users, kind=st.sampled_from(tuple(UNDO)), whom=targets, add=st.booleans())
     def change_an_edge(self, user: str, kind: str, whom: tuple[str, str], add: bool) -> None:
         self._step()
-        edges = self.site.readers[user].edges[kind]
-        (edges.add if add else edges.discard)(whom)
+        edges = self.site.readers[user].edges
+        followed = whom in edges["follow"]
+        (edges[kind].add if add else edges[kind].discard)(whom)
+        if kind == "block" and add and whom[0] == "author":
+            edges["follow"].discard(whom)  # for good: an unblock does not bring it back
+        if followed and whom not in edges["follow"]:
+            for story in self.site.stories.values():
+                if whom in story.targets():
+                    self.site.note_lost_reason(user, story)
         self._send(user, kind if add else UNDO[kind], target_type=whom[0], target_id=whom[1])
 
     @rule(user=users, act=st.sampled_from(("read", "read", "hide", "report")), pick=picks)

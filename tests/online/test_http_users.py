@@ -76,7 +76,7 @@ class TestAbout:
     def test_a_user_is_told_as_put(self, site: FeedServer) -> None:
         put(site, "u-new", languages=["tlh", "de"], is_member=True, created_at="2025-01-01T01:00:00+01:00")
         told = about(site, "u-new")
-        assert (told["languages"], told["is_member"]) == (["tlh", "de"], True)  # the snapshot does not know `tlh`
+        assert (told["languages"], told["is_member"]) == (["de", "tlh"], True)  # the snapshot does not know `tlh`
         assert (told["known"], told["created_at"]) == (True, "2025-01-01T00:00:00Z")
 
     def test_created_at_stays_as_it_is_known(self, site: FeedServer) -> None:
@@ -91,6 +91,18 @@ class TestAbout:
         assert about(site, "u-newer")["created_at"] == "2026-01-31T12:00:01Z"
 
 
+class TestAnOlderVersion:
+    def test_is_ignored_and_told_so(self, site: FeedServer) -> None:
+        newer = put(site, "u-new", languages=["de"], updated_at="2026-01-31T11:30:00+00:00")
+        older = put(site, "u-new", languages=["en"], is_member=True, updated_at="2026-01-31T11:20:00Z")
+        again = put(site, "u-new", languages=["de"], updated_at="2026-01-31T12:30:00+01:00")
+        assert [answer["applied"] for answer in (newer, older, again)] == [True, False, False]
+        assert older["position"] == again["position"] == newer["position"], "nothing was appended"
+        assert (about(site, "u-new")["languages"], about(site, "u-new")["is_member"]) == (["de"], False)
+        assert put(site, "u-new", languages=["en"])["applied"] is True, "without a time of its own it is the latest"
+        assert about(site, "u-new")["languages"] == ["en"]
+
+
 class TestTheLake:
     def test_it_gets_every_version(self, site: FeedServer) -> None:
         put(site, "u-new", languages=["de"], is_member=True)
@@ -100,11 +112,12 @@ class TestTheLake:
         wait_until(lambda: any((site.settings.lake / "raw" / "users").glob("*.parquet")))
         wait_until(lambda: duckdb.sql(f"SELECT count(*) FROM '{files}'").fetchall() == [(3,)])
         found = duckdb.sql(f"""
-            SELECT user_id, languages, is_member, created_at::TIMESTAMP::VARCHAR, count(DISTINCT updated_at)
+            SELECT user_id, languages, is_member, created_at::TIMESTAMP::VARCHAR, max(received_at)::TIMESTAMP::VARCHAR,
+                count(DISTINCT updated_at)
             FROM '{files}' GROUP BY ALL ORDER BY user_id
         """).fetchall()
         day = "2026-01-31 12:00:00"
-        assert found == [("u-new", ["de"], True, day, 2), ("u/2", [], False, day, 1)]
+        assert found == [("u-new", ["de"], True, day, day, 2), ("u/2", [], False, day, day, 1)]
 
     def test_nothing_of_it_is_set_aside_by_those_who_follow_the_stream(self, site: FeedServer) -> None:
         position = put(site, "u-new", languages=["de"])["position"].encode()
@@ -155,6 +168,7 @@ def test_a_malformed_user_is_refused(site: FeedServer) -> None:
         {"created_at": "2025-01-01T00:00:00"},
         {"created_at": "0001-01-01T00:00:00Z"},
         {"created_at": "2026-02-01T00:00:00Z"},
+        {"updated_at": "2026-02-01T00:00:00Z"},
         {"surprise": 1},
     ]
     for account in malformed:

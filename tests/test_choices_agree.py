@@ -59,9 +59,9 @@ def history(rng: random.Random, number: int, now: datetime) -> dict[str, Any]:
 
 
 def arrive(client: redis.Redis, rng: random.Random, start: datetime) -> None:
-    """Some 700 changes in batches of 1 to 8; half of the batches arrive at the same moment as the one before."""
+    """Some 350 changes in batches of 1 to 8; half of the batches arrive at the same moment as the one before."""
     intake, now = EventIntake(client, KEYS, OnlineSettings()), start
-    for number in range(160):
+    for number in range(80):
         now += timedelta(microseconds=rng.choice((0, 1_000_000)))
         sent = [history(rng, number, now) for _ in range(rng.randint(1, 8))]
         receipt = intake.accept(sent, now)
@@ -108,7 +108,8 @@ def of_batch(spark: SparkSession, lake: Path) -> dict[datetime, dict[str, Any]]:
     context = Context((MIDDLE, NOON), NOON, BatchSettings())
     raw = {name: read_raw(spark, lake, dataset(name)) for name in ("stories", "users", "edges", "events")}
     stories = valid_stories(raw["stories"], context=context).where("reason IS NULL")
-    edges, events = valid_edges(raw["edges"], context=context), valid_events(raw["events"], stories, context=context)
+    edges = valid_edges(raw["edges"], context=context).persist()  # asked twice
+    events = valid_events(raw["events"], stories, context=context)
     users = valid_users(raw["users"], context=context)
     assert edges.where("reason IS NOT NULL").isEmpty()
     found: dict[datetime, dict[str, Any]] = {MIDDLE: {}, NOON: {}}

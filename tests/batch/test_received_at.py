@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from batch.io import read_raw
 from batch.jobs.valid_edges import valid_edges
 from batch.jobs.valid_stories import valid_stories
-from batch.point_in_time import Context, in_force, visible
+from batch.point_in_time import Context, ever_in_force, in_force, visible
 from batch.settings import BatchSettings
 from features.datasets import dataset
 from tests.lakes import NOON, Row, ago, story, write_lake
@@ -53,6 +53,8 @@ def test_the_late_and_the_early(spark: SparkSession, tmp_path: Path) -> None:
         story("s", title="older, late", updated_at=ago(days=3), received_at=ago(days=1)),
         story("t", title="older", updated_at=ago(days=3), received_at=ago(days=3)),
         story("t", title="newer at noon", updated_at=ago(days=2), received_at=ago(hours=1)),
+        story("u", title="of one instant, older", updated_at=ago(days=2), received_at=ago(days=1)),
+        story("u", title="of one instant, newer", updated_at=ago(days=1), received_at=ago(days=1)),
     ]
     write_lake(tmp_path, edges=edges, stories=versions)
     raw = {name: read_raw(spark, tmp_path, dataset(name)) for name in ("edges", "stories")}
@@ -65,5 +67,9 @@ def test_the_late_and_the_early(spark: SparkSession, tmp_path: Path) -> None:
         ("slow block", "block"),
     ]
     assert "seen at noon" not in {row["user_id"] for row in held if row["as_of"].hour == MORNING.hour}
-    seen = visible(valid_stories(raw["stories"], context=CONTEXT), CONTEXT).orderBy("as_of", "story_id").collect()
-    assert [row["title"] for row in seen] == ["newer", "older", "newer", "newer at noon"]
+    stories = valid_stories(raw["stories"], context=CONTEXT).persist()
+    seen = visible(stories, CONTEXT).orderBy("as_of", "story_id").collect()
+    newest = "of one instant, newer"
+    assert [row["title"] for row in seen] == ["newer", "older", newest, "newer", "newer at noon", newest]
+    versions_in_force = ever_in_force(stories).orderBy("story_id", "valid_from").collect()
+    assert [row["title"] for row in versions_in_force] == ["newer", "older", "newer at noon", newest]

@@ -16,7 +16,9 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from features.choices import HELD
 from features.errors import BadInput
+from online.clock import micros
 from online.stream import START, stream_order
 from tests.online.conftest import FeedServer
 from tests.online.delivery_model import Chain, Reader, Site, SlateSeen, Story, document
@@ -145,6 +147,21 @@ class DeliveryMachine(RuleBasedStateMachine):
         story_id = self._any_story(pick).story_id
         self.site.readers[user].done_with[act].add(story_id)
         self._send(user, act, story_id=story_id)
+
+    @rule(user=users, act=st.sampled_from(("hide", "report")), pick=picks)
+    def take_back(self, user: str, act: str, pick: int) -> None:
+        self._step()
+        done_with = self.site.readers[user].done_with[act]
+        story_id = sorted(done_with)[pick % len(done_with)] if done_with else self._any_story(pick).story_id
+        done_with.discard(story_id)
+        self._send(user, f"un{act}", story_id=story_id)
+
+    @rule(user=users, kind=st.sampled_from(tuple(UNDO)), whom=targets)
+    def undo_too_late(self, user: str, kind: str, whom: tuple[str, str]) -> None:
+        """An undoing from before all that is done here changes nothing, whether a snapshot holds the edge or not."""
+        self._step()
+        long_ago = (NOW - timedelta(days=1)).isoformat()
+        self._send(user, UNDO[kind], target_type=whom[0], target_id=whom[1], occurred_at=long_ago)
 
     @precondition(lambda self: self.sent)
     @rule(pick=picks)
@@ -332,7 +349,8 @@ class DeliveryMachine(RuleBasedStateMachine):
                     known[f"{kind}_{target_type}"] = sorted(name for of, name in marked if of == target_type)
             for act, field_name in (("read", "read"), ("hide", "hidden"), ("report", "reported")):
                 known[field_name] = sorted(reader.done_with[act])
-            known["read_at"] = [1] * len(known["read"])
+            for name in [name for name in (*HELD.values(), "read") if name in known]:
+                known[f"{name}_at"] = [micros(self.site.now)] * len(known[name])
             people[user] = known
         return people
 

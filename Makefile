@@ -38,7 +38,7 @@ env: .venv/.made ## make the environment in .venv from the hash-pinned lock
 demo: env ## data, features, snapshot, a ranked feed; SERVE=0 stops after printing, DATA=dir takes a DeskDrop directory, ARGS= options of `rex demo`
 	$(BIN)/rex demo $(if $(DATA),--data $(DATA)) $(if $(filter 0,$(SERVE)),--no-serve) $(ARGS)
 
-test: env ## the whole test suite, with real Spark, Redis, Airflow and HTTP
+test: env ## the tests, with real Spark, Redis, Airflow and HTTP; `make nightly` has more
 	$(BIN)/python -m pytest
 
 nightly: env ## what takes too long for every commit: tests marked `nightly`, and ten times as many random histories of delivery

@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import resource
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import psutil
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -22,7 +27,7 @@ from rich.text import Text
 
 from features.keys import Keys
 from features.settings import Settings
-from local.faults import explained, first_line
+from local.faults import first_line, refusal
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich", help="Ranked feeds, with reasons."
@@ -54,6 +59,8 @@ SERVICES = {
 """Where each is made, and its usual port."""
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
 OPEN_FILES = 4096
 """Spark opens some hundred files a job, a server one a connection; many systems start processes with 1,024 and allow more."""
 
@@ -62,10 +69,31 @@ def main() -> None:
     """Runs the command; a user's mistake becomes one sentence and exit code 1, never a traceback."""
     _prepare()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    interrupted = threading.Event()
+    signal.signal(signal.SIGINT, partial(_interrupt, interrupted))
     try:
         app()
     except Exception as error:  # noqa: BLE001 - the last place that can put it into words
-        _refuse(explained(error) or _defect(error))
+        if not interrupted.is_set():
+            _refuse(str(refusal(error) or _defect(error)))
+    finally:
+        if interrupted.is_set():
+            os._exit(INTERRUPTED)  # all has been let go of; what Java is asked at the end would only complain
+
+
+def _interrupt(interrupted: threading.Event, *_: object) -> None:
+    """Ctrl-C: ends what runs, in silence. Whatever an error on the way says, it comes of the interrupt."""
+    if interrupted.is_set():
+        os._exit(INTERRUPTED)
+    interrupted.set()
+    if sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h\n")  # the cursor, which a progress bar hides
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # threads of PySpark and of its bridge complain of what is cut off
+    for child in psutil.Process().children(recursive=True):
+        if child.name() == "java":  # ignores the signal, and may not have come so far as to end with this process
+            child.kill()
+    raise KeyboardInterrupt
 
 
 def _prepare() -> None:
@@ -471,11 +499,15 @@ def serve(
     from uvicorn.config import LOGGING_CONFIG
 
     from learning.service import KEEP_ALIVE_S
+    from local.http import http_client
     from local.redis import connect
     from local.workers import WORKER_ANSWERS_WITHIN_S
     from local.workers import serve as run
     from online.settings import OnlineSettings
 
+    online = OnlineSettings()
+    if online.model_service_url:
+        http_client(online.model_service_url).close()  # here, because a worker would refuse it in many lines
     loggers = {**LOGGING_CONFIG["loggers"], "rex": {"handlers": ["default"], "level": "INFO", "propagate": False}}
     made_by, usual_port = SERVICES[what]
     with connect(Settings()):  # fails here, in one sentence, when there is no Redis; and starts it once for all workers
@@ -489,7 +521,7 @@ def serve(
             access_log=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_worker_healthcheck=WORKER_ANSWERS_WITHIN_S,
-            root_path=OnlineSettings().root_path if what is Service.feed else "",
+            root_path=online.root_path if what is Service.feed else "",
         )
         run(config)
 

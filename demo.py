@@ -96,7 +96,7 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
 
 
 def settings_for(config: DemoConfig) -> Settings:
-    """Nothing of the site that the environment may speak of: neither its lake nor its Redis."""
+    """Neither the lake nor the Redis of the site that the environment may name."""
     own = {"redis_url": config.redis_url, **({"redis_prefix": PREFIX} if config.redis_url else {})}
     return Settings(var=config.var, lake=config.var / "lake", **own)  # type: ignore[arg-type]
 

@@ -43,15 +43,13 @@ def retrying_only_what_may_pass() -> Iterator[None]:
     except InUse as busy:
         log.info("%s This task tries again in %s.", busy, TRY_AGAIN_AFTER)
         raise AirflowRescheduleException(datetime.now(UTC) + TRY_AGAIN_AFTER) from busy
-    except BadInput as error:
-        raise AirflowFailException(str(error)) from error
-    except Unavailable:
-        raise
     except Exception as error:
-        told = refusal(error)
-        if told is None:
-            raise
-        raise AirflowFailException(str(told)) if isinstance(told, BadInput) else told from error
+        match refusal(error):
+            case BadInput() as final:
+                raise AirflowFailException(str(final)) from error
+            case Unavailable() as passing if passing is not error:
+                raise passing from error
+        raise
 
 
 def moment(as_of: str) -> datetime:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
+import resource
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,16 +29,22 @@ from local.java import ensure_java
 BROADCAST_BYTES = 64 << 20
 """Tables up to this size travel to the rows they are joined with: a million stories' ids still do."""
 
-ANYWHERE = "-Duser.timezone=UTC -Duser.language=en -Duser.country= -Duser.variant= -Duser.script="
+JVM_LOCALE = "-Duser.timezone=UTC -Duser.language=en -Duser.country= -Duser.variant= -Duser.script="
 """Java's time zone and locale, the same on every machine: `lower` goes by the locale, and a Turkish one makes `ı` of `I`."""
 
 
-NAMELESS = "rex"
-"""The name of a user who has none."""
+FALLBACK_USER = "rex"
+"""User name where the user id has no entry in passwd."""
+
+
+FEWEST_FILES = 512
+"""The jars of Spark are some 250 files, and Java opens some of its own."""
 
 
 def start_session(settings: BatchSettings) -> SparkSession:
-    """A session in UTC and in no country's locale, quiet, with its scratch and its log under `var`. Unavailable when no Java can be had or Spark does not start."""
+    """A session in UTC and a fixed locale, quiet, with its scratch and its log under `var`. Unavailable when no Java can be had or Spark does not start, OSError when too few files may be open."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < FEWEST_FILES:  # Java would blame its own installation
+        raise OSError(errno.EMFILE, f"Spark opens up to {FEWEST_FILES} files at its start")
     work = Settings().var.absolute() / "spark"
     work.mkdir(parents=True, exist_ok=True)
     ensure_java(work.parent)
@@ -51,10 +61,15 @@ def start_session(settings: BatchSettings) -> SparkSession:
         with _errors_to(log):
             if not _has_name():
                 _give_a_name(SparkConf(loadDefaults=False).setAll(list(configuration.items())))
+            handler = signal.getsignal(signal.SIGINT)
             session = builder.getOrCreate()
     except (PySparkException, Py4JError, OSError) as error:
         written = PySparkException(f"{error}\n{_first_error(log)}")  # Java often says why in its log alone
         raise refusal(written) or Unavailable(f"Spark does not start ({first_line(error)}); see {log}.") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGINT, handler
+        )  # PySpark's own asks Java to cancel jobs in the middle of another question
     languages.register(session)
     return session
 
@@ -69,8 +84,9 @@ def _has_name() -> bool:
 
 
 def _give_a_name(conf: SparkConf) -> None:
-    """Starts the JVM and logs NAMELESS in, before anything there asks the system for a user's name, which Hadoop cannot do without."""
-    os.environ.setdefault("SPARK_USER", NAMELESS)
+    """Starts the JVM and logs FALLBACK_USER in, before anything there asks the system for a user's name, which Hadoop
+    cannot do without. PySpark starts its JVM within the session otherwise, where it is too late."""
+    os.environ.setdefault("SPARK_USER", FALLBACK_USER)
     gateway = launch_gateway(conf)  # type: ignore[no-untyped-call]
     SparkContext._ensure_initialized(gateway=gateway)
     users = gateway.jvm.org.apache.hadoop.security.UserGroupInformation
@@ -78,12 +94,11 @@ def _give_a_name(conf: SparkConf) -> None:
 
 
 def _first_error(log: Path) -> str:
-    """The lines of the log that name an exception; empty where there is none."""
+    """Where the log says what ended Java; empty where it does not."""
     if not log.exists():
         return ""
-    return "\n".join(
-        line for line in log.read_text(errors="replace").splitlines() if "Exception" in line or "Error" in line
-    )
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join(line for line in lines if line.startswith(("Exception in thread", "Caused by", "Error")))
 
 
 @contextmanager
@@ -106,8 +121,8 @@ def _configuration(settings: BatchSettings, work: Path) -> dict[str, str]:
         "spark.app.name": "rex",
         "spark.master": settings.spark_master,
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.extraJavaOptions": f"{ANYWHERE} {_java_options(work)}",
-        "spark.executor.extraJavaOptions": ANYWHERE,
+        "spark.driver.extraJavaOptions": f"{JVM_LOCALE} {_java_options(work)}",
+        "spark.executor.extraJavaOptions": JVM_LOCALE,
         "spark.local.dir": str(work),
         # The lake is a directory of this machine, whatever a Hadoop configuration nearby calls the default.
         "spark.hadoop.fs.defaultFS": "file:///",
@@ -139,5 +154,6 @@ def _configuration(settings: BatchSettings, work: Path) -> dict[str, str]:
 
 
 def _java_options(work: Path) -> str:
+    """user.home: Spark keeps a cache there, and a user without an entry in passwd has none."""
     log4j = Path(__file__).with_name("log4j2.properties")
     return f'-Dlog4j2.configurationFile="file:{log4j}" -Duser.home="{work}" -Dderby.system.home="{work}"'

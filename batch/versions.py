@@ -11,8 +11,8 @@ from batch.lease import LEASE_TTL_S, Lease, hold_lease, lost
 from features.errors import BadInput, Older, Unavailable
 from features.keys import Keys
 from features.packing import CorruptValue
-from features.snapshot import Manifest
-from features.snapshot_reader import published, read_bucket, read_manifest, read_model, read_tables, stored_manifest
+from features.snapshot import Manifest, moment_of
+from features.snapshot_reader import published, read_bucket, read_manifest, read_model, read_tables
 from learning.model_file import WrongModel, decode
 
 _FLIP = """
@@ -44,11 +44,10 @@ def rollback(client: redis.Redis, keys: Keys, version: str, *, lease_ttl_s: floa
 def refuse_older(client: redis.Redis, keys: Keys, as_of: datetime) -> None:
     """Older when the current snapshot is of a later moment. To be asked under the lease: without it nobody moves the pointer."""
     version = cast("bytes | None", client.get(keys.current()))
-    current = None if version is None else stored_manifest(client, keys, version.decode())
-    if current is not None and as_of < datetime.fromisoformat(current.as_of):
+    if version is not None and as_of < moment_of(version.decode()):  # by its name: what it consists of may be damaged
         raise Older(
-            f"The current snapshot, {current.version}, holds the features of {current.as_of}, and those of "
-            f"{as_of.isoformat()} are older; publish later ones, `rex rollback` to a kept snapshot, or say --allow-older."
+            f"The current snapshot, {version.decode()}, holds the features of a later moment than "
+            f"{as_of.isoformat()}; publish later ones, `rex rollback` to a kept snapshot, or pass --allow-older."
         )
 
 

@@ -119,20 +119,21 @@ def what_can_go_wrong() -> str:
     shown = str.maketrans({"{": "<", "}": ">", "|": "\\|"})
     lines = [
         NOTE + "# What can go wrong, what you will see, what to do\n",
-        "Every command prints one sentence and exits with 1; the log of a scheduled task ends with the same sentence. `<path>` and the like are",
-        "filled in. An error that is not listed is reported as a defect, with the file that holds its traceback. Ctrl-C prints nothing; the",
+        "Faults of the system, of Redis and of Spark. A command prints one sentence and exits with 1; the log of a scheduled task ends with",
+        "the same sentence. `<path>` and the like are filled in. Mistakes in data, options and settings have sentences of their own, which say",
+        "what to change. Anything else is reported as a defect in Rex, with the file that holds the traceback. Ctrl-C prints nothing; the",
         "exit code is 130.\n",
         "| what goes wrong | what you will see | what to do | retried by Airflow |",
         "|---|---|---|---|",
     ]
     for fault in FAULTS:
-        cells = (
+        row = (
             fault.what,
             fault.sentence,
             fault.advice[0].upper() + fault.advice[1:],
             "yes" if fault.passes else "no",
         )
-        lines.append(f"| {' | '.join(cell.translate(shown) for cell in cells)} |")
+        lines.append(f"| {' | '.join(cell.translate(shown) for cell in row)} |")
     return "\n".join([*lines, ""])
 
 
@@ -155,7 +156,7 @@ def benchmarks() -> str:
 
 BENCHMARKED = """\
 Every pipeline runs strictly: a part that fails ends the measurement. `baseline` is a peer or a physical limit measured in the
-same run, `ratio` is value / baseline, `bar` is the most that is accepted, `aim` is where later work wants to be.
+same run, `ratio` is value / baseline, `bar` is the most that is accepted, `aim` is where later work wants to be. While a bar is not met, `make bench` exits with 1.
 
 - `feed_miss_500k`: a feed ranked anew, every one of 500,000 stories a candidate, and its stages; the baseline is reading the same columns
   once. `learned`: with models for the best 2,000.
@@ -165,8 +166,10 @@ same run, `ratio` is value / baseline, `bar` is the most that is accepted, `aim`
   an unchanged page.
 - `hybrid_read_500k`: a page of 30 out of a timeline of 400 pushed and 50 pulled stories.
 - `fan_out_insert`: one story into one timeline; the baseline is a bare loop of the same command, or of LPUSH.
+- `publish_500k`, `load_500k`, `snapshot_500k`: publishing and loading that snapshot; `slate_*`, `timeline_*`: bytes in Redis.
 - `celebrity_publish_1m`: publishing with a million followers; the baseline is a thousand.
-- `trees_2000x4`: four models of 100 trees over 2,000 stories; the baseline is scikit-learn on one thread.
+- `trees_2000x4`, `models_*`: four models of 100 trees over 2,000 stories, also in the model service; the baseline is scikit-learn on one
+  thread. `two_phases_500k`: with scoring all stories by the light ranker first, which is the baseline.
 - `simulate_10m`: simulating 10 million events.
 """
 

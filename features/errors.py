@@ -14,4 +14,4 @@ class Unavailable(Exception):
 
 
 class InUse(Unavailable):
-    """Another process holds what this one needs and will let go of it: the same again, later, does it."""
+    """Another process holds what this one needs, for a while: retry later."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
@@ -167,6 +167,11 @@ def named(manifest: Manifest, sequence: int) -> Manifest:
     moment = datetime.fromisoformat(manifest.as_of)
     content = digest(replace(manifest, version="").encode())[:VERSION_DIGITS]
     return replace(manifest, version=f"{moment:%Y%m%dT%H%M%SZ}-{sequence}-{content}")
+
+
+def moment_of(version: str) -> datetime:
+    """The as_of in a version's name."""
+    return datetime.strptime(version.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def digest(data: bytes) -> str:

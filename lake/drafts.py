@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-SUFFIX = ".draft"
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{32}\.draft")
+"""Names of drafts; nobody else names files so, and the folder may be anybody's."""
 
 
 @contextmanager
@@ -20,8 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Its bytes are on the disk before it does. What killed processes have left in the folder is removed first: a draft is
     locked for as long as its writer lives, and the operating system takes the lock off.
     """
-    clear_leftovers(path.parent)
-    draft = path.with_name(f".{path.name}.{uuid4().hex}{SUFFIX}")
+    remove_abandoned(path.parent)
+    draft = path.with_name(f".{path.name}.{uuid4().hex}.draft")
     with _locked(draft) as file:
         try:
             yield draft
@@ -38,20 +40,22 @@ def replace_bytes(path: Path, data: bytes) -> None:
         draft.write_bytes(data)
 
 
-def clear_leftovers(folder: Path) -> None:
+def remove_abandoned(folder: Path) -> None:
     """Removes the drafts in `folder` whose writers are gone."""
-    for draft in folder.glob(f".*{SUFFIX}"):
+    for draft in folder.glob(".*.draft"):
+        if not _DRAFT.fullmatch(draft.name):
+            continue
         try:
-            with draft.open("rb") as file:
+            with draft.open("r+b") as file:  # a network file system locks only what may be written to
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 draft.unlink(missing_ok=True)
-        except (BlockingIOError, FileNotFoundError):
-            continue  # its writer lives, or has just put it in its place
+        except OSError:
+            continue  # its writer lives, or has just put it in its place; or it is somebody else's
 
 
 @contextmanager
 def _locked(draft: Path) -> Iterator[BinaryIO]:
-    """The open draft, held against `clear_leftovers`."""
+    """The open draft, held against `remove_abandoned`."""
     while True:
         with draft.open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""What can go wrong around Rex, as one sentence with what to do: the table that the command line, the DAG's tasks and the runbook use.
+"""What can go wrong around Rex, as one sentence with what to do: the table behind the command line, the log of a task and docs/what-can-go-wrong.md.
 
 Errors are recognised by the names of their classes, by errno and by their text, along the whole chain of causes, so that neither
 Spark nor Redis has to be imported here.
@@ -32,7 +32,7 @@ class Fault:
     """One kind of trouble. An error is of this kind when all that is given of `kinds`, `errnos` and `pattern` fits it."""
 
     what: str
-    """As the runbook's heading for it; not printed."""
+    """Its heading on the generated page; not printed."""
     sentence: str
     """What the user sees; `{path}` and the pattern's named groups are filled in, `{said}` with the error's first line."""
     advice: str
@@ -61,11 +61,28 @@ class Fault:
         return f"{self.sentence.format(**known)}; {self.advice}."
 
 
+CLUSTER = Fault(
+    "Redis is a cluster or a Sentinel",
+    "The Redis at REX_REDIS_URL is part of a Redis Cluster or a Sentinel, which Rex does not support",
+    "name a single Redis or Valkey server",
+    ("redis.RedisError",),
+    pattern=r"MOVED|CLUSTERDOWN|CROSSSLOT|Hash slot not served|same slot|^\d+ [\w.]*:\d+$",  # the client drops the word MOVED: "1234 10.0.0.1:6379"
+    passes=False,
+)
+EVICTION = Fault(
+    "Redis may evict",
+    "The Redis at REX_REDIS_URL has a memory limit and maxmemory-policy {said}, which drops accepted events and parts of the "
+    "snapshot when the memory is full",
+    "set maxmemory-policy noeviction, or REX_REDIS_MAY_EVICT=true to be warned in /readyz only",
+    ("local.Evicting",),
+    passes=False,
+)
 FAULTS = (
     Fault(
         "The disk is full",
         "The disk is full{path}",
         "make room and run it again; nothing half-written counts",
+        kinds=("builtins.OSError",),
         errnos=(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
     ),
     Fault(
@@ -76,15 +93,16 @@ FAULTS = (
         pattern=r"No space left on device|Disk quota exceeded|File too large",
     ),
     Fault(
-        "The lake or REX_VAR cannot be written to",
+        "A file may not be read or written",
         "Access is denied{path}",
-        "give this user the right to read and write there, or name another place with REX_VAR or REX_LAKE",
+        "give this user the right to read and write there, or name another place (REX_VAR, REX_LAKE or the option)",
+        kinds=("builtins.OSError",),
         errnos=(errno.EROFS, errno.EACCES, errno.EPERM),
         passes=False,
     ),
     Fault(
-        "The lake or REX_VAR cannot be written to, in Spark or DuckDB",
-        "The lake or REX_VAR cannot be written to ({said})",
+        "A file may not be read or written, in Spark or DuckDB",
+        "Access to the lake or to REX_VAR is denied ({said})",
         "give this user the right to read and write there, or name another place with REX_VAR or REX_LAKE",
         _ENGINES,
         pattern=r"Read-only file system|Permission denied|AccessControlException|Mkdirs failed to create",
@@ -94,6 +112,7 @@ FAULTS = (
         "Too many files are open",
         "This process may not open more files",
         "raise the limit (`ulimit -n 4096`) and run it again",
+        kinds=("builtins.OSError",),
         errnos=(errno.EMFILE, errno.ENFILE),
     ),
     Fault(
@@ -106,7 +125,8 @@ FAULTS = (
     Fault(
         "A path is too long",
         "A path is longer than this system allows{path}",
-        "use a shorter REX_VAR or REX_LAKE",
+        "use a shorter one",
+        kinds=("builtins.OSError",),
         errnos=(errno.ENAMETOOLONG,),
         passes=False,
     ),
@@ -114,12 +134,13 @@ FAULTS = (
         "A port is taken",
         "The address is in use by another program ({said})",
         "stop that program or name another --port",
+        kinds=("builtins.OSError",),
         errnos=(errno.EADDRINUSE,),
     ),
     Fault(
         "Redis asks for a password",
         "Redis asks for a user name and password, or refuses the ones it was given",
-        "write them into REX_REDIS_URL: redis://user:password@host:6379/0",
+        "write them into REX_REDIS_URL: redis://user:password@host:6379/0, or redis://:password@… without a user",
         pattern=r"Authentication required|HELLO must be called with the client already authenticated|NOAUTH|WRONGPASS|invalid username-password|invalid password|Client sent AUTH",
         kinds=("redis.RedisError",),
         passes=False,
@@ -141,7 +162,7 @@ FAULTS = (
     ),
     Fault(
         "Redis cannot save",
-        "Redis accepts no writes, for it cannot save them to its disk",
+        "Redis accepts no writes, because it cannot save them to its disk",
         "make room on its disk and look into its log",
         ("redis.RedisError",),
         pattern="MISCONF",
@@ -154,14 +175,8 @@ FAULTS = (
         pattern="READONLY|read only replica",
         passes=False,
     ),
-    Fault(
-        "Redis is a cluster",
-        "The Redis at REX_REDIS_URL is part of a Redis Cluster, which Rex does not support",
-        "name a single Redis or Valkey server",
-        ("redis.RedisError",),
-        pattern=r"MOVED|CLUSTERDOWN|CROSSSLOT|\d+ [\w.]+:\d+ ?$",
-        passes=False,
-    ),
+    CLUSTER,
+    EVICTION,
     Fault(
         "Redis does not answer",
         "Redis does not answer ({said})",
@@ -179,7 +194,7 @@ FAULTS = (
         "SPARK_LOCAL_IP is not an address of this machine",
         "unset it, or set it to 127.0.0.1",
         _ENGINES,
-        pattern=r"Cannot assign requested address|UnresolvedAddressException|UnknownHostException|Can't assign requested",
+        pattern=r"Cannot assign requested address|UnresolvedAddressException",
         passes=False,
     ),
     Fault(
@@ -210,12 +225,6 @@ FAULTS = (
         _ENGINES,
         pattern="JAVA_GATEWAY_EXITED|Java gateway process exited",
     ),
-    Fault(
-        "The operating system refuses something",
-        "The operating system refuses something ({said})",
-        "check the path or the address that it names",
-        ("builtins.OSError",),
-    ),
 )
 """The first that fits is what is said: the specific ones come before the general ones."""
 
@@ -223,24 +232,23 @@ FAULTS = (
 def refusal(error: BaseException, during: str = "") -> BadInput | Unavailable | None:
     """The error as one that Rex raises itself: a sentence and what to do, `during` in front. None when nobody foresaw it.
 
-    BadInput when only other input can help, Unavailable when it may pass.
+    BadInput when only other input can help, Unavailable when it may pass. What Rex has raised itself stays as it is.
     """
-    for fault in FAULTS:
-        for one in _chain(error):
+    if isinstance(error, (BadInput, Unavailable)):
+        return error
+    if isinstance(error, CorruptValue):
+        return Unavailable(str(error))
+    if isinstance(error, ValidationError):
+        places = ((".".join(map(str, one["loc"])), one["msg"], one["input"]) for one in error.errors())
+        return BadInput(
+            "bad setting: " + "; ".join(f"{place}: {message} (got {given!r})" for place, message, given in places)
+        )
+    for one in _chain(error):
+        for fault in FAULTS:
             if (sentence := fault.explain(one)) is not None:
                 kind = Unavailable if fault.passes else BadInput
                 return kind(f"{during}: {sentence}" if during else sentence)
     return None
-
-
-def explained(error: BaseException) -> str | None:
-    """What `rex` prints of an error: one sentence; None when nobody foresaw it."""
-    if isinstance(error, (BadInput, Unavailable, CorruptValue)):
-        return str(error)
-    if isinstance(error, ValidationError):
-        places = ((".".join(map(str, one["loc"])), one["msg"], one["input"]) for one in error.errors())
-        return "bad setting: " + "; ".join(f"{place}: {message} (got {given!r})" for place, message, given in places)
-    return None if (told := refusal(error)) is None else str(told)
 
 
 def first_line(error: BaseException) -> str:

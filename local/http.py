@@ -26,8 +26,10 @@ def http_client(url: str, **options: Any) -> httpx.Client:
 
 def is_loopback(url: str) -> bool:
     """Whether `url` stays on this machine."""
-    host = httpx.URL(url).host
+    host = httpx.URL(url).host.rstrip(".")
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        return mapped.is_loopback or mapped.is_unspecified  # 0.0.0.0 is what a server is told to listen on
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")

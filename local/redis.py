@@ -18,10 +18,10 @@ import redis.asyncio
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from features.errors import BadInput, Unavailable
+from features.errors import BadInput
 from features.settings import Settings
 from local.faults import refusal
-from local.redis_fitness import cluster, eviction, info_of
+from local.redis_fitness import Evicting, info_of, unfit
 from local.redis_server import Server
 
 RETRIES = 2
@@ -39,7 +39,7 @@ def connect(settings: Settings, timeout_s: float | None = None) -> Iterator[redi
     """A client of Redis that answers: bytes in, bytes out.
 
     `timeout_s` is the longest wait for one answer, `settings.redis_timeout_s` by default. Unavailable when Redis cannot
-    be reached, is a cluster or may evict keys, BadInput when the URL is none. The client is closed at the end; safe to
+    be reached; BadInput when the URL is none, asks for a password, is a cluster or may evict keys. The client is closed at the end; safe to
     share between threads.
     """
     with ExitStack() as stack:
@@ -49,18 +49,10 @@ def connect(settings: Settings, timeout_s: float | None = None) -> Iterator[redi
             client.ping()
         except redis.RedisError as error:
             raise refusal(error, blank_password(url)) or error from error
-        _refuse_unfit(client, settings, blank_password(url))
+        why = unfit(info_of(client))
+        if why is not None and not (isinstance(why, Evicting) and settings.redis_may_evict):
+            raise refusal(why) or why
         yield client
-
-
-def _refuse_unfit(client: redis.Redis, settings: Settings, shown: str) -> None:
-    info = info_of(client)
-    if why := cluster(info):
-        raise Unavailable(f"Redis at {shown} cannot be used: {why}.")
-    if (why := eviction(info)) and not settings.redis_may_evict:
-        raise Unavailable(
-            f"Redis at {shown} is not safe to use: {why}, or REX_REDIS_MAY_EVICT=true to be warned only in /readyz."
-        )
 
 
 def on_loop(client: redis.Redis) -> redis.asyncio.Redis:
@@ -82,16 +74,16 @@ def blank_password(url: str) -> str:
 
 
 def _client(url: str, timeout_s: float) -> redis.Redis:
-    path = urlsplit(url).path.strip("/")
-    if not url.startswith("unix:") and path and not path.isdecimal():
-        raise BadInput(f"REX_REDIS_URL ends in /{path}, which is no number of a database; write redis://host:port/0.")
     backoff = ExponentialBackoff(cap=BACKOFF_CAP_S, base=BACKOFF_BASE_S)
     retry = Retry(backoff, RETRIES, supported_errors=(redis.ConnectionError,))
     try:
+        path = urlsplit(url).path.strip("/")
+        if not url.startswith("unix:") and path and not path.isdecimal():
+            raise BadInput(f"REX_REDIS_URL ends in /{path}, which is not a database number; write redis://host:port/0.")
         return redis.Redis.from_url(
             url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=retry, decode_responses=False
         )
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise BadInput(
             f"REX_REDIS_URL is not an address of Redis: {blank_password(url)}; write redis://host:port/0 or unix:///path."
         ) from error

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import redis
 import redis.asyncio
+
+from local.faults import refusal
 
 Info = Mapping[str, Any]
 """What `INFO` answers; empty: the user may not ask."""
@@ -19,7 +21,7 @@ UNKNOWN = (
 def info_of(client: redis.Redis) -> Info:
     """One round trip. INFO and not CONFIG, which managed servers forbid; an ACL may forbid INFO as well."""
     try:
-        return client.info()  # type: ignore[return-value]
+        return cast(Info, client.info())
     except redis.ResponseError:
         return {}
 
@@ -32,29 +34,25 @@ async def info_on_loop(client: redis.asyncio.Redis) -> Info:
         return {}
 
 
-def cluster(info: Info) -> str | None:
-    """Why a Redis Cluster cannot be used; None: it is none."""
-    if info.get("redis_mode") != "cluster" and not info.get("cluster_enabled"):
-        return None
-    return "it is a node of a Redis Cluster, which Rex does not support; use a single server"
+class Evicting(Exception):
+    """The server may drop keys; the message is its policy."""
 
 
-def eviction(info: Info) -> str | None:
-    """What the server's memory limit may do to what it holds; None: nothing, or it is not known."""
+def unfit(info: Info) -> Exception | None:
+    """What keeps Rex from using this server, as `local.faults` words it; None: nothing, or it is not known."""
+    if info.get("redis_mode", "standalone") != "standalone" or info.get("cluster_enabled"):
+        return redis.RedisError("CLUSTERDOWN")
     policy = info.get("maxmemory_policy", "noeviction")
-    if policy == "noeviction" or not info.get("maxmemory"):
-        return None
-    return (
-        f"it has a memory limit and maxmemory-policy {policy}, which drops accepted events and parts of the snapshot "
-        "when the memory is full; set maxmemory-policy noeviction"
-    )
+    return Evicting(policy) if policy != "noeviction" and info.get("maxmemory") else None
 
 
 def doubts(info: Info) -> list[str]:
     """Sentences for the log and for /readyz: what may be lost on this Redis, and how to prevent it."""
     if not info:
         return [UNKNOWN]
-    found = [f"this Redis may lose data: {why}"] if (why := eviction(info)) else []
+    found = [str(refusal(why))] if (why := unfit(info)) else []
+    if info.get("maxmemory") and info["used_memory"] >= info["maxmemory"]:
+        found.append("Redis has no memory left: it refuses events and new feeds; raise its maxmemory")
     if info.get("aof_enabled") == 0:
         found.append(
             "this Redis runs with appendonly no: acknowledged events that are not archived yet would not survive its "

@@ -14,7 +14,7 @@ READ_WITHIN_S = 0.3
 """What was accepted just before the end has sent its request by then: clients do so as soon as they are connected."""
 
 
-class Server(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """uvicorn's server closes connections whose request it has not read yet, which resets them; here they are read first."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -31,11 +31,11 @@ class Worker(multiprocess.Process):
     """One of several serving processes."""
 
     @property
-    def server(self) -> Server:
+    def server(self) -> DrainingServer:
         """Made in the worker itself."""
         if self._server is None:
-            self._server = Server(self.config)
-        assert isinstance(self._server, Server)
+            self._server = DrainingServer(self.config)
+        assert isinstance(self._server, DrainingServer)
         return self._server
 
 
@@ -51,15 +51,28 @@ class Draining(Multiprocess):
         super().terminate_all()
 
 
-multiprocess.Process = Worker  # type: ignore[misc]  # the supervisor takes its kind of worker from nowhere else
-
-
 def serve(config: uvicorn.Config) -> None:
-    """Serves until a signal ends it; `config.workers` processes, this one when it is one."""
+    """Serves until a signal ends it; `config.workers` processes, this one when it is one. OSError when the address is taken."""
+    listening = bound(config)  # here, because uvicorn ends the process without a word that `rex` could put better
     if config.workers > 1:
-        Draining(config, [config.bind_socket()]).run()
+        multiprocess.Process = Worker  # type: ignore[misc]  # the supervisor has no parameter for it
+        Draining(config, [listening]).run()
         return
-    server = Server(config)
-    server.run()
+    server = DrainingServer(config)
+    server.run([listening])
     if not server.started:
         raise SystemExit(uvicorn.config.STARTUP_FAILURE)
+
+
+def bound(config: uvicorn.Config) -> socket.socket:
+    """A socket at the address of `config`, which workers inherit."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((config.host, config.port))
+    except OSError:
+        listening.close()
+        raise
+    listening.set_inheritable(True)
+    return listening

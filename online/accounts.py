@@ -17,6 +17,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from features.errors import Unavailable
 from features.keys import Keys
 from features.languages import MAX_TAG, canonical, known_languages, language_codes
+from local.faults import first_line
 from online import api_examples
 from online.clock import micros
 from online.events import EARLIEST
@@ -97,7 +98,7 @@ class AccountIntake:
         try:
             return self._client.hget(self._keys.edges(user_id), ACCOUNT) or b""  # type: ignore[return-value,arg-type]
         except redis.RedisError as error:
-            raise Unavailable(f"the user cannot be changed now, send it again: {error}") from error
+            raise Unavailable(f"the user cannot be changed now, send it again: {first_line(error)}") from error
 
     def _append_after(self, before: bytes, user_id: str, document: bytes) -> bytes:
         """The stream position; empty when `before` is not the latest version any more."""
@@ -107,7 +108,7 @@ class AccountIntake:
                 args=[ACCOUNT, before, document, self._settings.state_ttl_s],
             )
         except redis.RedisError as error:
-            raise Unavailable(f"the user cannot be stored now, send it again: {error}") from error
+            raise Unavailable(f"the user cannot be stored now, send it again: {first_line(error)}") from error
         return position or b""
 
 

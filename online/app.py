@@ -17,6 +17,7 @@ from features import formulas
 from features.errors import Unavailable
 from features.packing import CorruptValue
 from features.settings import Settings
+from local.faults import refusal
 from local.redis import connect
 from local.redis_fitness import doubts, info_of
 from online import problems
@@ -102,7 +103,7 @@ def _follow(state: AppState) -> None:
         if swapped:
             log.info("serving snapshot %s with %d stories", world.version, world.snapshot_rows)
     except (Unavailable, CorruptValue) as error:
-        log.warning("the snapshot cannot be loaded, the one at hand is served on: %s", error)
+        log.warning("the current snapshot cannot be loaded and will be tried again: %s", error)
 
 
 def _archive(state: AppState) -> None:
@@ -147,8 +148,11 @@ def _every(period_s: float, work: Callable[[], None]) -> Any:
         while not stop.wait(period_s):
             try:
                 work()
-            except Exception:
-                log.exception("background work failed and will be tried again in %s s", period_s)
+            except Exception as error:
+                if (told := refusal(error)) is None:
+                    log.exception("background work failed and will be tried again in %s s", period_s)
+                else:
+                    log.error("%s Background work will be tried again in %s s.", told, period_s)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -21,6 +21,7 @@ from redis.exceptions import LockError
 from features.errors import Unavailable
 from features.keys import PARTITIONS, Keys
 from features.streams import START, done_by_group
+from local.faults import first_line
 from online.archive_files import Converted, convert, replace, write
 from online.archive_group import GROUP, align, batches, reached
 from online.parking import MAX_TRIES, park
@@ -71,7 +72,9 @@ def archive(
         _trim(client, served)
         return moved
     except redis.RedisError as error:
-        raise Unavailable(f"Redis cannot be read or the lease ran out, the archive goes on later: {error}") from error
+        raise Unavailable(
+            f"Redis cannot be read or the lease ran out, the archive goes on later: {first_line(error)}"
+        ) from error
     finally:
         # Not held, or not any more: then another archiver is at it. Redis gone: the lease runs out, and what failed is told.
         with suppress(LockError, redis.ConnectionError, redis.TimeoutError):

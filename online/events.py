@@ -16,6 +16,7 @@ from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.raw_datasets import CLOCK_SKEW_S, EVENT_TYPES
 from features.times import rfc3339
+from local.faults import first_line
 from online import api_examples
 from online.clock import micros
 from online.ids import Id
@@ -181,7 +182,7 @@ class EventIntake:
             outcomes = dict(zip(events, self._apply_all(list(events.values()), now), strict=True))
             self._tell_the_other_side([(events[index], state) for index, (_, state) in outcomes.items() if state], now)
         except redis.RedisError as error:
-            raise Unavailable(f"events cannot be stored now, send them again: {error}") from error
+            raise Unavailable(f"events cannot be stored now, send them again: {first_line(error)}") from error
         codes = [code for code, _ in outcomes.values()]
         rejected += [self._no_room(index, events[index]) for index, (code, _) in outcomes.items() if code == _TOO_MANY]
         rejected.sort(key=lambda one: one.index)

@@ -12,6 +12,7 @@ from features.errors import Unavailable
 from features.keys import Keys
 from features.snapshot import Manifest
 from features.snapshot_reader import gone
+from local.faults import first_line
 from local.redis_fitness import doubts, info_on_loop
 from online.archiver import LOST
 from online.live import LiveSnapshot
@@ -68,7 +69,7 @@ class Health:
         except TimeoutError as error:
             raise Unavailable(f"Redis does not answer within {WAIT_S:g} s") from error
         except redis.RedisError as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
+            raise Unavailable(f"Redis does not answer: {first_line(error)}") from error
         if published is None:
             raise gone(version)
         checked, missing = self._missing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from starlette.routing import Match
 
 from features.errors import Unavailable
 from features.packing import CorruptValue
+from local.faults import first_line
 from online.body_limit import MAX_BODY_BYTES, BodyTooLarge
 from online.chain import CursorExpired
 from online.cursor import InvalidCursor
@@ -87,30 +88,30 @@ def problem(name: str, detail: str, metrics: Metrics, **more: object) -> Respons
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:
-    """Every error of the app becomes a problem."""
+    """Every error of the app becomes a problem. On the event loop: never behind threads that wait for Redis."""
 
-    def known(name: str) -> Callable[[Request, Exception], Response]:
-        def handle(request: Request, error: Exception) -> Response:
+    def known(name: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+        async def handle(request: Request, error: Exception) -> Response:
             if BY_NAME[name].status == 503:
                 log.error("%s %s: %s", request.method, request.url.path, error)
-            return problem(name, str(error), metrics)
+            return problem(name, first_line(error) if isinstance(error, redis.RedisError) else str(error), metrics)
 
         return handle
 
-    def invalid(request: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         errors = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"]} for e in error.errors()]
         detail = "; ".join(f"{e['where']}: {e['what']}" for e in errors)
         return problem("invalid_request", detail, metrics, errors=jsonable_encoder(errors))
 
-    def http(request: Request, error: Exception) -> Response:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException | StarletteHTTPException)
         answer = problem(_OF_STATUS[error.status_code], str(error.detail), metrics)
         if error.status_code == 405:
             answer.headers["Allow"] = ", ".join(_allowed(app, request))
         return answer
 
-    def unexpected(request: Request, error: Exception) -> Response:
+    async def unexpected(request: Request, error: Exception) -> Response:
         log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
         return problem("internal_error", "the request failed here; the log says why", metrics)
 

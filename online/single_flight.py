@@ -11,6 +11,7 @@ import redis
 
 from features.errors import Unavailable
 from features.keys import Keys
+from local.faults import first_line
 from online.settings import OnlineSettings
 
 POLL_S = 0.01
@@ -45,7 +46,7 @@ class SingleFlight:
             pipe.hget(self._keys.latest_slates(user_id), surface)
             taken, latest = pipe.execute()
         except redis.RedisError as error:
-            raise Unavailable(f"Redis cannot be written, so no feed can be made: {error}") from error
+            raise Unavailable(f"Redis cannot be written, so no feed can be made: {first_line(error)}") from error
         if not taken:
             raise Busy
         try:

@@ -13,6 +13,7 @@ from features.errors import Unavailable
 from features.keys import Keys
 from features.packing import CorruptValue
 from features.snapshot import NO_CAP
+from local.faults import first_line
 from online.chain import Kept
 from online.slate import ORGANIC, Slate
 
@@ -85,7 +86,7 @@ class SlateStore:
         try:
             found = self._client.mget(self._keys.slate(user_id, slate_id), self._keys.chain(user_id, slate_id))
         except redis.RedisError as error:
-            raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
+            raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
         return decode_kept(slate_id.encode(), *found)  # type: ignore[arg-type]
 
     def write(self, user_id: str, slate: Slate, value: bytes, chain: bytes, ends: SlateEnds) -> Slate | None:
@@ -109,7 +110,7 @@ class SlateStore:
                 self._client.delete(keys[0])
                 return self.write(user_id, slate, value, chain, ends)
         except redis.RedisError as error:
-            raise Unavailable(f"Redis cannot be written, so no feed can be made: {error}") from error
+            raise Unavailable(f"Redis cannot be written, so no feed can be made: {first_line(error)}") from error
         if kept == _CAP_REACHED:
             raise CapReached
         if kept is None:

@@ -16,6 +16,7 @@ from features.keys import Keys, hash64
 from features.packing import CorruptValue
 from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import gone, profile_place
+from local.faults import first_line
 from online.accounts import with_account
 from online.build_reading import BuildReading
 from online.chain import Kept
@@ -40,7 +41,7 @@ def read_story_tail(client: redis.Redis, keys: Keys, position: str) -> list[Stre
     try:
         tail: list[StreamEntry] = client.xrange(keys.story_stream(), f"({position}", "+", count=STORY_TAIL)  # type: ignore[assignment]
     except redis.RedisError as error:
-        raise Unavailable(f"Redis cannot be read, so withdrawals are not known: {error}") from error
+        raise Unavailable(f"Redis cannot be read, so withdrawals are not known: {first_line(error)}") from error
     return tail
 
 
@@ -82,7 +83,7 @@ class PersonStore:
         try:
             profile, *edges, acts, story_changes, kept, bucket_there, version_there = pipe.execute()
         except redis.RedisError as error:
-            raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
+            raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
         if version_there is None or (bucket and not bucket_there):
             raise gone(manifest.version)
         state = _decode_person(user_id, user_hash, profile, _merged(edges), acts, self._covered_by(manifest))
@@ -127,7 +128,7 @@ class PersonStore:
             pulled_version, timeline, about, ttl_s, served, promoted = pipe.execute()
             pulled = self._pulled.at(int(pulled_version or 0))
         except redis.RedisError as error:
-            raise Unavailable(f"Redis cannot be read, so no feed can be made: {error}") from error
+            raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
         history, degraded = _decode_history(served)
         return BuildReading(
             timeline=_decode_timeline(timeline, about, ttl_s),

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.languages import MAX_TAG, canonical
+from local.faults import first_line
 from online import api_examples
 from online.events import EARLIEST
 from online.ids import Id
@@ -120,7 +121,7 @@ class StoryIntake:
         try:
             return self._client.hget(self._keys.story_documents(), str(hash64(story_id))) or b""  # type: ignore[return-value]
         except redis.RedisError as error:
-            raise Unavailable(f"the story cannot be changed now, send it again: {error}") from error
+            raise Unavailable(f"the story cannot be changed now, send it again: {first_line(error)}") from error
 
     def _append_after(self, before: bytes, story_id: str, document: Document) -> bytes:
         """The stream position; empty when `before` is not the latest document any more."""
@@ -130,7 +131,7 @@ class StoryIntake:
                 args=[hash64(story_id), story_id, orjson.dumps(document), self._settings.state_ttl_s, before],
             )
         except redis.RedisError as error:
-            raise Unavailable(f"the story cannot be stored now, send it again: {error}") from error
+            raise Unavailable(f"the story cannot be stored now, send it again: {first_line(error)}") from error
         if position is None:
             raise HashCollision(f"the id {story_id!r} has the same 64-bit hash as another story; choose another id")
         return position

@@ -192,7 +192,7 @@ class TestSpark:
         done = run([*BATCH, "--lake", str(small_lake(tmp_path))], tmp_path / "var", SPARK_LOCAL_IP="203.0.113.1")
         assert_one_sentence(done, "SPARK_LOCAL_IP is not an address of this machine", "127.0.0.1")
 
-    @pytest.mark.parametrize(("options", "words"), [("size=64k", "full"), ("ro", "may not write")])
+    @pytest.mark.parametrize(("options", "words"), [("size=64k", "full"), ("ro", "Access")])
     def test_a_lake_that_takes_no_more(self, tmp_path: Path, options: str, words: str) -> None:
         lake = small_lake(tmp_path)
         command = mounted(lake / "features", options, [*BATCH, "--lake", str(lake)])
@@ -202,15 +202,20 @@ class TestSpark:
         command = ["sh", "-c", 'ulimit -n 120; exec "$@"', "sh", *BATCH, "--lake", str(small_lake(tmp_path))]
         assert_one_sentence(run(command, tmp_path / "var"), "open", "ulimit -n 4096")
 
-    @pytest.mark.parametrize("after_s", [3, 12, 20])
-    def test_an_interrupt_ends_it_without_a_word(self, tmp_path: Path, after_s: float) -> None:
-        """At the start of Java, of Spark, and within a job."""
+    @pytest.mark.parametrize(
+        "sign", ["var/spark/spark.log", "lake/features/valid_stories", "lake/features/story_counters"]
+    )
+    def test_an_interrupt_ends_it_without_a_word(self, tmp_path: Path, sign: str) -> None:
+        """While Java starts, and within jobs."""
         command = [*BATCH, "--lake", str(small_lake(tmp_path))]
         environment = {**os.environ, "REX_VAR": str(tmp_path / "var")}
         with subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         ) as rex:
-            time.sleep(after_s)
+            while not (tmp_path / sign).exists():
+                assert rex.poll() is None, "it ended before it could be interrupted"
+                time.sleep(0.02)
+            time.sleep(0.5)
             os.killpg(rex.pid, signal.SIGINT)  # as a terminal does
             _, said = rex.communicate()
         assert rex.returncode == 130, (rex.returncode, said)

@@ -23,6 +23,7 @@ from features.errors import Unavailable
 from features.keys import PARTITIONS, Keys
 from features.packing import CorruptValue
 from features.settings import Settings
+from local.faults import first_line
 from local.redis import connect
 from online.clock import Clock, clock_from, micros
 from online.live import LiveSnapshot
@@ -101,7 +102,9 @@ class FanOut:
                     with suppress(LockError):  # it ran out: then another worker is at it
                         lease.release()
         except (redis.RedisError, LockError) as error:
-            raise Unavailable(f"stories cannot be fanned out now, the rest is done later: {error}") from error
+            raise Unavailable(
+                f"stories cannot be fanned out now, the rest is done later: {first_line(error)}"
+            ) from error
         return self._done
 
     def _round(self, renewal: Renewal) -> None:

@@ -105,7 +105,9 @@ class TestLease:
 class TestOlder:
     def test_is_refused_unless_it_is_meant(self, publish_day: PublishDay, redis_client: redis.Redis) -> None:
         newer = publish_day(1)
-        with pytest.raises(BadInput, match=rf"{newer.version}, holds the features of 2026-02-01T.*--allow-older"):
+        with pytest.raises(
+            BadInput, match=rf"{newer.version}, holds the features of a later moment than 2026-01-31T.*--allow-older"
+        ):
             publish_day(0)
         assert published(redis_client, KEYS) == [newer.version]
         assert publish_day(1).as_of == newer.as_of, "the same moment again is fine"
@@ -125,9 +127,13 @@ class TestOlder:
             publish_day(1, step=overtaken)
         assert current_version(redis_client, KEYS) == newest.version
 
-    def test_can_follow_a_snapshot_that_is_lost(self, publish_day: PublishDay, redis_client: redis.Redis) -> None:
+    def test_is_refused_as_well_where_the_current_snapshot_is_damaged(
+        self, publish_day: PublishDay, redis_client: redis.Redis
+    ) -> None:
         redis_client.delete(KEYS.manifest(publish_day(1).version))
-        assert publish_day(0).version == current_version(redis_client, KEYS)
+        with pytest.raises(BadInput, match="--allow-older"):
+            publish_day(0)
+        assert publish_day(0, allow_older=True).version == current_version(redis_client, KEYS)
 
 
 class TestWritesWhatChanged:

@@ -88,12 +88,12 @@ def test_damage_behind_a_whole_footer_names_the_file(spark: SparkSession, tmp_pa
     data[8:400] = b"\xff" * 392  # the first data page; the footer is at the end
     path.write_bytes(data)
     assert pq.read_metadata(path).num_rows == 500
-    with pytest.raises(BadInput, match=f"{path} cannot be read .job valid_stories.: its data are damaged"):
+    with pytest.raises(BadInput, match=f"job valid_stories: {path} cannot be read: its data are damaged"):
         _run(lake, spark, "valid_stories")
     assert not list((lake / "features").rglob("*.parquet"))
 
 
-def test_other_failures_of_spark_name_the_job() -> None:
+def test_a_full_disk_in_spark_names_the_job_and_may_pass() -> None:
     told = refusal(PySparkException("an error\nNo space left on device"), "job top_stories")
     assert isinstance(told, Unavailable), "a full disk may pass, so a scheduled task tries again"
     assert str(told).startswith("job top_stories: The disk that the lake or REX_VAR is on is full; make room")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import redis
 from batch.snapshot_people import People, Ragged
 from benchmarks.big_snapshot import AS_OF, big_content, publish_big
 from benchmarks.drawn_model import drawn_model
+from features.errors import Unavailable
 from features.keys import Keys
 from features.registry import FEATURES
 from features.settings import Settings
@@ -18,6 +22,7 @@ from features.snapshot import AFFINITIES
 from local.redis_server import Server
 from online.clock import micros
 from online.components import default_components
+from online.context import Context
 from online.metrics import Metrics
 from online.preparing import FeedRequest
 from online.rankers.learned import ranker_for
@@ -40,6 +45,27 @@ def test_a_strict_feed_of_learned_models_is_made_from_it(
     prepared = rex.feeds.prepare(FeedRequest("user-0", fresh=True), micros(AS_OF))
     assert len(rex.feeds.answer(prepared)["items"]) == 20
     assert prepared.ctx.wanted == {feature.name for feature in FEATURES}, "the models read every registered feature"
+
+
+def test_a_strict_service_makes_no_feed_without_a_part(
+    redis_client: redis.Redis, redis_server: Server, tmp_path: Path
+) -> None:
+    class Broken:
+        name: ClassVar[str] = "broken"
+        reason: ClassVar[str] = "never shown"
+
+        def rows(self, ctx: Context) -> Any:
+            raise OSError("gone")
+
+    settings = Settings(var=tmp_path, lake=tmp_path / "lake", redis_url=redis_server.url)
+    publish_big(redis_client, Keys(settings.redis_prefix), stories=500, people=1)
+    usual = default_components()
+    with_it = replace(usual, providers=(*usual.providers, Broken()))
+    for strict, fails in ((False, nullcontext()), (True, pytest.raises(Unavailable, match="broken failed"))):
+        rex = wire(redis_client, settings, OnlineSettings(strict=strict), with_it, lambda: AS_OF, Metrics())
+        rex.live.refresh()
+        with fails:
+            assert rex.feeds.feed(FeedRequest("user-0", fresh=True), micros(AS_OF))["degraded"] == ["broken"]
 
 
 @pytest.mark.parametrize("target", AFFINITIES)

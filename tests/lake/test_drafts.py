@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from batch.tuning.tuned import Tuned, write_tuned
+from lake.drafts import replace_bytes, replacing
 from learning.released import release
 from learning.sources import Folder
 from online.archive_files import replace
@@ -67,3 +68,19 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> Non
     assert len(files(tmp_path)) == 1, "the process left no draft, so nothing is tested"
     replace(tmp_path / "b", b"whole")
     assert files(tmp_path) == ["b"]
+
+
+def test_files_that_are_no_drafts_of_ours_stay(tmp_path: Path) -> None:
+    """Any folder may be written to, such as that of a ranked list."""
+    letter = tmp_path / ".letter.draft"
+    letter.write_text("Dear reader")
+    replace_bytes(tmp_path / "ranked.parquet", b"")
+    assert letter.read_text() == "Dear reader"
+
+
+def test_the_draft_of_a_writer_that_lives_stays(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a") as draft:
+        draft.write_bytes(b"still being written")
+        replace_bytes(tmp_path / "b", b"another writer")
+        assert draft.exists()
+    assert files(tmp_path) == ["a", "b"]

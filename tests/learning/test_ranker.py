@@ -129,5 +129,5 @@ class TestExplanation:
     def test_a_feed_that_went_without_the_models_is_told_so(self, made: Made) -> None:
         columns = _columns()
         ranker = Learned(Weighted(), made.loaded, "learned-test", 500, scorer=_Gone())
-        scores = ranker.score(columns, N)
+        scores = ranker.score(columns, N, lambda part, error: None)
         assert explain(ranker, columns, scores, int(np.argmax(scores))).phase == "light"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from features.errors import Unavailable
+from features.errors import BadInput
 from features.settings import Settings
 from local.redis import connect
 from local.redis_server import Server, executable
@@ -32,8 +32,8 @@ def evicting(redis_server: Server, redis_client: redis.Redis) -> Iterator[str]:
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
     """One node of a cluster; it answers PING and INFO whether or not it has slots."""
-    with socket.socket() as free:  # the node's bus listens 10,000 above its port, so the port must be a low one
-        port = next(port for port in range(21_000, 22_000) if free.connect_ex(("127.0.0.1", port)))
+    # The node's bus listens 10,000 above its port, so the port must be a low one.
+    port = next(port for port in range(21_000, 22_000) if not _listens(port))
     options = {"port": port, "bind": "127.0.0.1", "cluster-enabled": "yes", "dir": tmp_path, "save": ""}
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     with subprocess.Popen([executable(), *words], stdout=subprocess.DEVNULL) as process:
@@ -51,7 +51,7 @@ def _listens(port: int) -> bool:
 
 def test_an_evicting_redis_is_refused_in_one_sentence(evicting: str) -> None:
     with (
-        pytest.raises(Unavailable, match=r"allkeys-lru.*maxmemory-policy noeviction.*REX_REDIS_MAY_EVICT"),
+        pytest.raises(BadInput, match=r"allkeys-lru.*maxmemory-policy noeviction.*REX_REDIS_MAY_EVICT"),
         connect(Settings(redis_url=evicting)),
     ):
         pass
@@ -69,7 +69,7 @@ def test_a_policy_without_a_limit_evicts_nothing(evicting: str, redis_client: re
 
 
 def test_a_cluster_is_refused_in_one_sentence(cluster: str) -> None:
-    with pytest.raises(Unavailable, match=r"Cluster.*single server"), connect(Settings(redis_url=cluster)):
+    with pytest.raises(BadInput, match=r"Cluster.*single Redis"), connect(Settings(redis_url=cluster)):
         pass
 
 

@@ -107,9 +107,9 @@ def feed_server(redis_server: Server, redis_client: redis.Redis, tmp_path: Path)
 
 
 OFTEN = OnlineSettings(poll_s=0.05, archive_every_s=0.2)
+"""Background work comes soon, so that tests need not wait."""
 LENIENT = OFTEN.model_copy(update={"strict": False})
 """For tests of degraded answers."""
-"""Background work comes soon, so that tests need not wait."""
 STORIES: list[dict[str, Any]] = [
     {
         "id": f"s{i:02}",

@@ -91,7 +91,6 @@ class TestRedisEmptied:
 
     def test_what_is_held_is_compared_by_content(self, served: FeedServer) -> None:
         version = served.http.get("/readyz").json()["snapshot"]
-        manifest = read_manifest(served.client, served.keys, version)
         other = content([{**STORIES[0], "title": "Corrected"}], PEOPLE, served.now - timedelta(hours=11))
         served.client.flushall()
         published = publish_content(lambda: other, served.client, served.keys, now=served.now, kept=3)
@@ -99,7 +98,6 @@ class TestRedisEmptied:
         served.client.zadd(served.keys.versions(), {version: 1})
         served.client.set(served.keys.current(), version)  # as an earlier release named it: by moment and number alone
         wait_until(lambda: served.http.get("/readyz").json().get("stories") == 1)
-        assert manifest.counts["stories"] == len(STORIES)
 
 
 def test_without_a_snapshot_the_command_line_service_says_what_to_do(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 
-from local.redis_fitness import doubts, info_of
+from local.redis_fitness import UNKNOWN, doubts, info_of
 from tests.online.conftest import FeedServer
 
 
@@ -40,11 +40,11 @@ def test_a_redis_that_would_forget_is_named(redis_client: redis.Redis) -> None:
     assert "would not survive" in told[0]
 
 
-def test_a_redis_that_forbids_the_question_is_not_judged(redis_client: redis.Redis) -> None:
-    redis_client.execute_command("ACL", "SETUSER", "managed", "on", ">secret", "~*", "+@all", "-config")
+def test_a_redis_that_does_not_tell_its_policy_is_doubted(redis_client: redis.Redis) -> None:
+    redis_client.execute_command("ACL", "SETUSER", "managed", "on", ">secret", "~*", "+@all", "-info")
     path = redis_client.connection_pool.connection_kwargs["path"]
     with redis.Redis(unix_socket_path=path, username="managed", password="secret") as managed:
-        assert doubts(info_of(managed)) == []
+        assert doubts(info_of(managed)) == [UNKNOWN]
     redis_client.execute_command("ACL", "DELUSER", "managed")
 
 

@@ -183,3 +183,24 @@ class TestClients:
         monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
         with pytest.raises(BadInput, match="ALL_PROXY"):
             http_client("http://models.example")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_port_that_is_taken_is_one_sentence(workers: int, redis_server: Server, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [
+            sys.executable,
+            "-m",
+            "cli",
+            "serve",
+            "--port",
+            str(taken.getsockname()[1]),
+            "--workers",
+            str(workers),
+        ]
+        environment = os.environ | {"REX_VAR": str(tmp_path), "REX_REDIS_URL": redis_server.url}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("rex: The address is in use by another program"), done.stderr

@@ -59,9 +59,9 @@ def history(rng: random.Random, number: int, now: datetime) -> dict[str, Any]:
 
 
 def arrive(client: redis.Redis, rng: random.Random, start: datetime) -> None:
-    """Some 350 changes in batches of 1 to 8; half of the batches arrive at the same moment as the one before."""
+    """Some 700 changes in batches of 1 to 8; half of the batches arrive at the same moment as the one before."""
     intake, now = EventIntake(client, KEYS, OnlineSettings()), start
-    for number in range(80):
+    for number in range(160):
         now += timedelta(microseconds=rng.choice((0, 1_000_000)))
         sent = [history(rng, number, now) for _ in range(rng.randint(1, 8))]
         receipt = intake.accept(sent, now)

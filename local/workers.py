@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess, multiprocess
@@ -15,16 +16,40 @@ READ_WITHIN_S = 0.3
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn's server closes connections whose request it has not read yet, which resets them; here they are read first."""
+    """uvicorn's server resets connections that wait to be accepted, or whose request it has not read; here they are answered."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuses new connections, answers what has been accepted, then ends as usual."""
+        """Refuses new connections, answers those that had been made, then ends as usual."""
+        kept = [listening.dup() for listening in sockets or []]
         for server in self.servers:
             server.close()
         for listening in sockets or []:
             listening.close()
+        waiting = [connection for listening in kept for connection in _accepted_last(listening)]
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._protocol, connection)
         await asyncio.sleep(READ_WITHIN_S)
         await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As uvicorn makes one for each connection."""
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+
+def _accepted_last(listening: socket.socket) -> list[socket.socket]:
+    """The connections that wait at the socket, which is closed right after the last of them."""
+    listening.setblocking(False)
+    accepted = []
+    with listening, suppress(BlockingIOError):
+        while True:
+            connection, _ = listening.accept()
+            connection.setblocking(False)
+            accepted.append(connection)
+    return accepted
 
 
 class Worker(multiprocess.Process):

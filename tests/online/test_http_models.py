@@ -89,7 +89,7 @@ class TestSwap:
             during.setattr(FeedServer, "wait_for", lambda self, version: None)
             with _damaged_on_arrival(feed_server.client, feed_server.keys.blob(digest(opens_alone)), damage):
                 bad = feed_server.publish(STORIES, PEOPLE, model=opens_alone)
-                wait_until(lambda: "the one at hand is served on" in caplog.text)
+                wait_until(lambda: "the current snapshot cannot be loaded" in caplog.text)
                 page = feed_server.feed("u-fan")
         assert read_manifest(feed_server.client, feed_server.keys, bad).model == digest(opens_alone)
         assert (page["slate"]["snapshot"], page["slate"]["model"]) == (good, named(made.data))
@@ -121,7 +121,7 @@ class TestSwap:
             during.setattr(FeedServer, "wait_for", lambda self, version: None)
             during.setattr("batch.versions._try_model", lambda model, manifest: None)
             feed_server.publish(STORIES, PEOPLE, model=_made_for_other_features(made.data, "older")[0])
-        wait_until(lambda: "the one at hand is served on" in caplog.text)
+        wait_until(lambda: "the current snapshot cannot be loaded" in caplog.text)
         story = {"author_id": "a1", "published_at": feed_server.now.isoformat(), "visibility": "public"}
         assert feed_server.http.put("/v1/stories/s-new", json=story).is_success
         assert "s-new" in feed_server.stories("u-fan", limit=100, fresh=True)

@@ -66,9 +66,8 @@ def start_session(settings: BatchSettings) -> SparkSession:
         written = PySparkException(f"{error}\n{_first_error(log)}")  # Java often says why in its log alone
         raise refusal(written) or Unavailable(f"Spark does not start ({first_line(error)}); see {log}.") from error
     if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGINT, handler
-        )  # PySpark's own asks Java to cancel jobs in the middle of another question
+        # PySpark's own handler asks Java to cancel jobs while another call to Java may be under way.
+        signal.signal(signal.SIGINT, handler)
     return session
 
 

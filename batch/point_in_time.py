@@ -67,6 +67,11 @@ def visible(rows: DataFrame, context: Context) -> DataFrame:
     return rows.join(grid, seen, "inner").drop("valid_from", "valid_until")
 
 
+def ever_in_force(rows: DataFrame) -> DataFrame:
+    """Without rows that no moment sees: they arrived after a later version, or another one arrived at the same instant."""
+    return rows.where(F.col("valid_until").isNull() | (F.col("valid_from") < F.col("valid_until")))
+
+
 def published(stories: DataFrame, context: Context) -> DataFrame:
     """State at each as_of of every story published by then, withdrawn ones included."""
     return visible(stories, context).where(F.col("published_at") <= F.col("as_of"))

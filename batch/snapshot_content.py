@@ -12,6 +12,7 @@ import pyarrow as pa
 from batch.snapshot_people import People, read_people
 from batch.snapshot_promotions import read_promotions
 from batch.snapshot_tables import read_tables, refuse_collisions
+from batch.snapshot_targets import read_targets
 from features.duckdb_views import connect, partition_name
 from features.errors import BadInput
 from learning.model_file import decode, name_of
@@ -65,6 +66,7 @@ def read_content(lake: Path, as_of: datetime) -> Content:
         raise BadInput(f"The lake at {lake} has no {', '.join(missing)} for {as_of.isoformat()}; {_remedy(as_of)}")
     with connect(lake, as_of) as connection:
         tables, factors = read_tables(connection, as_of)
+        tables["targets"] = read_targets(connection, tables)
         tables["promotions"], left_out = read_promotions(connection, as_of)
         refuse_collisions("promotions", tables["promotions"].rename_columns({"promotion_id": "id"}))
         return Content(as_of, positions, factors, tables, read_people(connection, factors), left_out, model)

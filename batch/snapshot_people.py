@@ -10,15 +10,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from batch.snapshot_tables import refuse_collisions
+from features.choices import BLOCKED_BY, ENDED, HELD
 from features.keys import hash64_many
-from features.raw_datasets import TARGET_TYPES
+from features.languages import language_codes
 from features.snapshot import AFFINITIES, PROFILE
 from features.snapshot_reader import profile_field
 
 PEOPLE_PER_BUCKET = 256
 """At most this many on average: a bucket of busy readers stays under a few MB, a manifest of a million people under 8,000 names."""
 
-EDGES = tuple(f"{kind}_{target}" for kind in ("follow", "mute", "block") for target in TARGET_TYPES)
+LISTS = {name: f"{name}s" if "_" in name and name != BLOCKED_BY else name for name in (*HELD.values(), *ENDED.values())}
+"""Array of PROFILE → its column of `user_profiles`; `_at` is appended to both for the times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,10 @@ def read_people(connection: duckdb.DuckDBPyConnection, factors: int) -> People:
 def _profile_fields(profiles: pa.Table) -> dict[str, Ragged]:
     columns = {name: profiles[name].combine_chunks() for name in profiles.column_names}
     one_each = np.arange(len(profiles) + 1, dtype=np.int64)
-    fields = {name: _hashed(columns[f"{name}s"]) for name in EDGES}
-    fields |= {name: _hashed(columns[name]) for name in ("languages", "hidden", "reported")}
+    tags = columns["languages"]
+    fields = {"languages": Ragged(language_codes(tags.flatten().to_pylist()), _offsets(tags))}
+    for name, column in LISTS.items():
+        fields |= {name: _hashed(columns[column]), f"{name}_at": _times(columns[f"{column}_at"])}
     fields["is_member"] = Ragged(columns["is_member"].fill_null(False).cast(pa.uint8()).to_numpy(), one_each)
     known = columns["created_at"].is_valid().to_numpy(zero_copy_only=False)
     fields["created_at"] = Ragged(
@@ -108,6 +112,11 @@ def _profile_fields(profiles: pa.Table) -> dict[str, Ragged]:
 def _hashed(lists: pa.ListArray) -> Ragged:
     """Hashes of the ids in each person's list; each different id is hashed once."""
     return Ragged(_hashes(lists.flatten()), _offsets(lists))
+
+
+def _times(lists: pa.ListArray) -> Ragged:
+    """Moments of each user's list, µs."""
+    return Ragged(lists.flatten().cast(pa.int64()).to_numpy(), _offsets(lists))
 
 
 def _pairs(lists: pa.ListArray, second: str) -> tuple[Ragged, Ragged]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from batch.snapshot_content import Content
 from batch.snapshot_people import People
 from features.snapshot import TABLES, Manifest, digest, encode_table, named, schema_hash
 from features.snapshot_reader import bucket_digest
+from features.times import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datet
     counts |= {"people": len(content.people.hashes), "promotions_without_story": content.promotions_without_story}
     unnamed = Manifest(
         version="",
-        as_of=content.as_of.astimezone(UTC).isoformat(),
-        built_at=built_at.astimezone(UTC).isoformat(),
+        as_of=rfc3339(content.as_of),
+        built_at=rfc3339(built_at),
         schema_hash=schema_hash(content.factors),
         factors=content.factors,
         positions=content.positions,

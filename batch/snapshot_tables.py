@@ -45,7 +45,7 @@ Ints = NDArray[np.int32]
 
 
 def read_tables(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> tuple[dict[str, pa.Table], int]:
-    """Every table of `features.snapshot.TABLES` but the promotions, and the length of the ALS vectors.
+    """Every table of `features.snapshot.TABLES` but the promotions and the targets, and the length of the ALS vectors.
 
     BadInput when two stories share one hash, or vectors differ in length.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -30,13 +31,13 @@ GOOD = "_good"
 """Column: nothing is wrong with the row by itself. A column, so that Spark sees all windows over it to be of one partitioning."""
 
 _TIMES = {
-    "stories": ("published_at", "updated_at"),
-    "users": ("created_at", "updated_at"),
-    "edges": ("occurred_at",),
+    "stories": ("published_at", "updated_at", "received_at"),
+    "users": ("created_at", "updated_at", "received_at"),
+    "edges": ("occurred_at", "received_at"),
     "events": ("occurred_at", "received_at"),
     "promotions": (),
 }
-"""When things happened, first, and when a row came to be known, last (null: as the first). None: plans, known all along."""
+"""When things happened, first, and when a row came to be known, last (null: as the one before). None: plans, known all along."""
 ALL_ALONG = datetime(1970, 1, 1, tzinfo=UTC)
 """`valid_from` of what says nothing of when it came to be known."""
 
@@ -55,8 +56,10 @@ def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     """
     if not _TIMES[dataset.name]:
         return rows.withColumn("valid_from", moment(ALL_ALONG))
-    happened, known = _TIMES[dataset.name][0], _TIMES[dataset.name][-1]
-    filled = rows.withColumn(known, F.coalesce(F.col(known), F.col(happened))).withColumn("valid_from", F.col(known))
+    times, filled = _TIMES[dataset.name], rows
+    for earlier, later in pairwise(times):
+        filled = filled.withColumn(later, F.coalesce(F.col(later), F.col(earlier)))
+    filled = filled.withColumn("valid_from", F.col(times[-1]))
     timely = F.col("valid_from").isNull() | (F.col("valid_from") <= moment(context.latest))
     return filled.where(timely | _is_late(dataset, context))
 

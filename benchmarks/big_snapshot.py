@@ -21,6 +21,7 @@ from features.snapshot import (
     ABSENT,
     PROMOTIONS_SCHEMA,
     SIMILAR_KEPT,
+    TARGETS_SCHEMA,
     TOP_SCHEMA,
     Manifest,
     names_schema,
@@ -63,6 +64,7 @@ def big_content(stories: int, people: int, seed: int) -> Content:
     tables["stories"] = _stories(rng, stories)
     tables["top"] = _top(rng, tables["stories"])
     tables["promotions"] = PROMOTIONS_SCHEMA.empty_table()
+    tables["targets"] = TARGETS_SCHEMA.empty_table()
     return Content(AS_OF, {}, FACTORS, tables, _people(rng, people, tables))
 
 

@@ -20,6 +20,7 @@ from features.settings import Settings
 from learning.settings import LearningSettings
 from local.faults import FAULTS
 from online.components import default_components
+from online.problems import PROBLEMS
 from online.rankers.weighted import WEIGHTS, Weighted
 from online.settings import OnlineSettings
 
@@ -36,6 +37,7 @@ def pages() -> dict[str, str]:
         "settings.md": settings(),
         "benchmarks.md": benchmarks(),
         "what-can-go-wrong.md": what_can_go_wrong(),
+        "api.md": api(),
     }
 
 
@@ -170,6 +172,15 @@ same run, `ratio` is value / baseline, `bar` is the most that is accepted, `aim`
   thread. `two_phases_500k`: with scoring all stories by the light ranker first, which is the baseline.
 - `simulate_10m`: simulating 10 million events.
 """
+
+
+def api() -> str:
+    """The page on the HTTP API as it is, with the table of problems from online/problems.py."""
+    begin, end = "by `make docs` -->\n", "<!-- end of problems -->"
+    before, _, rest = (HERE / "api.md").read_text().partition(begin)
+    table = ["| status | `type` | what to do |", "|---|---|---|"]
+    table += [f"| {kind.status} | `urn:rex:{kind.name}` | {kind.remedy} |" for kind in PROBLEMS]
+    return before + begin + "\n".join(["", *table, "", ""]) + end + rest.partition(end)[2]
 
 
 def _default(field: FieldInfo) -> str:

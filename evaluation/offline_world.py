@@ -16,7 +16,7 @@ from batch.snapshot_promotions import read_promotions
 from batch.snapshot_tables import read_tables
 from features.duckdb_views import partition_name
 from features.keys import hash64
-from features.snapshot import PROFILE, Manifest, digest, schema_hash
+from features.snapshot import PROFILE, TARGETS_SCHEMA, Manifest, digest, schema_hash
 from learning.model import Model
 from learning.model_file import decode
 from online.build_world import build_world
@@ -76,6 +76,7 @@ def load_of_many(lake: Path, as_of: datetime, latest: datetime, fitted: datetime
         for name, partition in partitions.items():
             _show(db, lake / "features" / name / partition_name(partition), name, as_of)
         tables, factors = read_tables(db, as_of)
+        tables["targets"] = TARGETS_SCHEMA.empty_table()  # nobody is told of edges here
         tables["promotions"], left_out = read_promotions(db, as_of)
         return _offline(Content(as_of, {}, factors, tables, read_people(db, factors), left_out))
 

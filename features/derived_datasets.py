@@ -152,6 +152,14 @@ USER_AUTHOR_AFFINITY = _affinity("author")
 USER_PUBLICATION_AFFINITY = _affinity("publication")
 USER_TOPIC_AFFINITY = _affinity("topic")
 
+
+def _changed(name: str, meaning: str) -> tuple[Column, Column]:
+    return (
+        Column(name, pa.list_(ID), meaning),
+        Column(f"{name}_at", pa.list_(TS), f"when each of `{name}` was last changed, in the same order"),
+    )
+
+
 _PAIRS = pa.list_(pa.struct([("story_id", ID), ("at", TS)]))
 USER_PROFILES = Dataset(
     name="user_profiles",
@@ -165,13 +173,20 @@ USER_PROFILES = Dataset(
         Column("languages", pa.list_(pa.string()), "languages read, sorted; empty: any"),
         Column("is_member", pa.bool_(), "may read members-only stories"),
         *(
-            Column(f"{kind}_{target}s", pa.list_(ID), f"{target}s with a {kind} edge in force, sorted")
+            column
             for kind in ("follow", "mute", "block")
             for target in ("author", "publication", "topic")
+            for column in _changed(f"{kind}_{target}s", f"{target}s with a {kind} edge in force, sorted")
         ),
+        *(
+            column
+            for target in ("author", "publication", "topic")
+            for column in _changed(f"unfollow_{target}s", f"{target}s no longer followed, sorted; the latest 1,000")
+        ),
+        *_changed("blocked_by", "users who block this one, sorted; the latest 50,000"),
         Column("read", _PAIRS, "stories read, newest first, with the time of the last read; the latest 2,000"),
-        Column("hidden", pa.list_(ID), "stories hidden, sorted"),
-        Column("reported", pa.list_(ID), "stories reported, sorted"),
+        *_changed("hidden", "stories hidden, sorted"),
+        *_changed("reported", "stories reported, sorted"),
         Column(
             "seen",
             pa.list_(pa.struct([("story_id", ID), ("times", pa.int32())])),

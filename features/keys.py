@@ -89,11 +89,19 @@ class Keys:
         return f"{self._person(f'seen:{len(user_id)}', user_id)}:{event_id}"
 
     def edges(self, user_id: str) -> str:
-        """Hash: edges changed since the snapshot, the latest change of each."""
+        """Hash: follows changed since the snapshot, the state of each; and the account, if it was changed."""
         return self._person("edges", user_id)
 
+    def refusals(self, user_id: str) -> str:
+        """Hash: mutes, blocks, hides and reports changed since the snapshot, the state of each."""
+        return self._person("refusals", user_id)
+
+    def blocked_by(self, user_id: str) -> str:
+        """Hash: who has changed a block of this user since the snapshot, the state of each."""
+        return self._person("blocked_by", user_id)
+
     def acts(self, user_id: str) -> str:
-        """Sorted set: stories opened, read, hidden, reported, by time; capped."""
+        """Sorted set: stories opened and read, by time; capped."""
         return self._person("acts", user_id)
 
     def latest_slates(self, user_id: str) -> str:

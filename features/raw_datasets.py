@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from features.schema import ID, MAX_ID_BYTES, TS, Check, Column, Dataset
+from features.schema import ID, MAX_ID_BYTES, NOT_IDS, TS, Check, Column, Dataset
 
-EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report")
+EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report", "unhide", "unreport")
 EDGE_KINDS = ("follow", "mute", "block")
 TARGET_TYPES = ("author", "publication", "topic")
 VISIBILITIES = ("public", "followers", "unlisted")
@@ -16,7 +16,8 @@ CLOCK_SKEW_S = 300
 
 def _id_check(column: str, nullable: bool = False) -> Check:
     well_formed = (
-        f"octet_length({column}) BETWEEN 1 AND {MAX_ID_BYTES} AND NOT {column} RLIKE '[\\\\x00-\\\\x1f\\\\x7f]'"
+        f"octet_length({column}) BETWEEN 1 AND {MAX_ID_BYTES} AND {column} NOT IN {NOT_IDS}"
+        f" AND NOT {column} RLIKE '[\\\\x00-\\\\x1f\\\\x7f]'"
     )
     prefix = f"{column} IS NULL OR " if nullable else f"{column} IS NOT NULL AND "
     return Check(f"malformed_{column}", f"{prefix}({well_formed})")
@@ -31,6 +32,11 @@ def _finite(column: str, low: float = 0.0) -> Check:
     return Check(f"bad_{column}", f"{column} IS NULL OR ({bounds})")
 
 
+def _received(otherwise: str) -> Column:
+    meaning = f"when it arrived, which decides what an as_of may see; null: {otherwise}"
+    return Column("received_at", TS, meaning, required=False)
+
+
 STORIES = Dataset(
     name="stories",
     layer="raw",
@@ -41,10 +47,11 @@ STORIES = Dataset(
         Column("author_id", ID, "opaque id of the author; the same space as user_id", required=False),
         Column("publication_id", ID, "publication it appeared in; null: none", required=False),
         Column("topics", pa.list_(ID), "topics, most fitting first; null: none", required=False),
-        Column("language", pa.string(), "BCP 47 tag such as `en`; null: unknown", required=False),
+        Column("language", pa.string(), "BCP 47 tag such as `en` or `zh-Hant`; null: unknown", required=False),
         Column("title", pa.string(), "title; null: unknown", required=False),
         Column("published_at", TS, "first publication"),
         Column("updated_at", TS, "when this version came to be; null: published_at", required=False),
+        _received("updated_at"),
         Column("reading_time_s", pa.float32(), "estimated reading time in seconds; null: unknown", required=False),
         Column(
             "visibility",
@@ -61,6 +68,7 @@ STORIES = Dataset(
         _id_check("publication_id", nullable=True),
         Check("missing_published_at", "published_at IS NOT NULL"),
         _finite("reading_time_s"),
+        Check("malformed_language", "well_formed_languages(array(language))"),
         Check("unknown_visibility", f"visibility IS NULL OR visibility IN {VISIBILITIES}"),
     ),
 )
@@ -75,10 +83,20 @@ USERS = Dataset(
         Column("user_id", ID, "opaque id of the person"),
         Column("created_at", TS, "when the account was made"),
         Column("updated_at", TS, "when this version came to be; null: created_at", required=False),
-        Column("languages", pa.list_(pa.string()), "languages the person reads; null or empty: any", required=False),
+        _received("updated_at"),
+        Column(
+            "languages",
+            pa.list_(pa.string()),
+            "BCP 47 tags of the languages the user reads; null or empty: unknown",
+            required=False,
+        ),
         Column("is_member", pa.bool_(), "pays, and so may read members-only stories; null: false", required=False),
     ),
-    checks=(_id_check("user_id"), Check("missing_created_at", "created_at IS NOT NULL")),
+    checks=(
+        _id_check("user_id"),
+        Check("missing_created_at", "created_at IS NOT NULL"),
+        Check("malformed_language", "well_formed_languages(languages)"),
+    ),
 )
 
 EDGES = Dataset(
@@ -95,6 +113,7 @@ EDGES = Dataset(
         Column("target_id", ID, "what is followed, muted or blocked"),
         Column("op", pa.string(), "`add` or `remove`"),
         Column("occurred_at", TS, "when"),
+        _received("occurred_at"),
     ),
     checks=(
         _id_check("event_id", nullable=True),
@@ -124,9 +143,7 @@ EVENTS = Dataset(
         Column("story_id", ID, "on which story"),
         Column("type", pa.string(), "one of " + ", ".join(EVENT_TYPES)),
         Column("occurred_at", TS, "when it happened; decay and windows use this"),
-        Column(
-            "received_at", TS, "when it arrived, which decides what an as_of may see; null: occurred_at", required=False
-        ),
+        _received("occurred_at"),
         Column("dwell_s", pa.float32(), "seconds spent reading; null: not measured", required=False),
         Column("claps", pa.int32(), "claps given; null: one", required=False),
         Column("request_id", ID, "the feed request that showed it; null: unknown", required=False),

@@ -8,10 +8,12 @@ from typing import Literal
 import pyarrow as pa
 
 ID = pa.string()
-"""An opaque id: UTF-8, 1 to 128 bytes, no control characters."""
+"""An opaque id: UTF-8, 1 to 128 bytes, no control characters, none of NOT_IDS."""
 TS = pa.timestamp("us", tz="UTC")
 """An instant: UTC, microseconds."""
 MAX_ID_BYTES = 128
+NOT_IDS = (".", "..")
+"""No URL can name these: clients and proxies resolve them before the service sees the path."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from features.choices import ENDED, HELD
 from features.packing import CorruptValue, Layout
 from features.registry import FEATURES, registered
 
@@ -32,15 +33,15 @@ AFFINITIES = {"author": ("affinity",), "publication": ("affinity",), "topic": ("
 
 PROFILE = Layout(
     "profile",
-    1,
+    2,
     (
         ("created_at", "<i8"),  # [1], µs; empty: unknown
         ("is_member", "u1"),  # [1]
-        ("languages", "<i8"),  # hashes
+        ("languages", "<i8"),  # codes, see features/languages.py; empty: unknown
         *(
-            (f"{kind}_{target}", "<i8")
-            for kind in ("follow", "mute", "block")
-            for target in ("author", "publication", "topic")
+            field
+            for name in (*HELD.values(), *ENDED.values())
+            for field in ((name, "<i8"), (f"{name}_at", "<i8"))  # hashes; µs, when each was last changed
         ),
         *(
             field
@@ -50,8 +51,6 @@ PROFILE = Layout(
         ("vector", "<f4"),  # [factors] or empty
         ("read", "<i8"),  # story hashes, newest first
         ("read_at", "<i8"),  # µs
-        ("hidden", "<i8"),
-        ("reported", "<i8"),
         ("seen", "<i8"),  # shown, never opened
         ("seen_times", "<i4"),
     ),
@@ -104,7 +103,10 @@ PROMOTIONS_SCHEMA = pa.schema(
 """Promotions that have not ended, by priority (highest first), then promotion_id."""
 NO_CAP = -1
 
-TABLES = ("stories", "authors", "publications", "topics", "languages", "top", "promotions")
+TARGETS_SCHEMA = pa.schema([("hash", pa.int64()), ("id", pa.string())])
+"""What edges name and the tables of names do not, by hash: so that users can be told whom they follow before there is a story."""
+
+TABLES = ("stories", "authors", "publications", "topics", "languages", "top", "promotions", "targets")
 
 
 def schema_hash(factors: int) -> str:
@@ -115,6 +117,7 @@ def schema_hash(factors: int) -> str:
         *(names_schema(entity).to_string() for entity in ("author", "publication", "topic", "language")),
         TOP_SCHEMA.to_string(),
         PROMOTIONS_SCHEMA.to_string(),
+        TARGETS_SCHEMA.to_string(),
         repr([(f.name, f.entity, f.default) for f in FEATURES]),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -17,6 +17,7 @@ from features.packing import CorruptValue
 from features.snapshot import (
     PROMOTIONS_SCHEMA,
     TABLES,
+    TARGETS_SCHEMA,
     TOP_SCHEMA,
     Manifest,
     decode_table,
@@ -112,7 +113,7 @@ def table_schema(name: str, factors: int) -> pa.Schema:
     """Schema of the table called `name` in a snapshot whose vectors have `factors` entries."""
     if name == "stories":
         return stories_schema(factors)
-    others = {"top": TOP_SCHEMA, "promotions": PROMOTIONS_SCHEMA}
+    others = {"top": TOP_SCHEMA, "promotions": PROMOTIONS_SCHEMA, "targets": TARGETS_SCHEMA}
     return others[name] if name in others else names_schema(NAME_TABLES[name])
 
 

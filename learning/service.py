@@ -67,7 +67,9 @@ def create_model_app(source: Source, poll_s: float = POLL_S, closed: Callable[[]
         thread.join()
         closed()
 
-    app = FastAPI(title="Rex models", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Rex models", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.state.shelf, app.state.metrics = shelf, metrics
     app.include_router(router)
     app.add_exception_handler(HTTPException, _problem)

@@ -54,17 +54,18 @@ class AnsweredPages:
 
     def __init__(self, kept: int) -> None:
         self._kept = kept
-        self._pages: OrderedDict[tuple[str, str, int], Answered] = OrderedDict()
+        self._pages: OrderedDict[tuple[str, str, int, tuple[int, ...]], Answered] = OrderedDict()
         self._lock = Lock()
 
-    def find(self, user_id: str, surface: str, limit: int) -> Answered | None:
+    def find(self, user_id: str, surface: str, limit: int, hint: tuple[int, ...]) -> Answered | None:
         """The last such page."""
-        return self._pages.get((user_id, surface, limit))
+        return self._pages.get((user_id, surface, limit, hint))
 
     def note(self, asked: Asked, page: Page, answer: dict[str, Any], served: ServedPage) -> None:
         """Keeps a page, and forgets the oldest."""
         ctx = asked.ctx
-        key, loaded = (ctx.user_id, ctx.surface, asked.limit), (ctx.world.version, ctx.world.position)
+        key = (ctx.user_id, ctx.surface, asked.limit, ctx.person.hint)
+        loaded = (ctx.world.version, ctx.world.position)
         until_us = _until_us(ctx, asked, page)
         with self._lock:
             self._pages.pop(key, None)

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from features.times import rfc3339_of
 from online.columns import Bools
 from online.components import Components
 from online.context import Context
 from online.cursor import Cursor, CursorCodec
-from online.presenting import items, timestamp
+from online.presenting import items
 from online.served_log import ServedPage
 from online.slate import Slate, identify
 from online.validating import Page
@@ -64,7 +65,7 @@ def about(slate: Slate, *, cached: bool) -> dict[str, Any]:
     info = slate.info
     return {
         "id": info.id,
-        "built_at": timestamp(info.built_at_us),
+        "built_at": rfc3339_of(info.built_at_us),
         "snapshot": info.snapshot,
         "model": info.model,
         "variant": info.variant,

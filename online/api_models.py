@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator
+from pydantic.json_schema import SkipJsonSchema
 
-from online.events import RejectionCode
+from features.snapshot_reader import SnapshotAbout
+from online import api_examples as examples
+from online.events import MAX_EVENTS, Event, RejectionCode
+from online.rankers import explanation
 
 
-class Item(BaseModel):
+class Form(BaseModel):
+    """What is said of a field here is said in the schema, too."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+def _like(*answers: Any) -> ConfigDict:
+    """With examples, which a test holds against real answers."""
+    return ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": list(answers)})
+
+
+class Item(Form):
     """One story of a page."""
 
     story_id: str
@@ -28,7 +44,7 @@ class Item(BaseModel):
     promoted: bool
 
 
-class SlateAbout(BaseModel):
+class SlateAbout(Form):
     """The list the page was cut from."""
 
     id: str
@@ -41,46 +57,124 @@ class SlateAbout(BaseModel):
     """Stories that aggregation found."""
 
 
-class Feed(BaseModel):
+class Feed(Form):
     """One page of a ranked feed."""
 
+    model_config = _like(examples.FEED)
     request_id: str
     """Hand it back with events, so that a read can be attributed."""
     items: list[Item]
     next_cursor: str | None
+    """For the next page; null: this was the last one."""
     new_count: int
     """On a first page from a cached slate: stories newer than it that the next slate could hold; else 0."""
     story_position: str
     """Id of the last entry of the story stream that this answer reflects."""
     slate: SlateAbout
     degraded: list[str]
+    """What the feed goes without; empty: nothing."""
 
 
-class RejectedEvent(BaseModel):
+class RejectedEvent(Form):
     """Why one event was not accepted."""
 
     index: int
+    """Its place in the batch, from 0."""
     code: RejectionCode
     detail: str
 
 
-class EventsReceipt(BaseModel):
+class EventsReceipt(Form):
     """What became of a batch of events."""
 
+    model_config = _like(examples.RECEIPT)
     accepted: int
     duplicates: int
+    """Accepted before: nothing was done again."""
     rejected: list[RejectedEvent]
 
 
-class StoryReceipt(BaseModel):
+class StoryReceipt(Form):
     """A story's change is in the stream."""
 
+    model_config = _like(examples.STORY_RECEIPT)
     story_id: str
     position: str
     """Id of its entry; a page whose `story_position` is not before it reflects the change."""
+    applied: bool
+    """False: a version at least as late was there, and this one changes nothing."""
 
 
-class StageTold(BaseModel):
+class UserReceipt(Form):
+    """A user's change is in the stream."""
+
+    model_config = _like(examples.USER_RECEIPT)
+    user_id: str
+    position: str
+    """Id of its entry."""
+    applied: bool
+    """False: a version at least as late was there, and this one changes nothing."""
+
+
+class Targets(Form):
+    """Ids by what they name."""
+
+    author: list[str]
+    publication: list[str]
+    topic: list[str]
+
+
+class User(Form):
+    """What the service knows of a user now."""
+
+    model_config = _like(examples.USER)
+    user_id: str
+    known: bool
+    """Whether there is an account, an edge or an event in the snapshot, or an account put since."""
+    created_at: datetime | None
+    """Null: unknown."""
+    is_member: bool
+    languages: list[str]
+    """Empty: any."""
+    follows: Targets
+    mutes: Targets
+    blocks: Targets
+    recent_reads: list[str]
+    """Ids of stories, newest first; at most 20."""
+    profile_age_s: float
+    """Seconds since the snapshot's data end; what changed since is in the answer all the same."""
+    snapshot: str
+
+
+class Snapshots(Form):
+    """What is published, newest first."""
+
+    model_config = _like(examples.SNAPSHOTS)
+    snapshots: list[SnapshotAbout]
+
+
+class Health(Form):
+    """The process runs."""
+
+    model_config = _like({"status": "ok"})
+    status: Literal["ok"]
+
+
+class Readiness(Form):
+    """Feeds can be served."""
+
+    model_config = _like(examples.READINESS)
+    status: Literal["ready"]
+    snapshot: str
+    stories: int
+    """In the snapshot."""
+    story_position: str
+    """Id of the last entry of the story stream that is known here."""
+    warnings: list[str]
+    """What may be lost, and why; empty when all is well."""
+
+
+class StageTold(Form):
     """What one stage did with the candidates."""
 
     stage: str
@@ -93,7 +187,7 @@ class StageTold(BaseModel):
     ms: float
 
 
-class Move(BaseModel):
+class Move(Form):
     """One step that moved the story, places counted from 0."""
 
     step: str
@@ -103,44 +197,80 @@ class Move(BaseModel):
     """Null: it left the list."""
 
 
-class StoryPath(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Ranking(explanation.Explanation):
+    """Why the snapshot's model gave a story its score."""
+
+
+class StoryPath(Form):
     """What became of one story; what did not happen to it is absent."""
 
     story_id: str
     known: bool
-    sources: list[str] = []
-    positions: dict[str, int | None] = {}
+    sources: list[str] | SkipJsonSchema[None] = None
+    positions: dict[str, int | None] | SkipJsonSchema[None] = None
     """Step → its place after it; null: not among them any more."""
     dropped_by: str | None = None
     """The rule that forbids it."""
-    features: dict[str, float] = {}
-    contributions: dict[str, float] = {}
+    features: dict[str, float] | SkipJsonSchema[None] = None
+    contributions: dict[str, float] | SkipJsonSchema[None] = None
     score: float | None = None
     rank: int | None = None
-    moves: list[Move] = []
+    """Candidates with a higher score."""
+    moves: list[Move] | SkipJsonSchema[None] = None
+    ranking: Ranking | None = None
+    """When a model ranks."""
 
 
-class Explanation(BaseModel):
+class LanguagesTold(Form):
+    """The languages that decide what may be shown."""
+
+    known_from: Literal["profile", "accept_language"] | None
+    """Null: the user's languages are not known, and stories in all of them may be shown."""
+    read: list[str]
+
+
+class Explanation(Form):
     """The funnel of a fresh ranking, which is not kept."""
 
+    model_config = _like(examples.EXPLANATION)
     user_id: str
     slate: SlateAbout
     stages: list[StageTold]
     degraded: list[str]
+    languages: LanguagesTold
     story: StoryPath | None = None
     """When one was asked about."""
 
 
-class Problem(BaseModel):
-    """RFC 9457 problem details."""
+class FieldError(Form):
+    """One thing that is wrong with a request."""
 
+    where: str
+    """`path`, `query` or `body`, and the field in it: `query.limit`."""
+    what: str
+
+
+class Problem(Form):
+    """RFC 9457 problem details; docs/api.md lists the types."""
+
+    model_config = _like(examples.PROBLEM)
     type: str
+    """Stable: `urn:rex:` and a name."""
     title: str
     status: int
     detail: str
+    """For people."""
+    errors: list[FieldError] | SkipJsonSchema[None] = None
+    """Of an invalid request."""
 
 
-class EventsBatch(BaseModel):
+AsSent = Annotated[Event, WrapValidator(lambda raw, judge: raw)]
+"""An event in the schema; taken as it comes, because one bad event must not refuse the others."""
+
+
+class EventsBatch(Form):
     """Events as clients send them; each is judged on its own."""
 
-    events: list[Any]
+    model_config = _like({"events": list(examples.EVENTS)})
+    events: list[AsSent] = Field(json_schema_extra={"maxItems": MAX_EVENTS})

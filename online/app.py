@@ -11,6 +11,7 @@ from typing import Any
 import redis
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp
 
 from features import formulas
 from features.errors import Unavailable
@@ -24,11 +25,13 @@ from online.archiver import archive
 from online.body_limit import BodyLimit
 from online.clock import Clock, clock_from
 from online.components import Components, default_components
+from online.heads import HeadAsGet
 from online.metrics import Metrics
+from online.origins import Origins
 from online.parking import parked_count
 from online.paths import OpaqueSegments
 from online.postprocessors.blocks import warm_up
-from online.routes import router
+from online.routes import ROUTERS
 from online.settings import OnlineSettings
 from online.timelines.fanout import FanOut
 from online.wiring import AppState, wire
@@ -72,11 +75,23 @@ def create_app(
 
     # Offline: the page at /docs brings its own scripts, where FastAPI's would fetch them from elsewhere.
     app = FastAPIOffline(title="Rex", description="Ranked feeds, with reasons.", version="1", lifespan=lifespan)
+    app.router.redirect_slashes = False  # the target would be made of a path that is decoded already: another id
     problems.install(app, metrics)
     app.add_middleware(OpaqueSegments)
     app.add_middleware(BodyLimit)
-    app.include_router(router)
+    app.add_middleware(HeadAsGet)
+    for router in ROUTERS:
+        app.include_router(router)
+    problems.describe(app)
+    if online.cors_origins:
+        _surround(app, lambda inside: Origins(inside, online.cors_origins, metrics))
     return app
+
+
+def _surround(app: FastAPI, middleware: Callable[[ASGIApp], ASGIApp]) -> None:
+    """Puts a middleware around all others, the one included that answers when everything else has failed."""
+    inside = app.build_middleware_stack
+    app.build_middleware_stack = lambda: middleware(inside())  # type: ignore[method-assign]
 
 
 def _follow(state: AppState) -> None:

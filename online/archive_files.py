@@ -14,12 +14,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.choices import EDGE_TYPES
 from features.datasets import dataset
 from features.errors import BadInput
 from features.schema import TS
 from lake.drafts import replace_bytes
 from lake.writer import conform
-from online.events import EDGE_TYPES
 from online.served_log import served_rows
 from online.stream import StreamEntry
 
@@ -112,14 +112,18 @@ def _rows(fields: Mapping[bytes, bytes]) -> list[tuple[Place, Row]]:
     if not fields:
         raise ValueError("nothing is left of it: it was trimmed before it was archived")
     (kind, raw), *more = fields.items()
-    if more or kind not in (b"event", b"story", b"served"):
-        raise ValueError(f"an entry has one field, event, story or served; this one has {sorted(fields)}")
+    if more or kind not in (b"event", b"story", b"user", b"served"):
+        raise ValueError(f"an entry has one field, event, story, user or served; this one has {sorted(fields)}")
     document = orjson.loads(raw)
     if kind == b"story":
         return [(("stories", ""), document)]
+    if kind == b"user":
+        return [(("users", ""), document)]
     if kind == b"served":
         day = (_EPOCH + timedelta(microseconds=document["served_us"])).date()
         return [(("served", f"dt={day}"), row) for row in served_rows(document)]
+    if (received_us := document.get("received_us")) is not None:
+        document["received_at"] = (_EPOCH + timedelta(microseconds=received_us)).isoformat()
     if document["type"] in EDGE_TYPES:
         edge_kind, op = EDGE_TYPES[document["type"]]
         return [(("edges", ""), {**document, "kind": edge_kind, "op": op})]

@@ -8,7 +8,8 @@ import pyarrow as pa
 from features.registry import registered
 from features.snapshot import ABSENT, Manifest
 from online.columns import Ints, Rows
-from online.growth import earliest
+from online.edge_targets import EdgeTargets
+from online.growth import counted, earliest
 from online.lookup import Grouping, HashIndex
 from online.names import Names
 from online.new_rows import Columns, NamesNow, gathered_features
@@ -43,6 +44,7 @@ def build_world(manifest: Manifest, tables: dict[str, pa.Table], position: str =
         publications=names.publication,
         topic_names=names.topic,
         languages=names.language,
+        rows_by_language=counted(np.zeros(1, np.int32), len(names.language), column["language"]),
         rows_by_author=Grouping(column["author"], len(names.author)),
         rows_by_publication=Grouping(column["publication"], len(names.publication)),
         rows_by_topic=Grouping(column["topics"].ravel(), len(names.topic), row_of_topic),
@@ -51,6 +53,7 @@ def build_world(manifest: Manifest, tables: dict[str, pa.Table], position: str =
         superseded=np.empty(0, np.int32),
         withdrawn=None,
         promotions=promotions_of(tables["promotions"]),
+        targets=EdgeTargets(tables["targets"]["hash"].to_numpy(), tables["targets"]["id"].combine_chunks()),
     )
 
 

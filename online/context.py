@@ -163,7 +163,12 @@ class Context:
     @property
     def pinned(self) -> str:
         """Names everything the answer depends on besides `now`: snapshot, position in the story stream, the person's state."""
-        return f"{self.world.version}/{self.world.position}/{self.person.state.digest.hex()}/{self.settings.variant}"
+        return f"{self.world.version}/{self.world.position}/{self._person}/{self.settings.variant}"
+
+    @property
+    def _person(self) -> str:
+        digest = self.person.state.digest.hex()
+        return f"{digest}/{self.person.hint}" if self.person.follows_hint else digest
 
     @cached_property
     def taste(self) -> Floats:

@@ -11,24 +11,18 @@ import orjson
 import redis
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from features.choices import BLOCKED_BY, CHOICES, EDGE_TYPES, REFUSALS, applies_on_arrival
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.raw_datasets import CLOCK_SKEW_S, EVENT_TYPES
+from features.times import rfc3339
 from local.faults import first_line
+from online import api_examples
 from online.clock import micros
 from online.ids import Id
 from online.person import ACT_CODES
 from online.settings import OnlineSettings
 
-EDGE_TYPES = {
-    "follow": ("follow", "add"),
-    "unfollow": ("follow", "remove"),
-    "mute": ("mute", "add"),
-    "unmute": ("mute", "remove"),
-    "block": ("block", "add"),
-    "unblock": ("block", "remove"),
-}
-"""Event type → kind and operation of the edge."""
 TYPES = (*EVENT_TYPES, *EDGE_TYPES)
 """Every type an event may have."""
 MAX_EVENT_BYTES = 16_384
@@ -40,15 +34,18 @@ MAX_EVENTS = 1000
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """Nothing on a site is older; what claims to be comes from a clock that was never set."""
 
-# KEYS: seen, stream, state (edges or acts). ARGV: window s, event, state ttl s, what, then per kind:
-# edge: field, occurred_us, op, how many are kept; act: member, occurred_ms, how many are kept, and the
-# code from which on an act is a refusal: those go last, or a hidden story would be back after many opens.
-# Answers 1 applied, 0 seen before, -1 too many edges. An edge keeps the latest change by occurred_us, so that events
-# arriving out of order do not undo a later one. Edges from before the stream's first entry are in every kept snapshot.
+# KEYS: seen, stream, state (choices or acts). ARGV: window s, event, state ttl s, what, then per kind:
+# choice: field, occurred_us, op, how many are kept, whether it applies on arrival (1, 0), received_us;
+# act: member, occurred_ms, how many are kept.
+# Answers 1 applied, 0 seen before, -1 no room; and of a choice the state it is in now. This is the rule of
+# features/choices.py. Arrivals at one edge are strictly in order, also when clocks step back: the batch goes by them.
+# The state of an edge: occurred_us|op|received_us of the last arrival|stream id of the last change that applied on
+# arrival, or 0-0|stream id. What lies before the stream's first entry is in every kept snapshot.
 _APPLY = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local before = false
-if ARGV[4] == 'edge' then
+local choice = ARGV[4] == 'choice'
+if redis.call('EXISTS', KEYS[1]) == 1 then return {0, choice and redis.call('HGET', KEYS[3], ARGV[5]) or ''} end
+local before, state, event = false, '', ARGV[2]
+if choice then
   before = redis.call('HGET', KEYS[3], ARGV[5])
   if not before and redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[8]) then
     local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
@@ -57,53 +54,73 @@ if ARGV[4] == 'edge' then
     for i = 1, #edges, 2 do
       if tonumber(string.match(edges[i + 1], '(%d+)%-%d+$')) < since then redis.call('HDEL', KEYS[3], edges[i]) end
     end
-    if redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[8]) then return -1 end
+    if redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[8]) then return {-1, ''} end
   end
 end
+local last_us, last_op, last_received, arrival, position
+local received = choice and tonumber(ARGV[10])
+if before then
+  last_us, last_op, last_received, arrival, position = string.match(before, '^(-?%d+)|(%a+)|(%d+)|([%d-]+)|([%d-]+)$')
+  received = math.max(received, tonumber(last_received) + 1)
+end
+if choice then
+  received = string.format('%.0f', received)
+  event = string.sub(event, 1, -2) .. ',"received_us":' .. received .. '}'
+end
 redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
-local id = redis.call('XADD', KEYS[2], '*', 'event', ARGV[2])
-if ARGV[4] == 'edge' then
-  if not before or tonumber(string.match(before, '^-?%d+')) <= tonumber(ARGV[6]) then
-    redis.call('HSET', KEYS[3], ARGV[5], ARGV[6] .. '|' .. ARGV[7] .. '|' .. id)
+local id = redis.call('XADD', KEYS[2], '*', 'event', event)
+if choice then
+  if ARGV[9] == '1' or not before or tonumber(last_us) <= tonumber(ARGV[6]) then
+    last_us, last_op, position = ARGV[6], ARGV[7], id
+    arrival = ARGV[9] == '1' and id or arrival or '0-0'
   end
+  state = table.concat({last_us, last_op, received, arrival, position}, '|')
+  redis.call('HSET', KEYS[3], ARGV[5], state)
   redis.call('EXPIRE', KEYS[3], ARGV[3])
 elseif ARGV[4] == 'act' then
   redis.call('ZADD', KEYS[3], 'GT', ARGV[6], ARGV[5])
-  local over, kept = redis.call('ZCARD', KEYS[3]) - tonumber(ARGV[7]), 0
-  while over > 0 do
-    local oldest = redis.call('ZRANGE', KEYS[3], kept, kept + 99)
-    if #oldest == 0 then redis.call('ZREMRANGEBYRANK', KEYS[3], 0, over - 1) break end
-    for _, act in ipairs(oldest) do
-      if over > 0 and string.byte(act, -1) < tonumber(ARGV[8]) then
-        redis.call('ZREM', KEYS[3], act)
-        over = over - 1
-      else
-        kept = kept + 1
-      end
-    end
-  end
+  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[7]))
   redis.call('EXPIRE', KEYS[3], ARGV[3])
 end
-return 1
+return {1, state}
+"""
+# KEYS: state. ARGV: field, state of the edge on the other side, ttl s. The state that arrived last counts, in whatever
+# order and however often it is told.
+_MIRROR = """
+local pattern = '^-?%d+|%a+|(%d+)'
+local before = redis.call('HGET', KEYS[1], ARGV[1])
+if not before or tonumber(string.match(before, pattern)) < tonumber(string.match(ARGV[2], pattern)) then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('EXPIRE', KEYS[1], ARGV[3])
+end
 """
 _TOO_MANY = -1
 
 
 class Event(BaseModel):
-    """One event as clients send it."""
+    """One event as clients send it: about a story (`story_id`), or a change of an edge (`target_type` and `target_id`)."""
 
-    model_config = ConfigDict(extra="forbid", strict=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=False,
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": list(api_examples.EVENTS)},
+    )
 
     event_id: Id
+    """The user's own; sent again, it changes nothing for 48 hours."""
     user_id: Id
     type: Literal[*TYPES]  # type: ignore[valid-type]
     story_id: Id | None = None
+    """Needed by all types but those of edges."""
     target_type: Literal["author", "publication", "topic"] | None = None
     target_id: Id | None = None
+    """Needed, with target_type, by follow, unfollow, mute, unmute, block and unblock."""
     occurred_at: AwareDatetime = Field(ge=EARLIEST)
     dwell_s: float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
     claps: int | None = Field(default=None, ge=0, le=50)
     request_id: Id | None = None
+    """Of the page that showed the story, so that a read can be attributed; and the item's `position`."""
     position: int | None = Field(default=None, ge=0, le=1_000_000)
     source: Id | None = None
     propensity: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
@@ -117,7 +134,9 @@ class Event(BaseModel):
         return self
 
 
-RejectionCode = Literal["malformed", "oversized", "unknown_type", "in_the_future", "too_many_edges"]
+RejectionCode = Literal[
+    "malformed", "oversized", "unknown_type", "in_the_future", "too_many_edges", "too_many_refusals"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,43 +173,99 @@ class EventIntake:
         self._keys = keys
         self._settings = settings
         self._apply = client.register_script(_APPLY)
-        self._too_many = (
-            f"{settings.edges_kept} changed follows, mutes and blocks wait for a snapshot; send it after the next"
-        )
+        self._mirror = client.register_script(_MIRROR)
 
     def accept(self, raw_events: Sequence[Any], now: datetime) -> Receipt:
-        """Validates and applies; an accepted event is in the stream and in the person's state when this returns."""
+        """Validates and applies; an accepted event is in the stream and in the user's state when this returns."""
         events, rejected = _validated(raw_events, now)
-        pipe = self._client.pipeline(transaction=False)
-        for event in events.values():
-            self._apply(keys=self._keys_of(event), args=self._arguments(event, now), client=pipe)
         try:
-            outcomes: list[int] = pipe.execute() if events else []
+            outcomes = dict(zip(events, self._apply_all(list(events.values()), now), strict=True))
+            self._tell_the_other_side([(events[index], state) for index, (_, state) in outcomes.items() if state], now)
         except redis.RedisError as error:
             raise Unavailable(f"events cannot be stored now, send them again: {first_line(error)}") from error
-        refused = [index for index, outcome in zip(events, outcomes, strict=True) if outcome == _TOO_MANY]
-        rejected += [Rejected(index, "too_many_edges", self._too_many) for index in refused]
+        codes = [code for code, _ in outcomes.values()]
+        rejected += [self._no_room(index, events[index]) for index, (code, _) in outcomes.items() if code == _TOO_MANY]
         rejected.sort(key=lambda one: one.index)
-        return Receipt(outcomes.count(1), outcomes.count(0), tuple(rejected))
+        return Receipt(codes.count(1), codes.count(0), tuple(rejected))
+
+    def _apply_all(self, events: Sequence[Event], now: datetime) -> list[tuple[int, bytes]]:
+        """Of each event what became of it, and the state of its edge, if it is of one and had room."""
+        pipe = self._client.pipeline(transaction=False)
+        for event in events:
+            self._apply(keys=self._keys_of(event), args=self._arguments(event, now), client=pipe)
+        return [(code, state or b"") for code, state in pipe.execute()] if events else []
+
+    def _tell_the_other_side(self, changed: Sequence[tuple[Event, bytes]], now: datetime) -> None:
+        """A block of a user is known to both, and ends the follows between them.
+
+        Told again with every repetition, so that a client that got no answer and sends a block again completes it.
+        """
+        blocks = [(event, state) for event, state in changed if event.type in ("block", "unblock")]
+        blocks = [(event, state) for event, state in blocks if event.target_type == "author"]
+        if not blocks:
+            return
+        pipe = self._client.pipeline(transaction=False)
+        for event, state in blocks:
+            key, field = self._keys.blocked_by(event.target_id or ""), _field(BLOCKED_BY, "author", event.user_id)
+            self._mirror(keys=[key], args=[field, state, self._settings.state_ttl_s], client=pipe)
+        pipe.execute()
+        ended = [end for event, _ in blocks if event.type == "block" for end in _ended_follows(event, now)]
+        self._apply_all(ended, now)
+
+    def _no_room(self, index: int, event: Event) -> Rejected:
+        if event.type in ("follow", "unfollow"):
+            kept, what, code = self._settings.edges_kept, "follows", "too_many_edges"
+        else:
+            kept, what, code = self._settings.refusals_kept, "mutes, blocks, hides and reports", "too_many_refusals"
+        detail = f"{kept} changed {what} wait for a snapshot; send it after the next"
+        return Rejected(index, code, detail)  # type: ignore[arg-type]
 
     def _keys_of(self, event: Event) -> list[str]:
         user = event.user_id
-        state = self._keys.edges(user) if event.type in EDGE_TYPES else self._keys.acts(user)
+        if event.type in CHOICES:
+            state = self._keys.refusals(user) if CHOICES[event.type][0] in REFUSALS else self._keys.edges(user)
+        else:
+            state = self._keys.acts(user)
         stream = self._keys.event_stream(self._keys.partition(user))
         return [self._keys.event_seen(user, event.event_id), stream, state]
 
     def _arguments(self, event: Event, now: datetime) -> list[Any]:
-        document = event.model_dump(exclude_none=True, mode="json") | {"received_at": now.isoformat()}
-        shared = [self._settings.event_window_s, orjson.dumps(document), self._settings.state_ttl_s]
+        document = event.model_dump(exclude_none=True, mode="json")
         occurred_us = micros(event.occurred_at)
-        if event.type in EDGE_TYPES:
-            kind, op = EDGE_TYPES[event.type]
-            target = f"{kind}|{event.target_type}|{hash64(event.target_id or '')}|{event.target_id}"
-            return [*shared, "edge", target, occurred_us, op, self._settings.edges_kept]
+        if event.type in CHOICES:
+            kind, op = CHOICES[event.type]
+            target = (event.target_type, event.target_id) if event.type in EDGE_TYPES else ("story", event.story_id)
+            kept = self._settings.refusals_kept if kind in REFUSALS else self._settings.edges_kept
+            how = [occurred_us, op, kept, int(applies_on_arrival(kind, op)), micros(now)]
+            shared = [self._settings.event_window_s, orjson.dumps(document), self._settings.state_ttl_s]
+            return [*shared, "choice", _field(kind, target[0] or "", target[1] or ""), *how]
+        document["received_at"] = now.isoformat()
+        shared = [self._settings.event_window_s, orjson.dumps(document), self._settings.state_ttl_s]
         if event.type in ACT_CODES:
             member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes([ACT_CODES[event.type]])
-            return [*shared, "act", member, occurred_us // 1000, self._settings.acts_kept, ACT_CODES["hide"]]
+            return [*shared, "act", member, occurred_us // 1000, self._settings.acts_kept]
         return [*shared, "none"]
+
+
+def _field(kind: str, target_type: str, target_id: str) -> str:
+    return f"{kind}|{target_type}|{hash64(target_id)}|{target_id}"
+
+
+def _ended_follows(block: Event, now: datetime) -> list[Event]:
+    """The follows between the two, ended at the arrival of the block; the ids tell a repetition."""
+    pair = (block.user_id, block.target_id or "")
+    name = f"{hash64(f'{block.user_id} {block.event_id}') & (1 << 64) - 1:016x}"
+    return [
+        Event(
+            event_id=f"block-{name}-{side}",
+            user_id=user,
+            type="unfollow",
+            target_type="author",
+            target_id=other,
+            occurred_at=now,
+        )
+        for side, (user, other) in enumerate((pair, pair[::-1]))
+    ]
 
 
 def _validated(raw_events: Iterable[Any], now: datetime) -> tuple[dict[int, Event], list[Rejected]]:
@@ -215,7 +290,7 @@ def _event(raw: Any, now: datetime) -> Event:
     except ValidationError as error:
         raise _Refused("malformed", _told(error)) from error
     if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
-        raise _Refused("in_the_future", f"occurred_at {event.occurred_at.isoformat()} lies ahead of {now.isoformat()}")
+        raise _Refused("in_the_future", f"occurred_at {rfc3339(event.occurred_at)} lies ahead of {rfc3339(now)}")
     # A clock a little ahead must not put a change behind a later one, or after a snapshot that holds it.
     return event.model_copy(update={"occurred_at": min(event.occurred_at, now)})
 

@@ -114,11 +114,20 @@ def _with_rows(world: World, added: _Added) -> World:
         publications=names.publication,
         topic_names=names.topic,
         languages=names.language,
+        rows_by_language=counted(world.rows_by_language, len(names.language), new["language"]),
         rows_by_author=world.rows_by_author.extended(new["author"], rows),
         rows_by_publication=world.rows_by_publication.extended(new["publication"], rows),
         rows_by_topic=world.rows_by_topic.extended(new["topics"].ravel(), np.repeat(rows, new["topics"].shape[1])),
         author_since=earliest(world.author_since, len(names.author), new["author"], new["published_at"]),
     )
+
+
+def counted(before: Ints, languages: int, language: Ints) -> Ints:
+    """int32[languages + 1]: the counts `before` of fewer languages, brought up to date with more stories; the last: of none."""
+    out = np.bincount(np.where(language < 0, languages, language), minlength=languages + 1).astype(np.int32)
+    out[: len(before) - 1] += before[:-1]
+    out[-1] += before[-1]
+    return out
 
 
 def earliest(since: Micros, authors: int, author: Ints, published_at: Micros) -> Micros:

@@ -7,16 +7,18 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from features.schema import MAX_ID_BYTES
+from features.schema import MAX_ID_BYTES, NOT_IDS
 
 
 def _well_formed(ident: str) -> str:
     if len(ident.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
         raise ValueError(f"an id has at most {MAX_ID_BYTES} bytes")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in ident):
-        raise ValueError("an id has no control characters")
+        raise ValueError("an id is UTF-8 without control characters")
+    if ident in NOT_IDS:
+        raise ValueError(f"{ident!r} cannot be an id: in a path it is a step to another folder")
     return ident
 
 
-Id = Annotated[str, Field(min_length=1), AfterValidator(_well_formed)]
-"""An opaque string of 1 to 128 bytes without control characters."""
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_BYTES), AfterValidator(_well_formed)]
+"""An opaque string of 1 to 128 bytes of UTF-8 without control characters; not `.` or `..`."""

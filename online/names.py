@@ -46,6 +46,11 @@ class Names:
         known = len(self._known)
         return self._known[index].as_py() if index < known else self._new[index - known]
 
+    @property
+    def ids(self) -> list[str]:
+        """All of them, by index; for the few languages, never for authors."""
+        return [*self._known.to_pylist(), *self._new]
+
     def find(self, idents: Sequence[str | None]) -> Ints:
         """int32[m]: the index of each id; -1 for None and for unknown ones."""
         found = self.by_hash.find(hash64_many([ident or "" for ident in idents]))

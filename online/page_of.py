@@ -45,7 +45,7 @@ async def _unchanged(rex: AppState, wanted: FeedRequest) -> bytes | None:
         return None
     world, now_us = rex.live.get(), micros(rex.clock())
     loaded = (world.version, world.position)
-    page = await rex.unchanged.page(wanted.user_id, wanted.surface, wanted.limit, loaded, now_us)
+    page = await rex.unchanged.page(wanted, loaded, now_us)
     if page is None:
         return None
     rex.metrics.observe_unchanged()

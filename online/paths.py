@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,13 +20,14 @@ class OpaqueSegments:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope.get("raw_path"):
-            segments = scope["raw_path"].decode("latin-1").split("/")
-            scope = {**scope, "path": "/".join(_opaque(unquote(segment)) for segment in segments)}
+            segments = scope["raw_path"].split(b"/")
+            scope = {**scope, "path": "/".join(_opaque(unquote_to_bytes(segment)) for segment in segments)}
         await self._app(scope, receive, send)
 
 
-def _opaque(segment: str) -> str:
-    return segment.replace(SLASH, FORBIDDEN).replace("/", SLASH)
+def _opaque(segment: bytes) -> str:
+    """Bytes that are not UTF-8 become lone surrogates, which no id may hold: replaced, two ids would become one."""
+    return segment.decode("utf-8", "surrogateescape").replace(SLASH, FORBIDDEN).replace("/", SLASH)
 
 
 def restored(segment: str) -> str:

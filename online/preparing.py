@@ -27,6 +27,8 @@ class FeedRequest:
     surface: str = "home"
     fresh: bool = False
     """Rank anew even when a slate is there."""
+    hint: tuple[int, ...] = ()
+    """Codes of the languages that the client's Accept-Language names; they count where nobody knows the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Preparer:
         """
         if request.cursor:
             return self._resumed(request, self._cursors.decode(request.cursor, request.user_id), now_us)
-        ctx, reading = self.context(request.user_id, now_us, request.surface)
+        ctx, reading = self.context(request.user_id, now_us, request.surface, hint=request.hint)
         kept = self._usable(reading.kept)
         if request.fresh:
             return Prepared(request, ctx, None)
@@ -83,7 +85,7 @@ class Preparer:
 
     def _resumed(self, request: FeedRequest, cursor: Cursor, now_us: int) -> Prepared:
         """The place in its chain to which a cursor points."""
-        ctx, reading = self.context(request.user_id, now_us, cursor.surface, cursor.slate_id)
+        ctx, reading = self.context(request.user_id, now_us, cursor.surface, cursor.slate_id, request.hint)
 
         def read(slate_id: str) -> Kept:
             return self._usable(self._slates.read(request.user_id, slate_id))
@@ -97,14 +99,19 @@ class Preparer:
         return Prepared(request, ctx, place.slate, place.index, cursor.delivered)
 
     def context(
-        self, user_id: str, now_us: int, surface: str = "home", slate_id: str | None = None
+        self,
+        user_id: str,
+        now_us: int,
+        surface: str = "home",
+        slate_id: str | None = None,
+        hint: tuple[int, ...] = (),
     ) -> tuple[Context, Reading]:
         """A context that pins everything for one request of one person, and what was read for it."""
         loaded = self._live.loaded()
         manifest, position = loaded.world.manifest, loaded.world.position
         reading = self._store.read(manifest, user_id, surface=surface, slate_id=slate_id, story_position=position)
         world = loaded.advance(reading.story_changes)
-        person = Person(reading.state, world)
+        person = Person(reading.state, world, hint)
         wanted, bits = frozenset(loaded.ranker.inputs), self._components.bits
         return Context(world, person, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits), reading
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from itertools import repeat
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from features.raw_datasets import VISIBILITIES
 from features.snapshot import ABSENT
+from features.times import rfc3339_of
 from online.columns import Candidates
 from online.components import Components
 from online.context import Context
@@ -61,7 +61,7 @@ def _of_story(world: World, row: int) -> dict[str, Any]:
         "publication_id": world.publications.id(int(world.publication[row])),
         "topics": [world.topic_names.id(int(topic)) for topic in world.topics[row] if topic != ABSENT],
         "title": world.title(row),
-        "published_at": timestamp(int(world.published_at[row])),
+        "published_at": rfc3339_of(int(world.published_at[row])),
     }
     return found
 
@@ -86,11 +86,6 @@ def _name(names: Names, indices: list[int]) -> str | None:
     return names.id(indices[0]) if indices else None
 
 
-def timestamp(micros: int) -> str:
-    """RFC 3339, UTC, from microseconds since 1970."""
-    return datetime.fromtimestamp(micros / 1e6, UTC).isoformat().replace("+00:00", "Z")
-
-
 def document(world: World, row: int) -> dict[str, Any]:
     """The story at `row` as a document of the raw lake (without what the snapshot does not hold)."""
     story = world.story(row)
@@ -101,7 +96,7 @@ def document(world: World, row: int) -> dict[str, Any]:
         "topics": list(story.topics),
         "language": story.language,
         "title": story.title,
-        "published_at": timestamp(story.published_us),
+        "published_at": rfc3339_of(story.published_us),
         "visibility": VISIBILITIES[story.visibility],
         "members_only": story.members_only,
     }

@@ -1,9 +1,11 @@
-"""Errors as RFC 9457 problem details."""
+"""Errors as RFC 9457 problem details: what there is, once, for handlers, the schema and docs/api.md."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import redis
@@ -11,54 +13,88 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import Match
 
 from features.errors import Unavailable
 from features.packing import CorruptValue
 from local.faults import first_line
-from online.body_limit import BodyTooLarge
+from online.body_limit import MAX_BODY_BYTES, BodyTooLarge
 from online.chain import CursorExpired
 from online.cursor import InvalidCursor
+from online.events import MAX_EVENTS
 from online.metrics import Metrics
 from online.stories import HashCollision
 
 log = logging.getLogger("rex.online")
+MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 """A new snapshot or a restarted Redis is picked up within about a second."""
+NO_STORE = {"Cache-Control": "private, no-store"}
+"""Every answer is one user's at one moment; of problems caches would keep 404, 405 and 410 unasked."""
 
 
-def problem(status: int, kind: str, detail: str, **more: object) -> Response:
-    """An `application/problem+json` answer; `kind` is the stable machine-readable name."""
-    body = {"type": f"urn:rex:{kind}", "title": kind.replace("_", " "), "status": status, "detail": detail, **more}
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
-    return Response(orjson.dumps(body), status, headers, "application/problem+json")
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem; `type` is `urn:rex:` and the name."""
+
+    status: int
+    name: str
+    remedy: str
+    """What whoever gets it is to do."""
 
 
-_KINDS: dict[type[Exception], tuple[int, str]] = {
-    InvalidCursor: (400, "invalid_cursor"),
-    CursorExpired: (410, "cursor_expired"),
-    HashCollision: (409, "hash_collision"),
-    BodyTooLarge: (413, "body_too_large"),
-    Unavailable: (503, "unavailable"),
-    CorruptValue: (503, "corrupt_value"),
-    redis.RedisError: (503, "unavailable"),
+PROBLEMS = (
+    Kind(400, "invalid_cursor", "start again without a cursor"),
+    Kind(403, "origin_not_allowed", "name the page's origin in `REX_ONLINE_CORS_ORIGINS`"),
+    Kind(404, "not_found", "look at the path, which has no slash at its end, and at the id"),
+    Kind(405, "method_not_allowed", "use one of the methods in `Allow`"),
+    Kind(409, "hash_collision", "choose another id: `detail` says for what, and which id has the same 64-bit hash"),
+    Kind(410, "cursor_expired", "start again without a cursor"),
+    Kind(413, "body_too_large", f"send at most {MAX_BODY_BYTES >> 20} MiB at once"),
+    Kind(413, "too_many_events", f"send at most {MAX_EVENTS:,} at once"),
+    Kind(415, "unsupported_media_type", "send JSON as `application/json`, not compressed"),
+    Kind(422, "invalid_request", "`errors` says where and what"),
+    Kind(500, "internal_error", "report it: the service's log says what failed"),
+    Kind(503, "corrupt_value", "try again after `Retry-After`; `detail` says what is damaged"),
+    Kind(503, "unavailable", "try again after `Retry-After`; `detail` says what is missing"),
+)
+"""Every problem that the service answers with."""
+BY_NAME = {kind.name: kind for kind in PROBLEMS}
+
+_OF_ERRORS: dict[type[Exception], str] = {
+    InvalidCursor: "invalid_cursor",
+    CursorExpired: "cursor_expired",
+    HashCollision: "hash_collision",
+    BodyTooLarge: "body_too_large",
+    Unavailable: "unavailable",
+    CorruptValue: "corrupt_value",
+    redis.RedisError: "unavailable",
+}
+_OF_STATUS = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_many_events",
+    415: "unsupported_media_type",
 }
 
 
-_NAMES = {404: "not_found", 405: "method_not_allowed", 413: "too_many_events"}
+def problem(name: str, detail: str, metrics: Metrics, **more: object) -> Response:
+    """An `application/problem+json` answer of a kind of PROBLEMS, counted."""
+    kind = BY_NAME[name]
+    metrics.problems.labels(name).inc()
+    told = {"type": f"urn:rex:{name}", "title": name.replace("_", " "), "status": kind.status, "detail": detail}
+    headers = NO_STORE | ({"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else {})
+    return Response(orjson.dumps(told | more), kind.status, headers, MEDIA_TYPE)
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:
-    """Every error of the app becomes a problem, and is counted. On the event loop: never behind threads that wait for Redis."""
+    """Every error of the app becomes a problem. On the event loop: never behind threads that wait for Redis."""
 
-    def counted(status: int, kind: str, detail: str, **more: object) -> Response:
-        metrics.problems.labels(kind).inc()
-        return problem(status, kind, detail, **more)
-
-    def known(status: int, kind: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    def known(name: str) -> Callable[[Request, Exception], Awaitable[Response]]:
         async def handle(request: Request, error: Exception) -> Response:
-            if status == 503:
+            if BY_NAME[name].status == 503:
                 log.error("%s %s: %s", request.method, request.url.path, error)
-            return counted(status, kind, first_line(error) if isinstance(error, redis.RedisError) else str(error))
+            return problem(name, first_line(error) if isinstance(error, redis.RedisError) else str(error), metrics)
 
         return handle
 
@@ -66,22 +102,56 @@ def install(app: FastAPI, metrics: Metrics) -> None:
         assert isinstance(error, RequestValidationError)
         errors = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"]} for e in error.errors()]
         detail = "; ".join(f"{e['where']}: {e['what']}" for e in errors)
-        return counted(422, "invalid_request", detail, errors=jsonable_encoder(errors))
+        return problem("invalid_request", detail, metrics, errors=jsonable_encoder(errors))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException | StarletteHTTPException)
-        return counted(
-            error.status_code,
-            _NAMES.get(error.status_code, "http_error"),
-            str(error.detail),
-        )
+        answer = problem(_OF_STATUS[error.status_code], str(error.detail), metrics)
+        if error.status_code == 405:
+            answer.headers["Allow"] = ", ".join(_allowed(app, request))
+        return answer
 
     async def unexpected(request: Request, error: Exception) -> Response:
         log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
-        return counted(500, "internal_error", "the request failed here; the log says why")
+        return problem("internal_error", "the request failed here; the log says why", metrics)
 
-    for kind, (status, name) in _KINDS.items():
-        app.add_exception_handler(kind, known(status, name))
+    for kind, name in _OF_ERRORS.items():
+        app.add_exception_handler(kind, known(name))
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(StarletteHTTPException, http)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _allowed(app: FastAPI, request: Request) -> list[str]:
+    """The methods of all routes with this path: the framework names those of the first one only."""
+    here = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods: set[str] = set().union(*(getattr(route, "methods", None) or () for route in here))
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def describe(app: FastAPI) -> None:
+    """Has the app's schema say of problems that they are `application/problem+json`; the framework says JSON of them all."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            for path in made()["paths"].values():
+                for call in path.values():
+                    for status, answer in call["responses"].items():
+                        if int(status) >= 400:
+                            answer["content"] = {MEDIA_TYPE: next(iter(answer["content"].values()))}
+        return made()
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def documented(*names: str) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a call that may be refused for these reasons; and every call for being invalid or not possible now."""
+    from online.api_models import Problem
+
+    found: dict[int | str, dict[str, Any]] = {}
+    for kind in PROBLEMS:
+        if kind.name in (*names, "invalid_request", "unavailable", "corrupt_value"):
+            about = found.setdefault(kind.status, {"model": Problem, "description": ""})
+            about["description"] += f"{' ' * bool(about['description'])}`{kind.name}`: {kind.remedy}."
+    return found

@@ -3,38 +3,62 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import orjson
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BeforeValidator
+from pydantic.json_schema import SkipJsonSchema
 
 from features.errors import Unavailable
+from features.languages import accepted_languages
+from features.raw_datasets import CLOCK_SKEW_S
 from features.snapshot_reader import snapshots
-from online.api_models import EventsBatch, EventsReceipt, Explanation, Feed, Problem, StoryReceipt
+from features.times import rfc3339
+from online.accounts import Account
+from online.api_models import (
+    EventsBatch,
+    EventsReceipt,
+    Explanation,
+    Feed,
+    Health,
+    Readiness,
+    Snapshots,
+    StoryReceipt,
+    User,
+    UserReceipt,
+)
 from online.clock import micros
 from online.events import MAX_EVENTS
+from online.hash_collisions import refuse_collisions
+from online.heads import is_head
 from online.ids import Id
 from online.page_of import page_of
 from online.paths import restored
 from online.preparing import FeedRequest
 from online.presenting import document
-from online.stories import HashCollision, Story
-from online.whois import about_person
+from online.problems import documented
+from online.stories import Story
+from online.strict_route import BeaconRoute, StrictRoute, invalid
+from online.whois import about_person, known_since
 from online.wiring import AppState
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
+beacons = APIRouter(route_class=BeaconRoute)
+ROUTERS = (router, beacons)
 UserId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of the person")]
 StoryId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of the story")]
 Surface = Annotated[str, Query(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="where the feed is shown")]
+OF_BODIES = ("body_too_large", "unsupported_media_type")
+"""Problems of every call with a body."""
+AcceptLanguage = Annotated[
+    str | None, Header(description="languages of the client, a hint for users whose languages are not known")
+]
 Limit = Annotated[int, Query(ge=1, le=100, description="items on the page")]
-
-
-def _problems(*also: int) -> dict[int | str, dict[str, Any]]:
-    """For the documentation: these; and every call may be refused as invalid (422) or as not possible now (503)."""
-    return {status: {"model": Problem} for status in sorted({*also, 422, 503})}
 
 
 def _rex(request: Request) -> AppState:
@@ -46,18 +70,30 @@ def _json(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
 
 
-@router.get("/v1/users/{user_id}/feed", responses={200: {"model": Feed}, **_problems(400, 410)}, tags=["feed"])
+@router.get(
+    "/v1/users/{user_id}/feed",
+    operation_id="get_feed",
+    responses={200: {"model": Feed}, **documented("invalid_cursor", "cursor_expired")},
+    tags=["feed"],
+)
 async def feed(
     request: Request,
     user_id: UserId,
     limit: Limit = 20,
-    cursor: str | None = None,
+    cursor: str | SkipJsonSchema[None] = None,
     surface: Surface = "home",
     fresh: bool = False,
+    accept_language: AcceptLanguage = None,
 ) -> Response:
     """One page of the ranked feed. Unknown people get a newcomer's feed."""
-    wanted = FeedRequest(user_id, limit, cursor, surface, fresh)
-    return Response(await page_of(_rex(request), wanted, _ranking_places(request)), media_type="application/json")
+    wanted, rex = (
+        FeedRequest(user_id, limit, cursor, surface, fresh, accepted_languages(accept_language)),
+        _rex(request),
+    )
+    if is_head(request):  # whether there would be a page; one that nobody sees must not count as served
+        await to_thread.run_sync(rex.feeds.prepare, wanted, micros(rex.clock()))
+        return _json({})
+    return Response(await page_of(rex, wanted, _ranking_places(request)), media_type="application/json")
 
 
 def _ranking_places(request: Request) -> CapacityLimiter:
@@ -68,18 +104,32 @@ def _ranking_places(request: Request) -> CapacityLimiter:
     return places
 
 
-@router.get("/v1/users/{user_id}/feed/explain", responses={200: {"model": Explanation}, **_problems()}, tags=["feed"])
-async def explain(request: Request, user_id: UserId, story_id: Id | None = None, surface: Surface = "home") -> Response:
+@router.get(
+    "/v1/users/{user_id}/feed/explain",
+    operation_id="explain_feed",
+    responses={200: {"model": Explanation}, **documented()},
+    tags=["feed"],
+)
+async def explain(
+    request: Request,
+    user_id: UserId,
+    story_id: Id | SkipJsonSchema[None] = None,
+    surface: Surface = "home",
+    accept_language: AcceptLanguage = None,
+) -> Response:
     """The funnel of a fresh ranking and, with `story_id`, the path of that story through it."""
     rex = _rex(request)
     places = _ranking_places(request)
-    return _json(
-        await to_thread.run_sync(rex.feeds.explain, user_id, micros(rex.clock()), story_id, surface, limiter=places)
-    )
+    asked = (user_id, micros(rex.clock()), story_id, surface, accepted_languages(accept_language))
+    return _json(await to_thread.run_sync(rex.feeds.explain, *asked, limiter=places))
 
 
-@router.post(
-    "/v1/events", status_code=202, responses={202: {"model": EventsReceipt}, **_problems(413)}, tags=["events"]
+@beacons.post(
+    "/v1/events",
+    operation_id="send_events",
+    status_code=202,
+    responses={202: {"model": EventsReceipt}, **documented(*OF_BODIES, "too_many_events")},
+    tags=["events"],
 )
 def events(request: Request, batch: EventsBatch) -> Response:
     """Accepts events one by one; what is accepted acts on the next request and reaches the lake."""
@@ -100,23 +150,27 @@ def events(request: Request, batch: EventsBatch) -> Response:
 
 @router.put(
     "/v1/stories/{story_id}",
+    operation_id="put_story",
     status_code=202,
-    responses={202: {"model": StoryReceipt}, **_problems(409, 413)},
+    responses={202: {"model": StoryReceipt}, **documented(*OF_BODIES, "hash_collision")},
     tags=["stories"],
 )
 def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
     """Publishes or changes a story. Rules judge it as it is now at once; the next fresh ranking can show it, from its date on."""
     rex = _rex(request)
-    row = _row(rex, story_id)
-    if row >= 0 and (known := rex.live.get().story_id(row)) != story_id:
-        raise HashCollision(f"the id {story_id!r} has the same 64-bit hash as {known!r}; choose another id")
-    return _json({"story_id": story_id, "position": rex.stories.put(story_id, story, rex.clock())}, 202)
+    now = rex.clock()
+    _refuse_the_future("updated_at", story.updated_at, now)
+    if rex.live.is_loaded:
+        refuse_collisions(rex.live.loaded().catch_up(), story_id, story)
+    position, applied = rex.stories.put(story_id, story, now)
+    return _json({"story_id": story_id, "position": position, "applied": applied}, 202)
 
 
 @router.delete(
     "/v1/stories/{story_id}",
+    operation_id="withdraw_story",
     status_code=202,
-    responses={202: {"model": StoryReceipt}, **_problems(404)},
+    responses={202: {"model": StoryReceipt}, **documented("not_found")},
     tags=["stories"],
 )
 def withdraw_story(request: Request, story_id: StoryId) -> Response:
@@ -128,7 +182,7 @@ def withdraw_story(request: Request, story_id: StoryId) -> Response:
         position = rex.stories.withdraw(story_id, rex.clock(), document(world, row) if row >= 0 else None)
     except KeyError:
         raise HTTPException(404, f"no story {story_id!r} is known") from None
-    return _json({"story_id": story_id, "position": position}, 202)
+    return _json({"story_id": story_id, "position": position, "applied": True}, 202)
 
 
 def _row(rex: AppState, story_id: str) -> int:
@@ -139,7 +193,33 @@ def _row(rex: AppState, story_id: str) -> int:
         return -1
 
 
-@router.get("/v1/users/{user_id}", responses=_problems(), tags=["people"])
+@router.put(
+    "/v1/users/{user_id}",
+    operation_id="put_user",
+    status_code=202,
+    responses={202: {"model": UserReceipt}, **documented(*OF_BODIES)},
+    tags=["people"],
+)
+def put_user(request: Request, user_id: UserId, account: Account) -> Response:
+    """Changes a user's languages and membership: no feed read after this answer goes by the old ones."""
+    rex = _rex(request)
+    now = rex.clock()
+    _refuse_the_future("created_at", account.created_at, now)
+    _refuse_the_future("updated_at", account.updated_at, now)
+    since = None if account.created_at else known_since(rex.feeds.context(user_id, micros(now))[0])
+    position, applied = rex.accounts.put(user_id, account, now, since)
+    return _json({"user_id": user_id, "position": position, "applied": applied}, 202)
+
+
+def _refuse_the_future(name: str, at: datetime | None, now: datetime) -> None:
+    """Refuses a time in the body that lies ahead of `now` by more than clocks may differ."""
+    if at is not None and at > now + timedelta(seconds=CLOCK_SKEW_S):
+        raise invalid(f"body.{name}", f"this lies ahead of {rfc3339(now)}")
+
+
+@router.get(
+    "/v1/users/{user_id}", operation_id="get_user", responses={200: {"model": User}, **documented()}, tags=["people"]
+)
 def person(request: Request, user_id: UserId) -> Response:
     """What the service knows of a person now."""
     rex = _rex(request)
@@ -147,20 +227,29 @@ def person(request: Request, user_id: UserId) -> Response:
     return _json(about_person(ctx))
 
 
-@router.get("/v1/snapshots", responses=_problems(), tags=["operation"])
+@router.get(
+    "/v1/snapshots",
+    operation_id="list_snapshots",
+    responses={200: {"model": Snapshots}, **documented()},
+    tags=["operation"],
+)
 def list_snapshots(request: Request) -> Response:
     """Snapshots in Redis, newest first."""
     rex = _rex(request)
     return _json({"snapshots": [asdict(about) for about in snapshots(rex.client, rex.keys, rex.clock())]})
 
 
-@router.get("/healthz", tags=["operation"])
+@router.get(
+    "/healthz", operation_id="get_health", responses={200: {"model": Health}, **documented()}, tags=["operation"]
+)
 async def healthz() -> Response:
     """The process runs. Touches nothing."""
     return _json({"status": "ok"})
 
 
-@router.get("/readyz", responses=_problems(), tags=["operation"])
+@router.get(
+    "/readyz", operation_id="get_readiness", responses={200: {"model": Readiness}, **documented()}, tags=["operation"]
+)
 async def readyz(request: Request) -> Response:
     """A snapshot is loaded, and Redis answers within a second and has it. `warnings`: what may be lost, and why."""
     rex = _rex(request)
@@ -170,7 +259,9 @@ async def readyz(request: Request) -> Response:
     return _json({"status": "ready", **about})
 
 
-@router.get("/metrics", tags=["operation"])
+@router.get(
+    "/metrics", operation_id="get_metrics", response_class=PlainTextResponse, responses=documented(), tags=["operation"]
+)
 async def metrics(request: Request) -> Response:
     """For Prometheus. On the event loop: never behind requests whose threads wait for Redis."""
     return Response(generate_latest(_rex(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)

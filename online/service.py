@@ -94,9 +94,16 @@ class FeedService:
             return
         self._metrics.observe_stages(prepared.ctx.trace)
 
-    def explain(self, user_id: str, now_us: int, story_id: str | None = None, surface: str = "home") -> dict[str, Any]:
+    def explain(
+        self,
+        user_id: str,
+        now_us: int,
+        story_id: str | None = None,
+        surface: str = "home",
+        hint: tuple[int, ...] = (),
+    ) -> dict[str, Any]:
         """The funnel of a fresh ranking, and the path of one story through it. Writes nothing."""
-        ctx, _ = self.context(user_id, now_us, surface, None)
+        ctx, _ = self.context(user_id, now_us, surface, None, hint)
         if story_id is not None:
             row = ctx.world.row(story_id)
             ctx.trace.watched_row = row if row >= 0 else None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.errors import BadInput
 from learning.outcomes import weights_with
+
+Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\s]+)$")]
+"""As browsers send it: scheme, host, and the port unless it is the scheme's own; no path."""
 
 
 class OnlineSettings(BaseSettings):
@@ -125,9 +129,13 @@ class OnlineSettings(BaseSettings):
     state_ttl_s: int = Field(default=15_552_000, ge=2_592_000)
     """Life of a person's online changes; half a year, far longer than the gap between two snapshots may ever be."""
     acts_kept: int = Field(default=2000, ge=1, le=100_000)
-    """Opens, reads, hides and reports kept online per person; beyond it the oldest opens and reads go first. The snapshot has more."""
+    """Opens and reads kept online per user; beyond it the oldest go first. The snapshot has more."""
     edges_kept: int = Field(default=10_000, ge=1, le=1_000_000)
-    """Changed follows, mutes and blocks kept online per person, 1.4 MB; more are refused until a snapshot holds the earlier ones."""
+    """Changed follows kept online per user, some 1.8 MB; more are refused until a snapshot holds the earlier ones."""
+    refusals_kept: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Changed mutes, blocks, hides and reports kept online per user, beside edges_kept; more are refused likewise."""
+    cors_origins: tuple[Origin, ...] = ()
+    """Origins whose pages may call the service from a browser, `["https://shop.example"]`; `*`: every page may. Empty: its own only."""
     cursor_keys: tuple[str, ...] = ()
     """Keys that sign cursors, newest last; old ones still verify. Empty: one is made once under `var/`."""
     as_if: datetime | None = None

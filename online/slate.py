@@ -39,7 +39,7 @@ class SlateInfo:
     built_at_us: int
     snapshot: str
     standing: str
-    """The person's `standing` when it was built, hex."""
+    """The person's `invalidation` when it was built."""
     model: str
     variant: str
     candidates: int

@@ -33,7 +33,7 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
         id=name,
         built_at_us=ctx.now_us,
         snapshot=ctx.world.version,
-        standing=ctx.person.state.standing.hex(),
+        standing=ctx.person.invalidation,
         model=ctx.ranker.name,
         variant=ctx.settings.variant,
         candidates=found,

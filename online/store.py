@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,10 @@ from features.packing import CorruptValue
 from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import gone, profile_place
 from local.faults import first_line
+from online.accounts import with_account
 from online.build_reading import BuildReading
 from online.chain import Kept
-from online.person import ACT, ACT_CODES, EMPTY_PROFILE, PersonState, decode_changes, since_digest
+from online.person import ACT, EMPTY_PROFILE, PersonState, decode_changes, since_digest
 from online.served_history import ServedHistory, decode_history
 from online.slate_store import ask_for_kept, decode_kept
 from online.stream import START, StreamEntry
@@ -71,7 +72,8 @@ class PersonStore:
         bucket, place = profile_place(manifest, user_hash)
         pipe = self._client.pipeline(transaction=False)
         pipe.hget(self._keys.people(bucket), place)
-        pipe.hgetall(self._keys.edges(user_id))
+        for key in self._edge_keys(user_id):
+            pipe.hgetall(key)
         pipe.zrevrange(self._keys.acts(user_id), 0, -1)
         pipe.xrange(self._keys.story_stream(), f"({story_position}", "+", count=STORY_TAIL)
         ask_for_kept(pipe, self._keys, user_id, surface, slate_id)
@@ -79,13 +81,12 @@ class PersonStore:
         pipe.exists(self._keys.people(bucket))
         pipe.zscore(self._keys.versions(), manifest.version)
         try:
-            profile, edges, acts, story_changes, kept, bucket_there, version_there = pipe.execute()
+            profile, *edges, acts, story_changes, kept, bucket_there, version_there = pipe.execute()
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
         if version_there is None or (bucket and not bucket_there):
             raise gone(manifest.version)
-        covered = manifest.positions.get(self._keys.event_stream(self._keys.partition(user_id)), START)
-        state = _decode_person(user_id, user_hash, profile, edges, acts, covered)
+        state = _decode_person(user_id, user_hash, profile, _merged(edges), acts, self._covered_by(manifest))
         return Reading(state, decode_kept(*kept), story_changes)
 
     def read_state(self, manifest: Manifest, user_id: str) -> PersonState:
@@ -94,14 +95,21 @@ class PersonStore:
         bucket, place = profile_place(manifest, user_hash)
         pipe = self._client.pipeline(transaction=False)
         pipe.hget(self._keys.people(bucket), place)
-        pipe.hgetall(self._keys.edges(user_id))
+        for key in self._edge_keys(user_id):
+            pipe.hgetall(key)
         pipe.exists(self._keys.people(bucket))
         pipe.zscore(self._keys.versions(), manifest.version)
-        profile, edges, bucket_there, version_there = pipe.execute()
+        profile, *edges, bucket_there, version_there = pipe.execute()
         if version_there is None or (bucket and not bucket_there):
             raise gone(manifest.version)
-        covered = manifest.positions.get(self._keys.event_stream(self._keys.partition(user_id)), START)
-        return _decode_person(user_id, user_hash, profile, edges, [], covered)
+        return _decode_person(user_id, user_hash, profile, _merged(edges), [], self._covered_by(manifest))
+
+    def _edge_keys(self, user_id: str) -> tuple[str, ...]:
+        return self._keys.edges(user_id), self._keys.refusals(user_id), self._keys.blocked_by(user_id)
+
+    def _covered_by(self, manifest: Manifest) -> Callable[[str], str]:
+        """User → position up to which the snapshot holds their events."""
+        return lambda user: manifest.positions.get(self._keys.event_stream(self._keys.partition(user)), START)
 
     def ask_for_timeline(self, user_id: str, why: str) -> None:
         """Has the person's timeline made, or made anew. What is lost beyond MAX_RETURNS is asked for at the next build."""
@@ -152,27 +160,33 @@ def _decode_history(raw: list[tuple[bytes, float]]) -> tuple[ServedHistory, tupl
 
 
 def _decode_person(
-    user_id: str, user_hash: int, profile: bytes | None, edges: dict[bytes, bytes], acts: list[bytes], covered: str
+    user_id: str,
+    user_hash: int,
+    profile: bytes | None,
+    edges: dict[bytes, bytes],
+    acts: list[bytes],
+    covered: Callable[[str], str],
 ) -> PersonState:
     raw: list[Any] = [profile or b"", *_flat(edges), *acts]
     packed = b"".join(acts)
     if len(packed) != ACT.itemsize * len(acts):
         raise CorruptValue(f"acts of {user_id}: entries must be {ACT.itemsize} bytes each")
+    known = with_account(PROFILE.decode(profile) if profile else EMPTY_PROFILE, edges, covered(user_id))
     return PersonState(
         user_id=user_id,
         user_hash=user_hash,
-        profile=PROFILE.decode(profile) if profile else EMPTY_PROFILE,
-        changes=decode_changes(edges, covered),
+        profile=known,
+        changes=decode_changes(edges, user_id, covered),
         acts=np.frombuffer(packed, ACT),
         digest=_digest(raw),
         since=since_digest(edges, acts),
-        standing=_digest([*_flat(edges), *_refusals(acts)]),
+        standing=_digest(_flat(edges)),
     )
 
 
-def _refusals(acts: list[bytes]) -> list[bytes]:
-    """Hides and reports, in the order of their bytes."""
-    return sorted(act for act in acts if act[-1] in (ACT_CODES["hide"], ACT_CODES["report"]))
+def _merged(hashes: Iterable[Mapping[bytes, bytes]]) -> dict[bytes, bytes]:
+    """One mapping; fields begin with the kind, of which each hash has its own."""
+    return {field: value for one in hashes for field, value in one.items()}
 
 
 def _flat(items: Mapping[bytes, bytes]) -> list[bytes]:

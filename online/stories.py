@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 import redis
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from features.errors import Unavailable
 from features.keys import Keys, hash64
+from features.languages import MAX_TAG, canonical
 from local.faults import first_line
+from online import api_examples
 from online.events import EARLIEST
 from online.ids import Id
 from online.settings import OnlineSettings
@@ -38,6 +40,10 @@ class HashCollision(ValueError):
     """Another story already has the hash of this id."""
 
 
+class Older(Exception):
+    """A version at least as late is in force."""
+
+
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """A story scheduled for later than this is a mistake in the date."""
 
@@ -45,17 +51,24 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 class Story(BaseModel):
     """A story as a publisher sends it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [api_examples.STORY]}
+    )
 
     author_id: Id | None = None
     publication_id: Id | None = None
-    topics: list[Id] = Field(default_factory=list, max_length=32)
-    language: str | None = Field(default=None, min_length=1, max_length=35)
+    topics: list[Id] | None = Field(default=None, max_length=32)
+    """Most fitting first; null: none."""
+    language: Annotated[str | None, AfterValidator(canonical)] = Field(default=None, max_length=MAX_TAG)
     title: str | None = Field(default=None, max_length=1000)
     published_at: AwareDatetime = Field(ge=EARLIEST, le=LATEST)
     reading_time_s: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
-    visibility: Literal["public", "followers", "unlisted"] = "public"
-    members_only: bool = False
+    visibility: Literal["public", "followers", "unlisted"] | None = None
+    """Null: public."""
+    members_only: bool | None = None
+    """Null: false."""
+    updated_at: AwareDatetime | None = Field(default=None, ge=EARLIEST)
+    """When this version came to be; one that is not later than the version in force is ignored. Null: now."""
 
 
 class StoryIntake:
@@ -67,14 +80,18 @@ class StoryIntake:
         self._settings = settings
         self._append = client.register_script(_APPEND)
 
-    def put(self, story_id: str, story: Story, now: datetime) -> str:
-        """Publishes or changes a story; returns its stream position."""
+    def put(self, story_id: str, story: Story, now: datetime) -> tuple[str, bool]:
+        """Publishes or changes a story. Its stream position, and whether it applied: an older version changes nothing, and
+        the position is then one at which the version in force can be seen."""
         told = story.model_dump(mode="json")
 
-        def after(before: Document | None) -> Document:
-            return {**told, "story_id": story_id, "updated_at": _after(before, now), "deleted_at": None}
+        def made_of(before: Document | None) -> Document:
+            return {**told, "story_id": story_id, **dated(before, story.updated_at, now), "deleted_at": None}
 
-        return self._write(story_id, after)
+        try:
+            return self._write(story_id, made_of), True
+        except Older:
+            return last_position(self._client, self._keys.story_stream()), False
 
     def withdraw(self, story_id: str, now: datetime, in_snapshot: Document | None) -> str:
         """Withdraws a story: no read of any feed that begins after this returns shows it. Returns the stream position.
@@ -82,21 +99,21 @@ class StoryIntake:
         `in_snapshot` is the story's document as the snapshot has it; KeyError when neither it nor the stream knows it.
         """
 
-        def after(before: Document | None) -> Document:
+        def made_of(before: Document | None) -> Document:
             document = before or in_snapshot
             if document is None or document["story_id"] != story_id:
                 raise KeyError(story_id)
-            at = _after(before, now)
-            return {**document, "updated_at": at, "deleted_at": at}
+            times = dated(before, None, now)
+            return {**document, **times, "deleted_at": times["updated_at"]}
 
-        return self._write(story_id, after)
+        return self._write(story_id, made_of)
 
-    def _write(self, story_id: str, after: Callable[[Document | None], Document]) -> str:
-        """Appends what `after` makes of the latest document online; anew, as often as somebody else was faster."""
+    def _write(self, story_id: str, made_of: Callable[[Document | None], Document]) -> str:
+        """Appends what `made_of` makes of the latest document online; anew, as often as somebody else was faster."""
         position = b""
         while not position:
             before = self._online(story_id)
-            position = self._append_after(before, story_id, after(orjson.loads(before) if before else None))
+            position = self._append_after(before, story_id, made_of(orjson.loads(before) if before else None))
         return position.decode()
 
     def _online(self, story_id: str) -> bytes:
@@ -120,7 +137,23 @@ class StoryIntake:
         return position
 
 
-def _after(before: Document | None, now: datetime) -> str:
-    """`now`, but later than the version before, also when a clock has stepped back: the last one said is the latest."""
-    earliest = EARLIEST if before is None else datetime.fromisoformat(before["updated_at"]) + timedelta(microseconds=1)
-    return max(now, earliest).isoformat()
+def dated(before: Document | None, updated_at: datetime | None, now: datetime) -> Document:
+    """Times of a version that arrives `now` after the one `before`. Older when it is not later than that one.
+
+    Without a time of its own it is of `now`, but later than the one before also when a clock has stepped back: the last
+    one said is the latest.
+    """
+    last = EARLIEST if before is None else datetime.fromisoformat(before["updated_at"])
+    at = max(now, last + timedelta(microseconds=1)) if updated_at is None else updated_at.astimezone(UTC)
+    if before is not None and at <= last:
+        raise Older
+    return {"updated_at": at.isoformat(), "received_at": now.isoformat()}
+
+
+def last_position(client: redis.Redis, stream: str) -> str:
+    """Id of the stream's last entry. Unavailable when Redis cannot be read."""
+    try:
+        position: bytes = client.xinfo_stream(stream)["last-generated-id"]  # type: ignore[index]
+    except redis.RedisError as error:
+        raise Unavailable(f"{stream} cannot be read now, send it again: {error}") from error
+    return position.decode()

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from features.keys import hash64
+from features.languages import language_of
 from features.packing import CorruptValue
 from features.raw_datasets import VISIBILITIES
 from online.clock import micros
@@ -24,6 +25,7 @@ class StoryVersion:
     topics: tuple[str, ...]
     """Each once."""
     language: str | None
+    """See features/languages.py."""
     title: str | None
     published_us: int
     visibility: int
@@ -61,7 +63,7 @@ def _version(document: dict[str, Any]) -> StoryVersion:
         author_id=_text(document.get("author_id")),
         publication_id=_text(document.get("publication_id")),
         topics=tuple(topic for topic in topics if topic is not None),
-        language=_text(document.get("language")),
+        language=language_of(_text(document.get("language"))),
         title=_text(document.get("title")),
         published_us=micros(datetime.fromisoformat(document["published_at"])),
         visibility=VISIBILITIES.index(document.get("visibility") or VISIBILITIES[0]),

@@ -16,6 +16,7 @@ from redis import RedisError
 from features.keys import Keys
 from online.answered_pages import AnsweredPages
 from online.person import since_digest
+from online.preparing import FeedRequest
 from online.served_log import ServedLog
 
 WAIT_S = 1.0
@@ -23,11 +24,13 @@ WAIT_S = 1.0
 CONNECTIONS = 32
 """Kept between requests; more are made and closed as they are needed."""
 
-# KEYS: edges, acts, latest slates. ARGV: surface, start of the slates' keys, which share the hash tag.
+# KEYS: latest slates, acts, then the hashes of changed edges. ARGV: surface, start of the slates' keys, which share the hash tag.
 _READ = """
-local id = redis.call('HGET', KEYS[3], ARGV[1])
+local id = redis.call('HGET', KEYS[1], ARGV[1])
 if id and redis.call('EXISTS', ARGV[2] .. id) == 0 then id = false end
-return {id, redis.call('HGETALL', KEYS[1]), redis.call('ZREVRANGE', KEYS[2], 0, -1)}
+local edges = {}
+for i = 3, #KEYS do edges[i - 2] = redis.call('HGETALL', KEYS[i]) end
+return {id, edges, redis.call('ZREVRANGE', KEYS[2], 0, -1)}
 """
 
 
@@ -46,9 +49,10 @@ class Unchanged:
         self._idle: list[redis.asyncio.connection.AbstractConnection] = []
         """Connections by hand: the pool and its pipelines would take half as long again. Only the event loop touches them."""
 
-    async def page(self, user_id: str, surface: str, limit: int, loaded: tuple[str, str], now_us: int) -> bytes | None:
+    async def page(self, wanted: FeedRequest, loaded: tuple[str, str], now_us: int) -> bytes | None:
         """The answer, JSON; None: it has to be made. `loaded`: version and story position of the world in memory."""
-        known = self._pages.find(user_id, surface, limit)
+        user_id, surface = wanted.user_id, wanted.surface
+        known = self._pages.find(user_id, surface, wanted.limit, wanted.hint)
         if known is None or known.loaded != loaded or not known.served.served_us <= now_us < known.until_us:
             return None
         try:
@@ -56,7 +60,7 @@ class Unchanged:
                 newest, edges, acts, later = await self._read(user_id, surface, loaded[1])
         except (RedisError, OSError, TimeoutError):  # the page is then made as usual, or refused with the reason
             return None
-        since = since_digest(dict(zip(edges[::2], edges[1::2], strict=True)), acts)
+        since = since_digest({k: v for one in edges for k, v in zip(one[::2], one[1::2], strict=True)}, acts)
         if later or newest != known.served.slate.encode() or since != known.since:
             return None
         body, served = known.again(now_us)
@@ -65,11 +69,14 @@ class Unchanged:
 
     async def _read(
         self, user_id: str, surface: str, position: str
-    ) -> tuple[bytes | None, list[bytes], list[bytes], Any]:
+    ) -> tuple[bytes | None, list[list[bytes]], list[bytes], Any]:
         keys = self._keys
-        of_person = (keys.edges(user_id), keys.acts(user_id), keys.latest_slates(user_id))
+        edges = (keys.edges(user_id), keys.refusals(user_id), keys.blocked_by(user_id))
+        of_person = (keys.latest_slates(user_id), keys.acts(user_id), *edges)
         of_all = ("XRANGE", keys.story_stream(), f"({position}", "+", "COUNT", 1)
-        commands = _packed("EVAL", _READ, 3, *of_person, surface, keys.slate(user_id, "")) + _packed(*of_all)
+        commands = _packed("EVAL", _READ, len(of_person), *of_person, surface, keys.slate(user_id, "")) + _packed(
+            *of_all
+        )
         connection = self._idle.pop() if self._idle else self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             await connection.send_packed_command(commands, check_health=False)  # connects first if need be

@@ -11,6 +11,7 @@ from features.keys import Keys
 from features.settings import Settings
 from learning.model import Model
 from local.redis import on_loop
+from online.accounts import AccountIntake
 from online.answered_pages import AnsweredPages
 from online.clock import Clock
 from online.components import Components
@@ -50,6 +51,7 @@ class AppState:
     feeds: FeedService
     events: EventIntake
     stories: StoryIntake
+    accounts: AccountIntake
     served: ServedLog
     unchanged: Unchanged
     health: Health
@@ -92,6 +94,7 @@ def wire(
         feeds=feeds,
         events=EventIntake(client, keys, online),
         stories=StoryIntake(client, keys, online),
+        accounts=AccountIntake(client, keys, online),
         served=served,
         unchanged=Unchanged(on_loop(client), keys, answered, served),
         health=Health(client, on_loop(client), keys, live),

@@ -12,6 +12,7 @@ from features.keys import hash64
 from features.snapshot import ABSENT, Manifest
 from online.columns import Bools, Floats, Hashes, Ints, Micros, Rows
 from online.dates import newer_than, newest
+from online.edge_targets import EdgeTargets
 from online.growth import grown
 from online.lookup import Grouping, HashIndex
 from online.names import Names
@@ -57,6 +58,8 @@ class World:
     publications: Names
     topic_names: Names
     languages: Names
+    rows_by_language: Ints
+    """int32[L + 1]: how many rows there are in each language, superseded ones included; the last entry: in none known."""
     rows_by_author: Grouping
     """Superseded rows included, as in the other two."""
     rows_by_publication: Grouping
@@ -70,6 +73,7 @@ class World:
     withdrawn: Bools | None
     """bool[n]: withdrawn since the snapshot; None: no story was."""
     promotions: Promotions
+    targets: EdgeTargets
     """Their rows may be superseded, see `current`."""
 
     def __len__(self) -> int:

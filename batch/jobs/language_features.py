@@ -5,17 +5,13 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from batch.jobs.top_stories import ALL_LANGUAGES
 from batch.point_in_time import Context, published
 from batch.rates import global_rates, summed_by, with_counts, with_rates
 
 
 def language_features(story_counters: DataFrame, valid_stories: DataFrame, *, context: Context) -> DataFrame:
     """One row per as_of and language with a published story; stories without a language count for none."""
-    known = F.col("language").isNotNull() & (
-        F.col("language") != ALL_LANGUAGES
-    )  # a snapshot takes that for no language
-    stories = published(valid_stories, context).where(known)
+    stories = published(valid_stories, context).where(F.col("language").isNotNull())
     sums = summed_by(story_counters, stories.select("as_of", "story_id", "language"), "language")
     return with_rates(
         with_counts(sums), "language", global_rates(story_counters, context), context.settings.entity_strength

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.io import spark_schema
-from batch.point_in_time import Context
+from batch.point_in_time import Context, ever_in_force
 from batch.training.compute import example_maker
 from batch.training.horizon import with_horizon
 from batch.training.negatives import sampled
@@ -37,10 +37,11 @@ def training_examples(
     **features: DataFrame,
 ) -> DataFrame:
     """One row per as_of and impression whose outcomes are known by then; `features`: datasets of the grid, by name."""
-    shown = with_outcomes(shown_by(valid_events, valid_stories, context), valid_events, context)
-    dated = with_state(thinned(with_horizon(shown, context).persist(), context), valid_stories).persist()
-    stories = stories_then(dated, valid_stories, features)
-    people = people_then(dated, valid_events, valid_stories, valid_edges, features)
+    stories_put = ever_in_force(valid_stories)  # of a story and a moment at most one begins then
+    shown = with_outcomes(shown_by(valid_events, stories_put, context), valid_events, context)
+    dated = with_state(thinned(with_horizon(shown, context).persist(), context), stories_put).persist()
+    stories = stories_then(dated, stories_put, features)
+    people = people_then(dated, valid_events, stories_put, valid_edges, features)
     rows = in_one_row_a_person(dated.join(stories, [*STATE], "inner")).join(people, [*PERSON], "left")
     return rows.mapInArrow(example_maker(PASSED), spark_schema(TRAINING_EXAMPLES))
 

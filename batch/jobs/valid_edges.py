@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from batch.changes import at_once, shows_less, until_next_change
 from batch.point_in_time import Context
 from batch.validation import judged
-from features.raw_datasets import EDGES
+from features.raw_datasets import EDGE_KINDS, EDGES
 
 EDGE = ("user_id", "kind", "target_type", "target_id")
 
 
 def valid_edges(edges: DataFrame, *, context: Context) -> DataFrame:
-    """Every known row, with `reason` where it is bad."""
-    return until_next_change(judged(edges, EDGES, context))
+    """Every known row, with `reason` where it is bad, and the ends of follows that blocks bring about."""
+    known = with_ended_follows(judged(edges, EDGES, context))
+    return until_next_change(known, EDGE, "occurred_at", shows_less(), "event_id", at_once=at_once(EDGE_KINDS))
 
 
-def until_next_change(edges: DataFrame) -> DataFrame:
-    """A good change ends where the next one of the same edge begins, or where it is found to conflict.
-
-    Of an `add` and a `remove` at one instant the one that shows less counts, the end of a follow but the beginning of a mute
-    or block: nobody is shown what they may have just refused.
-    """
-    shows_less = F.col("op") == F.when(F.col("kind") == "follow", "remove").otherwise("add")
-    changes = Window.partitionBy(*EDGE, F.col("reason").isNull()).orderBy("occurred_at", shows_less, "event_id")
-    return edges.withColumn("valid_until", F.least("valid_until", F.lead("occurred_at").over(changes)))
+def with_ended_follows(edges: DataFrame) -> DataFrame:
+    """A block of a user ends the follows between the two, when it arrives (so does online/events.py)."""
+    blocks = edges.where(
+        F.col("reason").isNull()
+        & (F.col("kind") == "block")
+        & (F.col("op") == "add")
+        & (F.col("target_type") == "author")
+    )
+    name = F.concat(F.lit("block-"), F.md5(F.concat_ws("\x1f", "user_id", "event_id")), F.lit("-"))
+    sides = F.array(
+        F.struct(F.col("user_id"), F.col("target_id"), F.concat(name, F.lit("0")).alias("event_id")),
+        F.struct(
+            F.col("target_id").alias("user_id"),
+            F.col("user_id").alias("target_id"),
+            F.concat(name, F.lit("1")).alias("event_id"),
+        ),
+    )
+    ended = blocks.withColumn("_side", F.explode(sides)).withColumns(
+        {
+            **{name: F.col(f"_side.{name}") for name in ("user_id", "target_id", "event_id")},
+            "kind": F.lit("follow"),
+            "op": F.lit("remove"),
+            "occurred_at": F.col("valid_from"),
+        }
+    )
+    return edges.unionByName(ended.select(*edges.columns))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from batch.changes import until_next_change
+from batch.languages import known
 from batch.point_in_time import Context
 from batch.validation import judged
 from features.raw_datasets import USERS
@@ -12,18 +14,12 @@ from features.raw_datasets import USERS
 
 def valid_users(users: DataFrame, *, context: Context) -> DataFrame:
     """Every known row, with `reason` where it is bad."""
-    return with_defaults(until_next_version(judged(users, USERS, context)))
-
-
-def until_next_version(users: DataFrame) -> DataFrame:
-    """A good version ends where the next good one begins."""
-    versions = Window.partitionBy("user_id", F.col("reason").isNull()).orderBy("valid_from")
-    return users.withColumn("valid_until", F.lead("valid_from").over(versions))
+    return with_defaults(until_next_change(judged(users, USERS, context), ("user_id",), "updated_at"))
 
 
 def with_defaults(users: DataFrame) -> DataFrame:
-    """Languages sorted, none: any; not a member."""
-    named = F.filter(F.coalesce(F.col("languages"), F.array().cast("array<string>")), lambda tag: tag.isNotNull())
-    return users.withColumn("languages", F.array_sort(F.array_distinct(named))).withColumn(
+    """Languages sorted, none: any; not a member. Bad rows go to quarantine as they came."""
+    tags = F.coalesce(F.col("languages"), F.array().cast("array<string>"))
+    return users.withColumn("languages", F.when(F.col("reason").isNull(), known(tags)).otherwise(tags)).withColumn(
         "is_member", F.coalesce(F.col("is_member"), F.lit(False))
     )

@@ -19,6 +19,7 @@ class Trending:
 
     def rows(self, ctx: Context) -> Rows:
         """int32[m]."""
-        languages = [int(language) for language in ctx.person.languages] or [ABSENT]
-        lists = [ctx.world.top[language] for language in languages if language in ctx.world.top]
+        read = ctx.person.reads
+        languages = [] if read is None else np.flatnonzero(read[:-1]).tolist()
+        lists = [ctx.world.top[language] for language in languages or [ABSENT] if language in ctx.world.top]
         return ctx.world.current(np.concatenate(lists)) if lists else np.empty(0, np.int32)

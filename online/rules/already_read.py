@@ -9,10 +9,10 @@ from online.context import Context
 
 
 class AlreadyRead:
-    """Reads before and after the snapshot."""
+    """Reads before and after the snapshot, of the story or of a near-duplicate."""
 
     name: ClassVar[str] = "already_read"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        return ctx.person.acted("read", "read", candidates)
+        return ctx.person.read_before(candidates)

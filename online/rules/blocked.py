@@ -1,19 +1,25 @@
-"""Nothing from authors, publications or topics that the reader has blocked."""
+"""A block acts both ways: nothing from what the user has blocked, and nothing from authors who have blocked the user."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from features.choices import BLOCKED_BY
 from online.columns import Bools, Candidates
 from online.context import Context
 from online.rules.edges import any_target
 
 
 class Blocked:
-    """Stories of a blocked author or publication, or with a blocked topic."""
+    """Stories of a blocked author or publication, or with a blocked topic; and of authors who have blocked the user."""
 
     name: ClassVar[str] = "blocked"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        return any_target(ctx, candidates, "block")
+        mine = any_target(ctx, candidates, "block")
+        marks = ctx.person.marks(BLOCKED_BY, "author")
+        if marks is None:
+            return mine
+        theirs: Bools = marks.take(candidates.of(ctx.world.author)) > 0
+        return theirs if mine is None else mine | theirs

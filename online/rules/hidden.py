@@ -9,10 +9,10 @@ from online.context import Context
 
 
 class Hidden:
-    """Hides before and after the snapshot."""
+    """Hides before and after the snapshot that were not taken back, of the story or of a near-duplicate."""
 
     name: ClassVar[str] = "hidden"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        return ctx.person.acted("hide", "hidden", candidates)
+        return ctx.person.refused("hide", candidates)

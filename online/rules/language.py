@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
-from features.snapshot import ABSENT
 from online.columns import Bools, Candidates
 from online.context import Context
 
@@ -18,9 +15,5 @@ class Language:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        if not len(ctx.person.languages):
-            return None
-        foreign = np.ones(len(ctx.world.languages) + 1, bool)
-        foreign[ctx.person.languages[ctx.person.languages >= 0]] = False
-        foreign[ABSENT] = False
-        return foreign.take(candidates.of(ctx.world.language))
+        read = ctx.person.reads
+        return None if read is None else ~read.take(candidates.of(ctx.world.language))

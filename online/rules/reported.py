@@ -9,10 +9,10 @@ from online.context import Context
 
 
 class Reported:
-    """Reports before and after the snapshot."""
+    """Reports before and after the snapshot that were not taken back, of the story or of a near-duplicate."""
 
     name: ClassVar[str] = "reported"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        return ctx.person.acted("report", "reported", candidates)
+        return ctx.person.refused("report", candidates)

@@ -18,6 +18,7 @@ import orjson
 import redis
 from redis.exceptions import LockError
 
+from features.choices import EDGE_TYPES
 from features.errors import Unavailable
 from features.keys import PARTITIONS, Keys
 from features.packing import CorruptValue
@@ -25,7 +26,6 @@ from features.settings import Settings
 from local.faults import first_line
 from local.redis import connect
 from online.clock import Clock, clock_from, micros
-from online.events import EDGE_TYPES
 from online.live import LiveSnapshot
 from online.settings import OnlineSettings
 from online.story_change import decode_change
@@ -169,8 +169,8 @@ class Renewal:
 
 def _whose_follows(entry: StreamEntry) -> str | None:
     """The person whose follow, mute or block of an author or publication changed; None: no such event."""
-    if b'"target_type"' not in entry[1][b"event"]:
-        return None  # most events; spares decoding them
+    if b"user" in entry[1] or b'"target_type"' not in entry[1][b"event"]:
+        return None  # accounts and most events; spares decoding them
     event = orjson.loads(entry[1][b"event"])
     concerns = event["type"] in EDGE_TYPES and event["target_type"] in VIA
     return str(event["user_id"]) if concerns else None

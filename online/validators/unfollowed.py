@@ -1,4 +1,9 @@
-"""A story that came because of a follow loses that reason when the follow ends."""
+"""A story that came because of a follow goes when the follow ends.
+
+A slate's entry came for the source that its reason names, the most telling one. Where that was a follow that has ended, and no
+other follow holds it, the entry goes from the next page on, whatever else also brought it; the next slate may bring it again,
+for a reason of its own. See docs/decisions/unfollowed.md.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,14 @@ import numpy as np
 from features.raw_datasets import TARGET_TYPES
 from online.columns import Bits, Bools, Candidates
 from online.context import Context
+from online.groups import most_telling
 
 PUSHED_FOR = ("author", "publication")
 """A story is in a timeline because of a follow of either; it stays while one of them holds."""
 
 
 class Unfollowed:
-    """Clears the source bits of follows that are no longer in force; an entry without any source left drops."""
+    """Clears the source bits of follows that are no longer in force; an entry that came for one of them drops."""
 
     name: ClassVar[str] = "unfollowed"
 
@@ -35,7 +41,9 @@ class Unfollowed:
             holds = followed[targets[0]] if len(targets) == 1 else followed[targets[0]] | followed[targets[1]]
             if not holds.all():
                 sources = np.where(holds, sources, sources & ~bit)
-        return sources
+        came_for = np.uint32(1) << most_telling(np.maximum(entries.sources, 1)).astype(np.uint32)
+        follows = np.bitwise_or.reduce(np.array(list(self._held_by), np.uint32), initial=0)
+        return np.where(sources & (came_for | follows), sources, np.uint32(0))
 
     def _followed(self, ctx: Context, entries: Candidates, target_type: str) -> Bools:
         world = ctx.world

@@ -102,7 +102,7 @@ def _events(rng: np.random.Generator) -> list[dict[str, Any]]:
     for number in range(EVENTS):
         at = _when(rng)
         late = timedelta(days=float(rng.exponential(1.0)) if rng.random() < 0.2 else 0.0)
-        kind = EVENT_TYPES[rng.choice(len(EVENT_TYPES), p=(0.5, 0.2, 0.15, 0.05, 0.03, 0.03, 0.03, 0.01))]
+        kind = EVENT_TYPES[rng.choice(8, p=(0.5, 0.2, 0.15, 0.05, 0.03, 0.03, 0.03, 0.01))]
         rows.append(
             {
                 "event_id": f"e{number}" if number % 5 else None,

@@ -13,10 +13,12 @@ import redis
 from batch.publish import publish
 from features.errors import BadInput
 from features.keys import Keys, hash64
+from features.languages import language_code
 from features.registry import BY_NAME
 from features.snapshot import ABSENT, NO_CAP, PROFILE, Manifest
 from features.snapshot_reader import profile_place, read_bucket, read_tables
 from tests.batch.feature_lake import AS_OF, HOUR, Row, Rows, many, person, story, vector, write_features
+from tests.online.colliding_ids import colliding_ids
 
 pytest_plugins = ["tests.fixtures_redis"]
 KEYS = Keys()
@@ -213,7 +215,7 @@ class TestPeople:
         expected = {name: [] for name, _ in PROFILE.fields} | {
             "created_at": [int(created_at.timestamp() * 1e6)],
             "is_member": [1],
-            "languages": [hash64("de"), hash64("en")],
+            "languages": [language_code("de"), language_code("en")],
             "follow_author": [hash64("a"), hash64("b")],
             "block_topic": [hash64("t")],
             "author_affinity_ids": [hash64("a"), hash64("b")],
@@ -297,3 +299,25 @@ class TestRefused:
         next((tmp_path / "features" / "top_stories").rglob("*.parquet")).write_bytes(b"not parquet")
         with pytest.raises(BadInput, match="top_stories cannot be read"):
             publish(tmp_path, AS_OF, redis_client, KEYS, now=AS_OF, kept=3)
+
+
+class TestTargets:
+    def test_ids_that_edges_name_and_stories_do_not_are_kept_by_hash(
+        self, tmp_path: Path, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("batch.snapshot_targets.MAX_TARGETS", 5)
+        one, other = colliding_ids()  # anybody can follow such a pair: no reason not to publish
+        rows: Rows = {
+            "valid_stories": [story("s", 1, author_id="a", topics=["t"])],
+            "user_profiles": [
+                person("ada", follow_authors=["a", "quiet", one], mute_topics=["a", "t"], block_publications=["p"]),
+                person("bob", follow_authors=["quiet", one, other, "z-only-one-follows-beyond-the-cap"]),
+                person("cy", follow_authors=[other], block_publications=["p"], mute_topics=["a"]),
+            ],
+        }
+        tables = read_tables(redis_client, KEYS, published(tmp_path, rows, redis_client))
+        kept = ["a", min(one, other), "p", "quiet"]  # `a` is an author with a story, but no topic of one
+        assert tables["targets"].to_pylist() == sorted(
+            ({"hash": hash64(ident), "id": ident} for ident in kept), key=lambda row: row["hash"]
+        )
+        assert tables["authors"]["id"].to_pylist() == ["a"]

@@ -263,7 +263,7 @@ class TestSnapshots:
         assert [about.current for about in found] == [True, False]
         assert found[0].counts["stories"] == 21
         assert found[0].counts["people"] == 301
-        assert found[0].as_of == "2026-02-01T00:00:00+00:00"
+        assert found[0].as_of == "2026-02-01T00:00:00Z"
         blobs = sum(redis_client.strlen(KEYS.blob(p)) for pieces in first.tables.values() for p in pieces)
         assert found[1].size_bytes > blobs
 

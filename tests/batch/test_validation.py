@@ -15,6 +15,7 @@ from batch.jobs.valid_edges import valid_edges
 from batch.jobs.valid_events import once_story_is_known
 from batch.jobs.valid_promotions import valid_promotions
 from batch.jobs.valid_stories import valid_stories
+from batch.jobs.valid_users import valid_users
 from batch.point_in_time import Context, in_force, visible
 from batch.run import run
 from batch.settings import BatchSettings
@@ -60,6 +61,8 @@ def test_each_bad_event_is_quarantined_with_its_reason(spark: SparkSession, tmp_
     rows += [
         {**good, "event_id": "fine", "source": "fine"},
         {**good, "event_id": "line\nbreak", "source": "control character"},
+        {**good, "event_id": ".", "source": "no path can name it"},
+        {**good, "event_id": "up", "user_id": "..", "source": "nor that"},
         {**good, "event_id": "endless", "dwell_s": INF, "source": "infinite"},
         {**good, "event_id": "type gone", "type": None, "source": "no type"},
     ]
@@ -67,6 +70,8 @@ def test_each_bad_event_is_quarantined_with_its_reason(spark: SparkSession, tmp_
         **{reason: [reason] for reason in wrong},
         "fine": [None],
         "control character": ["malformed_event_id"],
+        "no path can name it": ["malformed_event_id"],
+        "nor that": ["malformed_user_id"],
         "infinite": ["bad_dwell_s"],
         "no type": ["unknown_type"],
     }
@@ -144,6 +149,25 @@ def test_story_versions_conflict_only_at_the_same_instant(spark: SparkSession, t
         "no id": ["malformed_story_id"],
         "tomorrow": ["in_the_future"],
     }
+
+
+def test_language_tags_become_languages_and_malformed_ones_are_bad(spark: SparkSession, tmp_path: Path) -> None:
+    tags = {"pt_BR": "pt", "PT": "pt", "zh-Hant-TW": "zh-Hant", "iw": "he", "und": None, "mul": None, "": None}
+    malformed = ["EN_us!!", "a" * 200]
+    users = {("EN", "en-GB", "de"): ["de", "en"], ("zxx", None): [], ("en", "EN_us!!"): None}
+    born = ago(days=9)
+    lake = write_lake(
+        tmp_path,
+        stories=[story(f"s-{tag[:9]}", title=tag, language=tag) for tag in (*tags, *malformed)],
+        users=[{"user_id": f"u{n}", "created_at": born, "languages": list(read)} for n, read in enumerate(users)],
+    )
+    stories = valid_stories(read_raw(spark, lake, dataset("stories")), context=CONTEXT).collect()
+    found = {row["title"]: (row["language"], row["reason"]) for row in stories}
+    bad = {tag: (tag, "malformed_language") for tag in malformed}  # goes to quarantine as it came
+    assert found == {tag: (language, None) for tag, language in tags.items()} | bad
+    accounts = valid_users(read_raw(spark, lake, dataset("users")), context=CONTEXT).orderBy("user_id").collect()
+    assert [row["reason"] for row in accounts] == [None, None, "malformed_language"]
+    assert [row["languages"] for row in accounts[:2]] == [read for read in users.values() if read is not None]
 
 
 def test_events_about_unknown_stories_wait_for_the_story(spark: SparkSession, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from features.choices import HELD
 from features.errors import BadInput
+from online.clock import micros
 from online.stream import START, stream_order
 from tests.online.conftest import FeedServer
 from tests.online.delivery_model import Chain, Reader, Site, SlateSeen, Story, document
@@ -85,7 +87,12 @@ class DeliveryMachine(RuleBasedStateMachine):
     def change(self, pick: int, author: str, topic: str) -> None:
         self._step()
         story = self._any_story(pick)
+        before = story.targets()
         story.author, story.topics, story.withdrawn = author, (topic,), False
+        for reader in USERS:
+            followed = self.site.readers[reader].edges["follow"]
+            if before & followed - story.targets():
+                self.site.note_lost_reason(reader, story)
         story.visibility = ("public", "public", "unlisted", "followers")[pick % 4]
         self._put(story)
 
@@ -123,8 +130,15 @@ class DeliveryMachine(RuleBasedStateMachine):
     @rule(user=users, kind=st.sampled_from(tuple(UNDO)), whom=targets, add=st.booleans())
     def change_an_edge(self, user: str, kind: str, whom: tuple[str, str], add: bool) -> None:
         self._step()
-        edges = self.site.readers[user].edges[kind]
-        (edges.add if add else edges.discard)(whom)
+        edges = self.site.readers[user].edges
+        followed = whom in edges["follow"]
+        (edges[kind].add if add else edges[kind].discard)(whom)
+        if kind == "block" and add and whom[0] == "author":
+            edges["follow"].discard(whom)  # for good: an unblock does not bring it back
+        if followed and whom not in edges["follow"]:
+            for story in self.site.stories.values():
+                if whom in story.targets():
+                    self.site.note_lost_reason(user, story)
         self._send(user, kind if add else UNDO[kind], target_type=whom[0], target_id=whom[1])
 
     @rule(user=users, act=st.sampled_from(("read", "read", "hide", "report")), pick=picks)
@@ -133,6 +147,21 @@ class DeliveryMachine(RuleBasedStateMachine):
         story_id = self._any_story(pick).story_id
         self.site.readers[user].done_with[act].add(story_id)
         self._send(user, act, story_id=story_id)
+
+    @rule(user=users, act=st.sampled_from(("hide", "report")), pick=picks)
+    def take_back(self, user: str, act: str, pick: int) -> None:
+        self._step()
+        done_with = self.site.readers[user].done_with[act]
+        story_id = sorted(done_with)[pick % len(done_with)] if done_with else self._any_story(pick).story_id
+        done_with.discard(story_id)
+        self._send(user, f"un{act}", story_id=story_id)
+
+    @rule(user=users, kind=st.sampled_from(tuple(UNDO)), whom=targets)
+    def undo_too_late(self, user: str, kind: str, whom: tuple[str, str]) -> None:
+        """An undoing from before all that is done here changes nothing, whether a snapshot holds the edge or not."""
+        self._step()
+        long_ago = (NOW - timedelta(days=1)).isoformat()
+        self._send(user, UNDO[kind], target_type=whom[0], target_id=whom[1], occurred_at=long_ago)
 
     @precondition(lambda self: self.sent)
     @rule(pick=picks)
@@ -320,7 +349,8 @@ class DeliveryMachine(RuleBasedStateMachine):
                     known[f"{kind}_{target_type}"] = sorted(name for of, name in marked if of == target_type)
             for act, field_name in (("read", "read"), ("hide", "hidden"), ("report", "reported")):
                 known[field_name] = sorted(reader.done_with[act])
-            known["read_at"] = [1] * len(known["read"])
+            for name in [name for name in (*HELD.values(), "read") if name in known]:
+                known[f"{name}_at"] = [micros(self.site.now)] * len(known[name])
             people[user] = known
         return people
 

@@ -94,6 +94,13 @@ class Site:
             if holder.due is not None:
                 holder.due &= suitable[holder.user]
 
+    def note_lost_reason(self, user: str, story: Story) -> None:
+        """After the user, or the story, has parted with a target. An entry that came for the follow of it goes from the slates
+        that there are, whatever else brought it; nobody outside can tell which did, so the story is due in them no more."""
+        for holder in (*self.slates.values(), *self.chains):
+            if holder.user == user and holder.due is not None:
+                holder.due.discard(story.story_id)
+
     def newer(self, user: str, newest: tuple[datetime, str]) -> set[str]:
         """Stories newer than `newest` that the reader may see now."""
         stories = (self.stories[story_id] for story_id in self.suitable(user))

@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from batch.snapshot_content import Content
 from batch.snapshot_people import People, Ragged
+from features.choices import ENDED, HELD
 from features.keys import hash64
+from features.languages import language_codes
 from features.raw_datasets import VISIBILITIES
 from features.registry import BY_NAME, registered
 from features.snapshot import (
@@ -19,6 +21,7 @@ from features.snapshot import (
     PROFILE,
     PROMOTIONS_SCHEMA,
     SIMILAR_KEPT,
+    TARGETS_SCHEMA,
     TOP_SCHEMA,
     Manifest,
     names_schema,
@@ -49,6 +52,7 @@ def tables(
     stories: list[dict[str, Any]],
     top: list[tuple[str | None, str]] = (),
     promotions: list[dict[str, Any]] = (),
+    targets: list[str] = (),
 ) -> dict[str, pa.Table]:
     """Snapshot tables; a story names its author, publication, topics, language by id; `age_h` dates it."""
     stories = sorted(stories, key=lambda s: (-s.get("age_h", 1.0), s["id"]))
@@ -99,6 +103,7 @@ def tables(
         schema=TOP_SCHEMA,
     )
     out["promotions"] = _promotions(promotions, row)
+    out["targets"] = _targets(targets)
     return out
 
 
@@ -115,6 +120,11 @@ def _promotions(promotions: list[dict[str, Any]], row: dict[str, int]) -> pa.Tab
         "daily_cap": [p.get("daily_cap", NO_CAP) for p in found],
     }
     return pa.table(columns, schema=PROMOTIONS_SCHEMA)
+
+
+def _targets(ids: list[str]) -> pa.Table:
+    found = sorted((hash64(ident), ident) for ident in ids)
+    return pa.table([[h for h, _ in found], [ident for _, ident in found]], schema=TARGETS_SCHEMA)
 
 
 def _distinct(ids: Any) -> list[str]:
@@ -157,7 +167,7 @@ def content(stories: list[dict[str, Any]], people: dict[str, dict[str, Any]], as
         for name, dtype in PROFILE.fields
     }
     hashes = np.array([hash64(user_id) for user_id in people], np.int64)
-    made = tables(stories, more.pop("top", ()), more.pop("promotions", ()))
+    made = tables(stories, more.pop("top", ()), more.pop("promotions", ()), more.pop("targets", ()))
     return Content(
         as_of, more.pop("positions", {}), FACTORS, made, People(hashes, fields), model=more.pop("model", None)
     )
@@ -173,11 +183,16 @@ def world(
 
 
 def profile(**of: Any) -> dict[str, np.ndarray]:
-    """A decoded profile: ids are hashed, everything else is taken as it is."""
+    """A decoded profile: languages are coded, ids are hashed, everything else is taken as it is."""
     arrays = {}
     for name, values in of.items():
+        if name == "languages":
+            arrays[name] = language_codes(values)
+            continue
         hashed = len(values) and isinstance(values[0], str)
         arrays[name] = np.array([hash64(v) for v in values] if hashed else values)
+    for name in (*HELD.values(), *ENDED.values()):  # changed at the first moment, so that any change is later
+        arrays.setdefault(f"{name}_at", np.zeros(len(arrays.get(name, ())), np.int64))
     return PROFILE.decode(PROFILE.encode(arrays)) if arrays else dict(EMPTY_PROFILE)
 
 

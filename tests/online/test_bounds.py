@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from batch.prune import trim_streams
 from batch.publish import publish_content
 from online.archiver import archive, read_positions
 from online.events import EventIntake
-from online.person import ACT_CODES
 from online.settings import OnlineSettings
 from online.stories import Story, StoryIntake
 from tests.online.archive_lake import KEYS, NOW, SETTINGS, event, stream_of
@@ -47,16 +45,32 @@ class TestEdges:
         assert redis_client.hlen(KEYS.edges("u1")) == 1
 
 
-def test_many_opens_do_not_bring_a_hidden_story_back(redis_client: redis.Redis) -> None:
-    intake = EventIntake(redis_client, KEYS, OnlineSettings(acts_kept=3))
-    acts = ["open", "hide", "report", "hide", *["open"] * 150, "report"]
-    for number, act in enumerate(acts):
-        moment = NOW - timedelta(hours=1) + timedelta(seconds=number)
-        intake.accept([event(f"e{number}", type=act, story_id=f"s{number}", occurred_at=moment.isoformat())], NOW)
-    kept = redis_client.zrange(KEYS.acts("u1"), 0, -1)
-    assert [act[-1] for act in kept] == [ACT_CODES["report"], ACT_CODES["hide"], ACT_CODES["report"]], (
-        "the latest refusals"
-    )
+class TestRefusals:
+    def refusal(self, kind: str, number: int) -> dict[str, Any]:
+        about = (
+            {"story_id": None, "target_type": "author", "target_id": f"a{number}"} if kind in ("mute", "block") else {}
+        )
+        return event(f"{kind} {number}", type=kind, **({"story_id": f"s{number}"} | about))
+
+    def test_have_room_when_follows_have_none(self, redis_client: redis.Redis) -> None:
+        intake = EventIntake(redis_client, KEYS, OnlineSettings(edges_kept=1))
+        follow = TestEdges().follow
+        assert intake.accept([follow("a1"), follow("a2")], NOW).accepted == 1
+        refusals = [self.refusal(kind, 1) for kind in ("mute", "block", "hide", "report")]
+        assert intake.accept(refusals, NOW).accepted == 4
+
+    def test_that_find_no_room_are_refused_with_a_code_and_push_none_out(self, redis_client: redis.Redis) -> None:
+        intake = EventIntake(redis_client, KEYS, OnlineSettings(acts_kept=3, refusals_kept=4))
+        opens = [event(f"open {number}", story_id=f"s{number}") for number in range(150)]
+        kinds = ("hide", "mute", "report", "block", "hide", "report")
+        receipt = intake.accept([*(self.refusal(kind, n) for n, kind in enumerate(kinds)), *opens], NOW)
+        refused = [(one.index, one.code) for one in receipt.rejected]
+        assert refused == [(4, "too_many_refusals"), (5, "too_many_refusals")]
+        kept: Any = redis_client.hkeys(KEYS.refusals("u1"))
+        assert {field.decode().split("|")[0] for field in kept} == {"hide", "mute", "report", "block"}
+        assert redis_client.zcard(KEYS.acts("u1")) == 3
+        unhide = self.refusal("hide", 0) | {"type": "unhide", "event_id": "back"}
+        assert intake.accept([unhide], NOW).accepted == 1, "taking back needs no room"
 
 
 def wait_for_the_next_millisecond(client: redis.Redis, entry_id: bytes) -> None:

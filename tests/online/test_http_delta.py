@@ -111,7 +111,8 @@ class TestAChangedStory:
     def test_of_an_author_who_is_not_followed_any_more_tells_another_reason(self, served: FeedServer) -> None:
         before = on_feed(served, "u-fan", "s03")
         put(served, "s03", author_id="a-new")
-        after = on_feed(served, "u-fan", "s03")
+        assert on_feed(served, "u-fan", "s03") is None, "it came for the follow"
+        after = on_feed(served, "u-fan", "s03", fresh=True)
         assert before is not None
         assert after is not None
         assert "followed_authors" in before["sources"]

@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 import redis
+from pydantic import TypeAdapter
 
 from batch.versions import rollback
 from features.settings import Settings
@@ -26,6 +27,7 @@ from learning.model_file import MODEL, decode, encode
 from learning.outcomes import NAMES, WEIGHTS
 from learning.sources import Folder
 from local.redis_server import Server
+from online.api_models import Ranking
 from online.app import create_app
 from online.published_models import create_app as create_models
 from online.rankers.learned import MODEL_SERVICE
@@ -301,6 +303,9 @@ class TestExplanation:
             answer = feed_server.http.get("/v1/users/u-fan/feed/explain", params={"story_id": item["story_id"]})
             story = answer.json()["story"]
             ranking, total = story["ranking"], np.float32(0)
+            assert (
+                TypeAdapter(Ranking).dump_python(TypeAdapter(Ranking).validate_python(ranking), mode="json") == ranking
+            )
             assert [outcome["outcome"] for outcome in ranking["outcomes"]] == list(NAMES)
             for outcome in ranking["outcomes"]:
                 total += np.float32(outcome["share"])

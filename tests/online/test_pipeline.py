@@ -263,7 +263,7 @@ def test_a_withdrawal_after_the_slate_was_built_drops_its_entry_and_the_tail_fil
     assert len(page.entries) == 3
 
 
-def test_an_unfollow_takes_the_reason_away_and_drops_what_had_no_other() -> None:
+def test_an_unfollow_drops_what_came_for_the_follow_until_a_new_slate_brings_it_for_another_reason() -> None:
     stories = [
         {
             "id": "s-only-followed",
@@ -280,8 +280,12 @@ def test_an_unfollow_takes_the_reason_away_and_drops_what_had_no_other() -> None
     made_by = pipeline()
     page = made_by.read(ctx, slate, 0, 20)
     told = items(ctx, made_by.components, page.entries, 0)
+    assert told == []
+    assert ctx.trace.stages[-1].dropped == {"unfollowed": 2}
+    anew = made_by.build(context(world(stories)))
+    page = made_by.read(context(world(stories)), anew, 0, 20)
+    told = items(ctx, made_by.components, page.entries, 0)
     assert [(item["story_id"], item["reason"]) for item in told] == [("s-also-fresh", "Just published")]
-    assert ctx.trace.stages[-1].dropped == {"unfollowed": 1}
 
 
 def test_a_ranker_whose_features_nobody_provides_is_refused_at_start() -> None:

@@ -10,6 +10,7 @@ import pytest
 from features.keys import hash64
 from online.components import default_components
 from online.person import ACT, ACT_CODES, EdgeChange
+from online.rules.language import Language
 from online.world import World
 from tests.online.small_world import context, everything, ids, world
 
@@ -52,8 +53,18 @@ MINE = {"s-followers-only", "s-unlisted"}
         ("already_read", {}, set()),
         ("already_read", {"read": ["s-plain"], "read_at": [1]}, {"s-plain"}),
         ("already_read", {"acts": acts(read="s-old")}, {"s-old"}),
-        ("hidden", {"hidden": ["s-plain"], "acts": acts(hide="s-old")}, {"s-plain", "s-old"}),
-        ("reported", {"reported": ["s-plain"], "acts": acts(report="s-old")}, {"s-plain", "s-old"}),
+        (
+            "hidden",
+            {"hidden": ["s-plain"], "changes": [change("hide", "story", "s-old", added=True)]},
+            {"s-plain", "s-old"},
+        ),
+        ("hidden", {"hidden": ["s-plain"], "changes": [change("hide", "story", "s-plain", added=False)]}, set()),
+        (
+            "reported",
+            {"reported": ["s-plain"], "changes": [change("report", "story", "s-old", added=True)]},
+            {"s-plain", "s-old"},
+        ),
+        ("blocked", {"blocked_by": ["a-other"]}, {"s-other-author", "s-followers-only"}),
         ("muted", {"mute_author": ["a-other"]}, {"s-other-author", "s-followers-only"}),
         ("muted", {"mute_publication": ["p-one"]}, {"s-in-publication"}),
         ("muted", {"mute_topic": ["t-one"]}, {"s-on-topic"}),  # also where it is not the first topic
@@ -71,6 +82,7 @@ MINE = {"s-followers-only", "s-unlisted"}
         ("language", {}, set()),
         ("language", {"languages": ["en"]}, {"s-portuguese"}),
         ("language", {"languages": ["pt"]}, {s["id"] for s in STORIES} - {"s-portuguese", "s-unknown-language"}),
+        ("language", {"languages": ["pt-Latn"]}, {s["id"] for s in STORIES} - {"s-portuguese", "s-unknown-language"}),
         ("language", {"languages": ["xx"]}, {s["id"] for s in STORIES} - {"s-unknown-language"}),  # no story in it
         ("too_old", {}, {"s-old", "s-tomorrow"}),
         ("withdrawn", {}, set()),
@@ -100,3 +112,17 @@ def test_visibility_narrowed_after_the_snapshot_acts_at_once() -> None:
     for rule, expected in (("visibility", MINE | {"s-plain"}), ("members_only", {"s-members-only", "s-plain"})):
         drops = next(r for r in default_components().rules if r.name == rule).drops(context(narrowed), left)
         assert set(ids(narrowed, left.take(drops))) == expected
+
+
+def test_scripts_are_compared_only_where_both_state_one() -> None:
+    stories = [{"id": language, "language": language} for language in ("zh", "zh-Hans", "zh-Hant", "en")]
+    made = world(stories)
+
+    def left(*languages: str) -> set[str]:
+        drops = Language().drops(context(made, languages=list(languages)), everything(made))
+        assert drops is not None
+        return {made.story_id(int(row)) for row in np.flatnonzero(~drops)}
+
+    assert left("zh") == {"zh", "zh-Hans", "zh-Hant"}
+    assert left("zh-Hant") == {"zh", "zh-Hant"}
+    assert left("zh-Hant", "en") == {"zh", "zh-Hant", "en"}

@@ -144,8 +144,8 @@ def test_reasons_that_no_longer_hold_are_cleared_and_the_rest_told_anew(
         ({"changes": [EdgeChange("mute", "author", hash64("a-one"), True)]}, "muted"),
         ({"changes": [EdgeChange("block", "topic", hash64("t-one"), True)]}, "blocked"),
         ({"acts": acts(read="s-one")}, "already_read"),
-        ({"acts": acts(hide="s-one")}, "hidden"),
-        ({"acts": acts(report="s-one")}, "reported"),
+        ({"changes": [EdgeChange("hide", "story", hash64("s-one"), True)]}, "hidden"),
+        ({"changes": [EdgeChange("report", "story", hash64("s-one"), True)]}, "reported"),
     ],
 )
 def test_what_the_reader_did_since_drops_the_entry_under_its_rule(since: dict[str, Any], reason: str) -> None:

@@ -1,0 +1,143 @@
+"""The service and the batch make the same of any history of changes: late, early, at equal times, across a publish."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+from pyspark.sql import Row, SparkSession
+
+from batch.io import read_raw
+from batch.jobs.user_profiles import user_profiles
+from batch.jobs.valid_edges import valid_edges
+from batch.jobs.valid_events import valid_events
+from batch.jobs.valid_stories import valid_stories
+from batch.jobs.valid_users import valid_users
+from batch.point_in_time import Context
+from batch.settings import BatchSettings
+from batch.snapshot_people import LISTS
+from features.choices import BLOCKED_BY, CHOICES, EDGE_TYPES, HELD
+from features.datasets import dataset
+from features.keys import PARTITIONS, Keys, hash64
+from features.snapshot import PROFILE
+from online.archiver import archive
+from online.clock import micros
+from online.events import EventIntake
+from online.person import PersonState, decode_changes
+from online.settings import OnlineSettings
+from online.stream import START
+from tests.batch.conftest import one_partition
+from tests.fixtures_redis import redis_client, redis_server
+from tests.lakes import NOON, ago, story, write_lake
+
+__all__ = ["one_partition", "redis_client", "redis_server"]
+
+KEYS = Keys("agree:")
+USERS = tuple(f"u{number}" for number in range(24))
+BEGIN, MIDDLE = ago(hours=2), ago(hours=1)
+"""When the first events arrive, and the as_of of the snapshot between."""
+TIMES = [ago(days=5) + timedelta(hours=hours) for hours in range(4)]
+"""So few that many changes of one edge have equal times."""
+Edges = dict[tuple[str, str, str], list[int]]
+"""(user, kind, type of target) → hashes of the targets of the edges in force, sorted."""
+
+
+def history(rng: random.Random, number: int, now: datetime) -> dict[str, Any]:
+    """A random change of one of a few edges; now and then as it happens, mostly of long ago."""
+    user, kind = rng.choice(USERS), rng.choice(sorted(CHOICES))
+    at = now if rng.random() < 0.2 else rng.choice(TIMES)
+    about = {"event_id": f"e{rng.random()}-{number}", "user_id": user, "type": kind, "occurred_at": at.isoformat()}
+    if kind not in EDGE_TYPES:
+        return about | {"story_id": rng.choice(("s0", "s1"))}
+    target_type = rng.choice(("author", "author", "topic"))
+    return about | {"target_type": target_type, "target_id": rng.choice(USERS[:3])}
+
+
+def arrive(client: redis.Redis, rng: random.Random, start: datetime) -> None:
+    """Some 700 changes in batches of 1 to 8; half of the batches arrive at the same moment as the one before."""
+    intake, now = EventIntake(client, KEYS, OnlineSettings()), start
+    for number in range(160):
+        now += timedelta(microseconds=rng.choice((0, 1_000_000)))
+        sent = [history(rng, number, now) for _ in range(rng.randint(1, 8))]
+        receipt = intake.accept(sent, now)
+        assert receipt.accepted == len(sent), receipt
+
+
+def in_streams(client: redis.Redis) -> dict[str, str]:
+    """Position of each event stream now."""
+    streams = [KEYS.event_stream(partition) for partition in range(PARTITIONS)]
+    lasts: dict[str, Any] = {stream: client.xrevrange(stream, count=1) for stream in streams}
+    return {stream: last[0][0].decode() for stream, last in lasts.items() if last}
+
+
+def served(client: redis.Redis, profiles: dict[str, Any], positions: dict[str, str]) -> Edges:
+    """What requests of the service go by, over these profiles, complete up to these positions."""
+
+    def covered(user: str) -> str:
+        return positions.get(KEYS.event_stream(KEYS.partition(user)), START)
+
+    found = {}
+    for user in USERS:
+        raw: dict[bytes, bytes] = {}
+        for key in (KEYS.edges(user), KEYS.refusals(user), KEYS.blocked_by(user)):
+            raw |= client.hgetall(key)  # type: ignore[operator]
+        profile = profiles.get(user) or PROFILE.decode(PROFILE.encode({}))
+        state = PersonState(user, hash64(user), profile, decode_changes(raw, user, covered))
+        found |= {(user, *edge): sorted(state.edges(*edge).tolist()) for edge in HELD}
+    return found
+
+
+def packed(row: Row) -> dict[str, Any]:
+    """The profile of a row of `user_profiles`, as a snapshot holds it."""
+    arrays = {}
+    for name, column in LISTS.items():
+        arrays[name] = np.array([hash64(ident) for ident in row[column]], np.int64)
+        arrays[f"{name}_at"] = np.array(
+            [micros(at.replace(tzinfo=at.tzinfo or UTC)) for at in row[f"{column}_at"]], np.int64
+        )
+    return PROFILE.decode(PROFILE.encode(arrays))
+
+
+def of_batch(spark: SparkSession, lake: Path) -> dict[datetime, dict[str, Any]]:
+    """Profiles of everyone at MIDDLE and NOON, computed in one pass from the raw lake."""
+    context = Context((MIDDLE, NOON), NOON, BatchSettings())
+    raw = {name: read_raw(spark, lake, dataset(name)) for name in ("stories", "users", "edges", "events")}
+    stories = valid_stories(raw["stories"], context=context).where("reason IS NULL")
+    edges = valid_edges(raw["edges"], context=context).persist()  # asked twice
+    events = valid_events(raw["events"], stories, context=context)
+    users = valid_users(raw["users"], context=context)
+    assert edges.where("reason IS NOT NULL").isEmpty()
+    found: dict[datetime, dict[str, Any]] = {MIDDLE: {}, NOON: {}}
+    for row in user_profiles(users, edges, events.where("reason IS NULL"), context=context).collect():
+        as_of = row["as_of"].replace(tzinfo=NOON.tzinfo) if row["as_of"].tzinfo is None else row["as_of"]
+        found[as_of][row["user_id"]] = packed(row)
+    return found
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_of_any_history_service_and_batch_show_the_same_edges(
+    spark: SparkSession, one_partition: None, redis_client: redis.Redis, tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    write_lake(tmp_path, stories=[story("s0"), story("s1")], users=[{"user_id": "u0", "created_at": ago(days=9)}])
+    arrive(redis_client, rng, BEGIN)
+    positions = in_streams(redis_client)
+    arrive(redis_client, rng, MIDDLE + timedelta(seconds=1))
+    alone = served(redis_client, {}, {})
+    archive(redis_client, KEYS, tmp_path)
+    profiles = of_batch(spark, tmp_path)
+    of_the_batch = served(redis_client, profiles[NOON], in_streams(redis_client))
+    across = served(redis_client, profiles[MIDDLE], positions)
+    assert sum(map(len, alone.values())) > 100, "the histories must leave edges in force"
+    assert any(alone[user, BLOCKED_BY, "author"] for user in USERS)
+    assert different(alone, of_the_batch) == {}, "the service without a snapshot, and the batch"
+    assert different(across, of_the_batch) == {}, "the service over a snapshot of the middle, and the batch"
+
+
+def different(one: Edges, other: Edges) -> dict[Any, Any]:
+    return {edge: (held, other[edge]) for edge, held in one.items() if held != other[edge]}

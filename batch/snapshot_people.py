@@ -100,10 +100,10 @@ def _profile_fields(profiles: pa.Table) -> dict[str, Ragged]:
     for name, column in LISTS.items():
         fields |= {name: _hashed(columns[column]), f"{name}_at": _times(columns[f"{column}_at"])}
     fields["is_member"] = Ragged(columns["is_member"].fill_null(False).cast(pa.uint8()).to_numpy(), one_each)
-    known = columns["created_at"].is_valid().to_numpy(zero_copy_only=False)
-    fields["created_at"] = Ragged(
-        columns["created_at"].drop_null().cast(pa.int64()).to_numpy(), np.concatenate([[0], np.cumsum(known)])
-    )
+    for name in ("created_at", "updated_at"):
+        known = columns[name].is_valid().to_numpy(zero_copy_only=False)
+        times = columns[name].drop_null().cast(pa.int64()).to_numpy()
+        fields[name] = Ragged(times, np.concatenate([[0], np.cumsum(known)]))
     fields["read"], fields["read_at"] = _pairs(columns["read"], "at")
     fields["seen"], fields["seen_times"] = _pairs(columns["seen"], "times")
     return fields

@@ -121,6 +121,7 @@ def _stories(connection: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table],
     live = connection.sql(f"""
         SELECT live.* REPLACE (
             epoch_us(published_at) AS published_at,
+            epoch_us(coalesce(updated_at, published_at)) AS updated_at,
             coalesce(reading_time_s, 'NaN')::REAL AS reading_time_s,
             coalesce(members_only, false) AS members_only,
             coalesce(list_filter(topics, lambda topic: topic IS NOT NULL), []) AS topics

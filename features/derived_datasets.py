@@ -170,6 +170,7 @@ USER_PROFILES = Dataset(
         AS_OF,
         Column("user_id", ID, "who"),
         Column("created_at", TS, "when the account was made; null: only known from events", required=False),
+        Column("updated_at", TS, "when this version of the account came to be; null like created_at", required=False),
         Column("languages", pa.list_(pa.string()), "languages read, sorted; empty: any"),
         Column("is_member", pa.bool_(), "may read members-only stories"),
         *(

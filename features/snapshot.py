@@ -36,6 +36,7 @@ PROFILE = Layout(
     2,
     (
         ("created_at", "<i8"),  # [1], µs; empty: unknown
+        ("updated_at", "<i8"),  # [1], µs, when this version of the account came to be; empty: unknown
         ("is_member", "u1"),  # [1]
         ("languages", "<i8"),  # codes, see features/languages.py; empty: unknown
         *(
@@ -69,6 +70,7 @@ def stories_schema(factors: int) -> pa.Schema:
             ("language", pa.int32()),
             ("title", pa.string()),
             ("published_at", pa.int64()),  # µs
+            ("updated_at", pa.int64()),  # µs, when this version came to be
             ("reading_time_s", pa.float32()),  # NaN: unknown
             ("visibility", pa.int8()),  # index into VISIBILITIES
             ("members_only", pa.bool_()),

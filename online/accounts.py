@@ -23,7 +23,7 @@ from online.clock import micros
 from online.events import EARLIEST
 from online.person import ACCOUNT
 from online.settings import OnlineSettings
-from online.stories import Older, dated, last_position
+from online.stories import Document, Older, dated, last_position
 from online.stream import stream_order
 
 # KEYS: edges, stream. ARGV: field, value that it was made after or nothing, document, ttl s. False: another came between.
@@ -66,20 +66,20 @@ class AccountIntake:
         self._settings = settings
         self._append = client.register_script(_APPEND)
 
-    def put(self, user_id: str, account: Account, now: datetime, known_since: datetime | None) -> tuple[str, bool]:
+    def put(self, user_id: str, account: Account, now: datetime, in_snapshot: Document) -> tuple[str, bool]:
         """Changes the account. Its stream position, and whether it applied, as `StoryIntake.put` tells them.
 
-        `known_since`: the account's created_at in the snapshot, None: none.
+        `in_snapshot`: the account's `created_at` and `updated_at` in the snapshot, as far as it knows them.
         """
         position = b""
         while not position:
             raw = self._online(user_id)
             before = _document(raw) if raw else {}
             try:
-                times = dated(before or None, account.updated_at, now)
+                times = dated((before, in_snapshot), account.updated_at, now)
             except Older:
                 return last_position(self._client, self._stream(user_id)), False
-            since = account.created_at or before.get("created_at") or known_since or now
+            since = account.created_at or before.get("created_at") or in_snapshot.get("created_at") or now
             document = {
                 "user_id": user_id,
                 "languages": [language for language in account.languages or () if language],

@@ -37,6 +37,7 @@ def build_world(manifest: Manifest, tables: dict[str, pa.Table], position: str =
         snapshot_rows=n,
         snapshot_ids=stories["story_id"].combine_chunks(),
         snapshot_titles=stories["title"].combine_chunks(),
+        snapshot_updated_at=stories["updated_at"].to_numpy(),
         columns=columns,
         **columns.fields(n),
         by_hash=HashIndex(column["hashes"]),

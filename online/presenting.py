@@ -86,9 +86,16 @@ def _name(names: Names, indices: list[int]) -> str | None:
     return names.id(indices[0]) if indices else None
 
 
-def document(world: World, row: int) -> dict[str, Any]:
-    """The story at `row` as a document of the raw lake (without what the snapshot does not hold)."""
+def known_document(world: World, story_id: str) -> dict[str, Any] | None:
+    """The story as a document of the raw lake, without what a snapshot does not hold; None: the world does not know it.
+
+    `updated_at` is there when the version is the snapshot's; later ones have theirs in the document that was put.
+    """
+    row = world.row(story_id)
+    if row < 0:
+        return None
     story = world.story(row)
+    of_snapshot = row < world.snapshot_rows
     return {
         "story_id": world.story_id(row),
         "author_id": story.author_id,
@@ -99,4 +106,5 @@ def document(world: World, row: int) -> dict[str, Any]:
         "published_at": rfc3339_of(story.published_us),
         "visibility": VISIBILITIES[story.visibility],
         "members_only": story.members_only,
+        **({"updated_at": rfc3339_of(int(world.snapshot_updated_at[row]))} if of_snapshot else {}),
     }

@@ -40,11 +40,11 @@ from online.ids import Id
 from online.page_of import page_of
 from online.paths import restored
 from online.preparing import FeedRequest
-from online.presenting import document
+from online.presenting import known_document
 from online.problems import documented
 from online.stories import Story
 from online.strict_route import BeaconRoute, StrictRoute, invalid
-from online.whois import about_person, known_since
+from online.whois import about_person, account_times
 from online.wiring import AppState
 
 router = APIRouter(route_class=StrictRoute)
@@ -160,9 +160,12 @@ def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
     rex = _rex(request)
     now = rex.clock()
     _refuse_the_future("updated_at", story.updated_at, now)
+    in_snapshot = None
     if rex.live.is_loaded:
-        refuse_collisions(rex.live.loaded().catch_up(), story_id, story)
-    position, applied = rex.stories.put(story_id, story, now)
+        world = rex.live.loaded().catch_up()
+        refuse_collisions(world, story_id, story)
+        in_snapshot = known_document(world, story_id)
+    position, applied = rex.stories.put(story_id, story, now, in_snapshot)
     return _json({"story_id": story_id, "position": position, "applied": applied}, 202)
 
 
@@ -177,9 +180,8 @@ def withdraw_story(request: Request, story_id: StoryId) -> Response:
     """Withdraws a story: no feed read after this answer shows it."""
     rex = _rex(request)
     world = rex.live.get()  # without one, a story that nobody knows could not be told from one in the snapshot
-    row = _row(rex, story_id)
     try:
-        position = rex.stories.withdraw(story_id, rex.clock(), document(world, row) if row >= 0 else None)
+        position = rex.stories.withdraw(story_id, rex.clock(), known_document(world, story_id))
     except KeyError:
         raise HTTPException(404, f"no story {story_id!r} is known") from None
     return _json({"story_id": story_id, "position": position, "applied": True}, 202)
@@ -206,8 +208,8 @@ def put_user(request: Request, user_id: UserId, account: Account) -> Response:
     now = rex.clock()
     _refuse_the_future("created_at", account.created_at, now)
     _refuse_the_future("updated_at", account.updated_at, now)
-    since = None if account.created_at else known_since(rex.feeds.context(user_id, micros(now))[0])
-    position, applied = rex.accounts.put(user_id, account, now, since)
+    in_snapshot = account_times(rex.feeds.context(user_id, micros(now))[0])
+    position, applied = rex.accounts.put(user_id, account, now, in_snapshot)
     return _json({"user_id": user_id, "position": position, "applied": applied}, 202)
 
 

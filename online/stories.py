@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from online import api_examples
 from online.events import EARLIEST
 from online.ids import Id
 from online.settings import OnlineSettings
+from online.stream import START
 
 # KEYS: documents, stream. ARGV: story hash, story id, document, ttl s, the document that it was made after or nothing.
 # Answers '' when another came between: appended all the same, the stream would end with one and the lake, which goes by
@@ -80,13 +81,21 @@ class StoryIntake:
         self._settings = settings
         self._append = client.register_script(_APPEND)
 
-    def put(self, story_id: str, story: Story, now: datetime) -> tuple[str, bool]:
+    def put(self, story_id: str, story: Story, now: datetime, in_snapshot: Document | None = None) -> tuple[str, bool]:
         """Publishes or changes a story. Its stream position, and whether it applied: an older version changes nothing, and
-        the position is then one at which the version in force can be seen."""
+        the position is then one at which the version in force can be seen.
+
+        `in_snapshot` is the story's document as the snapshot has it, None: it does not know the story.
+        """
         told = story.model_dump(mode="json")
 
         def made_of(before: Document | None) -> Document:
-            return {**told, "story_id": story_id, **dated(before, story.updated_at, now), "deleted_at": None}
+            return {
+                **told,
+                "story_id": story_id,
+                **dated((before, in_snapshot), story.updated_at, now),
+                "deleted_at": None,
+            }
 
         try:
             return self._write(story_id, made_of), True
@@ -103,7 +112,7 @@ class StoryIntake:
             document = before or in_snapshot
             if document is None or document["story_id"] != story_id:
                 raise KeyError(story_id)
-            times = dated(before, None, now)
+            times = dated((before, in_snapshot), None, now)
             return {**document, **times, "deleted_at": times["updated_at"]}
 
         return self._write(story_id, made_of)
@@ -137,23 +146,28 @@ class StoryIntake:
         return position
 
 
-def dated(before: Document | None, updated_at: datetime | None, now: datetime) -> Document:
-    """Times of a version that arrives `now` after the one `before`. Older when it is not later than that one.
+def dated(before: Iterable[Document | None], updated_at: datetime | None, now: datetime) -> Document:
+    """Times of a version that arrives `now` after those `before`. Older when it is not later than each of them.
 
-    Without a time of its own it is of `now`, but later than the one before also when a clock has stepped back: the last
+    Without a time of its own it is of `now`, but later than those before also when a clock has stepped back: the last
     one said is the latest.
     """
-    last = EARLIEST if before is None else datetime.fromisoformat(before["updated_at"])
-    at = max(now, last + timedelta(microseconds=1)) if updated_at is None else updated_at.astimezone(UTC)
-    if before is not None and at <= last:
+    known = [datetime.fromisoformat(each["updated_at"]) for each in before if each and "updated_at" in each]
+    if updated_at is None:
+        at = max([now, *(last + timedelta(microseconds=1) for last in known)])
+    else:
+        at = updated_at.astimezone(UTC)
+    if any(at <= last for last in known):
         raise Older
     return {"updated_at": at.isoformat(), "received_at": now.isoformat()}
 
 
 def last_position(client: redis.Redis, stream: str) -> str:
-    """Id of the stream's last entry. Unavailable when Redis cannot be read."""
+    """Id of the last entry the stream ever had; START before the first. Unavailable when Redis cannot be read."""
     try:
         position: bytes = client.xinfo_stream(stream)["last-generated-id"]  # type: ignore[index]
     except redis.RedisError as error:
+        if "no such key" in str(error):  # nothing was put since Redis was emptied: all there is, is the snapshot's
+            return START
         raise Unavailable(f"{stream} cannot be read now, send it again: {error}") from error
     return position.decode()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES
-from features.times import EPOCH, rfc3339
+from features.times import rfc3339_of
 from online.context import Context
 from online.names import Names
 
@@ -34,7 +33,7 @@ def about_person(ctx: Context) -> dict[str, Any]:
     return {
         "user_id": ctx.user_id,
         "known": len(profile["is_member"]) > 0,
-        "created_at": None if (since := known_since(ctx)) is None else rfc3339(since),
+        "created_at": account_times(ctx).get("created_at"),
         "is_member": person.is_member,
         "languages": person.languages,
         **{
@@ -54,10 +53,10 @@ def _told(names: Names, hashes: np.ndarray, otherwise: Callable[[int], str]) -> 
     return [names.id(index) or otherwise(target) for index, target in found]
 
 
-def known_since(ctx: Context) -> datetime | None:
-    """When the account was made; None: nobody knows."""
-    created = ctx.person.state.profile["created_at"]
-    return EPOCH + timedelta(microseconds=int(created[0])) if len(created) else None
+def account_times(ctx: Context) -> dict[str, str]:
+    """`created_at` of the account and `updated_at` of its version in the snapshot, RFC 3339; without what nobody knows."""
+    profile = ctx.person.state.profile
+    return {name: rfc3339_of(int(profile[name][0])) for name in ("created_at", "updated_at") if len(profile[name])}
 
 
 def _as_of_us(as_of: str) -> int:

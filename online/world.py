@@ -36,6 +36,8 @@ class World:
     snapshot_rows: int
     snapshot_ids: pa.Array  # string[snapshot_rows]
     snapshot_titles: pa.Array  # string[snapshot_rows], nullable
+    snapshot_updated_at: Micros
+    """int64[snapshot_rows]: when the snapshot's version of each story came to be."""
     columns: StoryColumns
     """What the arrays below are views of, and the ids and titles of the later rows."""
     hashes: Hashes

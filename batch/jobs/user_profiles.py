@@ -28,7 +28,8 @@ def user_profiles(
 ) -> DataFrame:
     """One row per as_of and person who has an account, an edge or an event by then, or is blocked by someone."""
     events, edges = visible(valid_events, context), visible(valid_edges, context)
-    profiles = visible(valid_users, context).select("as_of", "user_id", "created_at", "languages", "is_member")
+    since = F.coalesce("updated_at", "created_at").alias("updated_at")
+    profiles = visible(valid_users, context).select("as_of", "user_id", "created_at", since, "languages", "is_member")
     for part in (edge_lists(edges), blockers(edges), histories(events), refused_stories(events)):
         profiles = profiles.join(part, ["as_of", "user_id"], "full")
     return with_defaults(profiles)

@@ -71,6 +71,7 @@ class TestStoryColumns:
         assert bare["topics"] == []
         assert bare["title"] is None
         assert np.isnan(bare["reading_time_s"])
+        assert bare["updated_at"] == bare["published_at"]
         assert bare["visibility"] == 0, "unknown visibility must mean public"
         assert bare["members_only"] is False
         assert bare["story_read_rate"] == pytest.approx(BY_NAME["story_read_rate"].default)
@@ -82,7 +83,15 @@ class TestStoryColumns:
         rows: Rows = {
             "valid_stories": [
                 story("s", 2, author_id="b", publication_id="p", topics=["y", "x"], language="en"),
-                story("t", 1, author_id="c", visibility="unlisted", members_only=True, language="de"),
+                story(
+                    "t",
+                    1,
+                    updated_at=AS_OF - HOUR / 2,
+                    author_id="c",
+                    visibility="unlisted",
+                    members_only=True,
+                    language="de",
+                ),
             ],
             # `a` has no story now, but may publish one before the next snapshot.
             "author_features": [
@@ -106,6 +115,7 @@ class TestStoryColumns:
         assert (s["author"], s["publication"], s["topics"], s["language"]) == (1, 0, [1, 0], 1)
         assert (t["author"], t["publication"], t["topics"], t["language"]) == (2, ABSENT, [], 0)
         assert (t["visibility"], t["members_only"]) == (2, True)
+        assert t["updated_at"] == int((AS_OF - HOUR / 2).timestamp() * 1e6)
 
     def test_features_and_vectors_go_to_their_story(self, tmp_path: Path, redis_client: redis.Redis) -> None:
         rows: Rows = {
@@ -188,6 +198,7 @@ class TestPeople:
         ada = person(
             "ada",
             created_at=created_at,
+            updated_at=created_at + HOUR,
             is_member=True,
             languages=["de", "en"],
             follow_authors=["a", "b"],
@@ -214,6 +225,7 @@ class TestPeople:
         got = {name: values.tolist() for name, values in profile_of(redis_client, manifest, "ada").items()}
         expected = {name: [] for name, _ in PROFILE.fields} | {
             "created_at": [int(created_at.timestamp() * 1e6)],
+            "updated_at": [int((created_at + HOUR).timestamp() * 1e6)],
             "is_member": [1],
             "languages": [language_code("de"), language_code("en")],
             "follow_author": [hash64("a"), hash64("b")],

@@ -73,6 +73,7 @@ def tables(
         "language": [at["languages"].get(s.get("language"), ABSENT) for s in stories],
         "title": [s.get("title") for s in stories],
         "published_at": [micros(hours_ago(s.get("age_h", 1.0))) for s in stories],
+        "updated_at": [micros(hours_ago(s.get("updated_h", s.get("age_h", 1.0)))) for s in stories],
         "reading_time_s": [s.get("reading_time_s", float("nan")) for s in stories],
         "visibility": [VISIBILITIES.index(s.get("visibility", "public")) for s in stories],
         "members_only": [s.get("members_only", False) for s in stories],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from online.clock import micros
-from tests.online.conftest import STORIES, FeedServer
+from tests.online.conftest import PEOPLE, STORIES, FeedServer
 from tests.online.small_world import NOW
 from tests.online.test_http_delta import on_feed
 
@@ -162,6 +162,16 @@ class TestAnOlderVersion:
         served.http.delete("/v1/stories/s-new")
         assert self.put(served, "2026-01-31T11:31:00Z").json()["applied"] is False
         assert on_feed(served, "u", "s-new", fresh=True) is None
+
+    def test_is_older_than_the_version_that_only_the_snapshot_knows(self, served: FeedServer) -> None:
+        known, changed_h = STORIES[0]["id"], 0.5
+        served.publish([{**STORIES[0], "updated_h": changed_h, "visibility": "unlisted"}, *STORIES[1:]], PEOPLE)
+        for ago_h, applied in ((changed_h + 0.1, False), (changed_h - 0.1, True)):
+            at = served.now - timedelta(hours=ago_h)
+            body = {"published_at": "2026-01-31T11:00:00Z", "updated_at": at.isoformat()}
+            answer = served.http.put(f"/v1/stories/{known}", json=body)
+            assert answer.json()["applied"] is applied
+            assert (on_feed(served, "u", known, fresh=True) is not None) is applied
 
     def test_from_a_clock_too_far_ahead_is_refused(self, served: FeedServer) -> None:
         answer = self.put(served, (served.now + timedelta(seconds=301)).isoformat())

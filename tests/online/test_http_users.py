@@ -92,6 +92,15 @@ class TestAbout:
 
 
 class TestAnOlderVersion:
+    def test_is_older_than_the_version_that_only_the_snapshot_knows(self, site: FeedServer) -> None:
+        at = site.now - timedelta(hours=2)
+        known = {"created_at": [1], "updated_at": [int(at.timestamp() * 1e6)], "is_member": [1]}
+        site.publish([*STORIES, GERMAN, PAID], PEOPLE | {"u-paying": known})
+        older = put(site, "u-paying", is_member=False, updated_at=(at - timedelta(minutes=1)).isoformat())
+        assert (older["applied"], about(site, "u-paying")["is_member"]) == (False, True)
+        later = put(site, "u-paying", is_member=False, updated_at=(at + timedelta(minutes=1)).isoformat())
+        assert (later["applied"], about(site, "u-paying")["is_member"]) == (True, False)
+
     def test_is_ignored_and_told_so(self, site: FeedServer) -> None:
         newer = put(site, "u-new", languages=["de"], updated_at="2026-01-31T11:30:00+00:00")
         older = put(site, "u-new", languages=["en"], is_member=True, updated_at="2026-01-31T11:20:00Z")
@@ -146,11 +155,11 @@ class TestTheLake:
 
         def hesitate(*arguments: Any) -> bytes:
             if not overtaken:
-                overtaken.append(fast.put("u1", Account(languages=["fr"]), NOW + timedelta(seconds=2), None))
+                overtaken.append(fast.put("u1", Account(languages=["fr"]), NOW + timedelta(seconds=2), {}))
             return ordinary(*arguments)
 
         monkeypatch.setattr(slow, "_append_after", hesitate)
-        slow.put("u1", Account(languages=["de"]), NOW, None)
+        slow.put("u1", Account(languages=["de"]), NOW, {})
         stream = site.keys.event_stream(site.keys.partition("u1"))
         first, last = (orjson.loads(fields[b"user"]) for _, fields in site.client.xrange(stream))
         assert (first["languages"], last["languages"]) == (["fr"], ["de"])

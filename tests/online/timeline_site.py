@@ -18,7 +18,7 @@ from online.columns import Rows
 from online.components import default_components
 from online.context import Context
 from online.metrics import Metrics
-from online.presenting import document
+from online.presenting import known_document
 from online.providers.timeline import Timeline
 from online.settings import OnlineSettings
 from online.store import PersonStore
@@ -125,9 +125,7 @@ class Site:
     def withdraw(self, story_id: str) -> None:
         """Withdraws a story that was put."""
         self.stories[story_id].withdrawn = True
-        world = self.rex.live.get()
-        row = world.row(story_id)
-        self.rex.stories.withdraw(story_id, self.now, document(world, row) if row >= 0 else None)
+        self.rex.stories.withdraw(story_id, self.now, known_document(self.rex.live.get(), story_id))
 
     def edge(self, user: str, event_type: str, target_type: str, target: str) -> None:
         """`follow`, `unfollow`, `mute` and so on."""

@@ -30,8 +30,8 @@ MISTAKES = {
     "no lake": (["batch", "--as-of", "2026-01-31"], {}, "lake"),
     "nothing to publish": (["publish", "--as-of", "2026-01-31"], {}, "rex batch"),
     "unknown version": (["rollback", "never-was"], {}, "never-was"),
-    "no such data": (["import", "deskdrop", "nowhere", "target"], {}, "nowhere"),
-    "no such mapping": (["import", "table", "nowhere.toml", "target"], {}, "nowhere.toml"),
+    "no such data": (["import", "deskdrop", "target", "--files", "nowhere"], {}, "nowhere"),
+    "no such SQL": (["import", "nowhere.sql", "target"], {}, "nowhere.sql"),
     "no service": (["feed", "u1", "--url", "http://127.0.0.1:1"], {}, "rex serve"),
     "setting out of bounds": (["snapshots"], {"REX_SNAPSHOTS_KEPT": "0"}, "snapshots_kept"),
     "weight of no outcome": (

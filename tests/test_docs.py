@@ -38,8 +38,7 @@ def test_every_setting_has_a_meaning() -> None:
 
 COMMANDS = [
     "simulate",
-    "import deskdrop",
-    "import table",
+    "import",
     "archive",
     "batch",
     "publish",

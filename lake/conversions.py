@@ -136,7 +136,8 @@ def _id(where: str, column: Column, source: str, kind: str, text: str) -> tuple[
         return text, "''"
     if kind.startswith(_FRACTIONS):
         name = quoted(source)
-        whole = f"{name} = floor({name}) AND abs({name}) < {_EXACT if not kind.startswith('DECIMAL') else 10**38}"
+        exact = "" if kind.startswith("DECIMAL") else f" AND abs({name}) < {_EXACT}"
+        whole = f"{name} = floor({name}){exact}"
         return (
             f"CASE WHEN {whole} THEN {name}::HUGEINT::VARCHAR END",
             f"'is a fraction or a float beyond {_EXACT:,}, and so no id'",
@@ -164,6 +165,8 @@ def _id_of_text(text: str) -> tuple[str, str]:
 def _time(kind: str, name: str, text: str) -> tuple[str, str]:
     if kind == "DATE" or kind.startswith("TIMESTAMP"):  # without a zone it is UTC, which the session's zone is
         moment = f"try_cast({name} AS TIMESTAMPTZ)"
+        if kind == "TIMESTAMP_NS":  # cut off, as in text, not rounded
+            moment = f"CASE WHEN isfinite({name}) THEN make_timestamptz(epoch_ns({name}) // 1000) END"
     elif kind == "VARCHAR":
         moment = f"CASE WHEN regexp_full_match({text}, {literal(_ISO)}) THEN try_cast({text} AS TIMESTAMPTZ) END"
     else:

@@ -38,6 +38,8 @@ class Sources:
     notes: list[str] = field(default_factory=list)
     """What whoever imports should know: matches of a pattern, records that take several lines, files without rows."""
     files: list[SourceFile] = field(default_factory=list)
+    linked: list[Path] = field(default_factory=list)
+    """Files that DuckDB reads itself, by way of a link: the paths that it must be allowed."""
     _copies: int = 0
 
     def create_views(self, db: duckdb.DuckDBPyConnection, script: Script, progress: Progress | None = None) -> None:
@@ -100,6 +102,7 @@ class Sources:
         """A name for DuckDB, which takes some characters of names for patterns."""
         link = self._copy()
         link.symlink_to(source.path.resolve())
+        self.linked.append(source.path.resolve())
         return link
 
 

@@ -99,7 +99,7 @@ def import_sql(
     with _staged(lake, dry_run) as staging:
         work = staging / ".import"
         work.mkdir()
-        with plain_path(work) as plain, _connected(work) as db:
+        with plain_path(work) as plain, connected(work) as db:
             sources = Sources(base, plain)
             sources.create_views(db, script, progress)
             _lock(db, work, sources)
@@ -159,7 +159,8 @@ def _staged(lake: Path, dry_run: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def _connected(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def connected(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB with Rex's functions, which keeps what does not fit into memory in `work`."""
     with duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}) as db:
         db.execute(f"SET memory_limit = '{MEMORY}'")
         db.execute("SET TimeZone = 'UTC'")  # what a time without a zone means
@@ -172,7 +173,7 @@ def _connected(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _lock(db: duckdb.DuckDBPyConnection, work: Path, sources: Sources) -> None:
     """From here on SQL reaches no file but what `sources` has brought."""
-    paths = ", ".join(literal(source.path.resolve()) for source in sources.files)
+    paths = ", ".join(map(literal, sources.linked))
     db.execute(f"SET allowed_directories = [{literal(work.resolve())}]")
     db.execute(f"SET allowed_paths = [{paths}]")
     db.execute("SET enable_external_access = false")

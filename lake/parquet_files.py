@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import BadInput
-from lake.dialect import refuse_repeated
 from lake.prepared import ORIGIN
 from lake.source_files import SourceFile
 from lake.sql_text import literal, quoted
+from lake.text_dialect import refuse_repeated
 
 _ROW = "file_row_number"
 _NUMBERS = (

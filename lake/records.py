@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from features.errors import BadInput
-from lake.dialect import Dialect, header_names, shown
 from lake.record_counts import MAX_CELL, count_records
 from lake.source_files import SourceFile, check_encoding, damaged, open_text, refuse_undecodable
+from lake.text_dialect import Dialect, header_names, shown
 
 BLOCK_CHARS = 4 << 20
 """Held in memory at once, some ten times as much as objects; enough for PyArrow to be fast."""

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from features.errors import BadInput
-from lake.dialect import shown
+from lake.text_dialect import shown
 
 READERS = ("csv", "tsv", "jsonl", "parquet", "lines")
 """Functions that stand for a file."""

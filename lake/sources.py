@@ -13,13 +13,13 @@ import duckdb
 from rich.progress import Progress
 
 from features.errors import BadInput
-from lake.dialect import Dialect, shown
 from lake.parquet_files import parquet_query
 from lake.prepared import ORIGIN, prepare, same_columns
 from lake.records import Records
 from lake.script import Call, Script
 from lake.source_files import SourceFile, find_files, matching_files
 from lake.sql_text import literal, quoted
+from lake.text_dialect import Dialect, shown
 
 _TEXT = {"delim", "quote", "escape", "header", "columns", "skip", "encoding", "multiline", "null"}
 _OPTIONS = {"csv": _TEXT, "tsv": _TEXT, "jsonl": {"encoding"}, "lines": {"encoding", "skip"}, "parquet": set()}

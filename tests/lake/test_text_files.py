@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from features.errors import BadInput
-from lake.dialect import Dialect
 from lake.record_counts import count_records
 from lake.records import Records
 from lake.source_files import find_files, matching_files
+from lake.text_dialect import Dialect
 from tests.lake.importing import put, records
 
 TEXTS = {

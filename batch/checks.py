@@ -12,12 +12,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batch.footers import data_files, row_count
 from batch.io import WRITING, Staged, clear_leftovers, promote, write_quarantine
 from batch.validation import REPEATED, UNKNOWN_STORY
 from features.datasets import dataset as dataset_of
-from features.duckdb_views import partition_name
+from features.duckdb_views import literal, partition_name
 from features.errors import BadInput
+from features.lake_files import data_files, row_count
 from features.schema import Dataset
 
 UNKNOWN_STORY_LIMIT = 0.5
@@ -115,7 +115,7 @@ def warnings_of(dataset: Dataset, folder: Path) -> list[str]:
 def _scan(folder: Path) -> duckdb.DuckDBPyRelation:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    return connection.read_parquet([str(path) for path in data_files(folder)])
+    return connection.read_parquet([literal(path) for path in data_files(folder)], hive_partitioning=False)
 
 
 def _counted(rows: duckdb.DuckDBPyRelation, aggregates: Mapping[str, str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from batch.io import OUT_OF_RANGE
+from batch.io import MISFIT
 from batch.point_in_time import Context, moment
 from features.raw_datasets import CLOCK_SKEW_S
 from features.schema import Dataset
@@ -46,7 +46,7 @@ def judged(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     """All of the steps: raw rows in; known rows with their time filled, `valid_from`, `valid_until`, `reason` out."""
     marked = _with_reason(_known(rows, dataset, context), dataset, context)
     keyed = marked.withColumns({"_content": _content(dataset), "_key": _key(dataset), GOOD: F.col("reason").isNull()})
-    return _judge_duplicates(_with_ordinals(keyed), dataset, context).drop(OUT_OF_RANGE, "_content", "_key", "_ordinal")
+    return _judge_duplicates(_with_ordinals(keyed), dataset, context).drop(MISFIT, "_content", "_key", "_ordinal")
 
 
 def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
@@ -72,10 +72,9 @@ def _is_late(dataset: Dataset, context: Context) -> Column:
 
 def _with_reason(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     """`reason`: the first thing wrong with the row by itself."""
-    misfit = F.when(F.col(OUT_OF_RANGE), F.lit("number_out_of_range"))
     late = F.when(_is_late(dataset, context), F.lit(IN_THE_FUTURE))
     failed = [F.when(~F.coalesce(F.expr(c.sql), F.lit(False)), F.lit(c.name)) for c in dataset.checks]
-    return rows.withColumn("reason", F.coalesce(misfit, late, *failed))
+    return rows.withColumn("reason", F.coalesce(MISFIT, late, *failed))
 
 
 def _content(dataset: Dataset) -> Column:

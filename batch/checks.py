@@ -115,7 +115,9 @@ def warnings_of(dataset: Dataset, folder: Path) -> list[str]:
 def _scan(folder: Path) -> duckdb.DuckDBPyRelation:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    return connection.read_parquet([literal(path) for path in data_files(folder)], hive_partitioning=False)
+    return connection.read_parquet(
+        [literal(path) for path in data_files(folder) if path.suffix == ".parquet"], hive_partitioning=False
+    )
 
 
 def _counted(rows: duckdb.DuckDBPyRelation, aggregates: Mapping[str, str]) -> dict[str, int]:

@@ -42,7 +42,6 @@ def _write_any(lake: Path) -> dict[str, tuple[Any, ...]]:
         "eva.parquet",
         "c[1].parquet",
         "c1.parquet",
-        "12:00.parquet",
     )
     named += ("x.pq", "x.parq", "x.PARQUET", "000000_0", "day1.parquet/part-0000.parquet")
     named += ("2024-01-01/x.parquet", "day=2024-01-01/x.parquet", "year=2024/month=1/x.parquet")

@@ -23,10 +23,10 @@ from features.errors import BadInput
 from features.lake_files import Group, Stored, data_files, inspect, raw_folder
 from features.schema import WHITE_SPACE, Dataset
 from features.stored_types import BINARY, NANOS
+from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
 
 MISFIT = "_misfit"
 """Column that `read_raw` adds: why a stored value cannot become the declared type (it is null then); null: all can."""
-NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8 = "number_out_of_range", "text_not_utf8"
 WRITING, REPLACED = "_writing", "_replaced"
 """Directories beside the partitions: what is being written, and what is being replaced. Readers skip `_`."""
 PARTITION_FORMAT = "yyyy-MM-dd'T'HH-mm-ss'Z'"

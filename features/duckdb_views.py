@@ -15,6 +15,7 @@ from features.errors import BadInput
 from features.lake_files import Group, Stored, data_files, inspect
 from features.schema import TS, WHITE_SPACE, Column, Dataset
 from features.stored_types import BINARY
+from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
 
 PARTITION_FORMAT = "%Y-%m-%dT%H-%M-%SZ"
 """`as_of` in a path: UTC, whole seconds, no character that a file system or a URL would mind."""
@@ -89,7 +90,7 @@ def raw_scans(lake: Path, dataset: Dataset, partial: bool = False) -> list[str]:
 
 
 def raw_scan(dataset: Dataset, group: Group, more: Sequence[str] = ()) -> str:
-    """SELECT of one group; `more`: further expressions over what its files hold, FILE and `file_row_number`."""
+    """SELECT of one group; `more`: further expressions over what its files hold, and FILE."""
     pairs = zip(dataset.columns, group.stored, strict=True)
     columns = [f"{_value(dataset, column, stored)} AS {quoted(column.name)}" for column, stored in pairs]
     return f"SELECT {', '.join([*columns, *more])} FROM {_scan(group.files)}"
@@ -110,6 +111,20 @@ def _value(dataset: Dataset, column: Column, stored: Stored) -> str:
         trimmed = f"list_transform({value}, lambda x: trim({element}, '{WHITE_SPACE}'))"
         text = f"list_filter({trimmed}, lambda x: x <> '')"
     return f"TRY_CAST({text} AS {_SQL_TYPES[column.type]})"
+
+
+def misfit(column: Column, stored: Stored) -> str:
+    """Expression: why what files hold of a column cannot become its declared type; null: it can."""
+    if not stored.name:
+        return "NULL"
+    value = quoted(stored.name)
+    if pa.types.is_integer(column.type):
+        return f"CASE WHEN {value} IS NOT NULL AND TRY_CAST({value} AS {_SQL_TYPES[column.type]}) IS NULL THEN '{NUMBER_OUT_OF_RANGE}' END"
+    if BINARY not in stored.form:
+        return "NULL"
+    broken = "{0} IS NOT NULL AND TRY(decode({0})) IS NULL"
+    some = f"len(list_filter({value}, lambda x: {broken.format('x')})) > 0"
+    return f"CASE WHEN {broken.format(value) if stored.form == BINARY else some} THEN '{TEXT_NOT_UTF8}' END"
 
 
 def _of_folder(column: Column) -> str:

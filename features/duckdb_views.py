@@ -22,7 +22,7 @@ PARTITION_FORMAT = "%Y-%m-%dT%H-%M-%SZ"
 
 FILE = "_rex_file"
 """Column of a scan that holds the path; files may have a `filename` of their own."""
-_SQL_TYPES = {
+SQL_TYPES = {
     pa.string(): "VARCHAR",
     pa.bool_(): "BOOLEAN",
     pa.int32(): "INTEGER",
@@ -110,7 +110,7 @@ def _value(dataset: Dataset, column: Column, stored: Stored) -> str:
         element = "TRY(decode(x))" if BINARY in stored.form else "x"
         trimmed = f"list_transform({value}, lambda x: trim({element}, '{WHITE_SPACE}'))"
         text = f"list_filter({trimmed}, lambda x: x <> '')"
-    return f"TRY_CAST({text} AS {_SQL_TYPES[column.type]})"
+    return f"TRY_CAST({text} AS {SQL_TYPES[column.type]})"
 
 
 def misfit(column: Column, stored: Stored) -> str:
@@ -119,7 +119,7 @@ def misfit(column: Column, stored: Stored) -> str:
         return "NULL"
     value = quoted(stored.name)
     if pa.types.is_integer(column.type):
-        return f"CASE WHEN {value} IS NOT NULL AND TRY_CAST({value} AS {_SQL_TYPES[column.type]}) IS NULL THEN '{NUMBER_OUT_OF_RANGE}' END"
+        return f"CASE WHEN {value} IS NOT NULL AND TRY_CAST({value} AS {SQL_TYPES[column.type]}) IS NULL THEN '{NUMBER_OUT_OF_RANGE}' END"
     if BINARY not in stored.form:
         return "NULL"
     broken = "{0} IS NOT NULL AND TRY(decode({0})) IS NULL"

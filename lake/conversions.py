@@ -9,19 +9,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from features.duckdb_views import SQL_TYPES, quoted
 from features.errors import BadInput
-from features.schema import TS, Column
-from lake.sql_text import literal, quoted
+from features.schema import NULL_SPELLINGS, TS, Column
+from lake.sql_text import literal
 
 REFUSED, AS_IS = "chr(2)", "chr(3)"
 """Marks before a text: a function's refusal; an id as it stands (`id(x)`). Neither may be part of an id."""
-NOT_VALUES = (
-    "\\N", "NULL", "Null", "null", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "nil", "undefined",
-)  # fmt: skip
-"""What databases, pandas, R, Excel, Python and JavaScript write for a missing value. As an id it is refused: all rows without one would be
-one user's. `none` is left out: it is a word that people use as a tag."""
-EARLIEST, LATEST = "TIMESTAMPTZ '1970-01-01 00:00:00+00'", "TIMESTAMPTZ '2100-01-01 00:00:00+00'"
-"""Before and after which a time is another unit's, or of a two-digit year."""
 FREE_TEXT = ("title",)
 """Text that people read: kept as it stands, blanks at its ends included."""
 _ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|z|UTC|[+-]\d{2}(:?\d{2})?))?)?"
@@ -41,13 +35,6 @@ _INTEGERS = (
 _FRACTIONS = ("FLOAT", "DOUBLE", "DECIMAL")
 _EXACT = 2**53
 """A float holds every whole number below it, and not the one after."""
-_SQL_TYPES = {
-    pa.float32(): "FLOAT",
-    pa.float64(): "DOUBLE",
-    pa.int32(): "INTEGER",
-    pa.bool_(): "BOOLEAN",
-    TS: "TIMESTAMPTZ",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +57,7 @@ def conversion(where: str, column: Column, source: str, kind: str) -> Conversion
     name, to = quoted(source), column.type
     text = _text(name, kind)
     if kind in ('"NULL"', "NULL"):
-        return Conversion(column, source, "NULL::VARCHAR", f"NULL::{_sql_type(to)}", "''")
+        return Conversion(column, source, "NULL::VARCHAR", f"NULL::{SQL_TYPES[to]}", "''")
     if pa.types.is_list(to):
         return _list(where, column, source, kind)
     if kind == "JSON":
@@ -107,11 +94,11 @@ def _scalar(where: str, column: Column, source: str, kind: str, name: str, text:
     if kind in ("BOOLEAN", "DATE", "UUID") or kind.startswith("TIME"):
         raise BadInput(f"{where}: {source} is of type {kind}, but {column.name} is a number.")
     pattern = _WHOLE if to == pa.int32() else _FLOAT
-    number = f"try_cast({text} AS {_SQL_TYPES[to]})"
+    number = f"try_cast({text} AS {SQL_TYPES[to]})"
     if kind in _FRACTIONS or kind.startswith("DECIMAL"):
         whole = f"CASE WHEN {name} = floor({name}) THEN try_cast({name} AS INTEGER) END"
         number = (
-            whole if to == pa.int32() else f"CASE WHEN isfinite({name}) THEN try_cast({name} AS {_SQL_TYPES[to]}) END"
+            whole if to == pa.int32() else f"CASE WHEN isfinite({name}) THEN try_cast({name} AS {SQL_TYPES[to]}) END"
         )
     elif kind == "VARCHAR":
         number = (
@@ -149,13 +136,13 @@ def _id(where: str, column: Column, source: str, kind: str, text: str) -> tuple[
 
 def _id_of_text(text: str) -> tuple[str, str]:
     """An id that is text, and why a text is none."""
-    names = ", ".join(literal(one) for one in NOT_VALUES)
+    names = ", ".join(literal(one) for one in NULL_SPELLINGS)
     value = (
-        f"CASE WHEN starts_with({text}, {AS_IS}) THEN {text}[2:] WHEN starts_with({text}, {REFUSED}) THEN NULL "
-        f"WHEN {text} IN ({names}) OR regexp_full_match({text}, '-?\\d+[.]0+') THEN NULL ELSE {text} END"
+        f"CASE WHEN starts_with({text}, {REFUSED}) OR {text} IN ({names}) OR regexp_full_match({text}, '-?\\d+[.]0+') THEN NULL "
+        f"ELSE ltrim({text}, {AS_IS}) END"
     )
     reason = (
-        f"CASE WHEN {text} IN ({names}) THEN 'stands for a missing value; say null := […] where the file is read, or id(x) if it is an id' "
+        f"CASE WHEN {text} IN ({names}) THEN 'stands for a missing value; say null := […] where the file is read' "
         f"WHEN regexp_full_match({text}, '-?\\d+[.]0+') THEN 'is a whole number that was written as a float; say whole(x), or id(x) if it is right' "
         "ELSE 'is not an id' END"
     )
@@ -176,11 +163,11 @@ def _time(kind: str, name: str, text: str) -> tuple[str, str]:
         f"WHEN {number} < 1e{power} THEN '{unit}'" for power, unit in ((11, "unix_s"), (14, "unix_ms"), (17, "unix_us"))
     )
     reason = (
-        f"CASE WHEN {moment} IS NOT NULL THEN 'is not between 1970 and 2100' WHEN regexp_full_match({text}, '[^0-9]*[0-9]+([.][0-9]*)?[)]?') "
+        f"CASE WHEN {moment} IS NOT NULL THEN 'is not a moment' WHEN regexp_full_match({text}, '[^0-9]*[0-9]+([.][0-9]*)?[)]?') "
         f"THEN 'is not a time from 1990 to 2100; a number of this size is ' || CASE {units} ELSE 'unix_ns' END || '(x)' "
         "ELSE 'is not a time such as 2026-01-31T18:00:00Z; say time(x, ''%d.%m.%Y'') or the like' END"
     )
-    return f"CASE WHEN {moment} >= {EARLIEST} AND {moment} < {LATEST} THEN {moment} END", reason
+    return f"CASE WHEN isfinite({moment}) THEN {moment} END", reason
 
 
 def _list(where: str, column: Column, source: str, kind: str) -> Conversion:
@@ -207,10 +194,6 @@ def _list(where: str, column: Column, source: str, kind: str) -> Conversion:
     reasons = f"list_filter(list_transform({there}, lambda rex_e: {wrong}), lambda rex_e: rex_e IS NOT NULL)"
     values = f"CASE WHEN len({reasons}) = 0 THEN list_transform({there}, lambda rex_e: {value}) END"
     return Conversion(column, source, f"{name}::VARCHAR", values, f"'holds an element that ' || {reasons}[1]")
-
-
-def _sql_type(to: pa.DataType) -> str:
-    return "VARCHAR[]" if pa.types.is_list(to) else _SQL_TYPES.get(to, "VARCHAR")
 
 
 def _meant(column: Column) -> str:

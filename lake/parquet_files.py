@@ -9,10 +9,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.duckdb_views import quoted
 from features.errors import BadInput
 from lake.prepared import ORIGIN
 from lake.source_files import SourceFile
-from lake.sql_text import literal, quoted
+from lake.sql_text import literal
 from lake.text_dialect import refuse_repeated
 
 _ROW = "file_row_number"

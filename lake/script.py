@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from features.duckdb_views import quoted
 from features.errors import BadInput
 from lake.text_dialect import shown
 
@@ -75,7 +76,7 @@ def read_script(sql: str) -> Script:
         if following == "(" and before != "." and name in READERS:
             call, end = _call(tokens, i, raw)
             calls.append(call)
-            pieces += [raw[at : token.start], _quoted(call.text).encode()]
+            pieces += [raw[at : token.start], quoted(call.text).encode()]
             at, i = tokens[end].end, end + 1
             continue
         if following == "(" and name == "time" and before not in ("::", "as"):  # else DuckDB takes it for the type
@@ -207,7 +208,3 @@ def _said(error: duckdb.Error) -> str:
 
 def _line(raw: bytes, token: _Token) -> str:
     return f"Line {raw[: token.start].count(10) + 1} of the SQL"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

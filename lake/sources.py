@@ -12,13 +12,14 @@ from typing import Any
 import duckdb
 from rich.progress import Progress
 
+from features.duckdb_views import quoted
 from features.errors import BadInput
 from lake.parquet_files import parquet_query
 from lake.prepared import ORIGIN, prepare, same_columns
 from lake.records import Records
 from lake.script import Call, Script
 from lake.source_files import SourceFile, find_files, matching_files
-from lake.sql_text import literal, quoted
+from lake.sql_text import literal
 from lake.text_dialect import Dialect, shown
 
 _TEXT = {"delim", "quote", "escape", "header", "columns", "skip", "encoding", "multiline", "null"}
@@ -108,7 +109,7 @@ class Sources:
 
 @contextmanager
 def plain_path(folder: Path) -> Iterator[Path]:
-    """Another path to `folder`, in which no character is part of a pattern."""
+    """Another path to `folder`, in which no character is part of a pattern: an escaped one would not be among the paths that DuckDB is allowed."""
     with tempfile.TemporaryDirectory(prefix="rex-") as place:
         if set(place) & set("*?[]{}"):
             raise BadInput(

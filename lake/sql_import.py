@@ -18,6 +18,9 @@ from rich.table import Table
 from features.errors import BadInput
 from features.raw_datasets import RAW
 from features.times import rfc3339
+from features.verdicts import REPEATED
+from lake.check import check_lake
+from lake.dialect import teach
 from lake.events_by_day import write_events
 from lake.ready_files import ready_files
 from lake.script import Script, read_script
@@ -116,6 +119,8 @@ def import_sql(
                 _write(db, typed, staging, progress)
             sources.refuse_changed()
         _remove(work)
+        if not dry_run:
+            _refuse_what_a_batch_would(staging, now)
     return report
 
 
@@ -168,6 +173,7 @@ def connected(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         db.execute("SET enable_progress_bar = false")
         db.execute(f"SET temp_directory = {literal(work / 'spill')}")
         db.execute((package_files("lake") / "macros.sql").read_text())
+        teach(db)
         yield db
 
 
@@ -202,7 +208,7 @@ def _typed(
     task = progress.add_task("check", total=len(wanted)) if progress else None
     typed = []
     for dataset in wanted:
-        typed.append(typed_rows(db, dataset, plain / f"{dataset.name}.parquet", now))
+        typed.append(typed_rows(db, dataset, plain / f"{dataset.name}.parquet", now, plain / "stories.parquet"))
         if not typed[-1].rows and not dataset.optional:
             raise BadInput(
                 f"The view {dataset.name} yields no rows, and a lake needs some; is a file empty, or a condition never true?"
@@ -231,6 +237,19 @@ def _write(db: duckdb.DuckDBPyConnection, typed: list[TypedRows], staging: Path,
             )
         if progress is not None and task is not None:
             progress.advance(task)
+
+
+def _refuse_what_a_batch_would(staging: Path, now: datetime) -> None:
+    """The last look, by the batch's own rules: what only all rows together show, such as one id with two contents."""
+    report = check_lake(staging, now)
+    for name, one in report.datasets.items():
+        for reason, refused in one.refused.items():
+            if reason != REPEATED:
+                raise BadInput(
+                    f"{name}: {refused.rows:,} of {one.rows:,} rows are refused ({reason}), and nothing is written; for example {refused.example}"
+                )
+    if report.hints:
+        raise BadInput(" ".join(report.hints))
 
 
 def _remove(work: Path) -> None:

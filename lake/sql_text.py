@@ -1,13 +1,10 @@
-"""Names and values as SQL text."""
+"""Values as SQL text; `features.duckdb_views.quoted` is for names."""
 
 from __future__ import annotations
 
-
-def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+from features.duckdb_views import quoted
 
 
 def literal(value: object) -> str:
     """A value as an SQL string."""
-    return "'" + str(value).replace("'", "''") + "'"
+    return quoted(str(value), "'")

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import duckdb
 
+from features.duckdb_views import SQL_TYPES, quoted
 from features.errors import BadInput
-from features.languages import well_formed
 from features.raw_datasets import CLOCK_SKEW_S
 from features.schema import TS, Column, Dataset
+from features.verdicts import IN_THE_FUTURE, TIMES, UNKNOWN_STORY
 from lake.conversions import Conversion, conversion
 from lake.prepared import ORIGIN
-from lake.sql_text import literal, quoted
+from lake.sql_text import literal
 
 EXAMPLES = 3
 _SHOWN = 60
@@ -54,8 +55,10 @@ class TypedRows:
         return f"SELECT {', '.join(map(quoted, self.columns))} FROM {_scan(self.path)}"
 
 
-def typed_rows(db: duckdb.DuckDBPyConnection, dataset: Dataset, to: Path, now: datetime) -> TypedRows:
-    """Runs the view called like `dataset`, once, and keeps its rows at `to` as Parquet.
+def typed_rows(
+    db: duckdb.DuckDBPyConnection, dataset: Dataset, to: Path, now: datetime, stories: Path | None = None
+) -> TypedRows:
+    """Runs the view called like `dataset`, once, and keeps its rows at `to` as Parquet. `stories`: those that events may be about.
 
     BadInput for a column that the dataset does not have, a mandatory one that is missing, a type that no cell of it can be
     converted from, rows without dates, and a view that yields other rows each time.
@@ -77,7 +80,7 @@ def typed_rows(db: duckdb.DuckDBPyConnection, dataset: Dataset, to: Path, now: d
     [(people, first, last)] = db.execute(f"SELECT {users}, {span} FROM {_scan(to)}").fetchall()
     _refuse_undated(db, dataset, conversions, to, rows)
     _refuse_implausible(dataset, time, last, db, to)
-    refused = _refused(db, dataset, conversions, to, now)
+    refused = _refused(db, dataset, conversions, to, stories, now)
     return TypedRows(dataset, to, tuple(c.column.name for c in conversions), rows, people, first, last, refused)
 
 
@@ -180,16 +183,21 @@ def _refuse_implausible(
 
 
 def _refused(
-    db: duckdb.DuckDBPyConnection, dataset: Dataset, conversions: list[Conversion], path: Path, now: datetime
+    db: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    conversions: list[Conversion],
+    path: Path,
+    stories: Path | None,
+    now: datetime,
 ) -> tuple[Refused, ...]:
     """By reason, the most frequent first."""
     names = {c.column.name for c in conversions}
     failing = "CASE WHEN _problem IS NOT NULL THEN _problem " + " ".join(
         f"WHEN NOT coalesce({sql}, false) THEN {{'name': '', 'reason': {literal(reason)}, 'cell': {_shown_columns(sql, names)}[:{2 * _SHOWN}]}}"
-        for reason, sql in _rules(db, dataset, conversions, path, now).items()
+        for reason, sql in _rules(dataset, stories, now).items()
     )
     given = [quoted(c.column.name) for c in conversions]
-    absent = [f"NULL::{_sql_name(c)} AS {quoted(c.name)}" for c in dataset.columns if c.name not in names]
+    absent = [f"NULL::{SQL_TYPES[c.type]} AS {quoted(c.name)}" for c in dataset.columns if c.name not in names]
     rows = f"SELECT {', '.join([*given, *absent, '_file', '_line', '_problem', 'file_row_number AS _row'])} FROM {_scan(path)}"
     found = db.execute(
         f"SELECT p.name, p.reason, count(*) AS n, arg_min({{'file': _file, 'line': _line, 'cell': p.cell, 'row': _row}}, _row, {EXAMPLES}) "
@@ -211,47 +219,16 @@ def _example(example: dict[str, object]) -> str:
     return f"{place}: `{cell}`" if cell else place
 
 
-def _rules(
-    db: duckdb.DuckDBPyConnection, dataset: Dataset, conversions: list[Conversion], path: Path, now: datetime
-) -> dict[str, str]:
-    """Reason → what holds of every good row: the dataset's own checks, and that nothing has happened yet that will."""
-    tags: set[str] = set()
-    for name in {c.column.name for c in conversions} & {"language", "languages"}:
-        each = f"unnest({name})" if name == "languages" else name
-        tags |= {
-            tag
-            for (tag,) in db.execute(f"SELECT DISTINCT {each} FROM {_scan(path)}").fetchall()
-            if tag and not well_formed([tag])
-        }
-    bad_tags = ", ".join(map(literal, sorted(tags))) or "NULL"
-    rules = {c.name: _of_duckdb(c.sql, bad_tags) for c in dataset.checks}
+def _rules(dataset: Dataset, stories: Path | None, now: datetime) -> dict[str, str]:
+    """Reason → what holds of every good row: the dataset's own checks, nothing that will happen, no unknown story."""
+    rules = {check.name: check.sql for check in dataset.checks}
     late = literal(now + timedelta(seconds=CLOCK_SKEW_S))
-    for c in dataset.columns:
-        if c.type == TS and dataset.name != "promotions" and c.name != "deleted_at":
-            rules[f"{c.name} is in the future"] = f"{c.name} IS NULL OR {c.name} <= {late}::TIMESTAMPTZ"
-    return rules
-
-
-def _of_duckdb(sql: str, bad_tags: str) -> str:
-    """A check's Spark SQL as DuckDB's."""
-    sql = re.sub(r"(\w+) RLIKE ('[^']*')", lambda m: f"regexp_matches({m[1]}, {m[2]})".replace("\\\\", "\\"), sql)
-    sql = sql.replace("octet_length(", "strlen(").replace("double('Infinity')", "'Infinity'::DOUBLE")
-    sql = re.sub(r"well_formed_languages\(array\((\w+)\)\)", rf"coalesce(\1 NOT IN ({bad_tags}), true)", sql)
-    return re.sub(r"well_formed_languages\((\w+)\)", rf"NOT coalesce(list_has_any(\1, [{bad_tags}]), false)", sql)
-
-
-def _sql_name(column: Column) -> str:
-    kinds = {
-        "string": "VARCHAR",
-        "float": "FLOAT",
-        "double": "DOUBLE",
-        "int32": "INTEGER",
-        "bool": "BOOLEAN",
-        "date32[day]": "DATE",
+    rules |= {
+        f"{time} {IN_THE_FUTURE}": f"{time} IS NULL OR {time} <= {late}::TIMESTAMPTZ" for time in TIMES[dataset.name]
     }
-    if column.type == TS:
-        return "TIMESTAMPTZ"
-    return kinds.get(str(column.type), "VARCHAR[]")
+    if dataset.name == "events" and stories is not None:
+        rules[UNKNOWN_STORY] = f"story_id IN (SELECT story_id FROM {_scan(stories)})"
+    return rules
 
 
 def _shown_columns(sql: str, names: set[str]) -> str:

@@ -21,8 +21,10 @@ from lake.sql_text import literal
 EXAMPLES = 3
 _SHOWN = 60
 """Characters of a cell in a message."""
-_PLAUSIBLE = "1971-01-01"
-"""A whole column before it holds seconds that were taken for milliseconds, or less."""
+_WRONG_UNIT = "BETWEEN TIMESTAMPTZ '1970-01-01 00:00:00+00' AND TIMESTAMPTZ '1971-01-01 00:00:00+00'"
+"""Where the latest time of a column lies whose seconds were taken for milliseconds, or milliseconds for microseconds."""
+_SANE = "BETWEEN TIMESTAMPTZ '0001-01-02 00:00:00+00' AND TIMESTAMPTZ '9999-12-30 00:00:00+00'"
+"""What Python has dates for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,12 @@ def typed_rows(
         )
     time = next((c.column.name for c in conversions if c.column.type == TS and c.column.required), None)
     users = "count(DISTINCT user_id)" if any(c.column.name == "user_id" for c in conversions) else "NULL"
-    span = f"min({time}), max({time})" if time else "NULL, NULL"
+    sane = f"FILTER ({time} {_SANE})"
+    span = f"min({time}) {sane}, max({time}) {sane}" if time else "NULL, NULL"
     [(people, first, last)] = db.execute(f"SELECT {users}, {span} FROM {_scan(to)}").fetchall()
     _refuse_undated(db, dataset, conversions, to, rows)
-    _refuse_implausible(dataset, time, last, db, to)
+    if time:
+        _refuse_wrong_unit(db, dataset, time, to)
     refused = _refused(db, dataset, conversions, to, stories, now)
     return TypedRows(dataset, to, tuple(c.column.name for c in conversions), rows, people, first, last, refused)
 
@@ -169,15 +173,13 @@ def _refuse_undated(
                 raise BadInput(f"{c.column.name} is empty in all {rows:,} rows of {dataset.name}.{_undated(c.column)}")
 
 
-def _refuse_implausible(
-    dataset: Dataset, time: str | None, last: datetime | None, db: duckdb.DuckDBPyConnection, path: Path
-) -> None:
-    if time is None or last is None:
-        return
-    [(early,)] = db.execute(f"SELECT {literal(last)}::TIMESTAMPTZ < TIMESTAMPTZ '{_PLAUSIBLE} 00:00:00+00'").fetchall()
-    if early:
+def _refuse_wrong_unit(db: duckdb.DuckDBPyConnection, dataset: Dataset, time: str, path: Path) -> None:
+    [(is_wrong, last)] = db.execute(
+        f"SELECT max({time}) {_WRONG_UNIT}, max({time})::VARCHAR FROM {_scan(path)}"
+    ).fetchall()
+    if is_wrong:
         raise BadInput(
-            f"No {time} of {dataset.name} is later than {last:%Y-%m-%d %H:%M}: these look like seconds that were taken for milliseconds, or "
+            f"No {time} of {dataset.name} is later than {last}: these look like seconds that were taken for milliseconds, or "
             "milliseconds for microseconds. Write the file again, or convert the number with unix_s(x)."
         )
 
@@ -223,9 +225,8 @@ def _rules(dataset: Dataset, stories: Path | None, now: datetime) -> dict[str, s
     """Reason → what holds of every good row: the dataset's own checks, nothing that will happen, no unknown story."""
     rules = {check.name: check.sql for check in dataset.checks}
     late = literal(now + timedelta(seconds=CLOCK_SKEW_S))
-    rules |= {
-        f"{time} {IN_THE_FUTURE}": f"{time} IS NULL OR {time} <= {late}::TIMESTAMPTZ" for time in TIMES[dataset.name]
-    }
+    known = (f"({time} IS NULL OR {time} <= {late}::TIMESTAMPTZ)" for time in TIMES[dataset.name])
+    rules[IN_THE_FUTURE] = " AND ".join(known) or "true"
     if dataset.name == "events" and stories is not None:
         rules[UNKNOWN_STORY] = f"story_id IN (SELECT story_id FROM {_scan(stories)})"
     return rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyspark.sql import SparkSession
 
 from features.schema import NULL_SPELLINGS
 from features.times import EPOCH
 from tests.lake.importing import imported, put, rows
 
 ISO = "%Y-%m-%dT%H:%M:%S.%fZ"
-EVENTS = "CREATE VIEW events AS SELECT 'u' AS user_id, '-1' AS story_id, 'read' AS type, '2026-01-01' AS occurred_at WHERE false"
 
 separators = st.sampled_from(
     [
@@ -97,27 +97,27 @@ def by_duckdb(table: pa.Table | pd.DataFrame, path: Path, options: str) -> None:
 
 
 Write = Callable[[list[dict[str, Any]], Path], object]
-CSV = "csv('a.csv', multiline := true)"
-TEXT = "parsed_list(topics) AS topics"
-LINES = "jsonl("
+CSV = "csv('{}', multiline := true)"
+LINES = "jsonl('{}')"
+PARQUET = "parquet('{}')"
 WRITERS: dict[str, tuple[Write, str]] = {
     "pandas, CSV": (lambda t, to: flat(t).to_csv(to, index=False), CSV),
     "pandas, quoted CSV": (lambda t, to: flat(t).to_csv(to, index=False, quoting=1, lineterminator="\r\n"), CSV),
     "pandas, TSV with escapes": (
         lambda t, to: flat(t).to_csv(to, index=False, sep="\t", doublequote=False, escapechar="\\"),
-        "tsv('a.csv', escape := '\\', multiline := true)",
+        "tsv('{}', escape := '\\', multiline := true)",
     ),
     "pandas, CSV in UTF-16": (lambda t, to: flat(t).to_csv(to, index=False, encoding="utf-16"), CSV.replace(")", ", encoding := 'utf-16')")),
     "pandas, gzip": (lambda t, to: flat(t).to_csv(to, index=False, compression="gzip"), CSV),
-    "pandas, JSONL": (lambda t, to: flat(t).to_json(to, orient="records", lines=True), "jsonl('a.jsonl')"),
-    "pandas, Parquet": (lambda t, to: arrow(t).to_pandas().to_parquet(to), "parquet('a.parquet')"),
+    "pandas, JSONL": (lambda t, to: flat(t).to_json(to, orient="records", lines=True), LINES),
+    "pandas, Parquet": (lambda t, to: arrow(t).to_pandas().to_parquet(to), PARQUET),
     "DuckDB, CSV": (lambda t, to: by_duckdb(flat(t), to, "FORMAT csv, HEADER, DELIMITER ';'"), CSV.replace("multi", "delim := ';', multi")),
-    "DuckDB, JSONL": (lambda t, to: by_duckdb(flat(t), to, "FORMAT json"), "jsonl('a.jsonl')"),
-    "DuckDB, Parquet": (lambda t, to: by_duckdb(arrow(t), to, "FORMAT parquet"), "parquet('a.parquet')"),
+    "DuckDB, JSONL": (lambda t, to: by_duckdb(flat(t), to, "FORMAT json"), LINES),
+    "DuckDB, Parquet": (lambda t, to: by_duckdb(arrow(t), to, "FORMAT parquet"), PARQUET),
     "PyArrow, CSV": (lambda t, to: pa_csv.write_csv(pa.Table.from_pandas(flat(t), preserve_index=False), to), CSV),
-    "PyArrow, Parquet": (lambda t, to: pq.write_table(arrow(t), to), "parquet('a.parquet')"),
-    "PyArrow, Parquet of bytes": (lambda t, to: pq.write_table(as_bytes(arrow(t)), to), "parquet('a.parquet')"),
-    "Python, JSONL": (lambda t, to: to.write_text("".join(json.dumps(row) + "\n" for row in flat(t).to_dict("records"))), "jsonl('a.jsonl')"),
+    "PyArrow, Parquet": (lambda t, to: pq.write_table(arrow(t), to), PARQUET),
+    "PyArrow, Parquet of bytes": (lambda t, to: pq.write_table(as_bytes(arrow(t)), to), PARQUET),
+    "Python, JSONL": (lambda t, to: to.write_text("".join(json.dumps(row) + "\n" for row in flat(t).to_dict("records"))), LINES),
 }  # fmt: skip
 
 
@@ -128,14 +128,16 @@ def as_bytes(table: pa.Table) -> pa.Table:
     )
 
 
-def select(call: str) -> str:
-    """SQL that takes the columns of one file as they are."""
-    plain = ("story_id", "author_id", "title", "published_at", "reading_time_s")
-    cells = [f"json->>'$.{name}' AS {name}" for name in plain] if call.startswith(LINES) else list(plain)
-    topics = "topics" if call.startswith("parquet") else TEXT
-    if call.startswith(LINES):
+def select(call: str, version: str) -> str:
+    """SQL that takes the columns of one file as they are, as a version of its stories."""
+    names = ("story_id", "author_id", "title", "published_at", "reading_time_s")
+    topics = "topics" if call.startswith("parquet") else "parsed_list(topics) AS topics"
+    if call.startswith("jsonl"):
+        cells = ", ".join(f"json->>'$.{name}' AS {name}" for name in names)
         topics = "parsed_list(json->>'$.topics') AS topics"
-    return f"CREATE VIEW stories AS SELECT {', '.join([*cells, topics])}, file, line FROM {call}"
+    else:
+        cells = ", ".join(names)
+    return f"SELECT {cells}, {topics}, '{version}' AS updated_at, file, line FROM {call}"
 
 
 def expected(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -153,47 +155,59 @@ def expected(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def round_trip(folder: Path, table: list[dict[str, Any]], write: Write, call: str) -> None:
-    name = call.split("'")[1]
-    write(table, put(folder / "in") / name)
-    events = "CREATE VIEW events AS SELECT 'u' AS user_id, (SELECT min(story_id) FROM stories) AS story_id, 'read' AS type, '2026-01-01' AS occurred_at"
-    imported(folder / "in", f"{select(call)}; {events}")
-    assert rows(folder / "in", "stories") == expected(table)
+def round_trip(folder: Path, table: list[dict[str, Any]], writers: dict[str, tuple[Write, str]]) -> None:
+    """Writes the table by each writer, and imports all files as versions of the same stories."""
+    put(folder / "in")
+    selects, versions = [], {}
+    for number, (writer, (write, call)) in enumerate(writers.items()):
+        write(table, folder / "in" / f"{number}.x")
+        versions[datetime(2026, 2, 1, second=number, tzinfo=UTC)] = writer
+        selects.append(select(call.format(f"{number}.x"), f"2026-02-01T00:00:{number:02}Z"))
+    events = (
+        "CREATE VIEW events AS SELECT 'u' AS user_id, (SELECT min(story_id) FROM stories) AS story_id, 'read' AS type, "
+        "'2026-01-01' AS occurred_at"
+    )
+    imported(folder / "in", f"CREATE VIEW stories AS {' UNION ALL BY NAME '.join(selects)}; {events}")
+    found: dict[str, list[dict[str, Any]]] = {writer: [] for writer in writers}
+    for story in rows(folder / "in", "stories"):
+        found[versions[story.pop("updated_at")]].append(story)
+    for writer, stories in found.items():
+        assert stories == expected(table), writer
 
 
-def check(writer: str, table: list[dict[str, Any]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        round_trip(Path(folder), table, *WRITERS[writer])
-
-
-@pytest.mark.parametrize("writer", WRITERS)
-@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(table=tables)
-def test_what_a_tool_wrote_comes_back(writer: str, table: list[dict[str, Any]]) -> None:
-    check(writer, table)
+def test_what_tools_wrote_comes_back(table: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        round_trip(Path(folder), table, WRITERS)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("writer", WRITERS)
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(table=tables)
-def test_whatever_a_tool_wrote_comes_back(writer: str, table: list[dict[str, Any]]) -> None:
-    check(writer, table)
-
-
-SPARK: dict[str, Callable[[SparkSession, list[dict[str, Any]], Path], object]] = {
-    "csv('a', multiline := true)": lambda spark, t, to: (
-        spark.createDataFrame(flat(t)).coalesce(1).write.csv(str(to), header=True, escape='"', ignoreLeadingWhiteSpace=False, ignoreTrailingWhiteSpace=False)
-    ),
-    "jsonl('a')": lambda spark, t, to: spark.createDataFrame(flat(t)).coalesce(1).write.json(str(to)),
-    "parquet('a')": lambda spark, t, to: spark.createDataFrame(arrow(t)).coalesce(1).write.parquet(str(to)),
-}  # fmt: skip
+def test_whatever_tools_wrote_comes_back(table: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        round_trip(Path(folder), table, WRITERS)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("call", SPARK)
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-@given(table=tables)
-def test_what_spark_wrote_comes_back(spark: SparkSession, call: str, table: list[dict[str, Any]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        round_trip(Path(folder), table, lambda t, to: SPARK[call](spark, t, to), call)
+def test_what_spark_wrote_comes_back(spark: SparkSession) -> None:
+    blanks = {"ignoreLeadingWhiteSpace": False, "ignoreTrailingWhiteSpace": False}
+    writers: dict[str, tuple[Write, str]] = {
+        "Spark, CSV": (
+            lambda t, to: (
+                spark.createDataFrame(flat(t)).coalesce(1).write.csv(str(to), header=True, escape='"', **blanks)
+            ),
+            CSV,
+        ),
+        "Spark, JSONL": (lambda t, to: spark.createDataFrame(flat(t)).coalesce(1).write.json(str(to)), LINES),
+        "Spark, Parquet": (lambda t, to: spark.createDataFrame(arrow(t)).coalesce(1).write.parquet(str(to)), PARQUET),
+    }
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(table=tables)
+    def run(table: list[dict[str, Any]]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            round_trip(Path(folder), table, writers)
+
+    run()

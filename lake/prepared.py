@@ -35,6 +35,9 @@ def prepare(source: SourceFile, dialect: Dialect, to: Path, progress: Progress |
         if writer is None:
             none = [pa.array([], pa.string())] * len(records.columns)
             pq.write_table(_table(source.name, records.columns, pa.array([], pa.int64()), none), to)
+    except BadInput:
+        source.refuse_changed()  # a file that is still written to may look like any kind of broken file
+        raise
     finally:
         if writer is not None:
             writer.close()

@@ -14,24 +14,24 @@ from lake.text_dialect import LINE_END, Dialect
 
 MAX_CELL = 16 << 20
 """Characters of one cell. No text of a story is longer; a quote that is never closed is."""
-_BLOCK = 3 * MAX_CELL
-"""Bytes that PyArrow parses at once: at least one record."""
+_BLOCK = 1 << 20
+"""Bytes that PyArrow parses at once, unless a record is longer; it holds some dozen blocks at a time."""
 
 
-def count_records(source: SourceFile, encoding: str, dialect: Dialect, width: int) -> int:
-    """Records of `width` cells: by PyArrow where cells may be quoted, by line ends where they may not."""
+def count_records(source: SourceFile, encoding: str, dialect: Dialect, width: int, longest: int) -> int:
+    """Records of `width` cells and at most `longest` characters: by PyArrow where cells may be quoted, by line ends where they may not."""
     if dialect.quote or dialect.escape:
-        return _count_quoted(source, encoding, dialect, width) - dialect.header
+        return _count_quoted(source, encoding, dialect, width, max(_BLOCK, 5 * longest)) - dialect.header
     keeps_blank = width == 1 and not dialect.skips_blank
     lines = islice(_lines(text_chunks(source, encoding)), dialect.skip, None)
     return sum(1 for line in lines if line or keeps_blank) - dialect.header
 
 
-def _count_quoted(source: SourceFile, encoding: str, dialect: Dialect, width: int) -> int:
+def _count_quoted(source: SourceFile, encoding: str, dialect: Dialect, width: int, block: int) -> int:
     names = [str(i) for i in range(width)]
     is_doubled = dialect.escape == dialect.quote
     read = pa_csv.ReadOptions(
-        column_names=names, block_size=_BLOCK, skip_rows=dialect.skip, encoding=encoding.removesuffix("-sig")
+        column_names=names, block_size=block, skip_rows=dialect.skip, encoding=encoding.removesuffix("-sig")
     )
     parse = pa_csv.ParseOptions(
         delimiter=dialect.delim,

@@ -36,6 +36,8 @@ class Records:
     rows: int = 0
     spanning: int = 0
     """Records that take several lines."""
+    _longest: int = 0
+    """Characters of the longest record."""
     _bad: list[str] = field(default_factory=list)
     _bad_rows: int = 0
 
@@ -54,7 +56,7 @@ class Records:
             raise damaged(self.source, error) from error
         if self._bad:
             raise BadInput(self._bad_widths())
-        counted = count_records(self.source, encoding, self.dialect, len(self.columns))
+        counted = count_records(self.source, encoding, self.dialect, len(self.columns), self._longest)
         if counted != self.rows:
             raise BadInput(
                 f"{self.source.name}: {self.rows:,} records were read where {counted:,} were counted; something in it is ambiguous. "
@@ -69,6 +71,7 @@ class Records:
             self.columns = self._header(lines)
             number = lines.number
         while block := file.readlines(BLOCK_CHARS):
+            self._longest = max(self._longest, *map(len, block), 0)
             if (columns := self._split(block)) is not None:
                 starts, number = np.arange(number + 1, number + len(block) + 1), number + len(block)
                 yield self._counted(pa.array(starts), columns)
@@ -138,6 +141,7 @@ class Records:
     def _spans(self, start: int, lines: Sequence[str]) -> None:
         """Counts a record of several lines; refuses it where a line of it looks like a record of its own."""
         self.spanning += 1
+        self._longest = max(self._longest, sum(map(len, lines)))
         if self.dialect.multiline:
             return
         for number, line in enumerate(lines[1:], start + 1):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
 from features.duckdb_views import SQL_TYPES, quoted
 from features.errors import BadInput
@@ -17,6 +18,7 @@ from features.verdicts import IN_THE_FUTURE, TIMES, UNKNOWN_STORY
 from lake.conversions import Conversion, conversion
 from lake.prepared import ORIGIN
 from lake.sql_text import literal
+from lake.writer import ROWS_PER_GROUP
 
 EXAMPLES = 3
 _SHOWN = 60
@@ -67,7 +69,7 @@ def typed_rows(
     """
     conversions, origin = _plan(db, dataset)
     try:
-        db.execute(f"COPY ({_typed(dataset, conversions, origin)}) TO {literal(to)} (FORMAT parquet)")
+        _store(db, _typed(dataset, conversions, origin), to)
         [(yielded,)] = db.execute(f"SELECT count(*) FROM {quoted(dataset.name)}").fetchall()
     except duckdb.Error as error:
         raise failed(error, f"the view {dataset.name}") from error
@@ -88,8 +90,18 @@ def typed_rows(
     return TypedRows(dataset, to, tuple(c.column.name for c in conversions), rows, people, first, last, refused)
 
 
-def failed(error: duckdb.Error, during: str) -> BadInput:
-    """What DuckDB says of a statement, and what to do where it is about files."""
+def _store(db: duckdb.DuckDBPyConnection, query: str, to: Path) -> None:
+    """In a stream. DuckDB's own COPY never returns when the disk is full."""
+    reader = db.sql(query).to_arrow_reader(ROWS_PER_GROUP)
+    with pq.ParquetWriter(to, reader.schema, compression="lz4") as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+
+
+def failed(error: duckdb.Error, during: str) -> Exception:
+    """What DuckDB says of a statement, and what to do where it is about files; a full disk or memory is not the SQL's fault, and stays."""
+    if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException)):
+        return error
     said = str(error).splitlines()[0]
     if "disabled by configuration" in said or "Permission Error" in said:
         return BadInput(

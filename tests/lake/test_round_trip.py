@@ -183,7 +183,8 @@ def test_what_tools_wrote_comes_back(table: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.nightly
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(3600)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(table=tables)
 def test_whatever_tools_wrote_comes_back(table: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -71,7 +71,7 @@ class Records:
             self.columns = self._header(lines)
             number = lines.number
         while block := file.readlines(BLOCK_CHARS):
-            self._longest = max(self._longest, *map(len, block), 0)
+            self._longest = max(self._longest, *map(len, block))
             if (columns := self._split(block)) is not None:
                 starts, number = np.arange(number + 1, number + len(block) + 1), number + len(block)
                 yield self._counted(pa.array(starts), columns)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from features.errors import BadInput, Unavailable
 from features.packing import CorruptValue
@@ -244,6 +245,8 @@ def refusal(error: BaseException, during: str = "") -> BadInput | Unavailable | 
         return BadInput(
             "bad setting: " + "; ".join(f"{place}: {message} (got {given!r})" for place, message, given in places)
         )
+    if isinstance(error, SettingsError):
+        return BadInput(f'bad setting: {first_line(error)}; a list is written as JSON, such as \'["a", "b"]\'.')
     for one in _chain(error):
         for fault in FAULTS:
             if (sentence := fault.explain(one)) is not None:

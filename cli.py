@@ -285,6 +285,21 @@ def parked(
 
 
 @app.command()
+def check(lake: OptionalLake = None) -> None:
+    """Look at every row of a raw lake, and say what a batch would refuse and why. Exit code 1 when it would stop.
+
+    Example: [bold]rex check var/lake[/]
+    """
+    from lake.check import check_lake
+
+    with progress() as bars:
+        report = check_lake(lake or Settings().lake, datetime.now(UTC), bars)
+    out.print(report.table())
+    if problems := report.problems():
+        _refuse(" ".join(problems))
+
+
+@app.command()
 def batch(
     as_of: AsOf = None,
     job: Annotated[list[str] | None, typer.Option("--job", help="run only this job; its inputs must exist")] = None,
@@ -296,9 +311,16 @@ def batch(
     """
     from batch.run import run
     from batch.tuning.tuned import settings_of
+    from lake.check import check_lake
 
     now, lake = datetime.now(UTC), lake or Settings().lake
     moments = [utc(moment) for moment in as_of or [now.replace(microsecond=0)]]
+    if job is None:  # who runs jobs one by one has looked at the lake before the first
+        with progress() as bars:
+            checked = check_lake(lake, now, bars)
+        out.print(checked.table())
+        if checked.hints:
+            _refuse(" ".join(checked.hints))
     with progress() as bars:
         report = run(lake, moments, now=now, settings=settings_of(lake), jobs=job, progress=bars)
     out.print(report.table())

@@ -84,7 +84,7 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
             empty_prefix(client)
         keys = Keys(settings.redis_prefix)
         manifest = publish(settings.lake, as_of, client, keys, now=now, kept=settings.snapshots_kept, progress=progress)
-        with _serving(settings, as_of, config.port, manifest) as url:
+        with _serving(settings, as_of, config.port, manifest, in_the_past=config.data is not None) as url:
             progress.stop()
             out.print(*verdict, sep="\n", soft_wrap=True)
             person = someone(settings.lake, as_of)
@@ -191,11 +191,12 @@ def _last_moment(lake: Path) -> datetime:
 
 
 @contextmanager
-def _serving(settings: Settings, as_of: datetime, port: int, manifest: Manifest) -> Iterator[str]:
-    """The model service, where there is a model, and the feed service: processes of their own. The feed's clock starts where the data end."""
+def _serving(settings: Settings, as_of: datetime, port: int, manifest: Manifest, in_the_past: bool) -> Iterator[str]:
+    """The model service, where there is a model, and the feed service: processes of their own. Where the data are of the past,
+    the feed's clock starts at their end; else it is the wall clock, so that clients can send what happens now."""
     environment = {
         **child_environment(settings),
-        "REX_ONLINE_AS_IF": as_of.isoformat(),
+        "REX_ONLINE_AS_IF": as_of.isoformat() if in_the_past else "",
         "REX_ONLINE_MODEL_TIMEOUT_MS": MODEL_TIMEOUT_MS,
     }
     with ExitStack() as services:

@@ -20,7 +20,7 @@ from pyspark.sql.types import ArrayType, DataType, IntegerType, StringType, Stru
 
 from features.duckdb_views import partition_name
 from features.errors import BadInput
-from features.lake_files import Group, Stored, data_files, inspect, raw_folder
+from features.lake_files import Group, Stored, data_files, inspect, raw_layer
 from features.schema import WHITE_SPACE, Dataset
 from features.stored_types import BINARY, NANOS
 from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
@@ -68,7 +68,7 @@ def read_raw(spark: SparkSession, lake: Path, dataset: Dataset) -> DataFrame:
     Missing optional columns are null, a missing optional dataset is empty. BadInput, before Spark opens anything, for a
     missing lake, a missing or empty dataset that is needed, a corrupt file, a wrong type, a missing required column.
     """
-    folder = raw_folder(lake, dataset)
+    folder = raw_layer(lake) / dataset.name
     groups = [group for group in inspect(dataset, folder) if group.rows]
     if not groups and not dataset.optional:
         raise BadInput(

@@ -8,6 +8,8 @@ does the same with windows over the order of arrival (batch/changes.py).
 
 from __future__ import annotations
 
+import hashlib
+
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES
 
 EDGE_TYPES = {
@@ -44,7 +46,17 @@ ENDED = {("follow", target): f"unfollow_{target}" for target in TARGET_TYPES}
 """The same for follows that have ended: a late `follow` must not begin one anew. Of refusals the profile holds no such
 list, for an `add` applies on arrival and a `remove` changes nothing where there is no edge."""
 
+ENDS_FOLLOWS = ("block", "author")
+"""Kind and type of target of the edge that ends the follows between its two users, at the block's time and on arrival."""
+
 
 def applies_on_arrival(kind: str, op: str) -> bool:
-    """Whether the change takes effect whatever its time is."""
+    """Whether the change takes effect whatever its time is. So does the end of a follow that comes of a block."""
     return op == "add" and kind in REFUSALS
+
+
+def ended_by(user_id: str, event_id: str, side: int) -> str:
+    """event_id of the end of a follow that comes of the block `event_id` by `user_id`: of theirs (side 0), or of the follow
+    by the user whom they have blocked (side 1). `batch/jobs/valid_edges.py` makes the same of columns."""
+    name = hashlib.md5("\x1f".join((user_id, event_id)).encode(), usedforsecurity=False).hexdigest()
+    return f"block-{name}-{side}"

@@ -90,7 +90,7 @@ class Keys:
 
     def edges(self, user_id: str) -> str:
         """Hash: follows changed since the snapshot, the state of each; and the account, if it was changed."""
-        return self._person("edges", user_id)
+        return self._person("follows", user_id)
 
     def refusals(self, user_id: str) -> str:
         """Hash: mutes, blocks, hides and reports changed since the snapshot, the state of each."""
@@ -99,6 +99,10 @@ class Keys:
     def blocked_by(self, user_id: str) -> str:
         """Hash: who has changed a block of this user since the snapshot, the state of each."""
         return self._person("blocked_by", user_id)
+
+    def edge_hashes(self, user_id: str) -> tuple[str, str, str]:
+        """The three hashes above: together, every edge that was changed since the snapshot."""
+        return self.edges(user_id), self.refusals(user_id), self.blocked_by(user_id)
 
     def acts(self, user_id: str) -> str:
         """Sorted set: stories opened and read, by time; capped."""

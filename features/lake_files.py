@@ -52,13 +52,13 @@ class Group:
     rows: int
 
 
-def raw_folder(lake: Path, dataset: Dataset) -> Path:
-    """Where a raw dataset lies. BadInput when the lake has no raw layer at all."""
+def raw_layer(lake: Path) -> Path:
+    """Where the raw datasets lie. BadInput when there is no such place."""
     if not (lake / "raw").is_dir():
         raise BadInput(
             f"There is no lake at {lake} (it has no directory raw/); make one with `rex simulate` or `rex import`."
         )
-    return lake / "raw" / dataset.name
+    return lake / "raw"
 
 
 def data_files(folder: Path) -> list[Path]:

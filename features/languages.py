@@ -17,7 +17,9 @@ MAX_TAG = 35
 UNKNOWN = frozenset({"und", "mul", "zxx", "mis"})
 """Undetermined, several, none at all, one without a code: nobody can be said not to read it."""
 NORWEGIAN = frozenset({"nb", "nn"})
-"""Who reads one reads the other, and most texts are tagged `no`. The registry has them in that macrolanguage, CLDR does not."""
+"""Readers of one can read the other, and most texts are tagged `no`. The registry has them in that macrolanguage, CLDR does not."""
+NO_SCRIPTS = frozenset({"Zinh", "Zmth", "Zsym", "Zxxx", "Zyyy", "Zzzz"})
+"""ISO 15924's codes for inherited, mathematical, symbols, unwritten, undetermined and uncoded: they name no script."""
 MAX_HEADER = 1_000
 """Characters of an Accept-Language header that is still looked at; browsers send fewer than 200."""
 
@@ -44,28 +46,31 @@ def language_of(tag: str | None) -> str | None:
 def _parsed(tag: str) -> langcodes.Language | None:
     if len(tag) > MAX_TAG:
         raise ValueError(f"a language tag has at most {MAX_TAG} characters, this one {len(tag)}")
-    try:
-        found = langcodes.Language.get(tag).prefer_macrolanguage()
-    except LanguageTagError as error:
-        raise ValueError(f"{tag!r} is not a language tag of BCP 47 ({error})") from error
+    found = _read(tag, tag).prefer_macrolanguage()
     language = found.language or "und"
     if language in UNKNOWN or language.startswith("x-"):
         return None
     if not 2 <= len(language) <= 3:
         raise ValueError(f"{tag!r} is not a language tag of BCP 47: languages have two or three letters")
-    return found.update_dict({"language": "no"}) if language in NORWEGIAN else found
+    if language in NORWEGIAN:
+        found = found.update_dict({"language": "no"})
+    if found.script in NO_SCRIPTS:
+        found = found.update_dict({"script": None})
+    _read(found.to_tag(), tag)  # what is kept can be parsed again, which of a wrong extended language is not so
+    return found
+
+
+def _read(tag: str, given: str) -> langcodes.Language:
+    """The tag, parsed; ValueError names `given`."""
+    try:
+        return langcodes.Language.get(tag)
+    except LanguageTagError as error:
+        raise ValueError(f"{given!r} is not a language tag of BCP 47 ({error})") from error
 
 
 def known_languages(tags: Iterable[str | None]) -> list[str]:
     """The languages that tags name, each once, sorted; malformed tags name none."""
-    return sorted({language for tag in tags if (language := _language_or_none(tag)) is not None})
-
-
-def _language_or_none(tag: str | None) -> str | None:
-    try:
-        return language_of(tag)
-    except ValueError:
-        return None
+    return sorted({language for tag in tags if _is_well_formed(tag) and (language := language_of(tag)) is not None})
 
 
 def well_formed(tags: Iterable[str | None]) -> bool:
@@ -101,7 +106,7 @@ def language_named(code: int) -> str:
 
 
 def readable(languages: NDArray[np.int64], read: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """bool[n]: which of n languages somebody can read who reads those of int64[m], all as codes.
+    """bool[n]: which of n languages are readable to a user who reads the m languages of `read`; all as codes.
 
     Languages match by name; scripts are compared only where both state one.
     """

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import duckdb
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
 from features.duckdb_views import FILE, misfit, quoted, raw_scan
 from features.errors import BadInput
-from features.lake_files import Group, inspect, raw_folder, unchanged
+from features.lake_files import Group, inspect, raw_layer, unchanged
 from features.raw_datasets import CLOCK_SKEW_S, RAW
 from features.schema import Dataset
 from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, TIMES, UNKNOWN_STORY, content_columns, too_many
@@ -52,10 +53,17 @@ class DatasetReport:
     hints: tuple[str, ...]
     """Sentences about columns whose times cannot be, with the probable unit."""
 
-    def too_many(self) -> bool:
-        """Whether a batch would stop here."""
+    def problems(self) -> list[str]:
+        """What a batch would stop at, a sentence each."""
         counts = {reason: refused.rows for reason, refused in self.refused.items()}
-        return bool(self.hints) or too_many(self.dataset, self.rows, counts) is not None
+        found = too_many(self.dataset, self.rows, counts)
+        if found is None:
+            return [*self.hints]
+        bad, limit = found
+        return [
+            *self.hints,
+            f"Dataset {self.dataset.name}: {bad:,} of {self.rows:,} rows are refused, more than {limit:.0%}; correct them.",
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +80,10 @@ class LakeReport:
         """Of all datasets."""
         return [hint for report in self.datasets.values() for hint in report.hints]
 
-    def too_many(self) -> bool:
-        """Whether a batch would stop at it."""
-        return bool(self.missing) or any(report.too_many() for report in self.datasets.values())
+    def problems(self) -> list[str]:
+        """What a batch would stop at, a sentence each."""
+        missing = [f"Dataset {name} has no rows; write it as Parquet into raw/{name}/." for name in self.missing]
+        return missing + [problem for report in self.datasets.values() for problem in report.problems()]
 
     def table(self) -> Table:
         """For a terminal: a line per dataset, and one per reason with an example."""
@@ -88,9 +97,10 @@ class LakeReport:
         return shown
 
 
-def check_lake(lake: Path, now: datetime) -> LakeReport:
+def check_lake(lake: Path, now: datetime, progress: Progress | None = None) -> LakeReport:
     """Looks at every row of the raw layer. BadInput for a missing lake, and for files that cannot be read as declared."""
-    folders = {dataset.name: raw_folder(lake, dataset) for dataset in RAW}
+    bar = None if progress is None else progress.add_task("check", total=len(RAW))
+    folders = {dataset.name: raw_layer(lake) / dataset.name for dataset in RAW}
     groups = {dataset.name: inspect(dataset, folders[dataset.name]) for dataset in RAW}
     files = [path for found in groups.values() for group in found for path in group.files]
     with unchanged(files), duckdb.connect() as db, tempfile.TemporaryDirectory(prefix="rex-check-") as spill:
@@ -98,7 +108,12 @@ def check_lake(lake: Path, now: datetime) -> LakeReport:
         db.execute(f"SET temp_directory = {quoted(spill, chr(39))}")
         teach(db)
         try:
-            reports = {d.name: _report(db, d, groups[d.name], folders[d.name], now) for d in RAW if groups[d.name]}
+            reports = {}
+            for dataset in RAW:
+                if groups[dataset.name]:
+                    reports[dataset.name] = _report(db, dataset, groups[dataset.name], folders[dataset.name], now)
+                if progress is not None and bar is not None:
+                    progress.advance(bar)
         except duckdb.Error as error:
             raise BadInput(f"The raw data in {lake} cannot be read: {str(error).splitlines()[0]}") from error
     missing = (d.name for d in RAW if not d.optional and not sum(group.rows for group in groups[d.name]))

@@ -11,8 +11,10 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from features.errors import BadInput, Unavailable
 from features.packing import CorruptValue
@@ -57,7 +59,7 @@ class Fault:
             return None
         path = getattr(error, "filename", None)
         known = {"path": "" if path is None else f": {os.fsdecode(path)}", "said": first_line(error)}
-        known |= {name: text or "" for name, text in found.groupdict().items()}
+        known |= {name: unquote(text or "") for name, text in found.groupdict().items()}  # Spark's paths are URLs
         return f"{self.sentence.format(**known)}; {self.advice}."
 
 
@@ -206,10 +208,10 @@ FAULTS = (
     ),
     Fault(
         "A Parquet file is damaged",
-        "{file} cannot be read: its data are damaged although its footer is whole",
+        "Spark cannot read {file} although its footer is whole: {why}",
         "write it again",
         _ENGINES,
-        pattern=r"FAILED_READ_FILE.*? file file:/*(?P<file>/\S+?\.parquet)",
+        pattern=r"(?s)FAILED_READ_FILE\S* .*? file file:/*(?P<file>/.*?)\. [^/]*?SQLSTATE(?:.*Caused by: (?P<why>[^\n]+))?",
         passes=False,
     ),
     Fault(
@@ -243,6 +245,8 @@ def refusal(error: BaseException, during: str = "") -> BadInput | Unavailable | 
         return BadInput(
             "bad setting: " + "; ".join(f"{place}: {message} (got {given!r})" for place, message, given in places)
         )
+    if isinstance(error, SettingsError):
+        return BadInput(f'bad setting: {first_line(error)}; a list is written as JSON, such as \'["a", "b"]\'.')
     for one in _chain(error):
         for fault in FAULTS:
             if (sentence := fault.explain(one)) is not None:

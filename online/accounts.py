@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import orjson
 import redis
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from features.errors import Unavailable
 from features.keys import Keys
@@ -20,7 +20,7 @@ from features.languages import MAX_TAG, canonical, known_languages, language_cod
 from features.raw_datasets import EARLIEST
 from local.faults import first_line
 from online import api_examples
-from online.clock import micros
+from online.clock import Moment, micros
 from online.person import ACCOUNT
 from online.settings import OnlineSettings
 from online.stories import Document, Older, dated, last_position
@@ -35,7 +35,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[4])
 return id
 """
 
-Language = Annotated[str, Field(min_length=1, max_length=MAX_TAG), AfterValidator(canonical)]
+Language = Annotated[str, Field(max_length=MAX_TAG), AfterValidator(canonical)]
 
 
 class Account(BaseModel):
@@ -51,9 +51,9 @@ class Account(BaseModel):
     """Languages the user reads, BCP 47; null or empty: any."""
     is_member: bool | None = None
     """Pays, and so may read stories for members; null: false."""
-    created_at: AwareDatetime | None = Field(default=None, ge=EARLIEST)
+    created_at: Moment | None = Field(default=None, ge=EARLIEST)
     """When the account was made; null: as it is known, else now."""
-    updated_at: AwareDatetime | None = Field(default=None, ge=EARLIEST)
+    updated_at: Moment | None = Field(default=None, ge=EARLIEST)
     """When this version came to be; one that is not later than the last one put is ignored. Null: now."""
 
 

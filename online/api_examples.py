@@ -27,7 +27,7 @@ EVENTS: tuple[dict[str, Any], ...] = (
 RECEIPT = {
     "accepted": 1,
     "duplicates": 0,
-    "rejected": [{"index": 1, "code": "malformed", "detail": "event: Value error, read needs story_id"}],
+    "rejected": [{"index": 1, "code": "malformed", "detail": "event: read needs story_id"}],
 }
 STORY: dict[str, Any] = {
     "author_id": "a-1",
@@ -64,7 +64,7 @@ FEED = {
         {
             "story_id": "s-1",
             "author_id": "a-1",
-            "publication_id": None,
+            "publication_id": "p-1",
             "topics": ["birds", "spring"],
             "title": "What the swifts know",
             "published_at": "2026-01-31T08:00:00Z",
@@ -90,6 +90,8 @@ USER = {
     "follows": {"author": ["a-1"], "publication": [], "topic": ["birds"]},
     "mutes": {"author": [], "publication": [], "topic": []},
     "blocks": {"author": [], "publication": [], "topic": []},
+    "hides": [],
+    "reports": [],
     "recent_reads": ["s-1"],
     "profile_age_s": 43200.0,
     "snapshot": "20260131T000000Z-1-9f86d081884c7d65",
@@ -113,13 +115,23 @@ READINESS = {
     "story_position": "1769860800000-0",
     "warnings": [],
 }
-PROBLEM = {
-    "type": "urn:rex:invalid_request",
-    "title": "invalid request",
-    "status": 422,
-    "detail": "query.limit: Input should be less than or equal to 100",
-    "errors": [{"where": "query.limit", "what": "Input should be less than or equal to 100"}],
+FIELD_ERROR = {"where": "query.limit", "what": "Input should be less than or equal to 100"}
+DETAILS = {
+    "invalid_cursor": "the cursor is not one of this service",
+    "origin_not_allowed": "pages of https://shop.example are not allowed; REX_ONLINE_CORS_ORIGINS names those that are",
+    "not_found": "there is nothing at /v1/stories/s-1/, which ends in a slash",
+    "method_not_allowed": "/v1/events takes POST",
+    "hash_collision": "the id 'a-2' has the same 64-bit hash as 'a-1'; choose another id",
+    "cursor_expired": "the chain of this cursor is forgotten",
+    "body_too_large": "the body is larger than 4 MiB",
+    "too_many_events": "1001 events in one request; send at most 1000",
+    "unsupported_media_type": "Content-Type 'text/csv': send JSON as application/json",
+    "invalid_request": f"{FIELD_ERROR['where']}: {FIELD_ERROR['what']}",
+    "internal_error": "the request failed here; the log says why",
+    "corrupt_value": "a profile in Redis is damaged",
+    "unavailable": "no snapshot is loaded yet",
 }
+"""`detail` of a problem, by its name."""
 EXPLANATION: dict[str, Any] = {
     "user_id": "u-1",
     "slate": _SLATE,

@@ -16,7 +16,7 @@ from online.rankers import explanation
 
 
 class Form(BaseModel):
-    """What is said of a field here is said in the schema, too."""
+    """Field docstrings become the schema's descriptions."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -39,7 +39,7 @@ class Item(Form):
     """Items delivered before it in this chain of cursors."""
     score: float
     sources: list[str]
-    """Providers that brought it, most telling first."""
+    """Providers that brought it, by priority."""
     reason: str
     promoted: bool
 
@@ -95,25 +95,25 @@ class EventsReceipt(Form):
 
 
 class StoryReceipt(Form):
-    """A story's change is in the stream."""
+    """What became of a version of a story."""
 
     model_config = _like(examples.STORY_RECEIPT)
     story_id: str
     position: str
-    """Id of its entry; a page whose `story_position` is not before it reflects the change."""
+    """Position in the story stream: a page whose `story_position` is not before it reflects the version in force."""
     applied: bool
-    """False: a version at least as late was there, and this one changes nothing."""
+    """False: a version at least as recent already exists, and this one is ignored."""
 
 
 class UserReceipt(Form):
-    """A user's change is in the stream."""
+    """What became of a version of an account."""
 
     model_config = _like(examples.USER_RECEIPT)
     user_id: str
     position: str
-    """Id of its entry."""
+    """Position in the stream of the user's partition, in which the version in force is."""
     applied: bool
-    """False: a version at least as late was there, and this one changes nothing."""
+    """False: a version at least as recent already exists, and this one is ignored."""
 
 
 class Targets(Form):
@@ -130,7 +130,8 @@ class User(Form):
     model_config = _like(examples.USER)
     user_id: str
     known: bool
-    """Whether there is an account, an edge or an event in the snapshot, or an account put since."""
+    """Whether the snapshot has a profile of the user, or an account was put since; what was sent in events since acts all the
+    same."""
     created_at: datetime | None
     """Null: unknown."""
     is_member: bool
@@ -139,6 +140,11 @@ class User(Form):
     follows: Targets
     mutes: Targets
     blocks: Targets
+    hides: list[str]
+    """Ids of stories that are hidden, so that it can be taken back; at most 1,000. One that the snapshot does not
+    hold any more is named `#` and its hash."""
+    reports: list[str]
+    """The same of reported stories."""
     recent_reads: list[str]
     """Ids of stories, newest first; at most 20."""
     profile_age_s: float
@@ -254,7 +260,6 @@ class FieldError(Form):
 class Problem(Form):
     """RFC 9457 problem details; docs/api.md lists the types."""
 
-    model_config = _like(examples.PROBLEM)
     type: str
     """Stable: `urn:rex:` and a name."""
     title: str
@@ -272,5 +277,5 @@ AsSent = Annotated[Event, WrapValidator(lambda raw, judge: raw)]
 class EventsBatch(Form):
     """Events as clients send them; each is judged on its own."""
 
-    model_config = _like({"events": list(examples.EVENTS)})
+    model_config = _like({"events": list(examples.EVENTS)}) | ConfigDict(extra="forbid")
     events: list[AsSent] = Field(json_schema_extra={"maxItems": MAX_EVENTS})

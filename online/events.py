@@ -9,16 +9,16 @@ from typing import Any, Literal
 
 import orjson
 import redis
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from features.choices import BLOCKED_BY, CHOICES, EDGE_TYPES, REFUSALS, applies_on_arrival
+from features.choices import BLOCKED_BY, CHOICES, EDGE_TYPES, ENDS_FOLLOWS, REFUSALS, applies_on_arrival, ended_by
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.raw_datasets import CLOCK_SKEW_S, EARLIEST, EVENT_TYPES
 from features.times import rfc3339
 from local.faults import first_line
 from online import api_examples
-from online.clock import micros
+from online.clock import Moment, micros
 from online.ids import Id
 from online.person import ACT_CODES
 from online.settings import OnlineSettings
@@ -33,26 +33,35 @@ MAX_EVENTS = 1000
 """Events of one request; more is refused, so that one client cannot hold a worker."""
 
 # KEYS: seen, stream, state (choices or acts). ARGV: window s, event, state ttl s, what, then per kind:
-# choice: field, occurred_us, op, how many are kept, whether it applies on arrival (1, 0), received_us;
+# choice: field, occurred_us, op, how many are kept (0: any number), whether it applies on arrival (1, 0), received_us;
 # act: member, occurred_ms, how many are kept.
 # Answers 1 applied, 0 seen before, -1 no room; and of a choice the state it is in now. This is the rule of
 # features/choices.py. Arrivals at one edge are strictly in order, also when clocks step back: the batch goes by them.
 # The state of an edge: occurred_us|op|received_us of the last arrival|stream id of the last change that applied on
-# arrival, or 0-0|stream id. What lies before the stream's first entry is in every kept snapshot.
+# arrival, or 0-0|stream id. What lies before the stream's first entry is in every kept snapshot; a full hash is rid of that
+# once for every such entry, which it holds as `trimmed`.
 _APPLY = """
 local choice = ARGV[4] == 'choice'
 if redis.call('EXISTS', KEYS[1]) == 1 then return {0, choice and redis.call('HGET', KEYS[3], ARGV[5]) or ''} end
 local before, state, event = false, '', ARGV[2]
+local function held()
+  return redis.call('HLEN', KEYS[3]) - redis.call('HEXISTS', KEYS[3], 'account') - redis.call('HEXISTS', KEYS[3], 'trimmed')
+end
 if choice then
   before = redis.call('HGET', KEYS[3], ARGV[5])
-  if not before and redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[8]) then
+  local kept = tonumber(ARGV[8])
+  if not before and kept > 0 and held() >= kept then
     local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-    local since = first and tonumber(string.match(first[1], '^%d+')) or math.huge
-    local edges = redis.call('HGETALL', KEYS[3])
-    for i = 1, #edges, 2 do
-      if tonumber(string.match(edges[i + 1], '(%d+)%-%d+$')) < since then redis.call('HDEL', KEYS[3], edges[i]) end
+    if redis.call('HGET', KEYS[3], 'trimmed') ~= (first and first[1] or '-') then
+      local since = first and tonumber(string.match(first[1], '^%d+')) or math.huge
+      local edges = redis.call('HGETALL', KEYS[3])
+      for i = 1, #edges, 2 do
+        local at = string.find(edges[i], '|', 1, true) and string.match(edges[i + 1], '(%d+)%-%d+$')
+        if at and tonumber(at) < since then redis.call('HDEL', KEYS[3], edges[i]) end
+      end
+      redis.call('HSET', KEYS[3], 'trimmed', first and first[1] or '-')
     end
-    if redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[8]) then return {-1, ''} end
+    if held() >= kept then return {-1, ''} end
   end
 end
 local last_us, last_op, last_received, arrival, position
@@ -106,7 +115,7 @@ class Event(BaseModel):
     )
 
     event_id: Id
-    """The user's own; sent again, it changes nothing for 48 hours."""
+    """The user's own; sent again within `REX_ONLINE_EVENT_WINDOW_S` (48 hours), it changes nothing."""
     user_id: Id
     type: Literal[*TYPES]  # type: ignore[valid-type]
     story_id: Id | None = None
@@ -114,7 +123,7 @@ class Event(BaseModel):
     target_type: Literal["author", "publication", "topic"] | None = None
     target_id: Id | None = None
     """Needed, with target_type, by follow, unfollow, mute, unmute, block and unblock."""
-    occurred_at: AwareDatetime = Field(ge=EARLIEST)
+    occurred_at: Moment = Field(ge=EARLIEST)
     dwell_s: float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
     claps: int | None = Field(default=None, ge=0, le=50)
     request_id: Id | None = None
@@ -178,7 +187,6 @@ class EventIntake:
         events, rejected = _validated(raw_events, now)
         try:
             outcomes = dict(zip(events, self._apply_all(list(events.values()), now), strict=True))
-            self._tell_the_other_side([(events[index], state) for index, (_, state) in outcomes.items() if state], now)
         except redis.RedisError as error:
             raise Unavailable(f"events cannot be stored now, send them again: {first_line(error)}") from error
         codes = [code for code, _ in outcomes.values()]
@@ -187,28 +195,39 @@ class EventIntake:
         return Receipt(codes.count(1), codes.count(0), tuple(rejected))
 
     def _apply_all(self, events: Sequence[Event], now: datetime) -> list[tuple[int, bytes]]:
-        """Of each event what became of it, and the state of its edge, if it is of one and had room."""
+        """Of each event what became of it, and the state of its edge, if it is of one and had room. In order: what comes
+        after a block in a batch finds the follows ended."""
+        outcomes: list[tuple[int, bytes]] = []
+        waiting: list[Event] = []
+        for event in events:
+            waiting.append(event)
+            if (CHOICES.get(event.type, "-")[0], event.target_type) == ENDS_FOLLOWS:
+                outcomes += self._apply_some(waiting, now)
+                self._act_on_the_other_side(event, outcomes[-1][1], now)
+                waiting = []
+        return outcomes + self._apply_some(waiting, now)
+
+    def _apply_some(self, events: Sequence[Event], now: datetime) -> list[tuple[int, bytes]]:
+        """As `_apply_all`, of events without the other side."""
         pipe = self._client.pipeline(transaction=False)
         for event in events:
             self._apply(keys=self._keys_of(event), args=self._arguments(event, now), client=pipe)
         return [(code, state or b"") for code, state in pipe.execute()] if events else []
 
-    def _tell_the_other_side(self, changed: Sequence[tuple[Event, bytes]], now: datetime) -> None:
-        """A block of a user is known to both, and ends the follows between them.
+    def _act_on_the_other_side(self, block: Event, state: bytes, now: datetime) -> None:
+        """A block is known to both, and ends the follows between them. `state`: of its edge; empty: it was refused.
 
-        Told again with every repetition, so that a client that got no answer and sends a block again completes it.
+        Done again with every repetition, so that a client that got no answer and sends a block again completes it.
         """
-        blocks = [(event, state) for event, state in changed if event.type in ("block", "unblock")]
-        blocks = [(event, state) for event, state in blocks if event.target_type == "author"]
-        if not blocks:
+        if not state:
             return
         pipe = self._client.pipeline(transaction=False)
-        for event, state in blocks:
-            key, field = self._keys.blocked_by(event.target_id or ""), _field(BLOCKED_BY, "author", event.user_id)
-            self._mirror(keys=[key], args=[field, state, self._settings.state_ttl_s], client=pipe)
+        key, field = self._keys.blocked_by(block.target_id or ""), _field(BLOCKED_BY, "author", block.user_id)
+        self._mirror(keys=[key], args=[field, state, self._settings.state_ttl_s], client=pipe)
+        if block.type == "block" and state.split(b"|")[1] == b"add":
+            for end in _ended_follows(block):
+                self._apply(keys=self._keys_of(end), args=self._arguments(end, now, of_block=True), client=pipe)
         pipe.execute()
-        ended = [end for event, _ in blocks if event.type == "block" for end in _ended_follows(event, now)]
-        self._apply_all(ended, now)
 
     def _no_room(self, index: int, event: Event) -> Rejected:
         if event.type in ("follow", "unfollow"):
@@ -227,14 +246,15 @@ class EventIntake:
         stream = self._keys.event_stream(self._keys.partition(user))
         return [self._keys.event_seen(user, event.event_id), stream, state]
 
-    def _arguments(self, event: Event, now: datetime) -> list[Any]:
+    def _arguments(self, event: Event, now: datetime, of_block: bool = False) -> list[Any]:
         document = event.model_dump(exclude_none=True, mode="json")
         occurred_us = micros(event.occurred_at)
         if event.type in CHOICES:
             kind, op = CHOICES[event.type]
             target = (event.target_type, event.target_id) if event.type in EDGE_TYPES else ("story", event.story_id)
             kept = self._settings.refusals_kept if kind in REFUSALS else self._settings.edges_kept
-            how = [occurred_us, op, kept, int(applies_on_arrival(kind, op)), micros(now)]
+            at_once = of_block or applies_on_arrival(kind, op)
+            how = [occurred_us, op, 0 if of_block else kept, int(at_once), micros(now)]
             shared = [self._settings.event_window_s, orjson.dumps(document), self._settings.state_ttl_s]
             return [*shared, "choice", _field(kind, target[0] or "", target[1] or ""), *how]
         document["received_at"] = now.isoformat()
@@ -249,18 +269,17 @@ def _field(kind: str, target_type: str, target_id: str) -> str:
     return f"{kind}|{target_type}|{hash64(target_id)}|{target_id}"
 
 
-def _ended_follows(block: Event, now: datetime) -> list[Event]:
-    """The follows between the two, ended at the arrival of the block; the ids tell a repetition."""
+def _ended_follows(block: Event) -> list[Event]:
+    """The ends of the follows between a user and whom they block, at the time of the block."""
     pair = (block.user_id, block.target_id or "")
-    name = f"{hash64(f'{block.user_id} {block.event_id}') & (1 << 64) - 1:016x}"
     return [
         Event(
-            event_id=f"block-{name}-{side}",
+            event_id=ended_by(block.user_id, block.event_id, side),
             user_id=user,
             type="unfollow",
             target_type="author",
             target_id=other,
-            occurred_at=now,
+            occurred_at=block.occurred_at,
         )
         for side, (user, other) in enumerate((pair, pair[::-1]))
     ]
@@ -288,7 +307,11 @@ def _event(raw: Any, now: datetime) -> Event:
     except ValidationError as error:
         raise _Refused("malformed", _told(error)) from error
     if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
-        raise _Refused("in_the_future", f"occurred_at {rfc3339(event.occurred_at)} lies ahead of {rfc3339(now)}")
+        raise _Refused(
+            "in_the_future",
+            f"occurred_at {rfc3339(event.occurred_at)} is more than {CLOCK_SKEW_S} s ahead of the service's clock,"
+            f" which says {rfc3339(now)}",
+        )
     # A clock a little ahead must not put a change behind a later one, or after a snapshot that holds it.
     return event.model_copy(update={"occurred_at": min(event.occurred_at, now)})
 
@@ -302,5 +325,6 @@ def _size(raw: Any) -> int:
 
 def _told(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors(include_input=False)
+        f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors(include_input=False)
     )

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from features.packing import CorruptValue
+from features.raw_datasets import VISIBILITIES
 from online.columns import Bools, Ints, Micros
-from online.new_rows import NamesNow, new_rows
+from online.new_rows import Columns, NamesNow, new_rows
 from online.story_change import StoryChange, StoryVersion, decode_change
 from online.stream import StreamEntry
 
@@ -114,7 +115,7 @@ def _with_rows(world: World, added: _Added) -> World:
         publications=names.publication,
         topic_names=names.topic,
         languages=names.language,
-        rows_by_language=counted(world.rows_by_language, len(names.language), new["language"]),
+        rows_by_language=counted(world.rows_by_language, len(names.language), new),
         rows_by_author=world.rows_by_author.extended(new["author"], rows),
         rows_by_publication=world.rows_by_publication.extended(new["publication"], rows),
         rows_by_topic=world.rows_by_topic.extended(new["topics"].ravel(), np.repeat(rows, new["topics"].shape[1])),
@@ -122,8 +123,12 @@ def _with_rows(world: World, added: _Added) -> World:
     )
 
 
-def counted(before: Ints, languages: int, language: Ints) -> Ints:
-    """int32[languages + 1]: the counts `before` of fewer languages, brought up to date with more stories; the last: of none."""
+def counted(before: Ints, languages: int, stories: Columns) -> Ints:
+    """int32[languages + 1]: the counts `before` of fewer languages, brought up to date with more stories; the last: of none.
+
+    Counted are stories that are open to everyone.
+    """
+    language = stories["language"][(stories["visibility"] == VISIBILITIES.index("public")) & ~stories["members_only"]]
     out = np.bincount(np.where(language < 0, languages, language), minlength=languages + 1).astype(np.int32)
     out[: len(before) - 1] += before[:-1]
     out[-1] += before[-1]

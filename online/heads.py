@@ -27,5 +27,5 @@ class HeadAsGet:
 
 
 def is_head(request: Request) -> bool:
-    """Whether nobody will see the body."""
+    """Whether the request was HEAD."""
     return _HEAD in request.scope

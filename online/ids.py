@@ -22,6 +22,6 @@ def _well_formed(ident: str) -> str:
     return ident
 
 
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_BYTES), AfterValidator(_well_formed)]
+Id = Annotated[str, Field(min_length=1, json_schema_extra={"maxLength": MAX_ID_BYTES}), AfterValidator(_well_formed)]
 """An opaque string of 1 to 128 bytes of UTF-8 without control characters; not `.` or `..`, nor what tools
 write where there is nothing, such as `null` (`features.schema.NULL_SPELLINGS`)."""

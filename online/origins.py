@@ -13,7 +13,7 @@ from online.metrics import Metrics
 from online.problems import problem
 
 EVERY = "*"
-"""In the setting: any page may."""
+"""In the setting: any origin."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 READABLE_HEADERS = ("Allow", "Retry-After")
 """Beside those that a page may always read."""
@@ -31,7 +31,15 @@ class Origins(CORSMiddleware):
         answer = super().preflight_response(request_headers)
         if answer.status_code == 200:
             return answer
-        refusal = problem("origin_not_allowed", cast("bytes", answer.body).decode(), self._metrics)
+        origin = request_headers.get("origin")
+        if not self.is_allowed_origin(origin or ""):
+            why = f"pages of {origin} are not allowed; REX_ONLINE_CORS_ORIGINS names those that are"
+        else:
+            why = (
+                f"{cast('bytes', answer.body).decode()}: pages of other origins may use {', '.join(METHODS)}, and of the headers"
+                " that a browser asks about, Content-Type"
+            )
+        refusal = problem("origin_not_allowed", why, self._metrics)
         refusal.headers["Vary"] = answer.headers["Vary"]
         return refusal
 

@@ -27,9 +27,10 @@ ACT_CODES = {"open": 1, "read": 2}
 ACCOUNT = b"account"
 """Field beside the changed edges: the latest version of the account put online, and its stream id."""
 FEW_PAIRS = 50_000
-"""Up to so many comparisons, comparing each with each beats marking the rows of a whole story table: some 20 µs."""
+"""Up to so many comparisons, comparing each with each (some 20 µs) beats marking the keys first."""
 ENOUGH_FOR_HINT = 100
-"""Stories that there must be in the languages of a hint: the longest page. With fewer it would cost more than it gives."""
+"""Stories, open to everyone, that there must be in the languages of a hint: the longest page. With fewer it would cost more
+than it gives."""
 FOREVER_US = np.iinfo(np.int64).max
 """Later than any change."""
 MARKS = 1 << 16
@@ -120,11 +121,11 @@ def decode_changes(raw: Mapping[bytes, bytes], user_id: str, covered: Callable[[
     """The changed edges whose last change a snapshot does not hold yet.
 
     `covered`: user → position in the stream of their events up to which it is complete. Field: `kind|target_type|hash|id`;
-    value: see online/events.py. An edge of BLOCKED_BY was changed by its target. ACCOUNT stands among them and is none.
+    value: see online/events.py. An edge of BLOCKED_BY was changed by its target. Fields without `|`, such as ACCOUNT, are none.
     """
     changes = []
     for name, value in raw.items():
-        if name == ACCOUNT:
+        if b"|" not in name:
             continue
         kind, target_type, target, ident = name.decode().split("|", 3)
         occurred_us, op, _, arrival, position = value.decode().split("|")
@@ -205,10 +206,9 @@ class Person:
         return readable(language_codes(self.world.languages.ids), np.asarray(codes, np.int64))
 
     @property
-    def invalidation(self) -> str:
-        """Names what must show on the next first page: `standing`, and the hint if it decides."""
-        told = self.state.standing.hex()
-        return f"{told}/{self.hint}" if self.follows_hint else told
+    def deciding_hint(self) -> tuple[int, ...]:
+        """`hint` if it decides, else nothing."""
+        return self.hint if self.follows_hint else ()
 
     @cached_property
     def own(self) -> int:

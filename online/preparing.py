@@ -111,6 +111,8 @@ class Preparer:
         manifest, position = loaded.world.manifest, loaded.world.position
         reading = self._store.read(manifest, user_id, surface=surface, slate_id=slate_id, story_position=position)
         world = loaded.advance(reading.story_changes)
+        if slate_id is not None and reading.kept.slate is not None:
+            hint = reading.kept.slate.info.hint  # the rest of a slate is read in the languages of its beginning
         person = Person(reading.state, world, hint)
         wanted, bits = frozenset(loaded.ranker.inputs), self._components.bits
         return Context(world, person, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits), reading

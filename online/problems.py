@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from starlette.routing import Match
 from features.errors import Unavailable
 from features.packing import CorruptValue
 from local.faults import first_line
+from online import api_examples
+from online.api_models import Problem
 from online.body_limit import MAX_BODY_BYTES, BodyTooLarge
 from online.chain import CursorExpired
 from online.cursor import InvalidCursor
@@ -45,7 +47,11 @@ class Kind:
 
 PROBLEMS = (
     Kind(400, "invalid_cursor", "start again without a cursor"),
-    Kind(403, "origin_not_allowed", "name the page's origin in `REX_ONLINE_CORS_ORIGINS`"),
+    Kind(
+        403,
+        "origin_not_allowed",
+        "`detail` says whether the origin, the method or a header is not allowed, and by what",
+    ),
     Kind(404, "not_found", "look at the path, which has no slash at its end, and at the id"),
     Kind(405, "method_not_allowed", "use one of the methods in `Allow`"),
     Kind(409, "hash_collision", "choose another id: `detail` says for what, and which id has the same 64-bit hash"),
@@ -70,6 +76,8 @@ _OF_ERRORS: dict[type[Exception], str] = {
     CorruptValue: "corrupt_value",
     redis.RedisError: "unavailable",
 }
+NOT_FOUND = "Not Found"
+"""What the framework says of a path that no route takes."""
 _OF_STATUS = {
     404: "not_found",
     405: "method_not_allowed",
@@ -100,15 +108,23 @@ def install(app: FastAPI, metrics: Metrics) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        errors = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"]} for e in error.errors()]
+        errors = [{"where": _where(e["loc"]), "what": _what(e)} for e in error.errors()]
         detail = "; ".join(f"{e['where']}: {e['what']}" for e in errors)
         return problem("invalid_request", detail, metrics, errors=jsonable_encoder(errors))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException | StarletteHTTPException)
-        answer = problem(_OF_STATUS[error.status_code], str(error.detail), metrics)
+        unforeseen = "invalid_request" if error.status_code < 500 else "internal_error"
+        name = _OF_STATUS.get(error.status_code, unforeseen)
+        detail, path = str(error.detail), request.url.path
+        allowed = ", ".join(_allowed(app, request))
+        if detail == NOT_FOUND:
+            detail = f"there is nothing at {path}" + (", which ends in a slash" if path.endswith("/") else "")
         if error.status_code == 405:
-            answer.headers["Allow"] = ", ".join(_allowed(app, request))
+            detail = f"{path} takes {allowed}"
+        answer = problem(name, detail, metrics)
+        if error.status_code == 405:
+            answer.headers["Allow"] = allowed
         return answer
 
     async def unexpected(request: Request, error: Exception) -> Response:
@@ -120,6 +136,22 @@ def install(app: FastAPI, metrics: Metrics) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(StarletteHTTPException, http)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _where(location: Sequence[str | int]) -> str:
+    """`body.title`, without the places that only the framework knows: a member of a union, an offset in a text."""
+    named = [str(part) for part in location if not (isinstance(part, str) and ("[" in part or part == "none"))]
+    is_offset = len(named) == 2 and isinstance(location[-1], int)
+    return named[0] if is_offset else ".".join(named)
+
+
+def _what(error: Mapping[str, Any]) -> str:
+    """The framework's words, without its prefix and with the reason that it keeps apart."""
+    reason = error.get("ctx", {}).get("error") if error["type"] == "json_invalid" else None
+    if reason is not None:
+        return f"this is not JSON: {reason} at character {error['loc'][-1]}"
+    words: str = error["msg"]
+    return words.removeprefix("Value error, ")
 
 
 def _allowed(app: FastAPI, request: Request) -> list[str]:
@@ -139,19 +171,27 @@ def describe(app: FastAPI) -> None:
                 for call in path.values():
                     for status, answer in call["responses"].items():
                         if int(status) >= 400:
-                            answer["content"] = {MEDIA_TYPE: next(iter(answer["content"].values()))}
+                            of_type = answer["content"]
+                            form: dict[str, Any] = next((of_type[name] for name in of_type if name != MEDIA_TYPE), {})
+                            answer["content"] = {MEDIA_TYPE: form | of_type.get(MEDIA_TYPE, {})}
         return made()
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+def example(kind: Kind) -> dict[str, Any]:
+    """A problem of this kind, as it is answered."""
+    told = {"type": f"urn:rex:{kind.name}", "title": kind.name.replace("_", " "), "status": kind.status}
+    errors = {"errors": [api_examples.FIELD_ERROR]} if kind.status == 422 else {}
+    return {**told, "detail": api_examples.DETAILS[kind.name], **errors}
+
+
 def documented(*names: str) -> dict[int | str, dict[str, Any]]:
     """`responses` of a call that may be refused for these reasons; and every call for being invalid or not possible now."""
-    from online.api_models import Problem
-
     found: dict[int | str, dict[str, Any]] = {}
     for kind in PROBLEMS:
         if kind.name in (*names, "invalid_request", "unavailable", "corrupt_value"):
-            about = found.setdefault(kind.status, {"model": Problem, "description": ""})
+            about = found.setdefault(kind.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})
+            about["content"][MEDIA_TYPE].setdefault("examples", {})[kind.name] = {"value": example(kind)}
             about["description"] += f"{' ' * bool(about['description'])}`{kind.name}`: {kind.remedy}."
     return found

@@ -86,13 +86,13 @@ async def feed(
     accept_language: AcceptLanguage = None,
 ) -> Response:
     """One page of the ranked feed. Unknown people get a newcomer's feed."""
-    wanted, rex = (
-        FeedRequest(user_id, limit, cursor, surface, fresh, accepted_languages(accept_language)),
-        _rex(request),
-    )
+    rex = _rex(request)
+    wanted = FeedRequest(user_id, limit, cursor, surface, fresh, accepted_languages(accept_language))
     if is_head(request):  # whether there would be a page; one that nobody sees must not count as served
         await to_thread.run_sync(rex.feeds.prepare, wanted, micros(rex.clock()))
-        return _json({})
+        answer = _json({})
+        del answer.headers["Content-Length"]  # that of the page is not known
+        return answer
     return Response(await page_of(rex, wanted, _ranking_places(request)), media_type="application/json")
 
 
@@ -200,7 +200,7 @@ def _row(rex: AppState, story_id: str) -> int:
     operation_id="put_user",
     status_code=202,
     responses={202: {"model": UserReceipt}, **documented(*OF_BODIES)},
-    tags=["people"],
+    tags=["users"],
 )
 def put_user(request: Request, user_id: UserId, account: Account) -> Response:
     """Changes a user's languages and membership: no feed read after this answer goes by the old ones."""
@@ -208,7 +208,7 @@ def put_user(request: Request, user_id: UserId, account: Account) -> Response:
     now = rex.clock()
     _refuse_the_future("created_at", account.created_at, now)
     _refuse_the_future("updated_at", account.updated_at, now)
-    in_snapshot = account_times(rex.feeds.context(user_id, micros(now))[0])
+    in_snapshot = account_times(rex.feeds.context(user_id, micros(now))[0]) if rex.live.is_loaded else {}
     position, applied = rex.accounts.put(user_id, account, now, in_snapshot)
     return _json({"user_id": user_id, "position": position, "applied": applied}, 202)
 
@@ -216,11 +216,14 @@ def put_user(request: Request, user_id: UserId, account: Account) -> Response:
 def _refuse_the_future(name: str, at: datetime | None, now: datetime) -> None:
     """Refuses a time in the body that lies ahead of `now` by more than clocks may differ."""
     if at is not None and at > now + timedelta(seconds=CLOCK_SKEW_S):
-        raise invalid(f"body.{name}", f"this lies ahead of {rfc3339(now)}")
+        raise invalid(
+            f"body.{name}",
+            f"this is more than {CLOCK_SKEW_S} s ahead of the service's clock, which says {rfc3339(now)}",
+        )
 
 
 @router.get(
-    "/v1/users/{user_id}", operation_id="get_user", responses={200: {"model": User}, **documented()}, tags=["people"]
+    "/v1/users/{user_id}", operation_id="get_user", responses={200: {"model": User}, **documented()}, tags=["users"]
 )
 def person(request: Request, user_id: UserId) -> Response:
     """What the service knows of a person now."""

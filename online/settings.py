@@ -18,7 +18,7 @@ Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\s]+)$")]
 class OnlineSettings(BaseSettings):
     """How feeds are made and served. Checked at start; a bad value stops the program with its name and bound."""
 
-    model_config = SettingsConfigDict(env_prefix="REX_ONLINE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="REX_ONLINE_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     slate_size: int = Field(default=1000, ge=1, le=1000)
     """Entries of a slate. A thousand is some fifty pages, more than people scroll, and about 20 kB."""
@@ -135,7 +135,7 @@ class OnlineSettings(BaseSettings):
     refusals_kept: int = Field(default=10_000, ge=1, le=1_000_000)
     """Changed mutes, blocks, hides and reports kept online per user, beside edges_kept; more are refused likewise."""
     cors_origins: tuple[Origin, ...] = ()
-    """Origins whose pages may call the service from a browser, `["https://shop.example"]`; `*`: every page may. Empty: its own only."""
+    """Origins whose pages may call the service from a browser, `["https://shop.example"]`; `["*"]` allows any origin, empty only the service's own."""
     cursor_keys: tuple[str, ...] = ()
     """Keys that sign cursors, newest last; old ones still verify. Empty: one is made once under `var/`."""
     as_if: datetime | None = None

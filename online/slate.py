@@ -16,7 +16,7 @@ from online.cursor import Watermark
 
 SLATE = Layout(
     "slate",
-    3,
+    4,
     (
         ("story", "<i8"),  # hashes
         ("score", "<f4"),
@@ -39,7 +39,9 @@ class SlateInfo:
     built_at_us: int
     snapshot: str
     standing: str
-    """The person's `invalidation` when it was built."""
+    """The user's `standing` when it was built."""
+    hint: tuple[int, ...]
+    """Codes of the languages of the Accept-Language header that decided what is in it; empty: none did."""
     model: str
     variant: str
     candidates: int
@@ -106,7 +108,7 @@ class Slate:
             raise CorruptValue(f"slate: {', '.join(wrong)} not of {n} entries; another release may have written it")
         try:
             about = orjson.loads(arrays["about"].tobytes())
-            info = SlateInfo(**{**about, "sources": tuple(about["sources"]), "degraded": tuple(about["degraded"])})
+            info = SlateInfo(**about | {name: tuple(about[name]) for name in ("hint", "sources", "degraded")})
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptValue(f"slate: {error}") from error
         return cls(

@@ -72,7 +72,7 @@ class PersonStore:
         bucket, place = profile_place(manifest, user_hash)
         pipe = self._client.pipeline(transaction=False)
         pipe.hget(self._keys.people(bucket), place)
-        for key in self._edge_keys(user_id):
+        for key in self._keys.edge_hashes(user_id):
             pipe.hgetall(key)
         pipe.zrevrange(self._keys.acts(user_id), 0, -1)
         pipe.xrange(self._keys.story_stream(), f"({story_position}", "+", count=STORY_TAIL)
@@ -95,7 +95,7 @@ class PersonStore:
         bucket, place = profile_place(manifest, user_hash)
         pipe = self._client.pipeline(transaction=False)
         pipe.hget(self._keys.people(bucket), place)
-        for key in self._edge_keys(user_id):
+        for key in self._keys.edge_hashes(user_id):
             pipe.hgetall(key)
         pipe.exists(self._keys.people(bucket))
         pipe.zscore(self._keys.versions(), manifest.version)
@@ -103,9 +103,6 @@ class PersonStore:
         if version_there is None or (bucket and not bucket_there):
             raise gone(manifest.version)
         return _decode_person(user_id, user_hash, profile, _merged(edges), [], self._covered_by(manifest))
-
-    def _edge_keys(self, user_id: str) -> tuple[str, ...]:
-        return self._keys.edges(user_id), self._keys.refusals(user_id), self._keys.blocked_by(user_id)
 
     def _covered_by(self, manifest: Manifest) -> Callable[[str], str]:
         """User → position up to which the snapshot holds their events."""

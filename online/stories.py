@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 
 import orjson
 import redis
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.languages import MAX_TAG, canonical
 from local.faults import first_line
 from online import api_examples
+from online.clock import Moment
 from online.ids import Id
 from online.settings import OnlineSettings
 from online.stream import START
@@ -37,7 +38,7 @@ Document = dict[str, Any]
 
 
 class HashCollision(ValueError):
-    """Another story already has the hash of this id."""
+    """Another story, author, publication or topic already has the hash of this id."""
 
 
 class Older(Exception):
@@ -63,13 +64,13 @@ class Story(BaseModel):
     """Most fitting first; null: none."""
     language: Annotated[str | None, AfterValidator(canonical)] = Field(default=None, max_length=MAX_TAG)
     title: str | None = Field(default=None, max_length=1000)
-    published_at: AwareDatetime = Field(ge=EARLIEST, le=LATEST)
+    published_at: Moment = Field(ge=EARLIEST, le=LATEST)
     reading_time_s: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
     visibility: Literal["public", "followers", "unlisted"] | None = None
     """Null: public."""
     members_only: bool | None = None
     """Null: false."""
-    updated_at: AwareDatetime | None = Field(default=None, ge=EARLIEST)
+    updated_at: Moment | None = Field(default=None, ge=EARLIEST)
     """When this version came to be; one that is not later than the version in force is ignored. Null: now."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from features.keys import hash64
-from features.languages import language_of
+from features.languages import known_languages
 from features.packing import CorruptValue
 from features.raw_datasets import VISIBILITIES
 from online.clock import micros
@@ -63,7 +63,7 @@ def _version(document: dict[str, Any]) -> StoryVersion:
         author_id=_text(document.get("author_id")),
         publication_id=_text(document.get("publication_id")),
         topics=tuple(topic for topic in topics if topic is not None),
-        language=language_of(_text(document.get("language"))),
+        language=next(iter(known_languages([_text(document.get("language"))])), None),
         title=_text(document.get("title")),
         published_us=micros(datetime.fromisoformat(document["published_at"])),
         visibility=VISIBILITIES.index(document.get("visibility") or VISIBILITIES[0]),

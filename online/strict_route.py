@@ -36,7 +36,7 @@ class StrictRoute(APIRoute):
             except StarletteHTTPException as error:
                 if error.status_code != 400:
                     raise
-                raise invalid("body", f"this is no JSON: {error.__cause__}") from error  # bad UTF-8, endless digits
+                raise invalid("body", f"this is not JSON: {error.__cause__}") from error  # bad UTF-8, endless digits
             answer.headers.update(NO_STORE)
             return answer
 

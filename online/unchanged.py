@@ -71,8 +71,7 @@ class Unchanged:
         self, user_id: str, surface: str, position: str
     ) -> tuple[bytes | None, list[list[bytes]], list[bytes], Any]:
         keys = self._keys
-        edges = (keys.edges(user_id), keys.refusals(user_id), keys.blocked_by(user_id))
-        of_person = (keys.latest_slates(user_id), keys.acts(user_id), *edges)
+        of_person = (keys.latest_slates(user_id), keys.acts(user_id), *keys.edge_hashes(user_id))
         of_all = ("XRANGE", keys.story_stream(), f"({position}", "+", "COUNT", 1)
         commands = _packed("EVAL", _READ, len(of_person), *of_person, surface, keys.slate(user_id, "")) + _packed(
             *of_all

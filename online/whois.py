@@ -12,6 +12,8 @@ from features.times import rfc3339_of
 from online.context import Context
 from online.names import Names
 
+REFUSED_TOLD = 1000
+"""Refused stories in the answer: more than anybody scrolls through to take one back."""
 READS_TOLD = 20
 """Latest reads in the answer; the whole history is in the lake."""
 
@@ -42,6 +44,8 @@ def about_person(ctx: Context) -> dict[str, Any]:
             }
             for kind in EDGE_KINDS
         },
+        "hides": _stories(ctx, "hide", told),
+        "reports": _stories(ctx, "report", told),
         "recent_reads": [world.story_id(int(row)) for row in person.recent_reads[:READS_TOLD]],
         "profile_age_s": (ctx.now_us - _as_of_us(world.manifest.as_of)) / 1e6,
         "snapshot": world.version,
@@ -51,6 +55,18 @@ def about_person(ctx: Context) -> dict[str, Any]:
 def _told(names: Names, hashes: np.ndarray, otherwise: Callable[[int], str]) -> list[str]:
     found = zip(names.by_hash.find(hashes).tolist(), hashes.tolist(), strict=True)
     return [names.id(index) or otherwise(target) for index, target in found]
+
+
+def _stories(ctx: Context, kind: str, otherwise: Callable[[int], str]) -> list[str]:
+    """Stories that the user has refused, those of since the snapshot last."""
+    refused, world = ctx.person.state.edges(kind, "story"), ctx.world
+    lately = {change.target for change in ctx.person.state.changes if change.kind == kind}
+    held = [target for target in refused.tolist() if target not in lately]
+    told = [*held, *(target for target in refused.tolist() if target in lately)][-REFUSED_TOLD:]
+    rows = world.by_hash.find(np.array(told, np.int64))
+    return [
+        world.story_id(row) if row >= 0 else otherwise(target) for target, row in zip(told, rows.tolist(), strict=True)
+    ]
 
 
 def account_times(ctx: Context) -> dict[str, str]:

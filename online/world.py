@@ -61,7 +61,8 @@ class World:
     topic_names: Names
     languages: Names
     rows_by_language: Ints
-    """int32[L + 1]: how many rows there are in each language, superseded ones included; the last entry: in none known."""
+    """int32[L + 1]: how many rows open to everyone there are in each language, superseded ones included; the last entry: in none
+    known."""
     rows_by_author: Grouping
     """Superseded rows included, as in the other two."""
     rows_by_publication: Grouping
@@ -75,8 +76,9 @@ class World:
     withdrawn: Bools | None
     """bool[n]: withdrawn since the snapshot; None: no story was."""
     promotions: Promotions
-    targets: EdgeTargets
     """Their rows may be superseded, see `current`."""
+    targets: EdgeTargets
+    """Ids of what edges name and no story does."""
 
     def __len__(self) -> int:
         return len(self.hashes)

@@ -11,16 +11,23 @@ from batch.validation import judged
 from features.raw_datasets import EDGE_KINDS, EDGES
 
 EDGE = ("user_id", "kind", "target_type", "target_id")
+_OF_BLOCK = "_of_block"
+"""Column: the row is the end of a follow that a block brings about, and so applies on arrival."""
 
 
 def valid_edges(edges: DataFrame, *, context: Context) -> DataFrame:
     """Every known row, with `reason` where it is bad, and the ends of follows that blocks bring about."""
     known = with_ended_follows(judged(edges, EDGES, context))
-    return until_next_change(known, EDGE, "occurred_at", shows_less(), "event_id", at_once=at_once(EDGE_KINDS))
+    on_arrival = at_once(EDGE_KINDS) | F.col(_OF_BLOCK)
+    return until_next_change(known, EDGE, "occurred_at", shows_less(), "event_id", at_once=on_arrival).drop(_OF_BLOCK)
 
 
 def with_ended_follows(edges: DataFrame) -> DataFrame:
-    """A block of a user ends the follows between the two, when it arrives (so does online/events.py)."""
+    """`edges` and _OF_BLOCK. A block of a user ends the follows between the two when it arrives, at its own time.
+
+    The service writes these ends itself, under ids made of the block's, and they stay as they arrived; they are added for
+    blocks that came otherwise.
+    """
     blocks = edges.where(
         F.col("reason").isNull()
         & (F.col("kind") == "block")
@@ -41,7 +48,9 @@ def with_ended_follows(edges: DataFrame) -> DataFrame:
             **{name: F.col(f"_side.{name}") for name in ("user_id", "target_id", "event_id")},
             "kind": F.lit("follow"),
             "op": F.lit("remove"),
-            "occurred_at": F.col("valid_from"),
         }
     )
-    return edges.unionByName(ended.select(*edges.columns))
+    key, of_block = ["user_id", "event_id"], F.lit(True).alias(_OF_BLOCK)
+    marked = edges.join(ended.select(*key, of_block).distinct(), key, "left").fillna(False, [_OF_BLOCK])
+    missing = ended.join(edges.select(*key), key, "left_anti").select(*edges.columns, of_block)
+    return marked.unionByName(missing)

@@ -1,6 +1,6 @@
 """A story that came because of a follow goes when the follow ends.
 
-A slate's entry came for the source that its reason names, the most telling one. Where that was a follow that has ended, and no
+A slate's entry came for the source that its reason names, the highest-priority one. Where that was a follow that has ended, and no
 other follow holds it, the entry goes from the next page on, whatever else also brought it; the next slate may bring it again,
 for a reason of its own. See docs/decisions/unfollowed.md.
 """

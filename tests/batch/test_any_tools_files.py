@@ -17,10 +17,8 @@ from batch.io import read_derived, read_raw
 from features.datasets import dataset
 from features.duckdb_views import connect
 from features.errors import BadInput
-from tests.lakes import NOON, story, write_lake, write_rows
+from tests.lakes import ANY_NAME, NOON, story, write_lake, write_rows
 
-ANY_NAME = "it's [a] b*?{x,y} #1 50%41 language=xx"
-"""All that some engine takes for a pattern, an escape or a partition."""
 BINARY = pa.list_(pa.binary())
 
 

@@ -47,6 +47,8 @@ CANONICAL = {
 }
 MALFORMED = [
     "EN_us!!",
+    "zh-cmn-5yn",  # what the library makes of it is no tag
+    "ar-arb-2by",
     "english",
     "e",
     "en--us",
@@ -74,6 +76,7 @@ CAN_READ = [
     ("nn", "nb", True),
     ("he", "iw", True),
     ("fi", "fil", False),
+    ("en-Zyyy", "en-Latn", True),  # an undetermined script is none
 ]
 
 
@@ -128,5 +131,10 @@ def test_a_header_that_says_nothing_is_no_hint(header: str | None) -> None:
 
 
 @given(st.text(max_size=2 * MAX_HEADER))
-def test_no_header_is_an_error(header: str) -> None:
-    assert len(named(header)) <= len(header)
+def test_no_header_raises(header: str) -> None:
+    named(header)
+
+
+def test_a_header_that_is_too_long_says_nothing() -> None:
+    assert named("de," + " " * (MAX_HEADER - 3)) == ["de"]
+    assert named("de," + " " * (MAX_HEADER - 2)) == []

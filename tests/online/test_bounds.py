@@ -12,7 +12,7 @@ import redis
 from batch.prune import trim_streams
 from batch.publish import publish_content
 from online.archiver import archive, read_positions
-from online.events import EventIntake
+from online.events import Event, EventIntake
 from online.settings import OnlineSettings
 from online.stories import Story, StoryIntake
 from tests.online.archive_lake import KEYS, NOW, SETTINGS, event, stream_of
@@ -34,7 +34,7 @@ class TestEdges:
         receipt = intake.accept([self.follow(f"a{number}") for number in range(5)], NOW)
         assert receipt.accepted == 3
         assert [(one.index, one.code) for one in receipt.rejected] == [(3, "too_many_edges"), (4, "too_many_edges")]
-        assert redis_client.hlen(KEYS.edges("u1")) == 3 == redis_client.xlen(stream_of())
+        assert len(fields_of(redis_client, KEYS.edges("u1"))) == 3 == redis_client.xlen(stream_of())
         unfollow = self.follow("a1") | {"event_id": "again", "type": "unfollow"}
         assert intake.accept([unfollow], NOW).accepted == 1, "a change of what is kept needs no room"
         last: Any = redis_client.xinfo_stream(stream_of())["last-entry"][0]  # type: ignore[index]
@@ -42,7 +42,42 @@ class TestEdges:
         redis_client.xadd(stream_of(), {"event": b"{}"})
         redis_client.xtrim(stream_of(), maxlen=1, approximate=False)  # every kept snapshot has the others
         assert intake.accept([self.follow("a3")], NOW).accepted == 1
-        assert redis_client.hlen(KEYS.edges("u1")) == 1
+        assert len(fields_of(redis_client, KEYS.edges("u1"))) == 1
+
+    def test_a_block_ends_a_follow_for_which_there_is_no_room(
+        self, intake: EventIntake, redis_client: redis.Redis
+    ) -> None:
+        assert intake.accept([self.follow(f"a{number}") for number in range(3)], NOW).accepted == 3
+        block = self.follow("a9") | {"event_id": "block", "type": "block"}
+        assert intake.accept([block], NOW).accepted == 1
+        states = {
+            name.split(b"|")[3]: value.split(b"|")[1]
+            for name, value in fields_of(redis_client, KEYS.edges("u1")).items()
+        }
+        assert states[b"a9"] == b"remove", "the snapshot may hold that follow"
+
+
+def fields_of(client: redis.Redis, key: str) -> dict[bytes, bytes]:
+    """The edges in a hash and their states."""
+    found: dict[bytes, bytes] = client.hgetall(key)  # type: ignore[assignment]
+    return {name: value for name, value in found.items() if b"|" in name}
+
+
+class TestBlocks:
+    def test_what_the_other_side_knows_of_one_is_its_last_state_in_whatever_order_it_is_told(
+        self, redis_client: redis.Redis
+    ) -> None:
+        intake, about = EventIntake(redis_client, KEYS, OnlineSettings()), {"target_type": "author", "target_id": "a1"}
+        states = []
+        for kind in ("block", "unblock"):
+            said = event(kind, type=kind, story_id=None, **about)
+            assert intake.accept([said], NOW).accepted == 1
+            states.append((Event.model_validate(said), *fields_of(redis_client, KEYS.refusals("u1")).values()))
+        known = fields_of(redis_client, KEYS.blocked_by("a1"))
+        for said, state in reversed(states):
+            intake._act_on_the_other_side(said, state, NOW)
+        assert fields_of(redis_client, KEYS.blocked_by("a1")) == known
+        assert [state.split(b"|")[1] for state in known.values()] == [b"remove"]
 
 
 class TestRefusals:
@@ -66,7 +101,7 @@ class TestRefusals:
         receipt = intake.accept([*(self.refusal(kind, n) for n, kind in enumerate(kinds)), *opens], NOW)
         refused = [(one.index, one.code) for one in receipt.rejected]
         assert refused == [(4, "too_many_refusals"), (5, "too_many_refusals")]
-        kept: Any = redis_client.hkeys(KEYS.refusals("u1"))
+        kept = fields_of(redis_client, KEYS.refusals("u1"))
         assert {field.decode().split("|")[0] for field in kept} == {"hide", "mute", "report", "block"}
         assert redis_client.zcard(KEYS.acts("u1")) == 3
         unhide = self.refusal("hide", 0) | {"type": "unhide", "event_id": "back"}

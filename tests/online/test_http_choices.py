@@ -144,6 +144,35 @@ class TestAnUnfollow:
         assert [item["story_id"] for item in rest["items"] if item["author_id"] == "a3"] == []
 
 
+class TestABlockInABatch:
+    THEN = ("block", "unblock", "follow")
+
+    @pytest.mark.parametrize("ago", [timedelta(0), timedelta(hours=3)])
+    @pytest.mark.parametrize("at_once", [True, False])
+    def test_leaves_the_follow_that_came_after_it(self, served: FeedServer, ago: timedelta, at_once: bool) -> None:
+        said = [
+            dated(served, f"e{n}", "u", kind, ago + timedelta(seconds=10 - n), **A3) for n, kind in enumerate(self.THEN)
+        ]
+        for batch in [said] if at_once else [[one] for one in said]:
+            assert served.send(*batch)["rejected"] == []
+        assert follows(served, "u") == ["a3"]
+        late = dated(served, "late", "u", "follow", ago + timedelta(seconds=11), target_type="author", target_id="a4")
+        served.send(late, dated(served, "blocks", "u", "block", ago, target_type="author", target_id="a4"))
+        assert follows(served, "u") == ["a3"]
+
+    def test_that_is_a_repetition_of_another_event_ends_nothing(self, served: FeedServer) -> None:
+        served.send(served.event("e1", "u", "follow", **A3))
+        assert served.send(served.event("e1", "u", "block", **A3))["duplicates"] == 1
+        assert follows(served, "u") == ["a3"]
+
+    def test_of_users_with_spaces_in_their_ids_ends_the_right_follow(self, served: FeedServer) -> None:
+        for user in ("a", "a b"):
+            served.send(served.event(user, "t", "follow", target_type="author", target_id=user))
+        served.send(served.event("b c", "a", "block", target_type="author", target_id="t"))
+        served.send(served.event("c", "a b", "block", target_type="author", target_id="t"))
+        assert follows(served, "t") == []
+
+
 class TestAnOlderVersion:
     def put(self, served: FeedServer, updated_at: str | None, **more: Any) -> Any:
         body = {"published_at": "2026-01-31T11:00:00Z", **more} | ({"updated_at": updated_at} if updated_at else {})

@@ -77,7 +77,7 @@ class TestInOrder:
         told = run(*BLOCKS[2], site).splitlines()
         assert len(told) == 8
         assert told[0].startswith("0 ")
-        assert told[5] == "accepted 2"
+        assert told[5] == "accepted 2 rejected []"
         assert told[6].startswith("follows [ 'a")
         assert told[7].startswith("urn:rex:invalid_request: query.page")
         assert site.http.delete("/v1/stories/swifts").status_code == 202  # once more, of what is known to be withdrawn

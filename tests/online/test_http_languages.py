@@ -59,7 +59,7 @@ def test_a_story_put_in_any_spelling_of_a_language_reaches_its_readers(mixed: Fe
     assert shown == tags.keys() - {"s5"}
 
 
-@pytest.mark.parametrize("tag", ["EN_us!!", "english", "e", "en--us", "*", "en-" + "x" * 197, " en"])
+@pytest.mark.parametrize("tag", ["EN_us!!", "zh-cmn-5yn", "english", "e", "en--us", "*", "en-" + "x" * 197, " en"])
 def test_a_malformed_tag_is_refused(mixed: FeedServer, tag: str) -> None:
     assert put(mixed, "s1", tag) == 422
 
@@ -69,7 +69,19 @@ class TestHint:
         assert languages(mixed, "u-new", "de-DE,de;q=0.9") == {"de"}
         assert languages(mixed, "u-new", "DE, EN;q=0.5, is;q=0") == {"de", "en"}
 
-    def test_each_hint_has_a_slate_of_its_own(self, mixed: FeedServer) -> None:
+    def test_paid_and_unlisted_stories_are_not_enough_for_one(self, feed_server: FeedServer) -> None:
+        kinds: list[dict[str, Any]] = [{}, {"members_only": True}, {"visibility": "unlisted"}]
+        german = [{"id": f"de{n:03}", "language": "de", "title": f"de {n}", **kinds[n % 3]} for n in range(240)]
+        feed_server.publish([*german, {"id": "en000", "language": "en", "title": "en"}], USERS)
+        assert languages(feed_server, "u-new", "de") == {"de", "en"}
+
+    def test_the_rest_of_a_slate_is_in_the_languages_of_its_beginning(self, mixed: FeedServer) -> None:
+        first = page(mixed, "u-new", "de", limit=50)
+        rest = page(mixed, "u-new", "en", cursor=first["next_cursor"])
+        assert {item["story_id"][:2] for item in rest["items"]} == {"de"}
+        assert len(first["items"]) + len(rest["items"]) == 120
+
+    def test_another_hint_has_another_slate(self, mixed: FeedServer) -> None:
         first = page(mixed, "u-new", "de")
         assert languages(mixed, "u-new", "en") == {"en"}
         assert languages(mixed, "u-new", None) == {"de", "en", "is"}

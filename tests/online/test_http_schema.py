@@ -24,6 +24,8 @@ FORMS: list[type[BaseModel]] = [
     Story,
     Account,
 ]
+EVERYWHERE = {"method_not_allowed", "origin_not_allowed", "internal_error"}
+"""Kinds of problems that no call documents, because any may be answered so."""
 EXAMPLES = [(form, example) for form in FORMS for example in (form.model_json_schema().get("examples") or ())]
 
 
@@ -74,6 +76,29 @@ class TestSchema:
                     assert list(answer["content"]) == ["application/problem+json"]
                     assert int(status) in {kind.status for kind in PROBLEMS}
         assert set(schema["components"]["schemas"]["Problem"]["properties"]) >= {"type", "status", "errors"}
+
+    def test_every_example_in_it_has_the_form_it_stands_beside(self, schema: dict[str, Any]) -> None:
+        forms = schema["components"]["schemas"]
+        checked = 0
+        for call in calls(schema):
+            for answer in call["responses"].values():
+                for content in answer["content"].values():
+                    form = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+                    own = [example["value"] for example in content.get("examples", {}).values()]
+                    for example in own or forms.get(form, {}).get("examples", ()):
+                        model: type[BaseModel] = getattr(api_models, form)
+                        model.model_validate(example)
+                        assert set(forms[form].get("required", ())) <= set(example), form
+                        checked += 1
+        assert checked > 50
+        kinds = {
+            name
+            for call in calls(schema)
+            for answer in call["responses"].values()
+            for content in answer["content"].values()
+            for name in content.get("examples", {})
+        }
+        assert kinds == {kind.name for kind in PROBLEMS} - EVERYWHERE, "each kind of problem shows its own example"
 
     def test_calls_have_names_that_make_good_functions(self, schema: dict[str, Any]) -> None:
         names = [call["operationId"] for call in calls(schema)]

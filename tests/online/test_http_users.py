@@ -70,6 +70,13 @@ class TestAtOnce:
         put(site, "u-new", languages=["de"])
         put(site, "u-new")
         assert about(site, "u-new")["languages"] == []
+        put(site, "u-new", languages=["de", "", "und"])
+        assert about(site, "u-new")["languages"] == ["de"]
+
+    def test_needs_no_snapshot(self, feed_server: FeedServer) -> None:
+        put(feed_server, "u-new", languages=["de"])
+        feed_server.publish(STORIES, PEOPLE)
+        assert about(feed_server, "u-new")["languages"] == ["de"]
 
 
 class TestAbout:
@@ -170,19 +177,30 @@ class TestTheLake:
 def test_a_malformed_user_is_refused(site: FeedServer) -> None:
     malformed: list[dict[str, Any]] = [
         {"languages": "en"},
-        {"languages": [""]},
         {"languages": ["x" * 200]},
         {"languages": ["en"] * 33},
         {"is_member": "perhaps"},
         {"created_at": "2025-01-01T00:00:00"},
         {"created_at": "0001-01-01T00:00:00Z"},
         {"created_at": "2026-02-01T00:00:00Z"},
+        {"created_at": 1735689600},
+        {"created_at": "1735689600"},
         {"updated_at": "2026-02-01T00:00:00Z"},
         {"surprise": 1},
     ]
     for account in malformed:
         assert put(site, "u-new", 422, **account)["type"] == "urn:rex:invalid_request"
     assert about(site, "u-new")["known"] is False
+
+
+class TestRefusedStories:
+    def test_are_told_so_that_they_can_be_taken_back(self, site: FeedServer) -> None:
+        for number, kind in enumerate(("hide", "report", "hide")):
+            site.send(site.event(f"e{number}", "u-new", kind, story_id=("s01", "s02", "s-gone")[number]))
+        told = about(site, "u-new")
+        assert (sorted(told["hides"]), told["reports"]) == (["s-gone", "s01"], ["s02"])
+        site.send(site.event("back", "u-new", "unhide", story_id="s01"))
+        assert about(site, "u-new")["hides"] == ["s-gone"]
 
 
 class TestIds:

@@ -64,7 +64,7 @@ def test_nothing_else_goes_whatever_people_are_called(made: Site, lake: Path) ->
     for odd in ("x}:timeline:y", "x}:timeline-about:y", "x}:registered:y"):
         made.edge(odd, "mute", "author", "a1")
     rebuilt(made, lake)
-    assert len(made.client.keys("*:edges:*")) == 3, "mutes were forgotten"
+    assert len(made.client.keys("*:refusals:*")) == 3, "mutes were forgotten"
 
 
 def test_without_a_snapshot_it_says_what_to_do(made: Site, lake: Path) -> None:

@@ -71,6 +71,11 @@ MINE = {"s-followers-only", "s-unlisted"}
         ("muted", {"changes": [change("mute", "author", "a-plain", added=True)]}, {"s-plain"}),
         ("muted", {"mute_author": ["a-plain"], "changes": [change("mute", "author", "a-plain", added=False)]}, set()),
         ("blocked", {"block_author": ["a-other"]}, {"s-other-author", "s-followers-only"}),
+        (
+            "blocked",
+            {"block_author": ["a-plain"], "blocked_by": ["a-other"]},
+            {"s-plain", "s-other-author", "s-followers-only"},
+        ),
         ("blocked", {"mute_author": ["a-other"]}, set()),
         ("own", {"user_id": "a-plain"}, {"s-plain"}),
         ("own", {"user_id": "u-no-author"}, set()),
@@ -90,6 +95,15 @@ MINE = {"s-followers-only", "s-unlisted"}
 )
 def test_a_rule_drops_what_it_names_and_nothing_else(rule: str, known: dict[str, Any], expected: set[str]) -> None:
     assert dropped_by(rule, **known) == expected
+
+
+def test_of_many_refused_stories_only_the_copies_go() -> None:
+    """More pairs than are compared one by one; half of the keys differ from a refused one only above the lowest 16 bits."""
+    n, refused = 600, 100
+    stories = [{"id": f"s{i}", "author": "a", "duplicate_key": i % 300 + (i >= 300) * (1 << 20)} for i in range(n)]
+    stories += [{"id": f"copy{i}", "author": "a", "duplicate_key": i} for i in range(refused)]
+    hidden = [f"s{i}" for i in range(refused)]
+    assert dropped_by("hidden", world(stories), hidden=hidden) == {*hidden, *(f"copy{i}" for i in range(refused))}
 
 
 def entry(position: str, story: str, more: str = "") -> tuple[bytes, dict[bytes, bytes]]:

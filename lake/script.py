@@ -20,6 +20,8 @@ _OF_DUCKDB = (
 )  # fmt: skip
 OWN_READERS = "csv('…'), tsv('…'), jsonl('…'), parquet('…') or lines('…')"
 _LITERALS = {"true": True, "false": False}
+_MODIFIERS = ("or", "replace", "temp", "temporary", "if", "not", "exists")
+"""Between CREATE and the name of what is created."""
 _CREATE = duckdb.StatementType.CREATE
 _SELECT = duckdb.StatementType.SELECT
 
@@ -188,7 +190,7 @@ def _statements(sql: str) -> tuple[Statement, ...]:
 def _statement(found: duckdb.Statement) -> Statement:
     sql = found.query.strip()
     words = [token.text for token in _tokens(sql)[:8]]
-    plain = [word.lower() for word in words if word.lower() not in ("or", "replace", "temp", "temporary")]
+    plain = [word.lower() for word in words if word.lower() not in _MODIFIERS]
     if found.type == _SELECT:
         return Statement(sql, None, is_query=True)
     if found.type == _CREATE and plain[1:2] in (["view"], ["macro"], ["function"]):

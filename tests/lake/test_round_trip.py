@@ -175,7 +175,7 @@ def round_trip(folder: Path, table: list[dict[str, Any]], writers: dict[str, tup
         assert stories == expected(table), writer
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(table=tables)
 def test_what_tools_wrote_comes_back(table: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ from features.errors import BadInput
 from features.keys import hash64_many
 from features.raw_datasets import VISIBILITIES
 from features.registry import registered
-from features.snapshot import ABSENT, SIMILAR_KEPT, TOP_SCHEMA, names_schema, stories_schema
+from features.snapshot import ABSENT, FORMER_KEYS_SCHEMA, SIMILAR_KEPT, TOP_SCHEMA, names_schema, stories_schema
 
 _LIVE = """
 CREATE TEMP TABLE live AS
@@ -28,12 +28,24 @@ FROM latest WHERE published_at <= $as_of AND (deleted_at IS NULL OR deleted_at >
 """
 """The latest version not after as_of, unless it is withdrawn or not published yet."""
 
+MAX_FORMER_KEYS = 1_000_000
+"""The latest ones; 16 MB in every process."""
+
 _SIMILAR = f"""
 SELECT of.row, (row_number() OVER (PARTITION BY of.row ORDER BY s.rank) - 1)::INTEGER AS slot,
        other.row AS similar, s.similarity
 FROM similar_stories s
 JOIN live of ON of.story_id = s.story_id JOIN live other ON other.story_id = s.similar_story_id
 QUALIFY slot < {SIMILAR_KEPT} ORDER BY of.row, slot
+"""
+
+_FORMER_KEYS = f"""
+SELECT hash, key FROM (
+    SELECT v.story_hash AS hash, v.duplicate_key AS key, max(coalesce(v.updated_at, v.published_at)) AS dated
+    FROM valid_stories v LEFT JOIN live USING (story_id)
+    WHERE coalesce(v.updated_at, v.published_at) <= $as_of AND v.duplicate_key IS DISTINCT FROM live.duplicate_key
+    GROUP BY ALL ORDER BY dated DESC, hash, key LIMIT {MAX_FORMER_KEYS}
+) ORDER BY hash, key
 """
 
 _TOP = """
@@ -56,6 +68,8 @@ def read_tables(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> tuple
     factors = _factors(connection)
     tables["stories"] = _stories(connection, tables, factors)
     tables["top"] = _top(connection, tables["languages"])
+    former = connection.sql(_FORMER_KEYS, params={"as_of": as_of}).to_arrow_table()
+    tables["former_keys"] = former.cast(FORMER_KEYS_SCHEMA)
     return tables, factors
 
 

@@ -19,6 +19,7 @@ from features.keys import Keys, hash64_many
 from features.registry import registered
 from features.snapshot import (
     ABSENT,
+    FORMER_KEYS_SCHEMA,
     PROMOTIONS_SCHEMA,
     SIMILAR_KEPT,
     TARGETS_SCHEMA,
@@ -64,7 +65,7 @@ def big_content(stories: int, people: int, seed: int) -> Content:
     tables["stories"] = _stories(rng, stories)
     tables["top"] = _top(rng, tables["stories"])
     tables["promotions"] = PROMOTIONS_SCHEMA.empty_table()
-    tables["targets"] = TARGETS_SCHEMA.empty_table()
+    tables["targets"], tables["former_keys"] = TARGETS_SCHEMA.empty_table(), FORMER_KEYS_SCHEMA.empty_table()
     return Content(AS_OF, {}, FACTORS, tables, _people(rng, people, tables))
 
 

@@ -108,7 +108,11 @@ NO_CAP = -1
 TARGETS_SCHEMA = pa.schema([("hash", pa.int64()), ("id", pa.string())])
 """What edges name and the tables of names do not, by hash: so that users can be told whom they follow before there is a story."""
 
-TABLES = ("stories", "authors", "publications", "topics", "languages", "top", "promotions", "targets")
+FORMER_KEYS_SCHEMA = pa.schema([("hash", pa.int64()), ("key", pa.int64())])
+"""Duplicate keys that stories had before their latest version, and those of stories that are no longer in the story table, by the
+story's hash: a hidden story's copies stay hidden when its title changes or it is withdrawn."""
+
+TABLES = ("stories", "authors", "publications", "topics", "languages", "top", "promotions", "targets", "former_keys")
 
 
 def schema_hash(factors: int) -> str:
@@ -120,6 +124,7 @@ def schema_hash(factors: int) -> str:
         TOP_SCHEMA.to_string(),
         PROMOTIONS_SCHEMA.to_string(),
         TARGETS_SCHEMA.to_string(),
+        FORMER_KEYS_SCHEMA.to_string(),
         repr([(f.name, f.entity, f.default) for f in FEATURES]),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -15,6 +15,7 @@ from features.errors import Unavailable
 from features.keys import Keys
 from features.packing import CorruptValue
 from features.snapshot import (
+    FORMER_KEYS_SCHEMA,
     PROMOTIONS_SCHEMA,
     TABLES,
     TARGETS_SCHEMA,
@@ -113,7 +114,12 @@ def table_schema(name: str, factors: int) -> pa.Schema:
     """Schema of the table called `name` in a snapshot whose vectors have `factors` entries."""
     if name == "stories":
         return stories_schema(factors)
-    others = {"top": TOP_SCHEMA, "promotions": PROMOTIONS_SCHEMA, "targets": TARGETS_SCHEMA}
+    others = {
+        "top": TOP_SCHEMA,
+        "promotions": PROMOTIONS_SCHEMA,
+        "targets": TARGETS_SCHEMA,
+        "former_keys": FORMER_KEYS_SCHEMA,
+    }
     return others[name] if name in others else names_schema(NAME_TABLES[name])
 
 

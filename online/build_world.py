@@ -9,6 +9,7 @@ from features.registry import registered
 from features.snapshot import ABSENT, Manifest
 from online.columns import Ints, Rows
 from online.edge_targets import EdgeTargets
+from online.former_keys import FormerKeys
 from online.growth import counted, earliest
 from online.lookup import Grouping, HashIndex
 from online.names import Names
@@ -54,6 +55,7 @@ def build_world(manifest: Manifest, tables: dict[str, pa.Table], position: str =
         superseded=np.empty(0, np.int32),
         withdrawn=None,
         promotions=promotions_of(tables["promotions"]),
+        former_keys=FormerKeys(*(tables["former_keys"][name].to_numpy() for name in ("hash", "key"))),
         targets=EdgeTargets(tables["targets"]["hash"].to_numpy(), tables["targets"]["id"].combine_chunks()),
     )
 

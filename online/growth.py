@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from features.packing import CorruptValue
 from features.raw_datasets import VISIBILITIES
-from online.columns import Bools, Ints, Micros
+from online.columns import Bools, Ints, Micros, Rows
+from online.former_keys import FormerKeys
 from online.new_rows import Columns, NamesNow, new_rows
 from online.story_change import StoryChange, StoryVersion, decode_change
 from online.stream import StreamEntry
@@ -120,7 +121,15 @@ def _with_rows(world: World, added: _Added) -> World:
         rows_by_publication=world.rows_by_publication.extended(new["publication"], rows),
         rows_by_topic=world.rows_by_topic.extended(new["topics"].ravel(), np.repeat(rows, new["topics"].shape[1])),
         author_since=earliest(world.author_since, len(names.author), new["author"], new["published_at"]),
+        former_keys=_with_former_keys(world, columns.fields(n + len(versions)), np.array(added.superseded, np.int32)),
     )
+
+
+def _with_former_keys(world: World, columns: dict[str, Any], superseded: Rows) -> FormerKeys:
+    """Those of the world, and of the rows that are superseded now."""
+    if not len(superseded):
+        return world.former_keys
+    return world.former_keys.extended(columns["hashes"][superseded], columns["duplicate_key"][superseded])
 
 
 def counted(before: Ints, languages: int, stories: Columns) -> Ints:

@@ -231,8 +231,9 @@ class Person:
         return self._copies(self.state.edges(kind, "story"), candidates)
 
     def _copies(self, hashes: Hashes, candidates: Candidates) -> Bools | None:
-        """bool[n]: candidates that share the duplicate key of one of these stories, as each shares its own."""
-        keys = self.world.duplicate_key[self.world.by_hash.known(hashes)]
+        """bool[n]: candidates that share a duplicate key that one of these stories has or had, as each shares its own."""
+        now = self.world.duplicate_key[self.world.by_hash.known(hashes)]
+        keys = np.concatenate((now, self.world.former_keys.of(hashes)))
         if not len(keys):
             return None
         theirs = candidates.of(self.world.duplicate_key)

@@ -13,6 +13,7 @@ from features.snapshot import ABSENT, Manifest
 from online.columns import Bools, Floats, Hashes, Ints, Micros, Rows
 from online.dates import newer_than, newest
 from online.edge_targets import EdgeTargets
+from online.former_keys import FormerKeys
 from online.growth import grown
 from online.lookup import Grouping, HashIndex
 from online.names import Names
@@ -79,6 +80,8 @@ class World:
     """Their rows may be superseded, see `current`."""
     targets: EdgeTargets
     """Ids of what edges name and no story does."""
+    former_keys: FormerKeys
+    """Duplicate keys of versions that are superseded, and of stories that the snapshot no longer holds."""
 
     def __len__(self) -> int:
         return len(self.hashes)

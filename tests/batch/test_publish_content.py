@@ -313,6 +313,27 @@ class TestRefused:
             publish(tmp_path, AS_OF, redis_client, KEYS, now=AS_OF, kept=3)
 
 
+class TestFormerKeys:
+    def test_are_those_of_earlier_versions_and_of_stories_that_are_gone(
+        self, tmp_path: Path, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows: Rows = {
+            "valid_stories": [
+                story("same", 9, duplicate_key=1),
+                story("same", 9, duplicate_key=1, updated_at=AS_OF - HOUR),
+                story("edited", 9, duplicate_key=2),
+                story("edited", 9, duplicate_key=3, updated_at=AS_OF - HOUR),
+                story("edited", 9, duplicate_key=4, updated_at=AS_OF + HOUR),  # nobody has seen that one yet
+                story("gone", 9, duplicate_key=5),
+                story("gone", 9, duplicate_key=5, updated_at=AS_OF - HOUR, deleted_at=AS_OF - HOUR),
+            ]
+        }
+        tables = read_tables(redis_client, KEYS, published(tmp_path, rows, redis_client))
+        found = {(row["hash"], row["key"]) for row in tables["former_keys"].to_pylist()}
+        assert found == {(hash64("edited"), 2), (hash64("gone"), 5)}
+        assert tables["former_keys"]["hash"].to_pylist() == sorted(one for one, _ in found)
+
+
 class TestTargets:
     def test_ids_that_edges_name_and_stories_do_not_are_kept_by_hash(
         self, tmp_path: Path, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch

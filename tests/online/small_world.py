@@ -17,6 +17,7 @@ from features.raw_datasets import VISIBILITIES
 from features.registry import BY_NAME, registered
 from features.snapshot import (
     ABSENT,
+    FORMER_KEYS_SCHEMA,
     NO_CAP,
     PROFILE,
     PROMOTIONS_SCHEMA,
@@ -53,6 +54,7 @@ def tables(
     top: list[tuple[str | None, str]] = (),
     promotions: list[dict[str, Any]] = (),
     targets: list[str] = (),
+    former_keys: dict[str, int] | None = None,
 ) -> dict[str, pa.Table]:
     """Snapshot tables; a story names its author, publication, topics, language by id; `age_h` dates it."""
     stories = sorted(stories, key=lambda s: (-s.get("age_h", 1.0), s["id"]))
@@ -105,6 +107,8 @@ def tables(
     )
     out["promotions"] = _promotions(promotions, row)
     out["targets"] = _targets(targets)
+    former = sorted((hash64(ident), key) for ident, key in (former_keys or {}).items())
+    out["former_keys"] = pa.table([[h for h, _ in former], [key for _, key in former]], schema=FORMER_KEYS_SCHEMA)
     return out
 
 
@@ -168,7 +172,9 @@ def content(stories: list[dict[str, Any]], people: dict[str, dict[str, Any]], as
         for name, dtype in PROFILE.fields
     }
     hashes = np.array([hash64(user_id) for user_id in people], np.int64)
-    made = tables(stories, more.pop("top", ()), more.pop("promotions", ()), more.pop("targets", ()))
+    made = tables(
+        stories, more.pop("top", ()), more.pop("promotions", ()), more.pop("targets", ()), more.pop("former_keys", None)
+    )
     return Content(
         as_of, more.pop("positions", {}), FACTORS, made, People(hashes, fields), model=more.pop("model", None)
     )

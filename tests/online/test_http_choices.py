@@ -100,6 +100,21 @@ class TestARefusal:
         left = feed_server.stories("u", limit=100, fresh=True)
         assert [s for s in left if s.startswith("twin")] == []
 
+    @pytest.mark.parametrize("kind", ["hide", "report", "read"])
+    def test_holds_for_the_copies_of_what_has_another_title_now_or_is_gone(
+        self, feed_server: FeedServer, kind: str
+    ) -> None:
+        feed_server.publish([*STORIES, *TWINS])
+        (shown,) = [s for s in feed_server.stories("u", limit=100) if s.startswith("twin")]
+        feed_server.send(feed_server.event("e1", "u", kind, story_id=shown))
+        changed = {"published_at": "2026-01-31T10:00:00Z", "author_id": "a1", "title": "Corrected"}
+        feed_server.http.put(f"/v1/stories/{shown}", json=changed)
+        assert [s for s in feed_server.stories("u", limit=100, fresh=True) if s.startswith("twin")] == []
+        (key,) = {twin["duplicate_key"] for twin in TWINS}
+        others = [twin for twin in TWINS if twin["id"] != shown]
+        feed_server.publish([*STORIES, *others], former_keys={shown: key})
+        assert [s for s in feed_server.stories("u", limit=100, fresh=True) if s.startswith("twin")] == []
+
 
 class TestABlock:
     def test_acts_both_ways(self, served: FeedServer) -> None:

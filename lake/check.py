@@ -23,6 +23,8 @@ from lake.dialect import teach
 
 EXAMPLE_CHARACTERS = 200
 """Of a row that is shown; a title alone may have a million."""
+ROW = "file_row_number"
+"""DuckDB's name of a row's number in its file, from 0; a file may have a column of that name, and anything in it."""
 UNIT_SHARE = 0.5
 """Of a column's times beyond what can be: with more, the unit is wrong and not the row."""
 
@@ -33,7 +35,7 @@ class Refused:
 
     rows: int
     example: str
-    """File and content of the first."""
+    """File, number of the row (from 1) and content of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,17 @@ def _judge(db: duckdb.DuckDBPyConnection, dataset: Dataset, groups: list[Group],
     scans = []
     for group in groups:
         misfits = [misfit(c, s) for c, s in zip(dataset.columns, group.stored, strict=True)]
-        scans.append(raw_scan(dataset, group, (FILE, f"coalesce({', '.join(misfits)}) AS _misfit")))
+        scans.append(
+            raw_scan(
+                dataset,
+                group,
+                (
+                    FILE,
+                    f"TRY_CAST({ROW}::VARCHAR AS BIGINT) + 1 AS {ROW}",
+                    f"coalesce({', '.join(misfits)}) AS _misfit",
+                ),
+            )
+        )
     filled, times = {}, TIMES[dataset.name]
     for number, time in enumerate(times):
         filled[time] = f"coalesce({', '.join(reversed(times[: number + 1]))})"
@@ -197,13 +209,13 @@ def _judge_together(db: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
 
 
 def _example(db: duckdb.DuckDBPyConnection, dataset: Dataset, folder: Path, reason: str) -> str:
-    """The file of the first row refused for `reason`, and what it holds, without nulls."""
+    """File and number (from 1) of the first row refused for `reason`, and what it holds, without nulls."""
     columns = ", ".join(f"CAST({name} AS VARCHAR)" for name in dataset.names)
-    query = f"SELECT {FILE}, {columns} FROM {dataset.name} WHERE reason = ? ORDER BY ALL LIMIT 1"
-    file, *values = db.execute(query, [reason]).fetchall()[0]
+    query = f"SELECT {FILE}, {ROW}, {columns} FROM {dataset.name} WHERE reason = ? ORDER BY 1, 2 LIMIT 1"
+    file, number, *values = db.execute(query, [reason]).fetchall()[0]
     pairs = zip(dataset.names, values, strict=True)
     row = ", ".join(f"{name}={value}" for name, value in pairs if value is not None)
-    return f"{Path(file).relative_to(folder)}: {row}"[:EXAMPLE_CHARACTERS]
+    return f"{Path(file).relative_to(folder)} row {number}: {row}"[:EXAMPLE_CHARACTERS]
 
 
 def _hints(db: duckdb.DuckDBPyConnection, dataset: Dataset) -> list[str]:

@@ -65,7 +65,7 @@ def test_a_lake_is_checked_alone_and_before_a_batch(tmp_path: Path) -> None:
     assert checked.returncode == 1
     assert told in checked.stderr
     assert "1 null_as_user_id" in checked.stdout
-    assert "part-00000.parquet: user_id=NULL, story_id=s" in checked.stdout
+    assert "part-00000.parquet row 2: user_id=NULL, story_id=s" in checked.stdout
     batch = rex(
         "batch", "--lake", str(lake), "--as-of", "2026-01-31T12:00:00", var=tmp_path, REX_BATCH_SPARK_MASTER="no"
     )

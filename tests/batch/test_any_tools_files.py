@@ -17,6 +17,7 @@ from batch.io import read_derived, read_raw
 from features.datasets import dataset
 from features.duckdb_views import connect
 from features.errors import BadInput
+from lake.check import check_lake
 from tests.lakes import ANY_NAME, NOON, story, write_lake, write_rows
 
 BINARY = pa.list_(pa.binary())
@@ -52,7 +53,7 @@ def _write_any(lake: Path) -> dict[str, tuple[Any, ...]]:
     unmarked = {"title": [b"Sch\xc3\xb6n"], "author_id": [b"a"], "topics": pa.array([[b"\xc3\xb6", b" "]], BINARY)}
     _write(lake, "unmarked.parquet", unmarked)
     _write(lake, "lists.parquet", {"topics": [["", " b ", None, "\tc\n", "  "]]})
-    _write(lake, "filename.parquet", {"filename": ["x"], "_rex": [1], "file_row_number": [7]})
+    _write(lake, "filename.parquet", {"filename": ["x"], "_rex": [1], "file_row_number": ["seven"]})
     outside = lake / "outside"
     (outside / "inner").mkdir(parents=True)
     pq.write_table(pa.table({"story_id": ["linked"], "published_at": [NOON]}), outside / "inner" / "l.parquet")
@@ -78,6 +79,8 @@ def test_spark_and_duckdb_read_every_file_once_and_alike(spark: SparkSession, tm
         in_duckdb = db.sql(f"SELECT {', '.join(columns)} FROM stories").fetchall()
     assert {row[0]: row[1:] for row in in_duckdb} == expected
     assert len(in_duckdb) == len(expected)
+    checked = check_lake(lake, NOON).datasets["stories"]
+    assert (checked.files, checked.rows, checked.refused) == (len(expected), len(expected), {})
     in_spark = read_raw(spark, lake, dataset("stories")).select(*columns).collect()
     assert {row[0]: tuple(row)[1:] for row in in_spark} == expected
     assert len(in_spark) == len(expected)

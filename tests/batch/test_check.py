@@ -249,7 +249,7 @@ def test_it_says_what_is_there_and_shows_the_first_of_each_reason(report: LakeRe
     assert (events.files, events.rows, events.users) == (1, len(_events()), 1)
     assert (events.first, events.last) == (ago(days=2), ago(days=2))
     assert events.refused["unknown_type"].example.startswith(
-        "part-00000.parquet: event_id=e2, user_id=u, story_id=twice"
+        "part-00000.parquet row 3: event_id=e2, user_id=u, story_id=twice"
     )
     assert report.datasets["stories"].first == _year(1851)
     assert [problem.split(";")[0] for problem in report.problems()] == [

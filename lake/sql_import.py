@@ -219,7 +219,7 @@ def _typed(
 
 
 def _imported(db: duckdb.DuckDBPyConnection, typed: TypedRows, preview: bool) -> Imported:
-    shown = str(db.sql(f"{typed.query} LIMIT {PREVIEW_ROWS}")) if preview else ""
+    shown = str(db.sql(f"{typed.query} ORDER BY _row LIMIT {PREVIEW_ROWS}")) if preview else ""
     return Imported(typed.dataset.name, typed.rows, typed.users, typed.first, typed.last, typed.refused, shown)
 
 
@@ -227,9 +227,9 @@ def _write(db: duckdb.DuckDBPyConnection, typed: list[TypedRows], staging: Path,
     task = progress.add_task("write", total=len(typed)) if progress else None
     for one in (one for one in typed if one.rows):
         if one.dataset.name == "events":
-            written = write_events(staging, db, f"{one.query} ORDER BY occurred_at, file_row_number")
+            written = write_events(staging, db, f"{one.query} ORDER BY occurred_at, _row")
         else:
-            reader = db.sql(one.query).to_arrow_reader(ROWS_PER_GROUP)
+            reader = db.sql(f"{one.query} ORDER BY _row").to_arrow_reader(ROWS_PER_GROUP)
             written = write_raw(staging, one.dataset.name, (pa.Table.from_batches([batch]) for batch in reader))
         if written != one.rows:
             raise BadInput(

@@ -55,7 +55,7 @@ class TypedRows:
 
     @property
     def query(self) -> str:
-        """SELECT of the rows in the view's order, without what is only known of them."""
+        """SELECT of the rows, without what is only known of them; `ORDER BY _row` puts them into the view's order."""
         return f"SELECT {', '.join(map(quoted, self.columns))} FROM {_scan(self.path)}"
 
 
@@ -91,7 +91,7 @@ def typed_rows(
 
 
 def _store(db: duckdb.DuckDBPyConnection, query: str, to: Path) -> None:
-    """In a stream. DuckDB's own COPY never returns when the disk is full."""
+    """In a stream. DuckDB's own COPY never returns when the disk is full; what it gives to Arrow keeps no order, so rows are numbered."""
     reader = db.sql(query).to_arrow_reader(ROWS_PER_GROUP)
     with pq.ParquetWriter(to, reader.schema, compression="lz4") as writer:
         for batch in reader:
@@ -155,7 +155,7 @@ def _typed(dataset: Dataset, conversions: list[Conversion], origin: dict[str, st
         )
     values = [f"v{i} AS {quoted(c.column.name)}" for i, c in enumerate(conversions)]
     return (
-        f"SELECT {', '.join(values)}, _file, _line, coalesce({', '.join(wrong)}) AS _problem "
+        f"SELECT {', '.join(values)}, _file, _line, coalesce({', '.join(wrong)}) AS _problem, row_number() OVER () AS _row "
         f"FROM (SELECT {', '.join([*inner, *places])} FROM {quoted(dataset.name)})"
     )
 
@@ -165,7 +165,7 @@ def _problem(column: Column, reason: str, cell: str) -> str:
 
 
 def _scan(path: Path) -> str:
-    return f"read_parquet({literal(path)}, hive_partitioning = false, file_row_number = true)"
+    return f"read_parquet({literal(path)}, hive_partitioning = false)"
 
 
 def _undated(column: Column) -> str:
@@ -212,7 +212,7 @@ def _refused(
     )
     given = [quoted(c.column.name) for c in conversions]
     absent = [f"NULL::{SQL_TYPES[c.type]} AS {quoted(c.name)}" for c in dataset.columns if c.name not in names]
-    rows = f"SELECT {', '.join([*given, *absent, '_file', '_line', '_problem', 'file_row_number AS _row'])} FROM {_scan(path)}"
+    rows = f"SELECT {', '.join([*given, *absent, '_file', '_line', '_problem', '_row'])} FROM {_scan(path)}"
     found = db.execute(
         f"SELECT p.name, p.reason, count(*) AS n, arg_min({{'file': _file, 'line': _line, 'cell': p.cell, 'row': _row}}, _row, {EXAMPLES}) "
         f"FROM (SELECT {failing} END AS p, _file, _line, _row FROM ({rows})) WHERE p IS NOT NULL GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
@@ -228,7 +228,7 @@ def _example(example: dict[str, object]) -> str:
     place = (
         f"{example['file']}, line {example['line']}"
         if example["line"] is not None
-        else f"row {int(str(example['row'])) + 1} of the view"
+        else f"row {example['row']} of the view"
     )
     return f"{place}: `{cell}`" if cell else place
 

@@ -374,3 +374,24 @@ def test_a_view_that_says_something_else_each_time_is_refused(tmp_path: Path) ->
     sql = f"CREATE VIEW events AS SELECT {select} FROM range(10000) WHERE random() < 0.5; {STORIES}"
     with pytest.raises(BadInput, match="when asked again"):
         imported(put(tmp_path / "in"), sql)
+
+
+def test_rows_come_in_the_order_of_the_view_and_events_in_that_of_their_times(tmp_path: Path) -> None:
+    """More rows than DuckDB hands out at once: what it gives to Arrow from several threads has no order of its own."""
+    count = 300_000
+    folder = put(tmp_path / "in")
+    clicks = "".join(f"u{i},s{i % 7},{1_769_000_000 + i * 7919 % 86_399}\n" for i in range(count))
+    put(folder, a__csv="user,item,ts\n" + clicks, b__csv="id\n" + "".join(f"s{i}\n" for i in range(count)))
+    stories = "CREATE VIEW stories AS SELECT id AS story_id, '2026-01-01' AS published_at FROM csv('b.csv')"
+    columns = "user AS user_id, item AS story_id, 'read' AS type, unix_s(ts) AS occurred_at"
+    events = events_of("csv('a.csv')", columns).split(";")[0]
+    imported(folder, f"{events}; {stories}")
+    lake = tmp_path / "lake" / "raw"
+    assert [pq.ParquetFile(path).metadata.num_rows for path in sorted((lake / "stories").iterdir())] == [count]
+    found = pq.read_table(lake / "stories", columns=["story_id"])["story_id"].to_pylist()
+    assert found == [f"s{i}" for i in range(count)]
+    for day in sorted((lake / "events").iterdir()):
+        rows_of_day = pq.ParquetFile(next(day.iterdir())).read(["user_id", "occurred_at"])
+        times = rows_of_day["occurred_at"].to_pylist()
+        order = [(at, int(user[1:])) for at, user in zip(times, rows_of_day["user_id"].to_pylist(), strict=True)]
+        assert order == sorted(order), day

@@ -378,7 +378,7 @@ def test_a_view_that_says_something_else_each_time_is_refused(tmp_path: Path) ->
 
 def test_rows_come_in_the_order_of_the_view_and_events_in_that_of_their_times(tmp_path: Path) -> None:
     """More rows than DuckDB hands out at once: what it gives to Arrow from several threads has no order of its own."""
-    count = 200_000
+    count = 150_000
     folder = put(tmp_path / "in")
     clicks = "".join(f"u{i},s{i % 7},{1_769_000_000 + i * 7919 % 86_399}\n" for i in range(count))
     put(folder, a__csv="user,item,ts\n" + clicks, b__csv="id\n" + "".join(f"s{i}\n" for i in range(count)))

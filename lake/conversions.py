@@ -14,7 +14,7 @@ from features.errors import BadInput
 from features.schema import NULL_SPELLINGS, TS, Column
 from lake.sql_text import literal
 
-REFUSED, AS_IS = "chr(2)", "chr(3)"
+REFUSED, AS_IS = "chr(2)", "(chr(3) || chr(2) || chr(3))"
 """Marks before a text: a function's refusal; an id as it stands (`id(x)`). Neither may be part of an id."""
 FREE_TEXT = ("title",)
 """Text that people read: kept as it stands, blanks at its ends included."""
@@ -139,7 +139,7 @@ def _id_of_text(text: str) -> tuple[str, str]:
     names = ", ".join(literal(one) for one in NULL_SPELLINGS)
     value = (
         f"CASE WHEN starts_with({text}, {REFUSED}) OR {text} IN ({names}) OR regexp_full_match({text}, '-?\\d+[.]0+') THEN NULL "
-        f"ELSE ltrim({text}, {AS_IS}) END"
+        f"WHEN starts_with({text}, {AS_IS}) THEN {text}[4:] ELSE {text} END"
     )
     reason = (
         f"CASE WHEN {text} IN ({names}) THEN 'stands for a missing value; say null := […] where the file is read' "

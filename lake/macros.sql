@@ -53,4 +53,4 @@ CREATE MACRO parsed_list(x) AS CASE
     ELSE [rex_refused('parsed_list', x)] END;
 
 -- An id as it stands, although it looks like something else (a user who is called Null, a tag 2.0).
-CREATE MACRO id(x) AS chr(3) || rex_trim(x);
+CREATE MACRO id(x) AS chr(3) || chr(2) || chr(3) || rex_trim(x);

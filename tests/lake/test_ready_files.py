@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cli import app
 from features.errors import BadInput
-from lake.ready_files import ready_files
+from lake.ready_files import about, ready_files
 from lake.sql_import import ImportReport, import_sql
 from tests.lake.conftest import open_lake
 from tests.lake.importing import NOW, put, rows
@@ -236,3 +238,23 @@ def test_the_real_citeulike_comes_in_whole_but_for_its_dates(tmp_path: Path) -> 
     put(tmp_path / "in", import__sql=ready_files()["citeulike"].replace("NULL AS", "'2008-01-01' AS"))
     report = import_sql(tmp_path / "in" / "import.sql", tmp_path / "lake", files=REAL / "citeulike-t", now=NOW)
     assert (report.rows["events"], report.datasets[1].users) == (134_860, 7_947)
+
+
+def test_the_command_lists_every_ready_file_with_what_it_reads() -> None:
+    listed = CliRunner().invoke(app, ["import", "--list"]).output
+    for name, sql in ready_files().items():
+        assert f"{name}  {about(sql)}" in listed
+
+
+def test_a_dry_run_with_refused_rows_exits_with_1_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = put(
+        tmp_path / "in", users_interactions__csv="timestamp,eventType,contentId,personId\n1450000000,VIEW,a,NULL\n"
+    )
+    arguments = ["import", "deskdrop", str(tmp_path / "lake"), "--files", str(folder), "--dry-run"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "events, first rows:" in result.output
+    assert "users_interactions.csv, line 2: `NULL`" in result.output + capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]

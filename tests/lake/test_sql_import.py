@@ -96,7 +96,7 @@ NO_IDS = {
     "'nan'::DOUBLE": "is a fraction", "whole('x')": r"is not an id\n.*`whole\(x\)`", "true": "of type BOOLEAN, but user_id is an id",
     "DATE '2024-01-01'": "of type DATE", "{'a': 1}": "of type STRUCT", "['u1']": r"of type VARCHAR\[\]",
     "'x'::BLOB": "of type BLOB", "json('\"u1\"')": "is JSON; take its text with ->>",
-    f"'{'i' * 129}'": "malformed_user_id", "'a' || chr(7)": "malformed_user_id", "'..'": "malformed_user_id",
+    f"'{'i' * 129}'": "malformed_user_id", "'a' || chr(7)": "malformed_user_id", "'..'": "malformed_user_id", "chr(3) || 'u1'": "malformed_user_id",
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from typing import Annotated, NoReturn
 import psutil
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -32,8 +33,6 @@ from local.faults import first_line, refusal
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich", help="Ranked feeds, with reasons."
 )
-importing = typer.Typer(no_args_is_help=True, help="Bring your own data into a raw lake.")
-app.add_typer(importing, name="import")
 out = Console()
 err = Console(stderr=True)
 
@@ -167,30 +166,55 @@ def simulate(
     out.print(f"wrote {summary} to {lake}")
 
 
-@importing.command()
-def deskdrop(source: Annotated[Path, typer.Argument(show_default=False)], lake: LakeArgument) -> None:
-    """Import the DeskDrop data set (users_interactions.csv, with or without shared_articles.csv).
+def _list_ready(wanted: bool) -> None:
+    if wanted:
+        from lake.ready_files import about, ready_files
 
-    Example: [bold]rex import deskdrop data/deskdrop var/deskdrop[/]
+        for name, sql in ready_files().items():
+            out.print(f"[bold]{name}[/]  {escape(about(sql))}", soft_wrap=True)
+        raise typer.Exit
+
+
+@app.command(name="import")
+def import_(
+    sql: Annotated[Path, typer.Argument(help="a file of SQL, or the name of a ready one", show_default=False)],
+    lake: LakeArgument,
+    files: Annotated[
+        Path | None,
+        typer.Option("--files", help="folder of the files that the SQL names; default: that of the SQL file"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="write nothing; show the first rows, and what would be refused and why")
+    ] = False,
+    list_ready: Annotated[
+        bool, typer.Option("--list", help="list the ready files", is_eager=True, callback=_list_ready)
+    ] = False,
+) -> None:
+    """Bring your own data into a new raw lake: one SQL view a dataset, over CSV, TSV, JSONL or Parquet files. All rows, or none.
+
+    Example: [bold]rex import my-site.sql var/lake[/], where my-site.sql says
+
+    \b
+    CREATE VIEW stories AS SELECT id AS story_id, date AS published_at FROM csv('posts.csv');
+    CREATE VIEW events AS SELECT reader AS user_id, post AS story_id,
+           'read' AS type, unix_s(ts) AS occurred_at, file, line FROM csv('clicks.csv');
+
+    Or with a ready file: [bold]rex import movielens var/lake --files ml-latest-small[/]. docs/your-data.md has all of it.
     """
-    from lake.deskdrop import import_deskdrop
+    from lake.sql_import import import_sql
 
     with progress() as bars:
-        summary = import_deskdrop(source, lake, bars)
-    out.print(f"wrote {summary} to {lake}")
-
-
-@importing.command()
-def table(mapping: Annotated[Path, typer.Argument(show_default=False)], lake: LakeArgument) -> None:
-    """Import any CSV or Parquet files, described by a small TOML mapping (see docs/your-data.md).
-
-    Example: [bold]rex import table my-site.toml var/lake[/]
-    """
-    from lake.table import import_table
-
-    with progress() as bars:
-        summary = import_table(mapping, lake, bars)
-    out.print(f"wrote {summary} to {lake}")
+        report = import_sql(sql, lake, now=datetime.now(UTC), files=files, dry_run=dry_run, progress=bars)
+    for text in (*report.notes, *report.results):
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
+    out.print(report.table())
+    if not dry_run:
+        out.print(f"wrote {lake}")
+        return
+    for one in report.datasets:
+        out.print(f"{one.dataset}, first rows:\n{one.preview}", markup=False, highlight=False, soft_wrap=True)
+    if refusal := report.refusal():
+        _refuse(f"nothing would be written, because these rows are refused:\n{refusal}")
 
 
 @app.command()
@@ -261,6 +285,21 @@ def parked(
 
 
 @app.command()
+def check(lake: OptionalLake = None) -> None:
+    """Look at every row of a raw lake, and say what a batch would refuse and why. Exit code 1 when it would stop.
+
+    Example: [bold]rex check var/lake[/]
+    """
+    from lake.check import check_lake
+
+    with progress() as bars:
+        report = check_lake(lake or Settings().lake, datetime.now(UTC), bars)
+    out.print(report.table())
+    if problems := report.problems():
+        _refuse(" ".join(problems))
+
+
+@app.command()
 def batch(
     as_of: AsOf = None,
     job: Annotated[list[str] | None, typer.Option("--job", help="run only this job; its inputs must exist")] = None,
@@ -272,9 +311,16 @@ def batch(
     """
     from batch.run import run
     from batch.tuning.tuned import settings_of
+    from lake.check import check_lake
 
     now, lake = datetime.now(UTC), lake or Settings().lake
     moments = [utc(moment) for moment in as_of or [now.replace(microsecond=0)]]
+    if job is None:  # who runs jobs one by one has looked at the lake before the first
+        with progress() as bars:
+            checked = check_lake(lake, now, bars)
+        out.print(checked.table())
+        if checked.hints:
+            _refuse(" ".join(checked.hints))
     with progress() as bars:
         report = run(lake, moments, now=now, settings=settings_of(lake), jobs=job, progress=bars)
     out.print(report.table())

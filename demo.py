@@ -22,9 +22,10 @@ from features.errors import BadInput
 from features.keys import Keys
 from features.settings import Settings
 from features.snapshot import Manifest
-from lake.deskdrop import import_deskdrop
+from lake.ready_files import deskdrop
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
+from lake.sql_import import import_sql
 from learning.printing import lead_line, verdict_table
 from learning.settings import LearningSettings
 from learning.train import Judged
@@ -172,7 +173,7 @@ def _empty(var: Path) -> None:
 def _bring_data(config: DemoConfig, lake: Path, now: datetime, progress: Progress) -> datetime:
     """Writes the raw lake; returns the moment at which its world ends."""
     if config.data is not None:
-        import_deskdrop(config.data, lake, progress)
+        import_sql(deskdrop(config.data), lake, files=config.data, now=now, progress=progress)
         return _last_moment(lake)
     end = now.replace(hour=0, minute=0, second=0, microsecond=0)
     world = WorldConfig(people=config.people, stories=config.stories, events=config.events, ends_at=end)

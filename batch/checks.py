@@ -12,17 +12,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batch.footers import data_files, row_count
 from batch.io import WRITING, Staged, clear_leftovers, promote, write_quarantine
-from batch.validation import REPEATED, UNKNOWN_STORY
 from features.datasets import dataset as dataset_of
-from features.duckdb_views import partition_name
+from features.duckdb_views import literal, partition_name
 from features.errors import BadInput
+from features.lake_files import data_files, row_count
 from features.schema import Dataset
+from features.verdicts import REPEATED, too_many
 
-UNKNOWN_STORY_LIMIT = 0.5
-"""Share of events that may be about unknown stories. Streams race tables, so some are normal and do not count as bad;
-when most are, the two were not written with the same ids."""
 REASONS_TOLD = 3
 COUNTS_FILE = "counts.json"
 
@@ -115,7 +112,9 @@ def warnings_of(dataset: Dataset, folder: Path) -> list[str]:
 def _scan(folder: Path) -> duckdb.DuckDBPyRelation:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    return connection.read_parquet([str(path) for path in data_files(folder)])
+    return connection.read_parquet(
+        [literal(path) for path in data_files(folder) if path.suffix == ".parquet"], hive_partitioning=False
+    )
 
 
 def _counted(rows: duckdb.DuckDBPyRelation, aggregates: Mapping[str, str]) -> dict[str, int]:
@@ -154,19 +153,13 @@ def _outcome(dataset: Dataset, good: int, counts: Mapping[str, int]) -> Validati
 
 
 def _refuse_too_many(dataset: Dataset, outcome: Validation, place: Path) -> None:
-    unknown = outcome.quarantined.get(UNKNOWN_STORY, 0)
-    bad = sum(outcome.quarantined.values()) - unknown
-    if bad > dataset.max_bad_share * outcome.rows:
-        _refuse(dataset, outcome, bad, dataset.max_bad_share, place)
-    if unknown > UNKNOWN_STORY_LIMIT * outcome.rows:
-        _refuse(dataset, outcome, unknown, UNKNOWN_STORY_LIMIT, place)
-
-
-def _refuse(dataset: Dataset, outcome: Validation, bad: int, limit: float, place: Path) -> None:
+    found = too_many(dataset, outcome.rows, outcome.quarantined)
+    if found is None:
+        return
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in list(outcome.quarantined.items())[:REASONS_TOLD])
     raise BadInput(
-        f"Dataset {dataset.name}: {bad:,} of {outcome.rows:,} rows are bad (limit {limit:.0%}; {reasons}), "
-        f"for example {_example(place, next(iter(outcome.quarantined)))}; see {place}, mend them and run again."
+        f"Dataset {dataset.name}: {found[0]:,} of {outcome.rows:,} rows are bad (limit {found[1]:.0%}; {reasons}), "
+        f"for example {_example(place, next(iter(outcome.quarantined)))}; see {place}, correct them and run again."
     )
 
 

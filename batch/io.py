@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,17 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema, from_arrow_type
-from pyspark.sql.types import IntegerType, StructType, TimestampType
+from pyspark.sql.types import ArrayType, DataType, IntegerType, StringType, StructType, TimestampType
 
-from batch.footers import MISSING, NANOS, Group, data_files, inspect
 from features.duckdb_views import partition_name
 from features.errors import BadInput
-from features.schema import Dataset
+from features.lake_files import Group, Stored, data_files, inspect, raw_layer
+from features.schema import WHITE_SPACE, Dataset
+from features.stored_types import BINARY, NANOS
+from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
 
-OUT_OF_RANGE = "_out_of_range"
-"""Column that `read_raw` adds: true where a stored number does not fit the declared type (it is null then)."""
+MISFIT = "_misfit"
+"""Column that `read_raw` adds: why a stored value cannot become the declared type (it is null then); null: all can."""
 WRITING, REPLACED = "_writing", "_replaced"
 """Directories beside the partitions: what is being written, and what is being replaced. Readers skip `_`."""
 PARTITION_FORMAT = "yyyy-MM-dd'T'HH-mm-ss'Z'"
@@ -49,25 +52,29 @@ def spark_schema(dataset: Dataset, without: Sequence[str] = ()) -> StructType:
     return StructType(fields)
 
 
+def literal(path: Path) -> str:
+    """The path as Spark must be told it: what it would take for a pattern stands for itself. BadInput for one it cannot be told."""
+    escaped = re.sub(r"[\[\]{}*?\\]", r"\\\g<0>", str(path))
+    if escaped != str(path) and ":" in escaped:
+        raise BadInput(
+            f"{path} holds a colon and one of [ ] {{ }} * ? \\, which Spark cannot open together; rename one of them."
+        )
+    return escaped
+
+
 def read_raw(spark: SparkSession, lake: Path, dataset: Dataset) -> DataFrame:
-    """The raw dataset in declared columns and types (partition columns left out) and OUT_OF_RANGE.
+    """The raw dataset in declared columns and types (partition columns left out) and MISFIT.
 
     Missing optional columns are null, a missing optional dataset is empty. BadInput, before Spark opens anything, for a
     missing lake, a missing or empty dataset that is needed, a corrupt file, a wrong type, a missing required column.
     """
-    if not (lake / "raw").is_dir():
-        raise BadInput(
-            f"There is no lake at {lake} (it has no directory raw/); make one with `rex simulate` or `rex import`."
-        )
-    folder = lake / "raw" / dataset.name
-    groups = [group for group in inspect(dataset, data_files(folder)) if group.rows]
+    folder = raw_layer(lake) / dataset.name
+    groups = [group for group in inspect(dataset, folder) if group.rows]
     if not groups and not dataset.optional:
         raise BadInput(
             f"Dataset {dataset.name} in {folder} has no rows; write it there as Parquet with the columns {_required(dataset)}."
         )
-    empty = spark.createDataFrame([], spark_schema(dataset, dataset.partition_by)).withColumn(
-        OUT_OF_RANGE, F.lit(False)
-    )
+    empty = spark.createDataFrame([], spark_schema(dataset, dataset.partition_by).add(MISFIT, "string"))
     return functools.reduce(DataFrame.unionAll, [_scan(spark, dataset, group) for group in groups] or [empty])
 
 
@@ -82,7 +89,7 @@ def read_derived(spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequ
     if not paths:
         return spark.createDataFrame([], spark_schema(dataset))
     schema = spark_schema(dataset, ("as_of",)).add("as_of", "string")
-    rows = spark.read.schema(schema).option("basePath", str(folder)).parquet(*map(str, paths))
+    rows = spark.read.schema(schema).option("basePath", str(folder)).parquet(*map(literal, paths))
     as_of = F.to_timestamp("as_of", PARTITION_FORMAT).alias("as_of")
     return rows.select(*(as_of if name == "as_of" else F.col(name) for name in dataset.names))
 
@@ -180,21 +187,48 @@ def _required(dataset: Dataset) -> str:
 
 
 def _scan(spark: SparkSession, dataset: Dataset, group: Group) -> DataFrame:
-    stored = {name: ddl for name, ddl in group.stored if ddl != MISSING}
-    schema = ", ".join(f"`{name}` {ddl}" for name, ddl in stored.items())
-    rows = spark.read.schema(schema).parquet(*map(str, group.files))
-    declared = [c for c in dataset.columns if c.name not in dataset.partition_by]
-    columns, lost = [], F.lit(False)
-    for column in declared:
+    schema = ", ".join(f"`{_quoted(stored.name)}` {stored.form}" for stored in group.stored if stored.name)
+    rows = spark.read.schema(schema or "_ int").parquet(*map(literal, group.files))
+    columns, misfits = [], []
+    for column, stored in zip(dataset.columns, group.stored, strict=True):
+        if column.name in dataset.partition_by:
+            continue
         target = from_arrow_type(column.type)
-        value = F.lit(None) if column.name not in stored else F.col(column.name)
-        if isinstance(target, TimestampType) and stored.get(column.name) == NANOS:
-            value = F.timestamp_micros(F.floor(value / F.lit(1000)).cast("bigint"))
-        if isinstance(target, IntegerType) and stored.get(column.name) == "bigint":
-            value, narrow = F.col(column.name).try_cast(target), value
-            lost = lost | (narrow.isNotNull() & value.isNull())
+        value, misfit = _value(stored, target)
         columns.append(value.cast(target).alias(column.name))
-    return rows.select(*columns, lost.alias(OUT_OF_RANGE))
+        misfits += [] if misfit is None else [misfit]
+    return rows.select(*columns, F.coalesce(*misfits, F.lit(None).cast("string")).alias(MISFIT))
+
+
+def _quoted(name: str) -> str:
+    return name.replace("`", "``")
+
+
+def _value(stored: Stored, target: DataType) -> tuple[SparkColumn, SparkColumn | None]:
+    """What files hold of a column, and why it does not fit (null: it does)."""
+    if not stored.name:
+        return F.lit(stored.value), None
+    value = F.col(f"`{_quoted(stored.name)}`")
+    if isinstance(target, TimestampType) and stored.form == NANOS:
+        return F.timestamp_micros(F.floor(value / F.lit(1000)).cast("bigint")), None
+    if isinstance(target, IntegerType) and stored.form == "bigint":
+        narrow = value.try_cast(target)
+        return narrow, F.when(narrow.isNull() & value.isNotNull(), F.lit(NUMBER_OUT_OF_RANGE))
+    if stored.form == BINARY:
+        return _text(value), F.when(_is_broken(value), F.lit(TEXT_NOT_UTF8))
+    if isinstance(target, ArrayType) and isinstance(target.elementType, StringType):
+        trimmed = F.transform(value, lambda element: F.trim(_text(element), F.lit(WHITE_SPACE)))
+        broken = F.exists(value, _is_broken) if BINARY in stored.form else F.lit(False)
+        return F.filter(trimmed, lambda element: element != ""), F.when(broken, F.lit(TEXT_NOT_UTF8))
+    return value, None
+
+
+def _text(value: SparkColumn) -> SparkColumn:
+    return F.try_validate_utf8(value.cast("string"))
+
+
+def _is_broken(value: SparkColumn) -> SparkColumn:
+    return value.isNotNull() & _text(value).isNull()
 
 
 def _sorted(rows: DataFrame, dataset: Dataset) -> DataFrame:

@@ -30,6 +30,7 @@ from batch.settings import BatchSettings
 from features.datasets import dataset
 from features.duckdb_views import partition_name
 from features.errors import BadInput, InUse
+from features.lake_files import data_files, raw_layer, unchanged
 from lake.drafts import replace_bytes
 from local.faults import first_line, refusal
 
@@ -124,14 +125,18 @@ def _written(
     """Rows per as_of, what was quarantined, warnings. Nothing is in place before everything has passed its checks."""
     target, validation = dataset(job.name), None
     context = looking_back(job, lake, context)
-    inputs = {name: _input(name, job, lake, context, spark) for name in job.reads}
-    module, function = job.run.split(":")
-    rows: DataFrame = getattr(importlib.import_module(module), function)(**inputs, context=context)
+    bad: dict[str, list[Path]] = {}
+    with unchanged(path for name in job.reads if name not in BY_NAME for path in data_files(lake / "raw" / name)):
+        inputs = {name: _input(name, job, lake, context, spark) for name in job.reads}
+        module, function = job.run.split(":")
+        rows: DataFrame = getattr(importlib.import_module(module), function)(**inputs, context=context)
+        if job.validates:
+            good, bad = stage_judged(rows, lake, target, context.latest)
+            staged = [good]
+        else:
+            staged = stage(rows, lake, target, context.as_ofs)
     if job.validates:
-        good, bad = stage_judged(rows, lake, target, context.latest)
-        validation, staged = quarantine(good.path, bad, lake, dataset(job.validates), context.latest), [good]
-    else:
-        staged = stage(rows, lake, target, context.as_ofs)
+        validation = quarantine(staged[0].path, bad, lake, dataset(job.validates), context.latest)
     counts = {partition.as_of: check_partition(target, partition.path) for partition in staged}
     refuse_emptied(target, staged)
     warnings = [said for partition in staged for said in warnings_of(target, partition.path)]
@@ -156,10 +161,7 @@ def _input(name: str, job: Job, lake: Path, context: Context, spark: SparkSessio
 @contextmanager
 def _only_run(lake: Path) -> Iterator[None]:
     """Keeps a second run off the same lake. The kernel lets go of the lock when this process ends, however it ends."""
-    if not (lake / "raw").is_dir():
-        raise BadInput(
-            f"There is no lake at {lake} (it has no directory raw/); make one with `rex simulate` or `rex import`."
-        )
+    raw_layer(lake)
     runs = lake / "features" / "_runs"
     runs.mkdir(parents=True, exist_ok=True)
     with (runs / ".lock").open("w") as lock:

@@ -125,6 +125,10 @@ def _configuration(settings: BatchSettings, work: Path) -> dict[str, str]:
         "spark.local.dir": str(work),
         # The lake is a directory of this machine, whatever a Hadoop configuration nearby calls the default.
         "spark.hadoop.fs.defaultFS": "file:///",
+        # Without checksum files beside the data, whose names no file with a colon in its own can have.
+        "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+        # More paths than this are looked up by a job of their own, with a task each: half a minute for 5,000.
+        "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000000",
         "spark.sql.warehouse.dir": str(work / "warehouse"),
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),

@@ -10,34 +10,19 @@ import functools
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from batch.io import OUT_OF_RANGE
+from batch.io import MISFIT
 from batch.point_in_time import Context, moment
 from features.raw_datasets import CLOCK_SKEW_S
 from features.schema import Dataset
-
-IN_THE_FUTURE = "in_the_future"
-"""Dated later than the caller's clock plus what clocks may differ by."""
-CONFLICTING = "conflicting_duplicate"
-"""Equal in grain, different in content: nobody can tell which is right, so none is used."""
-REPEATED = "exact_duplicate"
-"""Equal in grain and content (a delivery repeated): one is kept, the others are dropped and counted."""
-UNKNOWN_STORY = "unknown_story"
-"""An event about a story that the lake does not know."""
+from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, TIMES, content_columns
 
 GOOD = "_good"
 """Column: nothing is wrong with the row by itself. A column, so that Spark sees all windows over it to be of one partitioning."""
 
-_TIMES = {
-    "stories": ("published_at", "updated_at", "received_at"),
-    "users": ("created_at", "updated_at", "received_at"),
-    "edges": ("occurred_at", "received_at"),
-    "events": ("occurred_at", "received_at"),
-    "promotions": (),
-}
-"""When things happened, first, and when a row came to be known, last (null: as the one before). None: plans, known all along."""
 ALL_ALONG = datetime(1970, 1, 1, tzinfo=UTC)
 """`valid_from` of what says nothing of when it came to be known."""
 
@@ -46,7 +31,7 @@ def judged(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     """All of the steps: raw rows in; known rows with their time filled, `valid_from`, `valid_until`, `reason` out."""
     marked = _with_reason(_known(rows, dataset, context), dataset, context)
     keyed = marked.withColumns({"_content": _content(dataset), "_key": _key(dataset), GOOD: F.col("reason").isNull()})
-    return _judge_duplicates(_with_ordinals(keyed), dataset, context).drop(OUT_OF_RANGE, "_content", "_key", "_ordinal")
+    return _judge_duplicates(_with_ordinals(keyed), dataset, context).drop(MISFIT, "_content", "_key", "_ordinal")
 
 
 def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
@@ -54,9 +39,9 @@ def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
 
     Kept besides, being bad: what has no such time, and what is from the future.
     """
-    if not _TIMES[dataset.name]:
+    if not TIMES[dataset.name]:
         return rows.withColumn("valid_from", moment(ALL_ALONG))
-    times, filled = _TIMES[dataset.name], rows
+    times, filled = TIMES[dataset.name], rows
     for earlier, later in pairwise(times):
         filled = filled.withColumn(later, F.coalesce(F.col(later), F.col(earlier)))
     filled = filled.withColumn("valid_from", F.col(times[-1]))
@@ -66,22 +51,23 @@ def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
 
 def _is_late(dataset: Dataset, context: Context) -> Column:
     horizon = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
-    late = [F.coalesce(F.col(time) > horizon, F.lit(False)) for time in _TIMES[dataset.name]]
+    late = [F.coalesce(F.col(time) > horizon, F.lit(False)) for time in TIMES[dataset.name]]
     return functools.reduce(Column.__or__, late, F.lit(False))
 
 
 def _with_reason(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     """`reason`: the first thing wrong with the row by itself."""
-    misfit = F.when(F.col(OUT_OF_RANGE), F.lit("number_out_of_range"))
     late = F.when(_is_late(dataset, context), F.lit(IN_THE_FUTURE))
     failed = [F.when(~F.coalesce(F.expr(c.sql), F.lit(False)), F.lit(c.name)) for c in dataset.checks]
-    return rows.withColumn("reason", F.coalesce(misfit, late, *failed))
+    return rows.withColumn("reason", F.coalesce(MISFIT, late, *failed))
 
 
 def _content(dataset: Dataset) -> Column:
-    """64-bit hash of what a row says. The time of receipt is no part of it: a delivery repeated says the same again."""
-    ignored = {*dataset.partition_by, *dataset.grain, "received_at"}
-    return F.xxhash64(*(F.col(name) for name in dataset.names if name not in ignored))
+    """64-bit hash of what a row says. Spark passes over nulls, so that it must be told which columns are null; a list that is null
+    says as little as an empty one."""
+    names = content_columns(dataset)
+    nulls = [F.col(name).isNull() for name in names if not pa.types.is_list(dataset.column(name).type)]
+    return F.xxhash64(*map(F.col, names), *nulls)
 
 
 def _key(dataset: Dataset) -> Column:

@@ -25,7 +25,8 @@ from evaluation.true_interest import PROTOCOL as TRUE_INTEREST
 from evaluation.true_interest import judge_by_truth
 from evaluation.worlds import Worlds
 from features.errors import BadInput
-from lake.deskdrop import INTERACTIONS, import_deskdrop
+from lake.ready_files import DESKDROP_EVENTS, deskdrop
+from lake.sql_import import import_sql
 from online.protocols import Ranker
 from online.rankers.weighted import Weighted
 
@@ -56,7 +57,7 @@ def evaluate(
     BadInput for a lake without reads, an unknown protocol, and a protocol asked for by name that does not fit.
     """
     console = console or Console(stderr=True)
-    with _lake_of(source, work) as lake:
+    with _lake_of(source, work, now) as lake:
         log, data = read_log(lake), data or source.name
         found: list[Reported] = []
         for split in _splits(log, protocols, negatives, console):
@@ -74,13 +75,13 @@ def evaluate(
 
 
 @contextmanager
-def _lake_of(source: Path, work: Path) -> Iterator[Path]:
+def _lake_of(source: Path, work: Path, now: datetime) -> Iterator[Path]:
     """The lake itself, or one that DeskDrop's files are imported into for as long as this lasts."""
-    if not (source / INTERACTIONS).is_file():
+    if not (source / DESKDROP_EVENTS).is_file():
         yield source
         return
     with _scratch(work) as scratch:
-        import_deskdrop(source, scratch / "lake")
+        import_sql(deskdrop(source), scratch / "lake", files=source, now=now)
         yield scratch / "lake"
 
 

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from features.datasets import ALL
 from features.errors import BadInput
-from features.schema import Dataset
+from features.lake_files import Group, Stored, data_files, inspect
+from features.schema import TS, WHITE_SPACE, Column, Dataset
+from features.stored_types import BINARY
+from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
 
 PARTITION_FORMAT = "%Y-%m-%dT%H-%M-%SZ"
 """`as_of` in a path: UTC, whole seconds, no character that a file system or a URL would mind."""
+
+FILE = "_rex_file"
+"""Column of a scan that holds the path; files may have a `filename` of their own."""
+SQL_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.bool_(): "BOOLEAN",
+    pa.int32(): "INTEGER",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.date32(): "DATE",
+    TS: "TIMESTAMPTZ",
+    pa.list_(pa.string()): "VARCHAR[]",
+    pa.list_(pa.float32()): "FLOAT[]",
+}
+"""Of the types that raw datasets have."""
 
 
 def partition_name(as_of: datetime) -> str:
@@ -26,53 +47,97 @@ def connect(lake: Path, as_of: datetime | None = None) -> duckdb.DuckDBPyConnect
     """An in-memory DuckDB with one view per dataset, in declared columns and order; times are UTC.
 
     What a lake lacks is there all the same: a missing column is null, a missing dataset an empty view. `as_of`: derived
-    datasets show this partition only. BadInput when `lake` is no directory or holds a file that is not Parquet.
+    datasets show this partition only. BadInput when `lake` is no directory or holds a file that cannot be read as declared.
     """
     if not lake.is_dir():
         raise BadInput(f"There is no lake at {lake}; set REX_LAKE or make one with `rex simulate` or `rex import`.")
     connection = duckdb.connect(config={"autoinstall_known_extensions": False})
     connection.execute("SET TimeZone = 'UTC'")
     for dataset in ALL.values():
-        _create_view(connection, dataset, _files(lake, dataset, as_of))
+        connection.register(f"empty_{dataset.name}", dataset.arrow_schema().empty_table())
+        scans = (
+            _derived(lake, dataset, as_of) if dataset.layer == "features" else raw_scans(lake, dataset, partial=True)
+        )
+        columns = ", ".join(map(quoted, dataset.names))
+        query = " UNION ALL BY NAME ".join([f"SELECT * FROM empty_{dataset.name}", *scans])
+        try:
+            connection.execute(f'CREATE VIEW "{dataset.name}" AS SELECT {columns} FROM ({query})')
+        except duckdb.Error as error:
+            raise BadInput(f"Dataset {dataset.name} cannot be read: {str(error).splitlines()[0]}") from error
     return connection
 
 
-def _files(lake: Path, dataset: Dataset, as_of: datetime | None) -> list[str]:
-    folder = lake / dataset.layer / dataset.name
-    if as_of is not None and "as_of" in dataset.partition_by:
-        folder /= partition_name(as_of)
-    return sorted(str(path) for path in folder.rglob("*.parquet") if not _hidden(path.relative_to(folder)))
+def literal(path: Path) -> str:
+    """The path as DuckDB must be told it: what it would take for a pattern stands for itself. BadInput for one it cannot be told."""
+    if "\\" in str(path) and re.search(r"[\[*?]", str(path)):
+        raise BadInput(
+            f"{path} holds a backslash and one of [ * ?, which DuckDB cannot open together; rename one of them."
+        )
+    return re.sub(r"[\[*?]", r"[\g<0>]", str(path))
 
 
-def _hidden(path: Path) -> bool:
-    """Spark's and Arrow's habit: what starts with `_` or `.` is not data."""
-    return any(part.startswith(("_", ".")) for part in path.parts)
+def quoted(name: str, mark: str = '"') -> str:
+    """An identifier, or with `'` a text, of SQL."""
+    return mark + name.replace(mark, 2 * mark) + mark
 
 
-def _create_view(connection: duckdb.DuckDBPyConnection, dataset: Dataset, files: list[str]) -> None:
-    connection.register(f"empty_{dataset.name}", dataset.arrow_schema().empty_table())
-    partitioned = [file for file in files if all(f"/{column}=" in file for column in dataset.partition_by)]
-    flat = sorted(set(files) - set(partitioned))  # as a user may write them; dt is null there
-    scans = [_scan(dataset, partitioned, dataset.partition_by), _scan(dataset, flat, ())]
-    query = " UNION ALL BY NAME ".join([f"SELECT * FROM empty_{dataset.name}", *filter(None, scans)])
-    columns = ", ".join(f'"{name}"' for name in dataset.names)
-    try:
-        connection.execute(f'CREATE VIEW "{dataset.name}" AS SELECT {columns} FROM ({query})')
-    except duckdb.Error as error:
-        raise BadInput(f"Dataset {dataset.name} cannot be read: {str(error).splitlines()[0]}") from error
+def raw_scans(lake: Path, dataset: Dataset, partial: bool = False) -> list[str]:
+    """One SELECT a group of files, in declared columns and types. BadInput for a file that cannot be read as declared.
+
+    `partial`: required columns may be missing; they are null then.
+    """
+    return [raw_scan(dataset, group) for group in inspect(dataset, lake / "raw" / dataset.name, partial)]
 
 
-def _scan(dataset: Dataset, files: list[str], partition_by: tuple[str, ...]) -> str:
-    """SELECT over the Parquet files, with the partition columns from the path; empty for no files."""
-    if not files:
-        return ""
-    names = ", ".join("'" + name.replace("'", "''") + "'" for name in files)
-    types = ", ".join(f"'{column}': {_PATH_TYPES[column]}" for column in partition_by)
-    hive = f"true, hive_types = {{{types}}}" if partition_by else "false"
-    as_of = f"strptime(as_of, '{PARTITION_FORMAT}') AT TIME ZONE 'UTC' AS as_of"
-    replace = f" REPLACE ({as_of})" if "as_of" in partition_by else ""
-    return f"SELECT *{replace} FROM read_parquet([{names}], union_by_name = true, hive_partitioning = {hive})"
+def raw_scan(dataset: Dataset, group: Group, more: Sequence[str] = ()) -> str:
+    """SELECT of one group; `more`: further expressions over what its files hold, and FILE."""
+    pairs = zip(dataset.columns, group.stored, strict=True)
+    columns = [f"{_value(dataset, column, stored)} AS {quoted(column.name)}" for column, stored in pairs]
+    return f"SELECT {', '.join([*columns, *more])} FROM {_scan(group.files)}"
 
 
-_PATH_TYPES = {"as_of": "VARCHAR", "dt": "DATE"}
-"""Type of each partition column as it stands in a path."""
+def _scan(files: Sequence[Path]) -> str:
+    names = ", ".join(quoted(literal(path), "'") for path in files)
+    return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false, filename = '{FILE}')"
+
+
+def _value(dataset: Dataset, column: Column, stored: Stored) -> str:
+    if not stored.name and column.name in dataset.partition_by:
+        return _of_folder(column)
+    value = quoted(stored.name) if stored.name else "NULL" if stored.value is None else quoted(stored.value, "'")
+    text = f"TRY(decode({value}))" if stored.form == BINARY else value
+    if pa.types.is_list(column.type) and stored.name and pa.types.is_string(column.type.value_type):
+        element = "TRY(decode(x))" if BINARY in stored.form else "x"
+        trimmed = f"list_transform({value}, lambda x: trim({element}, '{WHITE_SPACE}'))"
+        text = f"list_filter({trimmed}, lambda x: x <> '')"
+    return f"TRY_CAST({text} AS {SQL_TYPES[column.type]})"
+
+
+def misfit(column: Column, stored: Stored) -> str:
+    """Expression: why what files hold of a column cannot become its declared type; null: it can."""
+    if not stored.name:
+        return "NULL"
+    value = quoted(stored.name)
+    if pa.types.is_integer(column.type):
+        return f"CASE WHEN {value} IS NOT NULL AND TRY_CAST({value} AS {SQL_TYPES[column.type]}) IS NULL THEN '{NUMBER_OUT_OF_RANGE}' END"
+    if BINARY not in stored.form:
+        return "NULL"
+    broken = "{0} IS NOT NULL AND TRY(decode({0})) IS NULL"
+    some = f"len(list_filter({value}, lambda x: {broken.format('x')})) > 0"
+    return f"CASE WHEN {broken.format(value) if stored.form == BINARY else some} THEN '{TEXT_NOT_UTF8}' END"
+
+
+def _of_folder(column: Column) -> str:
+    """The value of a partition folder, null where there is none; the last such folder of the path is the dataset's."""
+    text = f"nullif(regexp_extract({FILE}, '.*/{column.name}=([^/]*)/', 1), '')"
+    if pa.types.is_timestamp(column.type):
+        return f"strptime({text}, '{PARTITION_FORMAT}') AT TIME ZONE 'UTC'"
+    return f"TRY_CAST({text} AS DATE)"
+
+
+def _derived(lake: Path, dataset: Dataset, as_of: datetime | None) -> list[str]:
+    """The files that jobs wrote, which hold the declared columns but for those of folders."""
+    folder = lake / "features" / dataset.name
+    files = data_files(folder if as_of is None else folder / partition_name(as_of))
+    folders = [f"{_of_folder(dataset.column(name))} AS {quoted(name)}" for name in dataset.partition_by]
+    return [f"SELECT {', '.join(['*', *folders])} FROM {_scan(files)}"] if files else []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
 
-from features.schema import ID, MAX_ID_BYTES, NOT_IDS, TS, Check, Column, Dataset
+from features.schema import BACKSLASH_N, ID, MAX_ID_BYTES, NOT_IDS, NULL_SPELLINGS, TS, Check, Column, Dataset
 
 EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report", "unhide", "unreport")
 EDGE_KINDS = ("follow", "mute", "block")
@@ -14,13 +16,31 @@ CLOCK_SKEW_S = 300
 """How far a client's clock may run ahead of the time of receipt; five minutes is what phones without NTP reach."""
 
 
-def _id_check(column: str, nullable: bool = False) -> Check:
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+"""Nobody did anything on a site before the web; what claims so comes from a clock that was never set, from seconds taken for
+milliseconds, which lie in January 1970, or from a date that was misread."""
+EARLIEST_TEXT = datetime(1000, 1, 1, tzinfo=UTC)
+"""A text may be older than the web. A year of fewer digits is `24-05-01`, read as the year 24."""
+CONTROL_CHARACTERS = "concat('[', chr(92), 'x00-', chr(92), 'x1f', chr(92), 'x7f]')"
+"""A pattern. `chr(92)` is the backslash, which Spark's texts would take for an escape and DuckDB's would not."""
+
+
+def _id_checks(column: str, nullable: bool = False) -> tuple[Check, Check]:
     well_formed = (
         f"octet_length({column}) BETWEEN 1 AND {MAX_ID_BYTES} AND {column} NOT IN {NOT_IDS}"
-        f" AND NOT {column} RLIKE '[\\\\x00-\\\\x1f\\\\x7f]'"
+        f" AND NOT regexp_like({column}, {CONTROL_CHARACTERS})"
     )
     prefix = f"{column} IS NULL OR " if nullable else f"{column} IS NOT NULL AND "
-    return Check(f"malformed_{column}", f"{prefix}({well_formed})")
+    spellings = ", ".join(f"'{text}'" if text != BACKSLASH_N else "concat(chr(92), 'N')" for text in NULL_SPELLINGS)
+    return (
+        Check(f"malformed_{column}", f"{prefix}({well_formed})"),
+        Check(f"null_as_{column}", f"{column} IS NULL OR {column} NOT IN ({spellings})"),
+    )
+
+
+def _not_before(earliest: datetime, *columns: str) -> tuple[Check, ...]:
+    moment = f"TIMESTAMP '{earliest:%Y-%m-%d %H:%M:%S}'"
+    return tuple(Check(f"implausible_{column}", f"{column} IS NULL OR {column} >= {moment}") for column in columns)
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> Check:
@@ -28,7 +48,7 @@ def _one_of(column: str, values: tuple[str, ...]) -> Check:
 
 
 def _finite(column: str, low: float = 0.0) -> Check:
-    bounds = f"NOT isnan({column}) AND {column} >= {low} AND {column} < double('Infinity')"
+    bounds = f"NOT isnan({column}) AND {column} >= {low} AND {column} < CAST('Infinity' AS DOUBLE)"
     return Check(f"bad_{column}", f"{column} IS NULL OR ({bounds})")
 
 
@@ -63,12 +83,13 @@ STORIES = Dataset(
         Column("deleted_at", TS, "when it was withdrawn; null: it was not", required=False),
     ),
     checks=(
-        _id_check("story_id"),
-        _id_check("author_id", nullable=True),
-        _id_check("publication_id", nullable=True),
+        *_id_checks("story_id"),
+        *_id_checks("author_id", nullable=True),
+        *_id_checks("publication_id", nullable=True),
         Check("missing_published_at", "published_at IS NOT NULL"),
+        *_not_before(EARLIEST_TEXT, "published_at", "updated_at", "received_at"),
         _finite("reading_time_s"),
-        Check("malformed_language", "well_formed_languages(array(language))"),
+        Check("malformed_language", "well_formed_languages(array_repeat(language, 1))"),
         Check("unknown_visibility", f"visibility IS NULL OR visibility IN {VISIBILITIES}"),
     ),
 )
@@ -93,8 +114,9 @@ USERS = Dataset(
         Column("is_member", pa.bool_(), "pays, and so may read members-only stories; null: false", required=False),
     ),
     checks=(
-        _id_check("user_id"),
+        *_id_checks("user_id"),
         Check("missing_created_at", "created_at IS NOT NULL"),
+        *_not_before(EARLIEST, "created_at", "updated_at", "received_at"),
         Check("malformed_language", "well_formed_languages(languages)"),
     ),
 )
@@ -116,13 +138,14 @@ EDGES = Dataset(
         _received("occurred_at"),
     ),
     checks=(
-        _id_check("event_id", nullable=True),
-        _id_check("user_id"),
-        _id_check("target_id"),
+        *_id_checks("event_id", nullable=True),
+        *_id_checks("user_id"),
+        *_id_checks("target_id"),
         _one_of("kind", EDGE_KINDS),
         _one_of("target_type", TARGET_TYPES),
         _one_of("op", ("add", "remove")),
         Check("missing_occurred_at", "occurred_at IS NOT NULL"),
+        *_not_before(EARLIEST, "occurred_at", "received_at"),
     ),
 )
 
@@ -146,6 +169,7 @@ EVENTS = Dataset(
         _received("occurred_at"),
         Column("dwell_s", pa.float32(), "seconds spent reading; null: not measured", required=False),
         Column("claps", pa.int32(), "claps given; null: one", required=False),
+        Column("strength", pa.float32(), "rating or play count, on the site's own scale; null: none", required=False),
         Column("request_id", ID, "the feed request that showed it; null: unknown", required=False),
         Column("position", pa.int32(), "0-based position in the chain of cursors; null: unknown", required=False),
         Column("source", pa.string(), "provider that brought it; null: unknown", required=False),
@@ -158,17 +182,21 @@ EVENTS = Dataset(
         Column("dt", pa.date32(), "UTC date of occurred_at (the partition)", required=False),
     ),
     checks=(
-        _id_check("event_id", nullable=True),
-        _id_check("user_id"),
-        _id_check("story_id"),
+        *_id_checks("event_id", nullable=True),
+        *_id_checks("user_id"),
+        *_id_checks("story_id"),
         _one_of("type", EVENT_TYPES),
         Check("missing_occurred_at", "occurred_at IS NOT NULL"),
+        *_not_before(EARLIEST, "occurred_at", "received_at"),
         Check(
             "occurred_after_received",
             f"received_at IS NULL OR occurred_at <= received_at + INTERVAL {CLOCK_SKEW_S} SECONDS",
         ),
         _finite("dwell_s"),
         _finite("claps"),
+        Check(
+            "bad_strength", "strength IS NULL OR (NOT isnan(strength) AND abs(strength) < CAST('Infinity' AS DOUBLE))"
+        ),
         Check("bad_position", "position IS NULL OR position >= 0"),
         Check("bad_propensity", "propensity IS NULL OR (NOT isnan(propensity) AND propensity > 0 AND propensity <= 1)"),
     ),
@@ -200,7 +228,7 @@ SERVED = Dataset(
         ),
         Column("dt", pa.date32(), "UTC date of the answer (the partition)", required=False),
     ),
-    checks=(_id_check("request_id"), _id_check("user_id"), _id_check("story_id")),
+    checks=(*_id_checks("request_id"), *_id_checks("user_id"), *_id_checks("story_id")),
 )
 
 PROMOTIONS = Dataset(
@@ -218,8 +246,9 @@ PROMOTIONS = Dataset(
         Column("daily_cap_per_user", pa.int32(), "slate entries a person and UTC day; null: no cap", required=False),
     ),
     checks=(
-        _id_check("promotion_id"),
-        _id_check("story_id"),
+        *_id_checks("promotion_id"),
+        *_id_checks("story_id"),
+        *_not_before(EARLIEST_TEXT, "starts_at", "ends_at"),
         Check("empty_interval", "starts_at < ends_at"),
         Check("missing_priority", "priority IS NOT NULL"),
         Check("bad_daily_cap_per_user", "daily_cap_per_user IS NULL OR daily_cap_per_user >= 0"),

@@ -14,6 +14,14 @@ TS = pa.timestamp("us", tz="UTC")
 MAX_ID_BYTES = 128
 NOT_IDS = (".", "..")
 """No URL can name these: clients and proxies resolve them before the service sees the path."""
+BACKSLASH_N = "\\N"
+NULL_SPELLINGS = (
+    BACKSLASH_N, "NULL", "Null", "null", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "undefined",
+)  # fmt: skip
+"""What MySQL and Hive, SQL, R, spreadsheets, pandas, Python and JavaScript write where there is nothing. As ids they would
+make one user of all who have none. `none` and `nil` are left out: no tool writes them, and sites have topics of that name."""
+WHITE_SPACE = " \t\r\n"
+"""What is trimmed off the elements of a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +38,10 @@ class Column:
 class Check:
     """A named predicate that holds for every good row.
 
-    `sql` is a boolean expression over the dataset's columns. Checks of raw datasets are Spark SQL: rows that fail
-    (or for which the predicate is null) are quarantined with `name` as the reason. Checks of derived datasets are DuckDB SQL
-    and run on what a job wrote: a failing `error` check stops the run, a `warn` check is reported.
+    `sql` is a boolean expression over the dataset's columns. Checks of raw datasets mean the same in Spark and in DuckDB
+    (which `lake.dialect` teaches some functions of Spark's): rows that fail (or for which the predicate is null) are
+    quarantined with `name` as the reason. Checks of derived datasets are DuckDB SQL and run on what a job wrote: a failing
+    `error` check stops the run, a `warn` check is reported.
     """
 
     name: str

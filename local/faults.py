@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
@@ -58,7 +59,7 @@ class Fault:
             return None
         path = getattr(error, "filename", None)
         known = {"path": "" if path is None else f": {os.fsdecode(path)}", "said": first_line(error)}
-        known |= {name: text or "" for name, text in found.groupdict().items()}
+        known |= {name: unquote(text or "") for name, text in found.groupdict().items()}  # Spark's paths are URLs
         return f"{self.sentence.format(**known)}; {self.advice}."
 
 
@@ -207,10 +208,10 @@ FAULTS = (
     ),
     Fault(
         "A Parquet file is damaged",
-        "{file} cannot be read: its data are damaged although its footer is whole",
+        "Spark cannot read {file} although its footer is whole: {why}",
         "write it again",
         _ENGINES,
-        pattern=r"FAILED_READ_FILE.*? file file:/*(?P<file>/\S+?\.parquet)",
+        pattern=r"(?s)FAILED_READ_FILE\S* .*? file file:/*(?P<file>/.*?)\. [^/]*?SQLSTATE(?:.*Caused by: (?P<why>[^\n]+))?",
         passes=False,
     ),
     Fault(

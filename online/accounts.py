@@ -17,10 +17,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from features.errors import Unavailable
 from features.keys import Keys
 from features.languages import MAX_TAG, canonical, known_languages, language_codes
+from features.raw_datasets import EARLIEST
 from local.faults import first_line
 from online import api_examples
 from online.clock import Moment, micros
-from online.events import EARLIEST
 from online.person import ACCOUNT
 from online.settings import OnlineSettings
 from online.stories import Document, Older, dated, last_position

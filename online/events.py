@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import orjson
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from features.choices import BLOCKED_BY, CHOICES, EDGE_TYPES, ENDS_FOLLOWS, REFUSALS, applies_on_arrival, ended_by
 from features.errors import Unavailable
 from features.keys import Keys, hash64
-from features.raw_datasets import CLOCK_SKEW_S, EVENT_TYPES
+from features.raw_datasets import CLOCK_SKEW_S, EARLIEST, EVENT_TYPES
 from features.times import rfc3339
 from local.faults import first_line
 from online import api_examples
@@ -31,8 +31,6 @@ MAX_DETAIL_CHARACTERS = 300
 """Of the reason told for one event: an answer must not echo a thousand long mistakes."""
 MAX_EVENTS = 1000
 """Events of one request; more is refused, so that one client cannot hold a worker."""
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-"""Nothing on a site is older; what claims to be comes from a clock that was never set."""
 
 # KEYS: seen, stream, state (choices or acts). ARGV: window s, event, state ttl s, what, then per kind:
 # choice: field, occurred_us, op, how many are kept (0: any number), whether it applies on arrival (1, 0), received_us;

@@ -16,7 +16,6 @@ from features.languages import MAX_TAG, canonical
 from local.faults import first_line
 from online import api_examples
 from online.clock import Moment
-from online.events import EARLIEST
 from online.ids import Id
 from online.settings import OnlineSettings
 from online.stream import START
@@ -46,6 +45,8 @@ class Older(Exception):
     """A version at least as late is in force."""
 
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""Where machines begin to count; older texts come in through the lake."""
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """A story scheduled for later than this is a mistake in the date."""
 

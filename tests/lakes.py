@@ -15,6 +15,9 @@ from features.datasets import dataset
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 """The as_of of most tests."""
 
+ANY_NAME = "it's [a] b*?{x,y} #1 50%41 language=xx"
+"""A folder whose name is all that some engine takes for a pattern, an escape or a partition."""
+
 Row = Mapping[str, Any]
 
 

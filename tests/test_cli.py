@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lakes import ago, event, story, write_lake
+
 
 def rex(*arguments: str, var: Path, timeout_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     settings = {"REX_VAR": str(var), "REX_LAKE": str(var / "lake"), "COLUMNS": "200"}
@@ -30,8 +32,8 @@ MISTAKES = {
     "no lake": (["batch", "--as-of", "2026-01-31"], {}, "lake"),
     "nothing to publish": (["publish", "--as-of", "2026-01-31"], {}, "rex batch"),
     "unknown version": (["rollback", "never-was"], {}, "never-was"),
-    "no such data": (["import", "deskdrop", "nowhere", "target"], {}, "nowhere"),
-    "no such mapping": (["import", "table", "nowhere.toml", "target"], {}, "nowhere.toml"),
+    "no such data": (["import", "deskdrop", "target", "--files", "nowhere"], {}, "nowhere"),
+    "no such SQL": (["import", "nowhere.sql", "target"], {}, "nowhere.sql"),
     "no service": (["feed", "u1", "--url", "http://127.0.0.1:1"], {}, "rex serve"),
     "setting out of bounds": (["snapshots"], {"REX_SNAPSHOTS_KEPT": "0"}, "snapshots_kept"),
     "weight of no outcome": (
@@ -53,6 +55,24 @@ def test_a_mistake_is_told_in_one_sentence(mistake: str, tmp_path: Path) -> None
     assert "Traceback" not in result.stderr
     assert "hunter2" not in result.stderr
     assert not (tmp_path / "target").exists()
+
+
+def test_a_lake_is_checked_alone_and_before_a_batch(tmp_path: Path) -> None:
+    lake = tmp_path / "it's my [lake] {1}*?"
+    write_lake(lake, stories=[story("s")], events=[event("u", "read", "s", ago(1)), event("NULL", "read", "s", ago(1))])
+    told = "Dataset events: 1 of 2 rows are refused, more than 5%"
+    checked = rex("check", str(lake), var=tmp_path)
+    assert checked.returncode == 1
+    assert told in checked.stderr
+    assert "1 null_as_user_id" in checked.stdout
+    assert "part-00000.parquet row 2: user_id=NULL, story_id=s" in checked.stdout
+    batch = rex(
+        "batch", "--lake", str(lake), "--as-of", "2026-01-31T12:00:00", var=tmp_path, REX_BATCH_SPARK_MASTER="no"
+    )
+    assert "1 null_as_user_id" in batch.stdout, "printed before anything of Spark's is started"
+    write_lake(lake, events=[event("u", "read", "s", ago(1))])
+    checked = rex("check", str(lake), var=tmp_path)
+    assert (checked.returncode, "null_as" in checked.stdout) == (0, False)
 
 
 def test_limits_of_options_are_checked(tmp_path: Path) -> None:

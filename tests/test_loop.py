@@ -26,6 +26,7 @@ from online.preparing import FeedRequest
 from online.settings import OnlineSettings
 from online.wiring import AppState
 from tests.fixtures_redis import redis_client, redis_server
+from tests.lakes import ANY_NAME
 
 __all__ = ["redis_client", "redis_server"]
 
@@ -41,7 +42,7 @@ def loop(
     request: pytest.FixtureRequest, spark: SparkSession, redis_server: Server, redis_client: redis.Redis, tmp_path: Path
 ) -> Iterator[tuple[AppState, Path]]:
     """A simulated world, served; and its lake."""
-    lake = tmp_path / "lake"
+    lake = tmp_path / ANY_NAME
     simulate(WorldConfig(people=PEOPLE, stories=3000, events=150_000, days=30, seed=request.param, ends_at=END), lake)
     run(lake, [END], now=END, settings=BatchSettings(), spark=spark)
     settings = Settings(var=tmp_path, lake=lake, redis_url=redis_server.url)

@@ -19,6 +19,7 @@ from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
 from learning.model_file import decode
 from learning.released import file_of, last_release, released
+from tests.lakes import ANY_NAME
 from tests.test_cli import rex
 
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
@@ -42,7 +43,7 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A simulated world of eight days and what the command made of its last five; the only run of Spark here."""
-    lake = tmp_path_factory.mktemp("trained") / "lake"
+    lake = tmp_path_factory.mktemp("trained") / ANY_NAME
     simulate(WorldConfig(people=300, stories=1500, events=40_000, days=9, ends_at=AS_OF), lake)
     said = rex("train", str(lake), "--as-of", TOLD, "--days", "5", "--force", var=lake.parent, timeout_s=900, **QUICK)
     assert said.returncode == 0, said.stderr[-4000:]

@@ -6,8 +6,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.point_in_time import Context
-from batch.validation import UNKNOWN_STORY, judged
+from batch.validation import judged
 from features.raw_datasets import EVENTS
+from features.verdicts import UNKNOWN_STORY
 
 
 def valid_events(events: DataFrame, valid_stories: DataFrame, *, context: Context) -> DataFrame:

@@ -35,7 +35,8 @@ def _stories(rng: np.random.Generator) -> list[dict[str, Any]]:
     rows = []
     for number in range(STORIES):
         published = _when(rng)
-        topics = [f"t{t}" for t in rng.choice(6, size=rng.integers(0, 4), replace=False)]
+        topics: list[str | None] = [f"t{t}" for t in rng.choice(6, size=rng.integers(0, 4), replace=False)]
+        topics += [None, " "] if number % 5 == 0 else []  # as tools write a list with gaps
         more = {
             "author_id": f"u{number % 9}",
             "publication_id": f"p{number % 3}" if number % 2 else None,

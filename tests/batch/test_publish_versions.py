@@ -27,6 +27,7 @@ from features.snapshot_reader import (
     snapshots,
 )
 from tests.batch.feature_lake import AS_OF, many, write_features
+from tests.lakes import ANY_NAME
 
 pytest_plugins = ["tests.fixtures_redis"]
 KEYS = Keys()
@@ -36,7 +37,7 @@ DAY = timedelta(days=1)
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five days, each with one more story and person than the day before."""
-    lake = tmp_path_factory.mktemp("lake")
+    lake = tmp_path_factory.mktemp("lake") / ANY_NAME
     for day in range(5):
         positions = {"events": f"{day}-9", f"stream of day {day}": "1-0"}
         write_features(lake, many(20 + day, 300 + day), AS_OF + day * DAY, positions)

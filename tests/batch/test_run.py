@@ -12,11 +12,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from batch import positions
 from batch.checks import check_dataset
 from batch.io import clear_leftovers, promote, stage
+from batch.jobs.valid_stories import valid_stories
+from batch.point_in_time import Context
 from batch.run import run
 from batch.settings import BatchSettings
 from features.datasets import dataset
@@ -83,12 +85,12 @@ def test_a_second_run_on_one_lake_is_refused(spark: SparkSession, tmp_path: Path
 
 def test_damage_behind_a_whole_footer_names_the_file(spark: SparkSession, tmp_path: Path) -> None:
     lake = write_lake(tmp_path, stories=[story(f"s{number}") for number in range(500)])
-    path = lake / "raw" / "stories" / "part-00000.parquet"
+    path = (lake / "raw" / "stories" / "part-00000.parquet").rename(lake / "raw" / "stories" / "part 0.pq")
     data = bytearray(path.read_bytes())
     data[8:400] = b"\xff" * 392  # the first data page; the footer is at the end
     path.write_bytes(data)
     assert pq.read_metadata(path).num_rows == 500
-    with pytest.raises(BadInput, match=f"job valid_stories: {path} cannot be read: its data are damaged"):
+    with pytest.raises(BadInput, match=f"job valid_stories: Spark cannot read {path} although .* whole: .*Exception"):
         _run(lake, spark, "valid_stories")
     assert not list((lake / "features").rglob("*.parquet"))
 
@@ -221,3 +223,20 @@ def test_positions_are_clipped_to_as_of_less_the_clock_skew() -> None:
         "at": "2000-7",
         "before": "1999-7",
     }
+
+
+def test_a_file_that_changes_while_it_is_read_stops_the_job(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes a file in place may do so at any moment; half of the old and half of the new is neither."""
+    lake = write_lake(tmp_path, stories=[story("s")])
+    (path,) = (lake / "raw" / "stories").iterdir()
+
+    def overwritten(stories: DataFrame, *, context: Context) -> DataFrame:
+        path.write_bytes(path.read_bytes())
+        return valid_stories(stories, context=context)
+
+    monkeypatch.setattr("batch.jobs.valid_stories.valid_stories", overwritten)
+    with pytest.raises(BadInput, match=f"{path} has changed while it was read; run it again when nothing writes to it"):
+        _run(lake, spark, "valid_stories")
+    assert not list((lake / "features" / "valid_stories").glob("as_of=*"))

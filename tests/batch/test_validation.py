@@ -54,6 +54,7 @@ def test_each_bad_event_is_quarantined_with_its_reason(spark: SparkSession, tmp_
         "occurred_after_received": {"received_at": ago(hours=2)},
         "bad_dwell_s": {"dwell_s": NAN},
         "bad_claps": {"claps": -1},
+        "bad_strength": {"strength": INF},
         "bad_position": {"position": -1},
         "bad_propensity": {"propensity": INF},
     }
@@ -261,11 +262,14 @@ def test_most_events_about_unknown_stories_stop_the_run_but_some_do_not(spark: S
     jobs = ["valid_stories", "valid_events"]
     with pytest.raises(BadInput, match=r"events: 4 of 7 rows are bad .*unknown_story 4"):
         run(lake, [NOON], now=NOON, settings=BatchSettings(), jobs=jobs, spark=spark)
+    known[0]["strength"] = 4.5
     write_lake(lake, events=known + unknown[:2])  # 40 %: streams race tables
     report = run(lake, [NOON], now=NOON, settings=BatchSettings(), jobs=jobs, spark=spark)
     assert report.jobs[1].validation is not None
     assert report.jobs[1].validation.quarantined == {"unknown_story": 2}
     assert report.jobs[1].rows == {NOON: 3}
+    valid = pq.read_table(lake / "features" / "valid_events" / partition_name(NOON), partitioning=None)
+    assert sorted(valid["strength"].to_pylist(), key=str) == [4.5, None, None], "a rating is carried along"
 
 
 def test_of_two_changes_of_an_edge_at_one_instant_the_one_that_shows_less_counts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from evaluation.protocols import PROTOCOLS
 from evaluation.protocols.task import DAY_US
 from evaluation.reading_log import Log, read_log
 from features.errors import BadInput
-from lake.deskdrop import import_deskdrop
+from lake.ready_files import deskdrop
+from lake.sql_import import import_sql
 from tests.evaluation.logs import START, acts, at, log_of, number, person
 from tests.lakes import event, write_lake
 
@@ -155,9 +157,9 @@ def test_deskdrop_source_without_sessions_imports_into_the_same_log(tmp_path: Pa
     source = tmp_path / "source"
     source.mkdir()
     (source / "users_interactions.csv").write_text(
-        "timestamp,eventType,contentId,personId\n100,VIEW,a,p\n200,LIKE,b,p\n300,BOOKMARK,a,p\n"
+        "timestamp,eventType,contentId,personId\n1450000100,VIEW,a,p\n1450000200,LIKE,b,p\n1450000300,BOOKMARK,a,p\n"
     )
-    import_deskdrop(source, tmp_path / "lake")
+    import_sql(deskdrop(source), tmp_path / "lake", files=source, now=datetime.now(UTC))
     log = read_log(tmp_path / "lake")
     assert log.strength.tolist() == [1, 2, 2.5]
     assert log.first.tolist() == [True, True, False]

@@ -29,7 +29,7 @@ from online.components import default_components
 from online.rankers.learned import Learned
 from online.rankers.weighted import Weight, Weighted
 from tests.evaluation.logs import acts, at
-from tests.lakes import write_lake
+from tests.lakes import ANY_NAME, write_lake
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 RECENCY = Weighted((Weight("recency", 1.0, "must order as newest first does"),), "recency-only")
@@ -51,7 +51,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for u in range(6)
         for s in rng.permutation(38)[:20]
     ]
-    return write_lake(tmp_path_factory.mktemp("lake"), stories=stories, events=acts(rows))
+    return write_lake(tmp_path_factory.mktemp("lake") / ANY_NAME, stories=stories, events=acts(rows))
 
 
 @pytest.fixture(scope="module")

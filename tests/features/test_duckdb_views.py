@@ -89,7 +89,7 @@ class TestRefused:
     def test_a_file_that_is_not_parquet(self, tmp_path: Path) -> None:
         (tmp_path / "raw" / "stories").mkdir(parents=True)
         (tmp_path / "raw" / "stories" / "a.parquet").write_bytes(b"not parquet")
-        with pytest.raises(BadInput, match="Dataset stories cannot be read"):
+        with pytest.raises(BadInput, match=r"a\.parquet \(dataset stories\) is not a readable Parquet file"):
             connect(tmp_path)
 
     def test_an_as_of_without_a_zone(self) -> None:

@@ -1,7 +1,10 @@
-"""One small simulated world for all tests of this folder that only read it."""
+"""What several tests of this folder share: one small simulated world for those that only read it, and a small disk."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,3 +55,19 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> SmallLake:
     path = tmp_path_factory.mktemp("small") / "lake"
     summary = simulate(SMALL, path)
     return SmallLake(path, summary, load_world(path), open_lake(path))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted: {mounted.stderr.decode().strip()}")
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)

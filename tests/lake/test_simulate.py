@@ -74,7 +74,7 @@ def test_files_have_the_declared_columns_and_types(small: SmallLake, name: str) 
     expected = [field for field in declared if field.name in schema.names]
     assert list(schema) == expected
     missing = set(declared.names) - set(schema.names)
-    assert missing <= {"updated_at", "received_at", "dt"}, f"{name} lacks {missing}"
+    assert missing <= {"updated_at", "received_at", "dt", "strength"}, f"{name} lacks {missing}"
 
 
 def test_every_kind_of_thing_occurs(small: SmallLake) -> None:

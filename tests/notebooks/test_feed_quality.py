@@ -13,6 +13,7 @@ import pytest
 
 from features.errors import BadInput
 from tests.batch.feature_lake import AS_OF, Row, story, write_dataset
+from tests.lakes import ANY_NAME
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "feed_quality.py"
 STORIES = [
@@ -139,8 +140,8 @@ class TestOtherLakes:
 
 
 def test_exports_to_a_page_that_can_be_mailed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_lake(tmp_path / "lake", EVENTS, STORIES)
-    monkeypatch.setenv("REX_LAKE", str(tmp_path / "lake"))
+    write_lake(tmp_path / ANY_NAME, EVENTS, STORIES)
+    monkeypatch.setenv("REX_LAKE", str(tmp_path / ANY_NAME))
     page = tmp_path / "page.html"
     command = [sys.executable, "-m", "marimo", "export", "html", str(NOTEBOOK), "-o", str(page), "--no-include-code"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

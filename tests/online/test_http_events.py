@@ -70,9 +70,18 @@ class TestEvents:
     def test_two_people_whose_ids_and_event_ids_run_together_do_not_collide(self, served: FeedServer) -> None:
         assert served.keys.event_seen("x", "6:e1") != served.keys.event_seen("x:6", "e1")
 
-    def test_an_event_from_before_1970_is_malformed(self, served: FeedServer) -> None:
-        ancient = served.event("e1", "u-new", "open", story_id="s01") | {"occurred_at": "0001-01-01T00:00:00+14:00"}
-        assert served.send(ancient)["rejected"][0]["code"] == "malformed"
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"occurred_at": "0001-01-01T00:00:00+14:00"},
+            {"occurred_at": "1970-01-20T00:00:00Z"},
+            {"user_id": "undefined"},
+        ],
+        ids=lambda wrong: next(iter(wrong.values())),
+    )
+    def test_what_the_batch_would_refuse_is_malformed(self, served: FeedServer, wrong: dict[str, str]) -> None:
+        event = served.event("e1", "u-new", "open", story_id="s01") | wrong
+        assert served.send(event)["rejected"][0]["code"] == "malformed"
 
     def test_an_event_counts_once(self, served: FeedServer) -> None:
         event = served.event("e1", "u-new", "clap", story_id="s01", claps=3)

@@ -10,11 +10,11 @@ import pytest
 import redis
 from prometheus_client import Counter
 
-from batch.footers import data_files, inspect
 from features.datasets import dataset
 from features.duckdb_views import connect
 from features.errors import Unavailable
 from features.keys import hash64_many
+from features.lake_files import inspect
 from features.registry import FEATURES
 from local.redis_server import server
 from online.app import create_app
@@ -94,7 +94,7 @@ def test_the_batch_accepts_a_lake_with_it(redis_client: redis.Redis, tmp_path: P
     log.flush()
     archive(redis_client, KEYS, tmp_path)
     declared = dataset("served")
-    (group,) = inspect(declared, data_files(tmp_path / "raw" / "served"))
+    (group,) = inspect(declared, tmp_path / "raw" / "served")
     assert group.rows == 2
 
 

@@ -1,0 +1,268 @@
+"""Which files a dataset has, and how each stores the declared columns: what Spark and DuckDB are told before they open one.
+
+Whatever wrote the files: columns match regardless of case, text may lack its mark, a column may be a folder `name=value`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import BadInput
+from features.schema import Column, Dataset
+from features.stored_types import MISSING, form_of
+
+CODECS = frozenset({"UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD", "LZ4"})
+"""What Spark and DuckDB decompress without further libraries."""
+NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
+"""Value of a partition folder that stands for null."""
+DATE_FOLDERS = frozenset({"year", "month", "day", "hour", "date", "dt", "ds"})
+"""Partition folders that only say when; so does any folder whose value is a date."""
+PROBLEMS_TOLD = 3
+GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How files hold one declared column."""
+
+    name: str
+    """The column's name in the files, in their own case; empty: not there."""
+    form: str = MISSING
+    """See `features.stored_types`."""
+    value: str | None = None
+    """What the partition folder says in place of a column; null: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Files of one dataset that store its columns alike, so that one scan reads them all."""
+
+    stored: tuple[Stored, ...]
+    """Of each declared column, in declared order."""
+    files: tuple[Path, ...]
+    rows: int
+
+
+def raw_layer(lake: Path) -> Path:
+    """Where the raw datasets lie. BadInput when there is no such place."""
+    if not (lake / "raw").is_dir():
+        raise BadInput(
+            f"There is no lake at {lake} (it has no directory raw/); make one with `rex simulate` or `rex import`."
+        )
+    return lake / "raw"
+
+
+def data_files(folder: Path) -> list[Path]:
+    """Every file under `folder`, sorted, linked folders included. What starts with `_` or `.` is not data."""
+    return sorted(_walk(folder, frozenset()))
+
+
+def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    here = os.path.realpath(folder)
+    if not folder.is_dir() or here in above:  # a link to a folder above it would go on for ever
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(("_", ".")):
+                continue
+            if entry.is_dir():
+                yield from _walk(Path(entry.path), above | {here})
+            else:
+                yield Path(entry.path)
+
+
+def inspect(dataset: Dataset, folder: Path, partial: bool = False) -> list[Group]:
+    """The files under `folder`, in groups. BadInput naming each file that cannot be read as declared, and why.
+
+    `partial`: a file may lack required columns.
+    """
+    found: dict[tuple[Stored, ...], list[Path]] = {}
+    rows: dict[tuple[Stored, ...], int] = {}
+    problems = []
+    for path in data_files(folder):
+        try:
+            stored, count = _inspect(dataset, folder, path, partial)
+        except BadInput as problem:
+            problems.append(str(problem))
+            continue
+        found.setdefault(stored, []).append(path)
+        rows[stored] = rows.get(stored, 0) + count
+    if problems:
+        more = f" ({len(problems) - PROBLEMS_TOLD:,} more files cannot be read.)"
+        raise BadInput(" ".join(problems[:PROBLEMS_TOLD]) + (more if len(problems) > PROBLEMS_TOLD else ""))
+    return [Group(stored, tuple(paths), rows[stored]) for stored, paths in found.items()]
+
+
+def row_count(dataset: Dataset, folder: Path) -> int:
+    """Rows in all files under `folder`. BadInput when one cannot be read."""
+    return sum(_footer(dataset, path)[1].num_rows for path in data_files(folder))
+
+
+@contextmanager
+def unchanged(files: Iterable[Path]) -> Iterator[None]:
+    """BadInput when a file has become another by the end, also where reading it has failed: that is why, then."""
+    before = {path: _stamp(path) for path in files}
+    try:
+        yield
+    finally:
+        changed = [path for path, stamp in before.items() if _stamp(path) != stamp]
+        if changed:
+            raise BadInput(
+                f"{changed[0]} has changed while it was read; run it again when nothing writes to it. "
+                "Write new files under a name that starts with `_`, and rename them when they are whole."
+            )
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _inspect(dataset: Dataset, folder: Path, path: Path, partial: bool) -> tuple[tuple[Stored, ...], int]:
+    schema, metadata = _footer(dataset, path)
+    names = _names(path, schema)
+    values = _folder_values(dataset, path, path.relative_to(folder).parts[:-1])
+    leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+    int96 = {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
+    stored = tuple(_stored(dataset, path, column, schema, names, values, int96) for column in dataset.columns)
+    for column in dataset.columns if not partial else ():
+        if column.required and column.name not in values and column.name.lower() not in names:
+            raise BadInput(
+                f"{path} has no column {column.name!r}, which dataset {dataset.name} needs ({column.meaning}); add it."
+            )
+    _refuse_codecs(path, metadata, {one.name for one in stored})
+    return stored, metadata.num_rows
+
+
+def _footer(dataset: Dataset, path: Path) -> tuple[pa.Schema, pq.FileMetaData]:
+    try:
+        if why := _why_no_parquet(path):
+            raise BadInput(f"{path} (dataset {dataset.name}) is not a readable Parquet file: {why}.")
+        with pq.ParquetFile(path) as file:
+            return file.schema_arrow, file.metadata
+    except PermissionError:
+        raise BadInput(f"{path} may not be read by this user; give it the right to.") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{path} (dataset {dataset.name}) is not a readable Parquet file: {reason}.") from error
+
+
+def _why_no_parquet(path: Path) -> str:
+    """What is wrong with a file by its first and last bytes; empty: nothing."""
+    if path.is_symlink() and not path.exists():
+        return f"it is a symbolic link to {os.readlink(path)}, which is not there; correct the link"
+    if not path.is_file():
+        return "it is no regular file"
+    if not path.stat().st_size:
+        return "it is empty (0 bytes), so writing it was broken off; write it again"
+    with path.open("rb") as file:
+        first = file.read(len(PARQUET))
+        file.seek(max(0, path.stat().st_size - len(PARQUET)))
+        last = file.read()
+    if first.startswith(GZIP):
+        return "it is compressed as a whole; decompress it with gunzip, since Parquet compresses its columns itself"
+    if first not in (PARQUET, b"PARE"):
+        return "its content is something else; write it as Parquet, or keep it elsewhere or under a name that starts with `_`"
+    return (
+        "" if last == first else "its end is missing, so writing or copying it was broken off; write or copy it again"
+    )
+
+
+def _names(path: Path, schema: pa.Schema) -> dict[str, str]:
+    """Name in lower case → the file's own. BadInput for two that differ in nothing else."""
+    names: dict[str, str] = {}
+    for name in schema.names:
+        if (other := names.get(name.lower())) is not None:
+            raise BadInput(
+                f"{path} has two columns of one name, {other!r} and {name!r} (case does not count); write it with one of them."
+            )
+        names[name.lower()] = name
+    return names
+
+
+def _folder_values(dataset: Dataset, path: Path, folders: Sequence[str]) -> dict[str, str | None]:
+    """Declared column → value, of the folders `name=value` between the dataset's folder and the file."""
+    declared = {column.name.lower(): column.name for column in dataset.columns}
+    values = {}
+    for folder in folders:
+        name, equals, text = folder.partition("=")
+        value = unquote(text)
+        if equals and name.lower() in declared:
+            values[declared[name.lower()]] = None if value == NULL_FOLDER else value
+        elif equals and name.lower() not in DATE_FOLDERS and not _is_date(value):
+            raise BadInput(
+                f"{path}: the folder {folder!r} stands for a column {name!r}, which dataset {dataset.name} does not have "
+                f"(it has {', '.join(dataset.names)}); rename the folder."
+            )
+    return values
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _stored(
+    dataset: Dataset,
+    path: Path,
+    column: Column,
+    schema: pa.Schema,
+    names: dict[str, str],
+    values: dict[str, str | None],
+    int96: set[str],
+) -> Stored:
+    """The file's own column wins over a folder."""
+    name = names.get(column.name.lower())
+    if name is None:
+        if column.name in dataset.partition_by:
+            return Stored("")  # readers take it from the path
+        if column.name in values:
+            return Stored("", value=_checked(path, column, values[column.name]))
+        return Stored("")
+    found = schema.field(name).type
+    form = form_of(column.type, found, name in int96)
+    if form is None:
+        raise BadInput(
+            f"{path}: column {name!r} has type {found}, but dataset {dataset.name} expects {column.type}; write the file again with that type."
+        )
+    return Stored(name if form else "", form)
+
+
+def _checked(path: Path, column: Column, value: str | None) -> str | None:
+    """A folder's value, after seeing that it can become the column's type."""
+    try:
+        if pa.types.is_timestamp(column.type):
+            datetime.fromisoformat(value or "1970-01-01")
+        else:
+            pa.scalar(value, pa.string()).cast(column.type)
+    except (ValueError, pa.ArrowException) as error:
+        raise BadInput(
+            f"{path}: the folder {column.name}={value} cannot stand for column {column.name!r} of type {column.type}; rename it."
+        ) from error
+    return value
+
+
+def _refuse_codecs(path: Path, metadata: pq.FileMetaData, names: set[str]) -> None:
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for chunk in (group.column(i) for i in range(group.num_columns)):
+            if chunk.path_in_schema.partition(".")[0] in names and chunk.compression not in CODECS:
+                raise BadInput(
+                    f"{path}: column {chunk.path_in_schema!r} is compressed with {chunk.compression}, which Spark cannot "
+                    f"decompress; write the file with zstd, snappy or gzip."
+                )

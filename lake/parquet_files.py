@@ -1,0 +1,113 @@
+"""Parquet files as a query: by their literal names, without partitions from paths, text that is only marked as bytes decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.duckdb_views import quoted
+from features.errors import BadInput
+from lake.prepared import ORIGIN
+from lake.source_files import SourceFile
+from lake.sql_text import literal
+from lake.text_dialect import refuse_repeated
+
+_ROW = "file_row_number"
+_NUMBERS = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "FLOAT",
+    "DOUBLE",
+    "DECIMAL",
+)
+
+
+def parquet_query(db: duckdb.DuckDBPyConnection, sources: Sequence[SourceFile], paths: Sequence[Path]) -> str:
+    """SELECT over the files at `paths` (names that DuckDB takes literally), columns matched by name, with `file` and `line`.
+
+    BadInput, naming file and column, for what is no Parquet, two columns of one name, bytes that are no UTF-8, and types
+    that differ between files other than by the kind of number.
+    """
+    columns = [_columns(db, source, path) for source, path in zip(sources, paths, strict=True)]
+    mixed = _mixed(sources, columns)
+    selects = []
+    for source, path, types in zip(sources, paths, columns, strict=True):
+        cells = [
+            f"{_cell(db, source, path, name, kind, name.casefold() in mixed)} AS {quoted(name)}"
+            for name, kind in types.items()
+        ]
+        own = {name.casefold() for name in types}
+        origin = {ORIGIN[0]: literal(source.name), ORIGIN[1]: f"{_ROW} + 1"}
+        cells += [f"{sql} AS {name}" for name, sql in origin.items() if name not in own]
+        selects.append(f"SELECT {', '.join(cells)} FROM {_scan(path)}")
+    return " UNION ALL BY NAME ".join(selects)
+
+
+def _scan(path: Path) -> str:
+    return f"read_parquet([{literal(path)}], hive_partitioning = false, file_row_number = true)"
+
+
+def _columns(db: duckdb.DuckDBPyConnection, source: SourceFile, path: Path) -> dict[str, str]:
+    """Column → DuckDB's name of its type."""
+    try:
+        with source.path.open("rb") as file:
+            names = pq.read_schema(file).names
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise BadInput(f"{source.name} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        why = error.strerror or str(error).splitlines()[0]
+        raise BadInput(f"{source.name} cannot be read as Parquet: {why}.") from error
+    refuse_repeated(source.name, names)
+    try:
+        described = db.execute(f"DESCRIBE SELECT * FROM {_scan(path)}").fetchall()
+    except duckdb.Error as error:
+        raise BadInput(f"{source.name} cannot be read: {str(error).splitlines()[0]}") from error
+    return {name: kind for name, kind, *_ in described if name != _ROW}
+
+
+def _mixed(sources: Sequence[SourceFile], columns: Sequence[dict[str, str]]) -> set[str]:
+    """Columns that are numbers of several kinds in several files: as text, because a float holds few whole numbers."""
+    first: dict[str, tuple[str, str]] = {}
+    mixed = set()
+    for source, types in zip(sources, columns, strict=True):
+        for name, kind in types.items():
+            other, before = first.setdefault(name.casefold(), (source.name, kind))
+            if before == kind:
+                continue
+            if not all(one.startswith(_NUMBERS) and "[" not in one for one in (before, kind)):
+                raise BadInput(
+                    f"{name!r} is {before} in {other}, but {kind} in {source.name}; read them by themselves and put them together with "
+                    "UNION ALL BY NAME."
+                )
+            mixed.add(name.casefold())
+    return mixed
+
+
+def _cell(db: duckdb.DuckDBPyConnection, source: SourceFile, path: Path, name: str, kind: str, is_mixed: bool) -> str:
+    column = quoted(name)
+    if is_mixed and kind.startswith(("FLOAT", "DOUBLE", "DECIMAL")):
+        return f"whole({column})"
+    if is_mixed:
+        return f"{column}::VARCHAR"
+    if kind not in ("BLOB", "BLOB[]"):
+        return column
+    decoded = f"decode({column})" if kind == "BLOB" else f"list_transform({column}, lambda b: decode(b))"
+    bad = db.execute(
+        f"SELECT {_ROW} + 1 FROM {_scan(path)} WHERE {column} IS NOT NULL AND try({decoded}) IS NULL ORDER BY 1 LIMIT 1"
+    ).fetchone()
+    if bad:
+        raise BadInput(
+            f"{source.name}, row {bad[0]}: {name!r} holds bytes that are no UTF-8; leave the column out of the file, or write it as text."
+        )
+    return decoded

@@ -1,0 +1,24 @@
+"""The SQL that comes with Rex, for data sets that many people have."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+DESKDROP_EVENTS, DESKDROP_ARTICLES = "users_interactions.csv", "shared_articles.csv"
+
+
+def ready_files() -> dict[str, str]:
+    """Name → SQL, in order of names."""
+    found = [(file.name, file.read_text("utf-8")) for file in (files("lake") / "ready").iterdir()]
+    return {name.removesuffix(".sql"): sql for name, sql in sorted(found) if name.endswith(".sql")}
+
+
+def about(sql: str) -> str:
+    """The first line of a ready file's comment: what it is for, and which files it reads."""
+    return sql.splitlines()[0].removeprefix("-- ")
+
+
+def deskdrop(folder: Path) -> Path:
+    """The ready file for the DeskDrop data set in `folder`, with or without its articles."""
+    return Path("deskdrop-articles" if (folder / DESKDROP_ARTICLES).is_file() else "deskdrop")

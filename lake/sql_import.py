@@ -1,0 +1,258 @@
+"""`rex import`: one file of SQL says what of somebody's files is what in the raw lake. All of it comes in, or nothing does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files as package_files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import pyarrow as pa
+from rich.progress import Progress
+from rich.table import Table
+
+from features.errors import BadInput
+from features.raw_datasets import RAW
+from features.times import rfc3339
+from features.verdicts import REPEATED
+from lake.check import check_lake
+from lake.dialect import teach
+from lake.events_by_day import write_events
+from lake.ready_files import ready_files
+from lake.script import Script, read_script
+from lake.sources import Sources, plain_path
+from lake.sql_text import literal
+from lake.typed_rows import Refused, TypedRows, failed, typed_rows
+from lake.writer import ROWS_PER_GROUP, staged_lake, write_raw
+
+IMPORTED = tuple(dataset for dataset in RAW if dataset.name != "served")
+"""What a view may fill; `served` is what Rex itself answered."""
+MEMORY = "1GB"
+"""Of DuckDB, whatever the files' size: what it sorts and counts beyond that goes to the staging folder."""
+PREVIEW_ROWS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came, or would come, of one view."""
+
+    dataset: str
+    rows: int
+    users: int | None
+    first: datetime | None
+    last: datetime | None
+    refused: tuple[Refused, ...]
+    preview: str
+    """The first rows, as a table of text; empty unless it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did or, with `dry_run`, would do."""
+
+    datasets: tuple[Imported, ...]
+    notes: tuple[str, ...]
+    """What pattern matched which files, and what was seen in them."""
+    results: tuple[str, ...]
+    """What each SELECT of the SQL gave, as a table of text."""
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows by dataset."""
+        return {one.dataset: one.rows for one in self.datasets}
+
+    def table(self) -> Table:
+        """Rows, users and span by dataset."""
+        table = Table("dataset", "rows", "users", "first", "last")
+        for one in self.datasets:
+            users = "" if one.users is None else f"{one.users:,}"
+            span = ["" if time is None else rfc3339(time) for time in (one.first, one.last)]
+            table.add_row(one.dataset, f"{one.rows:,}", users, *span)
+        return table
+
+    def refusal(self) -> str:
+        """Why nothing is written, reason by reason; empty when nothing is refused."""
+        lines = []
+        for one in self.datasets:
+            for refused in one.refused:
+                lines.append(f"  {one.dataset}: {refused.rows:,} of {one.rows:,} rows: {refused.reason}")
+                lines += [f"    {example}" for example in refused.examples]
+        return "\n".join(lines)
+
+
+def import_sql(
+    sql_file: Path,
+    lake: Path,
+    *,
+    now: datetime,
+    files: Path | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Writes what the views of `sql_file` (a path, or the name of a ready file) yield as a raw lake; nothing with `dry_run`.
+
+    `files`: the folder that names in the SQL are relative to; None: that of the SQL file. BadInput, and nothing written, for
+    SQL that is not an import's, a file that is not exactly what the SQL says, and a single row that is refused.
+    """
+    script, base = _script(sql_file, files)
+    with _staged(lake, dry_run) as staging:
+        work = staging / ".import"
+        work.mkdir()
+        with plain_path(work) as plain, connected(work) as db:
+            sources = Sources(base, plain)
+            sources.create_views(db, script, progress)
+            _lock(db, work, sources)
+            results = _run(db, script)
+            typed = _typed(db, script, plain, now, progress)
+            report = ImportReport(
+                tuple(_imported(db, one, dry_run) for one in typed), tuple(sources.notes), tuple(results)
+            )
+            if not dry_run:
+                if refusal := report.refusal():
+                    raise BadInput(
+                        f"{sql_file} is refused, and nothing is written (the SQL can leave rows out):\n{refusal}"
+                    )
+                _write(db, typed, staging, progress)
+            sources.refuse_changed()
+        _remove(work)
+        if not dry_run:
+            _refuse_what_a_batch_would(staging, now)
+    return report
+
+
+def _script(sql_file: Path, files: Path | None) -> tuple[Script, Path]:
+    """The script, and the folder that its file names are relative to."""
+    ready = ready_files()
+    if sql_file.suffix != ".sql" and str(sql_file) in ready:
+        sql, base = ready[str(sql_file)], files or Path.cwd()
+    else:
+        try:
+            sql, base = sql_file.read_text("utf-8-sig"), files or sql_file.parent
+        except FileNotFoundError as error:
+            raise BadInput(
+                f"There is no SQL file {sql_file}, and no ready file of that name; `rex import --list` prints those."
+            ) from error
+        except UnicodeDecodeError as error:
+            raise BadInput(
+                f"{sql_file} is not UTF-8 text ({error.reason}, byte {error.start}); save it as UTF-8."
+            ) from error
+    if not base.is_dir():
+        raise BadInput(f"There is no folder {base}; name the one that holds the files with --files.")
+    script = read_script(sql)
+    views = [statement.view for statement in script.statements if statement.view]
+    for dataset in IMPORTED:
+        if not dataset.optional and dataset.name not in views:
+            raise BadInput(
+                f"{sql_file} has no CREATE VIEW {dataset.name}; a lake needs stories and events. Where no file describes stories, make them of "
+                "events: CREATE VIEW stories AS SELECT story_id, min(occurred_at) AS published_at FROM events GROUP BY story_id."
+            )
+    return script, base
+
+
+@contextmanager
+def _staged(lake: Path, dry_run: bool) -> Iterator[Path]:
+    if not dry_run:
+        with staged_lake(lake) as staging:
+            yield staging
+        return
+    with TemporaryDirectory(prefix="rex-dry-run-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def connected(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB with Rex's functions, which keeps what does not fit into memory in `work`."""
+    with duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}) as db:
+        db.execute(f"SET memory_limit = '{MEMORY}'")
+        db.execute("SET TimeZone = 'UTC'")  # what a time without a zone means
+        db.execute("SET python_enable_replacements = false")  # a name in the SQL is no variable of Rex
+        db.execute("SET enable_progress_bar = false")
+        db.execute(f"SET temp_directory = {literal(work / 'spill')}")
+        db.execute((package_files("lake") / "macros.sql").read_text())
+        teach(db)
+        yield db
+
+
+def _lock(db: duckdb.DuckDBPyConnection, work: Path, sources: Sources) -> None:
+    """From here on SQL reaches no file but what `sources` has brought."""
+    paths = ", ".join(map(literal, sources.linked))
+    db.execute(f"SET allowed_directories = [{literal(work.resolve())}]")
+    db.execute(f"SET allowed_paths = [{paths}]")
+    db.execute("SET enable_external_access = false")
+    db.execute("SET lock_configuration = true")
+
+
+def _run(db: duckdb.DuckDBPyConnection, script: Script) -> list[str]:
+    results = []
+    for statement in script.statements:
+        try:
+            if statement.is_query:
+                results.append(str(db.sql(statement.sql)))
+            else:
+                db.execute(statement.sql)
+        except duckdb.Error as error:
+            first = statement.sql.strip().splitlines()[0]
+            raise failed(error, f"the statement `{first[:60]}`") from error
+    return results
+
+
+def _typed(
+    db: duckdb.DuckDBPyConnection, script: Script, plain: Path, now: datetime, progress: Progress | None
+) -> list[TypedRows]:
+    views = [statement.view for statement in script.statements if statement.view]
+    wanted = [dataset for dataset in IMPORTED if dataset.name in views]
+    task = progress.add_task("check", total=len(wanted)) if progress else None
+    typed = []
+    for dataset in wanted:
+        typed.append(typed_rows(db, dataset, plain / f"{dataset.name}.parquet", now, plain / "stories.parquet"))
+        if not typed[-1].rows and not dataset.optional:
+            raise BadInput(
+                f"The view {dataset.name} yields no rows, and a lake needs some; is a file empty, or a condition never true?"
+            )
+        if progress is not None and task is not None:
+            progress.advance(task)
+    return typed
+
+
+def _imported(db: duckdb.DuckDBPyConnection, typed: TypedRows, preview: bool) -> Imported:
+    shown = str(db.sql(f"{typed.query} ORDER BY _row LIMIT {PREVIEW_ROWS}")) if preview else ""
+    return Imported(typed.dataset.name, typed.rows, typed.users, typed.first, typed.last, typed.refused, shown)
+
+
+def _write(db: duckdb.DuckDBPyConnection, typed: list[TypedRows], staging: Path, progress: Progress | None) -> None:
+    task = progress.add_task("write", total=len(typed)) if progress else None
+    for one in (one for one in typed if one.rows):
+        if one.dataset.name == "events":
+            written = write_events(staging, db, f"{one.query} ORDER BY occurred_at, _row")
+        else:
+            reader = db.sql(f"{one.query} ORDER BY _row").to_arrow_reader(ROWS_PER_GROUP)
+            written = write_raw(staging, one.dataset.name, (pa.Table.from_batches([batch]) for batch in reader))
+        if written != one.rows:
+            raise BadInput(
+                f"{one.dataset.name}: {written:,} rows were written where the SQL yields {one.rows:,}; this is a defect of Rex."
+            )
+        if progress is not None and task is not None:
+            progress.advance(task)
+
+
+def _refuse_what_a_batch_would(staging: Path, now: datetime) -> None:
+    """The last look, by the batch's own rules: what only all rows together show, such as one id with two contents."""
+    report = check_lake(staging, now)
+    for name, one in report.datasets.items():
+        for reason, refused in one.refused.items():
+            if reason != REPEATED:
+                raise BadInput(
+                    f"{name}: {refused.rows:,} of {one.rows:,} rows are refused ({reason}), and nothing is written; for example {refused.example}"
+                )
+    if report.hints:
+        raise BadInput(" ".join(report.hints))
+
+
+def _remove(work: Path) -> None:
+    for path in sorted(work.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    work.rmdir()

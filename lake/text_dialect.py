@@ -1,0 +1,86 @@
+"""How a text file writes records: stated by whoever imports it, never guessed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from features.errors import BadInput
+
+LINE_END = re.compile(r"\r\n|\r|\n")
+_VALUE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}-\d{2}-\d{2}.*")
+"""What is a number or a date, and so no name of a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The form of one file."""
+
+    delim: str = ","
+    """Between cells; empty: the line is one cell."""
+    quote: str = '"'
+    """Around cells; empty: no quoting."""
+    escape: str = '"'
+    """Before a quote, a delimiter or itself inside a cell; empty: none."""
+    header: bool = True
+    columns: tuple[str, ...] = ()
+    """Names where there is no header."""
+    skip: int = 0
+    """Lines before the header or the first record."""
+    encoding: str = "utf-8"
+    multiline: bool = False
+    """Whether cells may look as if they had swallowed whole records."""
+    skips_blank: bool = False
+    """Whether a blank line is no record where there is one column; where there are more it never is."""
+
+    def check(self, where: str) -> None:
+        """BadInput for what contradicts itself."""
+        if self.quote and (len(self.delim) != 1 or not self.delim.isascii()):
+            raise BadInput(f"{where}: a delimiter such as {self.delim!r} goes with quote := '' only.")
+        if any(len(mark) > 1 for mark in (self.quote, self.escape)):
+            raise BadInput(f"{where}: quote and escape are one character each, or '' for none.")
+        if self.header and self.columns:
+            raise BadInput(
+                f"{where}: columns are named by the header; rename them in the SELECT, or say header := false (and skip := 1)."
+            )
+        if not self.header and not self.columns:
+            raise BadInput(f"{where}: without a header the columns need names: columns := ['user', 'item', …].")
+        refuse_repeated(where, self.columns)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether neither quotes nor escapes mean anything."""
+        return not self.quote and not self.escape
+
+
+def header_names(where: str, cells: Sequence[str]) -> tuple[str, ...]:
+    """The columns that a header names. BadInput when it looks like a record or does not name each one differently."""
+    names = tuple(cell.strip() for cell in cells)
+    for name in names:
+        if not name or _VALUE.fullmatch(name):
+            what = f"{name!r} is a value" if name else "one cell is empty"
+            raise BadInput(
+                f"{where}: this is no header, as {what}: {shown(','.join(cells))}. Without one, say header := false and "
+                "columns := ['user', 'item', …]; with a bad one, say skip := 1 besides."
+            )
+    refuse_repeated(where, names)
+    return names
+
+
+def refuse_repeated(where: str, names: Sequence[str]) -> None:
+    """BadInput when two columns have one name, regardless of case."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.casefold() in seen:
+            raise BadInput(
+                f"{where}: two columns are called {seen[name.casefold()]!r} and {name!r}; give them names of their own: "
+                "in a text file by header := false, skip := 1, columns := […]."
+            )
+        seen[name.casefold()] = name
+
+
+def shown(text: str) -> str:
+    """A piece of a file on one line of a message."""
+    text = text.rstrip("\r\n").replace("\r", "␍").replace("\n", "⏎")
+    return f"`{text[:80]}…`" if len(text) > 80 else f"`{text}`"

@@ -1,0 +1,296 @@
+"""`rex check` finds in seconds what a batch would refuse, and says of each reason how many rows and which first."""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from batch.io import read_raw
+from batch.jobs.valid_events import once_story_is_known
+from batch.point_in_time import Context
+from batch.settings import BatchSettings
+from batch.validation import judged
+from features.datasets import dataset
+from features.errors import BadInput
+from features.schema import NULL_SPELLINGS
+from lake.check import LakeReport, check_lake
+from tests.lakes import NOON, Row, ago, event, story, write_lake, write_rows
+
+NOW = NOON + timedelta(minutes=1)
+NAN, INF = float("nan"), float("inf")
+
+
+def _year(year: int) -> datetime:
+    return datetime(year, 5, 1, tzinfo=UTC)
+
+
+def _stories() -> list[Row]:
+    wrong: list[Row] = [{"story_id": spelling} for spelling in NULL_SPELLINGS]
+    wrong += [
+        {"author_id": "\\N"},
+        {"publication_id": "NA"},
+        {"author_id": ""},
+        {"story_id": "x" * 129},
+        {"story_id": "a\tb"},
+    ]
+    wrong += [{"published_at": at} for at in (_year(12), _year(24), _year(9999), None)]
+    wrong += [{"updated_at": _year(12)}, {"received_at": _year(24)}, {"language": "EN_us!!"}, {"visibility": "secret"}]
+    wrong += [{"reading_time_s": value} for value in (NAN, INF, -1.0)]
+    right: list[Row] = [{"story_id": "N"}, {"story_id": "none"}, {"story_id": "ö" * 64}, {"published_at": _year(1851)}]
+    right += [{"published_at": ago(days=9), "language": "pt_BR"}, {"title": "T" * 1_000_000}]
+    rows = [story(f"s{number}", title=f"{number}") | row for number, row in enumerate([*wrong, *right])]
+    twice = [
+        story("twice", title="twice"),
+        story("twice", title="twice", received_at=ago(days=1)),
+        story("clash", title="1"),
+    ]
+    return [*rows, *twice, story("clash", title="2")]
+
+
+def _events() -> list[Row]:
+    good = event("u", "read", "twice", ago(days=2))
+    wrong: list[Row] = [{"user_id": "NULL"}, {"user_id": None}, {"type": "stare"}, {"claps": -1}, {"dwell_s": NAN}]
+    wrong += [{"occurred_at": at} for at in (_year(12), _year(1970), _year(9999), None)]
+    wrong += [
+        {"received_at": ago(days=3)},
+        {"position": -1},
+        {"propensity": 0.0},
+        {"strength": INF},
+        {"story_id": "clash"},
+    ]
+    wrong += [{"story_id": "nowhere"}, {"event_id": ".."}]
+    right: list[Row] = [{"strength": -4.5}, {"claps": 3}, {"strength": 5.0, "event_id": None}]
+    rows = [
+        good | {"event_id": f"e{number}", "source": str(number)} | row for number, row in enumerate([*wrong, *right])
+    ]
+    again: list[Row] = [good | {"event_id": None}] * 2 + [good | {"event_id": "twice"}] * 3
+    return [*rows, *again, good | {"event_id": "clash"}, good | {"event_id": "clash", "type": "clap"}]
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lake = write_lake(tmp_path_factory.mktemp("lake"), stories=_stories(), events=_events())
+    users: list[Row] = [{"user_id": "u", "created_at": at} for at in (ago(days=9), _year(24), None)]
+    users += [{"user_id": name, "created_at": ago(days=9), "languages": ["en", None, " "]} for name in ("v", "nan")]
+    edge = {
+        "user_id": "u",
+        "kind": "follow",
+        "target_type": "author",
+        "target_id": "a",
+        "op": "add",
+        "occurred_at": ago(1),
+    }
+    edges = [edge, edge | {"target_id": "NA"}, edge | {"kind": "love"}, edge | {"occurred_at": _year(1989)}]
+    plan = {"promotion_id": "p", "story_id": "twice", "starts_at": ago(2), "ends_at": ago(1), "priority": 1}
+    plans = [
+        plan,
+        plan | {"promotion_id": "q", "starts_at": _year(12)},
+        plan | {"promotion_id": "r", "ends_at": _year(9999)},
+    ]
+    plans += [plan | {"promotion_id": "None"}, plan | {"promotion_id": "t", "ends_at": ago(3)}]
+    return write_lake(lake, users=users, edges=edges, promotions=plans)
+
+
+@pytest.fixture(scope="module")
+def report(lake: Path) -> LakeReport:
+    return check_lake(lake, NOW)
+
+
+POOLS: dict[str, dict[str, list[Any]]] = {
+    "stories": {
+        "story_id": [
+            "a",
+            "b",
+            "c",
+            "ö" * 64,
+            "ö" * 65,
+            "",
+            ".",
+            "NULL",
+            "null",
+            "a\x7f",
+            "a\x00",
+            None,
+            "N",
+            "\\N",
+            "a b",
+        ],
+        "author_id": [None, "a", "NaN", "..", "\n"],
+        "topics": [None, [], ["t", None, " "], ["t"]],
+        "language": [None, "en", "", "pt_BR", "english!", "x" * 36],
+        "title": ["A", "B"],
+        "published_at": [
+            ago(1),
+            ago(2),
+            None,
+            _year(12),
+            _year(1000),
+            _year(999),
+            NOON + timedelta(minutes=6, seconds=1),
+        ],
+        "updated_at": [None, None, ago(1), _year(12)],
+        "received_at": [None, ago(1), _year(12)],
+        "reading_time_s": [None, 1.0, NAN, INF, -INF, -1.0, 0.0],
+        "visibility": [None, "public", "PUBLIC"],
+    },
+    "events": {
+        "event_id": [None, "e1", "e2", "e3", "", "NA"],
+        "user_id": ["u", "v", "u", "v", "None", "undefined", None],
+        "story_id": ["a", "b", "c", "d", "a b"],
+        "type": ["read", "open", "clap", "Read", None],
+        "occurred_at": [
+            ago(1),
+            ago(2),
+            _year(1970),
+            _year(1990),
+            None,
+            NOON + timedelta(minutes=6),
+            NOON + timedelta(days=1),
+        ],
+        "received_at": [None, None, ago(1), ago(1, seconds=301), ago(3), _year(24)],
+        "dwell_s": [None, 1.0, NAN, -1.0],
+        "claps": [None, 1, 0, -1],
+        "position": [None, 0, -1],
+        "propensity": [None, 1.0, 0.0, 0.5, NAN, 1.5],
+        "strength": [None, 1.0, -1.0, NAN, INF],
+    },
+    "users": {
+        "user_id": ["u", "v", "w", "x" * 128, "x" * 129, "<NA>"],
+        "created_at": [ago(1), ago(2), _year(1989), None],
+        "updated_at": [None, ago(1), _year(24)],
+        "received_at": [None, ago(1), _year(24)],
+        "languages": [None, [], ["en", None], ["!"], ["", "de"]],
+        "is_member": [None, True],
+    },
+    "edges": {
+        "event_id": [None, "e1", "e2", "", "NA"],
+        "user_id": ["u", "v", "n/a"],
+        "kind": ["follow", "mute", "love", None],
+        "target_type": ["author", "topic", "story"],
+        "target_id": ["a", "b", "#N/A", ""],
+        "op": ["add", "remove", "ADD"],
+        "occurred_at": [ago(1), ago(2), _year(24), None],
+        "received_at": [None, ago(1), _year(24)],
+    },
+    "promotions": {
+        "promotion_id": ["p", "q", "r", "s", "NaT", ""],
+        "story_id": ["a", "b", ".", "NA"],
+        "starts_at": [ago(2), ago(3), _year(12), None],
+        "ends_at": [ago(1), _year(9999), ago(2), _year(24), None],
+        "priority": [1, 2, None],
+        "daily_cap_per_user": [None, 0, -1],
+    },
+}
+"""Values of each column, of which rows are drawn; the first ones are good and come more often."""
+
+
+def _drawn(name: str, rows: int, rng: np.random.Generator) -> list[Row]:
+    pools = POOLS[name]
+    rare = 0.3
+    return [
+        {
+            column: pool[int(rng.integers(len(pool)) if rng.random() < rare else rng.integers(2))]
+            for column, pool in pools.items()
+        }
+        for _ in range(rows)
+    ]
+
+
+@pytest.mark.parametrize(
+    "names", [("stories", "events"), pytest.param(("users", "edges", "promotions"), marks=pytest.mark.nightly)]
+)
+def test_spark_and_duckdb_judge_alike(
+    spark: SparkSession, one_partition: None, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    rng = np.random.default_rng(12)
+    lake = write_lake(tmp_path, **{name: _drawn(name, 400, rng) for name in names})
+    context = Context((NOON + timedelta(minutes=6),), NOW, BatchSettings())  # knows all that is not from the future
+    raw = {name: read_raw(spark, lake, dataset(name)) for name in names}
+    verdicts = {name: judged(rows, dataset(name), context) for name, rows in raw.items()}
+    if "events" in names:
+        verdicts["events"] = once_story_is_known(verdicts["events"], verdicts["stories"].where("reason IS NULL"))
+    labelled = [rows.selectExpr(f"'{name}' AS dataset", "reason") for name, rows in verdicts.items()]
+    in_spark = functools.reduce(DataFrame.unionAll, labelled).groupBy("dataset", "reason").count().collect()
+    in_duckdb: dict[tuple[str, str | None], int] = {}
+    for name, report in check_lake(lake, NOW).datasets.items():
+        refused = {reason: refused.rows for reason, refused in report.refused.items()}
+        in_duckdb |= {(name, reason): rows for reason, rows in refused.items()}
+        if good := report.rows - sum(refused.values()):
+            in_duckdb[name, None] = good
+    assert in_duckdb == {(row["dataset"], row["reason"]): row["count"] for row in in_spark}
+    reasons = {reason for _, reason in in_duckdb}
+    never = {check.name for name in names for check in dataset(name).checks} - reasons
+    assert never <= {"malformed_publication_id", "null_as_publication_id"}, "a pool lacks values"
+    assert {"exact_duplicate", "conflicting_duplicate"} <= reasons
+
+
+def test_what_stands_for_null_and_dates_that_cannot_be_are_refused(report: LakeReport) -> None:
+    stories = {reason: refused.rows for reason, refused in report.datasets["stories"].refused.items()}
+    assert stories["null_as_story_id"] == len(NULL_SPELLINGS)
+    assert (stories["null_as_author_id"], stories["null_as_publication_id"]) == (1, 1)
+    assert (stories["implausible_published_at"], stories["in_the_future"]) == (2, 1)
+    assert (stories["exact_duplicate"], stories["conflicting_duplicate"]) == (1, 2)
+    events = {reason: refused.rows for reason, refused in report.datasets["events"].refused.items()}
+    assert (events["implausible_occurred_at"], events["in_the_future"], events["null_as_user_id"]) == (2, 1, 1)
+    assert (events["unknown_story"], events["exact_duplicate"], events["conflicting_duplicate"]) == (2, 2, 2)
+    assert report.datasets["users"].refused["null_as_user_id"].rows == 1
+
+
+def test_it_says_what_is_there_and_shows_the_first_of_each_reason(report: LakeReport) -> None:
+    events = report.datasets["events"]
+    assert (events.files, events.rows, events.users) == (1, len(_events()), 1)
+    assert (events.first, events.last) == (ago(days=2), ago(days=2))
+    assert events.refused["unknown_type"].example.startswith(
+        "part-00000.parquet row 3: event_id=e2, user_id=u, story_id=twice"
+    )
+    assert report.datasets["stories"].first == _year(1851)
+    assert [problem.split(";")[0] for problem in report.problems()] == [
+        f"Dataset {name}: {bad:,} of {report.datasets[name].rows:,} rows are refused, more than {limit}"
+        for name, bad, limit in (
+            ("stories", 32, "5%"),
+            ("users", 3, "5%"),
+            ("edges", 3, "5%"),
+            ("events", 16, "5%"),
+            ("promotions", 3, "5%"),
+        )
+    ]
+    assert "null_as_user_id" in "".join(str(cell) for column in report.table().columns for cell in column.cells)
+
+
+@pytest.mark.parametrize(("divisor", "where"), [(1000, "January 1970"), (0.001, "the year 2200 or later")])
+def test_a_column_in_a_wrong_unit_is_told_its_unit(tmp_path: Path, divisor: float, where: str) -> None:
+    """Seconds taken for milliseconds, and the other way round. A text may be of 1970, but not all of a site in one month."""
+    us = [int(ago(days=day).timestamp() * 1_000_000 / divisor) for day in range(3)]
+    published = pa.array([*us, int(NOON.timestamp() * 1e6)], pa.timestamp("us", tz="UTC"))
+    folder = write_lake(tmp_path, events=[event("u", "read", "s0", ago(1))]) / "raw" / "stories"
+    folder.mkdir()
+    pq.write_table(pa.table({"story_id": [f"s{n}" for n in range(4)], "published_at": published}), folder / "a")
+    report = check_lake(tmp_path, NOW)
+    (hint, *_) = report.hints
+    assert hint.startswith(f"Dataset stories: 3 of 4 values of published_at lie in {where}")
+    assert hint in report.problems()
+
+
+def test_a_lake_without_what_a_batch_needs_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="There is no lake at"):
+        check_lake(tmp_path, NOW)
+    write_rows(tmp_path, "stories", [])
+    assert check_lake(tmp_path, NOW).missing == ("stories", "events")
+    assert (
+        check_lake(tmp_path, NOW).problems()[1] == "Dataset events has no rows; write it as Parquet into raw/events/."
+    )
+
+
+def test_a_sound_lake_has_nothing_refused(tmp_path: Path) -> None:
+    write_lake(tmp_path, stories=[story("s")], events=[event("u", "read", "s", ago(1))])
+    report = check_lake(tmp_path, NOW)
+    assert not report.problems()
+    assert not any(one.refused for one in report.datasets.values())

@@ -1,0 +1,128 @@
+"""Of an import's SQL only views, macros and queries run, over files that Rex's own readers bring; nothing else is reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from features.errors import BadInput
+from lake.script import read_script
+from lake.sql_import import import_sql
+from tests.lake.importing import NOW, STORIES, events_of, imported, put, rows
+
+CLICKS = "user,item,ts\nu1,s1,2024-05-01T10:00:00Z\n"
+
+
+def test_calls_are_found_wherever_sql_may_have_them_and_nowhere_else() -> None:
+    script = read_script(
+        """-- csv('comment.csv')
+        CREATE VIEW events AS SELECT 'csv(''text.csv'')', é, "csv('name.csv')", time(ts, '%d'), ts::time /* csv('also.csv') */
+        FROM CSV('it''s é.csv', delim := ';', columns := ['a', 'b'], skip := 1, header := FALSE, null := '\\N') AS c
+        JOIN jsonl(matching('*.jsonl')) USING (x) JOIN parquet(['a.parquet', 'b.parquet']) USING (x);
+        create or replace temp view "Stories" as from csv('more.csv')"""
+    )
+    assert [(call.reader, call.source, call.pattern) for call in script.calls] == [
+        ("csv", "it's é.csv", ""),
+        ("jsonl", None, "*.jsonl"),
+        ("parquet", ("a.parquet", "b.parquet"), ""),
+        ("csv", "more.csv", ""),
+    ]
+    assert dict(script.calls[0].options) == {
+        "delim": ";", "columns": ("a", "b"), "skip": 1, "header": False, "null": "\\N",
+    }  # fmt: skip
+    assert [statement.view for statement in script.statements] == ["events", "stories"]
+    assert '"time"(ts' in script.statements[0].sql
+    assert "ts::time" in script.statements[0].sql
+
+
+REFUSED = {
+    "SELECT * FROM read_csv('a.csv')": r"Line 1 of the SQL: read_csv guesses .* csv\('…'\)",
+    "SELECT 1;\nSELECT * FROM read_parquet('a.parquet')": "Line 2 of the SQL: read_parquet guesses",
+    "SELECT * FROM glob('*')": "glob guesses",
+    "COPY events TO 'x.csv'": "does not belong in an import",
+    "CREATE TABLE events AS SELECT 1": "does not belong in an import",
+    "ATTACH 'x.db'": "does not belong in an import",
+    "INSTALL spatial": "does not belong in an import",
+    "LOAD spatial": "does not belong in an import",
+    "SET threads = 1": "does not belong in an import",
+    "PRAGMA version": "does not belong in an import",
+    "INSERT INTO x VALUES (1)": "does not belong in an import",
+    "SELECT * FROM csv(file)": "its arguments must be literals",
+    "SELECT * FROM csv('a' || '.csv')": "its arguments must be literals",
+    "SELECT * FROM csv()": "needs a file's name, a list of names, or matching",
+    "SELECT * FROM csv('a.csv', ';')": r"options are named, as in delim := ';'",
+    "SELECT * FROM csv('a.csv', delim := ',', delim := ';')": "says delim twice",
+    "SELECT * FROM csv('a.csv'": "this bracket is never closed",
+    "SELEC 1": r"cannot be parsed: .*SELEC.*\(LINE 1",
+}
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_what_does_not_belong_in_an_import_is_refused(sql: str) -> None:
+    with pytest.raises(BadInput, match=REFUSED[sql]):
+        read_script(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("FROM '{folder}/clicks.csv'", "cannot be run|files are read by csv"),
+        ("SELECT * FROM 'clicks.csv'", r"files are read by csv\('…'\)"),
+        ("SELECT * FROM query('SELECT * FROM read' || '_csv(''{folder}/clicks.csv'')')", r"files are read by csv\('…'\)"),
+        ("SELECT * FROM progress", "progress does not exist"),
+        ("SELECT getenv('HOME')", "cannot be run"),
+        ("SELECT current_setting('nothing')", "cannot be run"),
+        ("SELECT * FROM csv('clicks.csv', sep := ';')", "csv has no option 'sep'; it has columns, delim"),
+        ("SELECT * FROM csv('clicks.csv', skip := -1)", "skip cannot be -1"),
+        ("SELECT * FROM csv('clicks.csv', delim := 3)", "delim cannot be 3"),
+        ("SELECT * FROM parquet('clicks.csv', delim := ';')", "parquet has no option 'delim'; it has none"),
+        ("SELECT * FROM parquet('clicks.csv')", r"clicks\.csv is not a readable Parquet file"),
+        ("SELECT * FROM csv(['clicks.csv', 'other.csv'])", r"other\.csv has no column 'item', which clicks\.csv has"),
+    ],
+)  # fmt: skip
+def test_no_other_file_is_reached_and_nothing_is_written(tmp_path: Path, sql: str, message: str) -> None:
+    folder = put(tmp_path / "in", clicks__csv=CLICKS, other__csv="user,ts\nu1,T\n")
+    with pytest.raises(BadInput, match=message):
+        imported(folder, events_of("csv('clicks.csv')") + sql.format(folder=folder))
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_several_files_are_one_table_and_what_matched_is_told(tmp_path: Path) -> None:
+    second = "ts,item,user\n2024-05-02T10:00:00Z,s2,u2\n"
+    folder = put(tmp_path / "in", day1__csv=CLICKS, day2__csv=second)
+    report = imported(folder, events_of("csv(matching('day*.csv'))"))
+    assert report.notes == ("day*.csv matches day1.csv, day2.csv",)
+    assert sorted((row["user_id"], row["story_id"]) for row in rows(folder, "events")) == [("u1", "s1"), ("u2", "s2")]
+
+
+def test_queries_are_answered_and_macros_and_helper_views_may_be_made(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", clicks__csv=CLICKS)
+    sql = f"""CREATE MACRO shout(x) AS upper(x); CREATE VIEW clicks AS FROM csv('clicks.csv');
+        CREATE VIEW events AS SELECT shout(user) AS user_id, item AS story_id, 'read' AS type, ts AS occurred_at FROM clicks; {STORIES}
+        SELECT count(*) AS clicks FROM clicks"""
+    report = imported(folder, sql)
+    assert "clicks" in report.results[0]
+    assert [row["user_id"] for row in rows(folder, "events")] == ["U1"]
+
+
+def test_a_lake_needs_stories_and_the_message_says_how_to_make_them(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", clicks__csv=CLICKS)
+    with pytest.raises(BadInput, match=r"has no CREATE VIEW stories; .* GROUP BY story_id"):
+        imported(folder, "CREATE VIEW events AS SELECT 1")
+
+
+def test_folders_may_have_any_name(tmp_path: Path) -> None:
+    """A folder `user=alice` above a file with a column `user` used to take that column's place."""
+    names = ("a[1]", "it's", "a b", "x=y", "50%", "{a,b}", "*?", "#", "user=alice")
+    folder = put(tmp_path.joinpath(*names, "in"), clicks__csv=CLICKS)
+    imported(folder, events_of("csv('clicks.csv')"))
+    assert [row["user_id"] for row in rows(folder, "events")] == ["u1"]
+
+
+def test_sql_that_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"no SQL file .* `rex import --list`"):
+        import_sql(tmp_path / "import.sql", tmp_path / "lake", now=NOW)
+    (tmp_path / "import.sql").write_bytes(b"\xff")
+    with pytest.raises(BadInput, match="is not UTF-8 text"):
+        import_sql(tmp_path / "import.sql", tmp_path / "lake", now=NOW)

@@ -315,7 +315,7 @@ def batch(
 
     now, lake = datetime.now(UTC), lake or Settings().lake
     moments = [utc(moment) for moment in as_of or [now.replace(microsecond=0)]]
-    if job is None:  # who runs jobs one by one has looked at the lake before the first
+    if job is None:  # of a single job the others are done; `rex check` looks at the lake alone
         with progress() as bars:
             checked = check_lake(lake, now, bars)
         out.print(checked.table())

@@ -16,7 +16,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema, from_arrow_type
-from pyspark.sql.types import ArrayType, DataType, IntegerType, StringType, StructType, TimestampType
+from pyspark.sql.types import ArrayType, DataType, FloatType, IntegerType, StringType, StructType, TimestampType
 
 from features.duckdb_views import partition_name
 from features.errors import BadInput
@@ -214,6 +214,10 @@ def _value(stored: Stored, target: DataType) -> tuple[SparkColumn, SparkColumn |
     if isinstance(target, IntegerType) and stored.form == "bigint":
         narrow = value.try_cast(target)
         return narrow, F.when(narrow.isNull() & value.isNotNull(), F.lit(NUMBER_OUT_OF_RANGE))
+    if isinstance(target, FloatType) and stored.form == "double":
+        narrow, endless = value.cast(target), F.lit(float("inf")).cast(target)
+        beyond = (F.abs(narrow) == endless) & (F.abs(value) != F.lit(float("inf")))
+        return F.when(~beyond, narrow), F.when(beyond, F.lit(NUMBER_OUT_OF_RANGE))
     if stored.form == BINARY:
         return _text(value), F.when(_is_broken(value), F.lit(TEXT_NOT_UTF8))
     if isinstance(target, ArrayType) and isinstance(target.elementType, StringType):

@@ -14,7 +14,7 @@ from features.datasets import ALL
 from features.errors import BadInput
 from features.lake_files import Group, Stored, data_files, inspect
 from features.schema import TS, WHITE_SPACE, Column, Dataset
-from features.stored_types import BINARY
+from features.stored_types import BINARY, NANOS
 from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
 
 PARTITION_FORMAT = "%Y-%m-%dT%H-%M-%SZ"
@@ -105,6 +105,8 @@ def _value(dataset: Dataset, column: Column, stored: Stored) -> str:
     if not stored.name and column.name in dataset.partition_by:
         return _of_folder(column)
     value = quoted(stored.name) if stored.name else "NULL" if stored.value is None else quoted(stored.value, "'")
+    if pa.types.is_timestamp(column.type) and stored.form == NANOS:  # cut off, as Spark does, not rounded
+        value = micros_of_nanos(value)
     text = f"TRY(decode({value}))" if stored.form == BINARY else value
     if pa.types.is_list(column.type) and stored.name and pa.types.is_string(column.type.value_type):
         element = "TRY(decode(x))" if BINARY in stored.form else "x"
@@ -113,12 +115,17 @@ def _value(dataset: Dataset, column: Column, stored: Stored) -> str:
     return f"TRY_CAST({text} AS {SQL_TYPES[column.type]})"
 
 
+def micros_of_nanos(value: str) -> str:
+    """A time in nanoseconds as one in microseconds, cut off; null for what is no finite time."""
+    return f"TRY(make_timestamptz(epoch_ns({value}) // 1000))"
+
+
 def misfit(column: Column, stored: Stored) -> str:
     """Expression: why what files hold of a column cannot become its declared type; null: it can."""
     if not stored.name:
         return "NULL"
     value = quoted(stored.name)
-    if pa.types.is_integer(column.type):
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return f"CASE WHEN {value} IS NOT NULL AND TRY_CAST({value} AS {SQL_TYPES[column.type]}) IS NULL THEN '{NUMBER_OUT_OF_RANGE}' END"
     if BINARY not in stored.form:
         return "NULL"

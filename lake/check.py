@@ -215,7 +215,8 @@ def _example(db: duckdb.DuckDBPyConnection, dataset: Dataset, folder: Path, reas
     file, number, *values = db.execute(query, [reason]).fetchall()[0]
     pairs = zip(dataset.names, values, strict=True)
     row = ", ".join(f"{name}={value}" for name, value in pairs if value is not None)
-    return f"{Path(file).relative_to(folder)} row {number}: {row}"[:EXAMPLE_CHARACTERS]
+    place = "" if number is None else f" row {number}"
+    return f"{Path(file).relative_to(folder)}{place}: {row}"[:EXAMPLE_CHARACTERS]
 
 
 def _hints(db: duckdb.DuckDBPyConnection, dataset: Dataset) -> list[str]:

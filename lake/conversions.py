@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from features.duckdb_views import SQL_TYPES, quoted
+from features.duckdb_views import SQL_TYPES, micros_of_nanos, quoted
 from features.errors import BadInput
 from features.schema import NULL_SPELLINGS, TS, Column
 from lake.sql_text import literal
@@ -152,8 +152,8 @@ def _id_of_text(text: str) -> tuple[str, str]:
 def _time(kind: str, name: str, text: str) -> tuple[str, str]:
     if kind == "DATE" or kind.startswith("TIMESTAMP"):  # without a zone it is UTC, which the session's zone is
         moment = f"try_cast({name} AS TIMESTAMPTZ)"
-        if kind == "TIMESTAMP_NS":  # cut off, as in text, not rounded
-            moment = f"CASE WHEN isfinite({name}) THEN make_timestamptz(epoch_ns({name}) // 1000) END"
+        if kind in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"):
+            moment = micros_of_nanos(name)
     elif kind == "VARCHAR":
         moment = f"CASE WHEN regexp_full_match({text}, {literal(_ISO)}) THEN try_cast({text} AS TIMESTAMPTZ) END"
     else:

@@ -53,7 +53,7 @@ class Records:
         except UnicodeDecodeError:
             refuse_undecodable(self.source, encoding)
         except OSError as error:
-            raise damaged(self.source, error) from error
+            damaged(self.source, error)
         if self._bad:
             raise BadInput(self._bad_widths())
         counted = count_records(self.source, encoding, self.dialect, len(self.columns), self._longest)

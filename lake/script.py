@@ -123,7 +123,8 @@ def _call(tokens: Sequence[_Token], at: int, raw: bytes) -> tuple[Call, int]:
     pattern = ""
     for position, argument in enumerate(arguments):
         if position == 0 and len(argument) > 1 and argument[0].text.lower() == "matching":
-            pattern = str(_literal(argument[1:], text, raw))
+            found = _literal(argument[1:], text, raw)
+            pattern = found if isinstance(found, str) else ""
         elif position == 0:
             source = _literal(argument, text, raw)
         elif len(argument) < 3 or argument[1].text != ":=":

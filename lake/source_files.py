@@ -14,6 +14,7 @@ from typing import NoReturn
 import pyarrow as pa
 
 from features.errors import BadInput
+from features.lake_files import data_files
 
 CHUNK = 1 << 20
 """Bytes at a time where a file is read as a whole; large enough for the disk, small beside everything else."""
@@ -54,7 +55,7 @@ def find_files(base: Path, names: Iterable[str]) -> list[SourceFile]:
     for name in names:
         path = base / name
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(path)))
+            inside = data_files(path)
             if not inside:
                 raise BadInput(f"{name} is a folder without files; name a file.")
             found += [_found(f"{name}/{p.relative_to(path)}", p) for p in inside]
@@ -65,15 +66,12 @@ def find_files(base: Path, names: Iterable[str]) -> list[SourceFile]:
 
 def matching_files(base: Path, pattern: str) -> list[str]:
     """Names of the files below `base` that fit `pattern`, in order. BadInput when none does."""
-    names = sorted(str(path.relative_to(base)) for path in base.glob(pattern) if not _is_hidden(path.relative_to(base)))
+    if pattern.startswith("/") or not pattern.strip("./"):
+        raise BadInput(f"matching({pattern!r}) is no pattern of file names below --files, such as matching('*.csv').")
+    names = sorted(os.path.relpath(path, base) for path in base.glob(pattern) if not path.name.startswith(("_", ".")))
     if not names:
         raise BadInput(f"No file in {base} matches {pattern!r}; correct the pattern or --files.")
     return names
-
-
-def _is_hidden(path: Path) -> bool:
-    """Markers and unfinished files: `_SUCCESS`, `.part-0.crc`."""
-    return any(part.startswith(("_", ".")) for part in path.parts)
 
 
 def _found(name: str, path: Path) -> SourceFile:
@@ -129,7 +127,7 @@ def check_encoding(source: SourceFile, encoding: str) -> str:
         with open_bytes(source) as file:
             start = bytes(file.read(4))
     except OSError as error:
-        raise damaged(source, error) from error
+        damaged(source, error)
     for mark, meant in _MARKS.items():
         if start.startswith(mark) and name == "utf-8":
             raise BadInput(f"{source.name} is encoded in {meant.upper()}; say encoding := '{meant}'.")
@@ -175,8 +173,8 @@ def _line_ends(text: str) -> int:
     return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
-def damaged(source: SourceFile, error: OSError) -> Exception:
-    """What an error while reading means: the system's own stay, the others are of compression."""
+def damaged(source: SourceFile, error: OSError) -> NoReturn:
+    """BadInput for an error of decompression; the system's own are raised as they are."""
     if error.errno is not None:
-        return error
-    return BadInput(f"{source.name} cannot be decompressed: {error}; it is damaged or was cut off.")
+        raise error
+    raise BadInput(f"{source.name} cannot be decompressed: {error}; it is damaged or was cut off.") from error

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import duckdb
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from rich.progress import Progress
 
 from features.duckdb_views import quoted
@@ -24,8 +25,14 @@ from lake.text_dialect import Dialect, shown
 
 _TEXT = {"delim", "quote", "escape", "header", "columns", "skip", "encoding", "multiline", "null"}
 _OPTIONS = {"csv": _TEXT, "tsv": _TEXT, "jsonl": {"encoding"}, "lines": {"encoding", "skip"}, "parquet": set()}
-_TYPES: dict[str, type | tuple[type, ...]] = dict.fromkeys(("delim", "quote", "escape", "encoding"), str)
-_TYPES |= {"header": bool, "multiline": bool, "skip": int, "columns": tuple, "null": (tuple, str)}
+_FORMS: dict[str, Any] = {
+    **dict.fromkeys(("delim", "quote", "escape", "encoding"), str),
+    **dict.fromkeys(("header", "multiline"), bool),
+    "skip": Annotated[int, Field(ge=0)],
+    "columns": Annotated[tuple[str, ...], Field(min_length=1)],
+    "null": str | tuple[str, ...],
+}
+_VALUE_OF = {name: TypeAdapter(form, config=ConfigDict(strict=True)) for name, form in _FORMS.items()}
 
 
 @dataclass
@@ -126,8 +133,10 @@ def _options(call: Call) -> dict[str, Any]:
         if name not in known:
             others = f"it has {', '.join(sorted(known))}" if known else "it has none"
             raise BadInput(f"{shown(call.text)}: {call.reader} has no option {name!r}; {others}.")
-        if not isinstance(value, _TYPES[name]) or (isinstance(value, int) and value < 0):
-            raise BadInput(f"{shown(call.text)}: {name} cannot be {value!r}.")
+        try:
+            _VALUE_OF[name].validate_python(value)
+        except ValidationError as error:
+            raise BadInput(f"{shown(call.text)}: {name} cannot be {value!r} ({error.errors()[0]['msg']}).") from error
     return dict(call.options)
 
 

@@ -196,7 +196,7 @@ def _run(db: duckdb.DuckDBPyConnection, script: Script) -> list[str]:
                 db.execute(statement.sql)
         except duckdb.Error as error:
             first = statement.sql.strip().splitlines()[0]
-            raise failed(error, f"the statement `{first[:60]}`") from error
+            failed(error, f"the statement `{first[:60]}`")
     return results
 
 

@@ -40,6 +40,10 @@ class Dialect:
             raise BadInput(f"{where}: a delimiter such as {self.delim!r} goes with quote := '' only.")
         if any(len(mark) > 1 for mark in (self.quote, self.escape)):
             raise BadInput(f"{where}: quote and escape are one character each, or '' for none.")
+        if LINE_END.search(self.delim):
+            raise BadInput(f"{where}: a delimiter cannot be the end of a line.")
+        if self.delim and self.delim in (self.quote, self.escape):
+            raise BadInput(f"{where}: {self.delim!r} cannot be the delimiter and the quote or escape at once.")
         if self.header and self.columns:
             raise BadInput(
                 f"{where}: columns are named by the header; rename them in the SELECT, or say header := false (and skip := 1)."

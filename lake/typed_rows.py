@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import duckdb
 import pyarrow.parquet as pq
@@ -17,8 +18,10 @@ from features.schema import TS, Column, Dataset
 from features.verdicts import IN_THE_FUTURE, TIMES, UNKNOWN_STORY
 from lake.conversions import Conversion, conversion
 from lake.prepared import ORIGIN
+from lake.script import OWN_READERS
 from lake.sql_text import literal
 from lake.writer import ROWS_PER_GROUP
+from local.faults import first_line
 
 EXAMPLES = 3
 _SHOWN = 60
@@ -72,7 +75,7 @@ def typed_rows(
         _store(db, _typed(dataset, conversions, origin), to)
         [(yielded,)] = db.execute(f"SELECT count(*) FROM {quoted(dataset.name)}").fetchall()
     except duckdb.Error as error:
-        raise failed(error, f"the view {dataset.name}") from error
+        failed(error, f"the view {dataset.name}")
     [(rows,)] = db.execute(f"SELECT count(*) FROM {_scan(to)}").fetchall()
     if rows != yielded:
         raise BadInput(
@@ -98,16 +101,15 @@ def _store(db: duckdb.DuckDBPyConnection, query: str, to: Path) -> None:
             writer.write_batch(batch)
 
 
-def failed(error: duckdb.Error, during: str) -> Exception:
-    """What DuckDB says of a statement, and what to do where it is about files; a full disk or memory is not the SQL's fault, and stays."""
+def failed(error: duckdb.Error, during: str) -> NoReturn:
+    """BadInput with what DuckDB says of a statement, and what to do where it is about files; a full disk or memory is not the
+    SQL's fault, and is raised as it is."""
     if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException)):
-        return error
-    said = str(error).splitlines()[0]
+        raise error
+    said = first_line(error)
     if "disabled by configuration" in said or "Permission Error" in said:
-        return BadInput(
-            f"{said} ({during}); files are read by csv('…'), tsv('…'), jsonl('…'), parquet('…') or lines('…') alone."
-        )
-    return BadInput(f"{during[0].upper()}{during[1:]} cannot be run: {said}")
+        raise BadInput(f"{said} ({during}); files are read by {OWN_READERS} alone.") from error
+    raise BadInput(f"{during[0].upper()}{during[1:]} cannot be run: {said}") from error
 
 
 def _plan(db: duckdb.DuckDBPyConnection, dataset: Dataset) -> tuple[list[Conversion], dict[str, str]]:
@@ -116,7 +118,7 @@ def _plan(db: duckdb.DuckDBPyConnection, dataset: Dataset) -> tuple[list[Convers
     try:
         described = db.execute(f"DESCRIBE SELECT * FROM {quoted(dataset.name)}").fetchall()
     except duckdb.Error as error:
-        raise failed(error, f"the view {dataset.name}") from error
+        failed(error, f"the view {dataset.name}")
     declared = {c.name.casefold(): c for c in dataset.columns if c.name not in dataset.partition_by}
     given: dict[str, Conversion] = {}
     origin: dict[str, str] = {}
@@ -235,10 +237,10 @@ def _example(example: dict[str, object]) -> str:
 
 def _rules(dataset: Dataset, stories: Path | None, now: datetime) -> dict[str, str]:
     """Reason → what holds of every good row: the dataset's own checks, nothing that will happen, no unknown story."""
-    rules = {check.name: check.sql for check in dataset.checks}
     late = literal(now + timedelta(seconds=CLOCK_SKEW_S))
     known = (f"({time} IS NULL OR {time} <= {late}::TIMESTAMPTZ)" for time in TIMES[dataset.name])
-    rules[IN_THE_FUTURE] = " AND ".join(known) or "true"
+    rules = {IN_THE_FUTURE: " AND ".join(known) or "true"}  # first, as in the batch
+    rules |= {check.name: check.sql for check in dataset.checks}
     if dataset.name == "events" and stories is not None:
         rules[UNKNOWN_STORY] = f"story_id IN (SELECT story_id FROM {_scan(stories)})"
     return rules

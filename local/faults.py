@@ -49,7 +49,8 @@ class Fault:
 
     def explain(self, error: BaseException) -> str | None:
         """The sentence with its advice; None when the error is of another kind."""
-        names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+        packages = ((kind, kind.__module__.partition(".")[0].lstrip("_")) for kind in type(error).__mro__)
+        names = {f"{package}.{kind.__name__}" for kind, package in packages}  # an extension is `_duckdb`
         if self.kinds and not names & set(self.kinds):
             return None
         if self.errnos and getattr(error, "errno", None) not in self.errnos:
@@ -205,6 +206,12 @@ FAULTS = (
         "give it more with REX_BATCH_DRIVER_MEMORY (such as 4g)",
         _ENGINES,
         pattern=r"OutOfMemoryError|Java heap space|GC overhead limit|Could not reserve enough space",
+    ),
+    Fault(
+        "DuckDB has too little memory",
+        "DuckDB needs more memory than it may take ({said})",
+        "let the SQL or the query do with less: fewer values in one group, or without a sort of everything",
+        ("duckdb.OutOfMemoryException",),
     ),
     Fault(
         "A Parquet file is damaged",

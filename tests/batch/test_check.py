@@ -19,9 +19,11 @@ from batch.point_in_time import Context
 from batch.settings import BatchSettings
 from batch.validation import judged
 from features.datasets import dataset
+from features.duckdb_views import connect
 from features.errors import BadInput
 from features.schema import NULL_SPELLINGS
 from lake.check import LakeReport, check_lake
+from online.clock import micros
 from tests.lakes import NOON, Row, ago, event, story, write_lake, write_rows
 
 NOW = NOON + timedelta(minutes=1)
@@ -204,6 +206,21 @@ def _drawn(name: str, rows: int, rng: np.random.Generator) -> list[Row]:
     ]
 
 
+def _write_wider_types(lake: Path) -> None:
+    """Events in a file of wider types than declared, some of whose values do not fit."""
+    values, n = [1e300, -1e300, INF, NAN, 2.5], 5
+    columns = {
+        "event_id": [f"wide-{i}" for i in range(n)],
+        "user_id": ["u"] * n,
+        "story_id": ["a"] * n,
+        "type": ["read"] * n,
+        "occurred_at": pa.array([micros(ago(days=1)) * 1000 + 123_456_789] * n, pa.timestamp("ns", "UTC")),
+        "strength": pa.array(values, pa.float64()),
+        "claps": pa.array([1 << 40, 1, 1, 1, 1], pa.int64()),
+    }
+    pq.write_table(pa.table(columns), lake / "raw" / "events" / "wider.parquet")
+
+
 @pytest.mark.parametrize(
     "names", [("stories", "events"), pytest.param(("users", "edges", "promotions"), marks=pytest.mark.nightly)]
 )
@@ -212,6 +229,8 @@ def test_spark_and_duckdb_judge_alike(
 ) -> None:
     rng = np.random.default_rng(12)
     lake = write_lake(tmp_path, **{name: _drawn(name, 400, rng) for name in names})
+    if "events" in names:
+        _write_wider_types(lake)
     context = Context((NOON + timedelta(minutes=6),), NOW, BatchSettings())  # knows all that is not from the future
     raw = {name: read_raw(spark, lake, dataset(name)) for name in names}
     verdicts = {name: judged(rows, dataset(name), context) for name, rows in raw.items()}
@@ -226,6 +245,12 @@ def test_spark_and_duckdb_judge_alike(
         if good := report.rows - sum(refused.values()):
             in_duckdb[name, None] = good
     assert in_duckdb == {(row["dataset"], row["reason"]): row["count"] for row in in_spark}
+    if "events" in names:
+        in_nanos = raw["events"].where("event_id LIKE 'wide-%'").collect()
+        with connect(lake) as db:
+            same = db.sql("SELECT event_id, epoch_us(occurred_at) FROM events WHERE event_id LIKE 'wide-%'").fetchall()
+        assert dict(same) == {row["event_id"]: micros(row["occurred_at"].replace(tzinfo=UTC)) for row in in_nanos}
+        assert {us % 1_000_000 for _, us in same} == {123_456}, "cut off, not rounded"
     reasons = {reason for _, reason in in_duckdb}
     never = {check.name for name in names for check in dataset(name).checks} - reasons
     assert never <= {"malformed_publication_id", "null_as_publication_id"}, "a pool lacks values"

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,26 @@ from tests.lake.importing import NOW, events_of, imported, put, rows
 
 HEADER = "user,item,ts\n"
 CLICK = "u1,s1,2024-05-01T10:00:00Z\n"
+
+
+def test_sql_that_needs_more_memory_than_there_is_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lake.sql_import.MEMORY", "100MB")
+    folder = put(tmp_path / "in", a__csv=HEADER + CLICK)
+    greedy = "SELECT length(string_agg(repeat('x', 1000000), '')) FROM range(300);"
+    with pytest.raises(duckdb.OutOfMemoryException) as raised:
+        imported(folder, events_of("csv('a.csv')") + greedy)
+    assert str(refusal(raised.value)).startswith("DuckDB needs more memory than it may take")
+
+
+def test_a_folder_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in" / "days", a__csv=HEADER + CLICK).parent
+    put(tmp_path / "elsewhere", b__csv=HEADER + CLICK.replace("u1", "u2"))
+    (folder / "days" / "linked").symlink_to(tmp_path / "elsewhere")
+    imported(folder, events_of("csv('days')"))
+    assert {row["user_id"] for row in rows(folder, "events")} == {"u1", "u2"}
+    (folder / "days" / "gone.csv").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BadInput, match=r"days/gone\.csv is a symbolic link to .*nowhere, which does not exist"):
+        imported(folder, events_of("csv('days')"), dry_run=True)
 
 
 def test_a_file_that_is_still_written_to_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import psutil
 import typer
@@ -29,6 +29,9 @@ from rich.text import Text
 from features.keys import Keys
 from features.settings import Settings
 from local.faults import first_line, refusal
+
+if TYPE_CHECKING:
+    from lake.check import LakeReport
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich", help="Ranked feeds, with reasons."
@@ -294,9 +297,15 @@ def check(lake: OptionalLake = None) -> None:
 
     with progress() as bars:
         report = check_lake(lake or Settings().lake, datetime.now(UTC), bars)
-    out.print(report.table())
+    _print_check(report)
     if problems := report.problems():
         _refuse(" ".join(problems))
+
+
+def _print_check(report: LakeReport) -> None:
+    out.print(report.table())
+    for line in report.lines():
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -318,8 +327,8 @@ def batch(
     if job is None:  # of a single job the others are done; `rex check` looks at the lake alone
         with progress() as bars:
             checked = check_lake(lake, now, bars)
-        out.print(checked.table())
-        if checked.hints:
+        _print_check(checked)
+        if checked.hints:  # other rows that are refused go to quarantine first, also where there are too many
             _refuse(" ".join(checked.hints))
     with progress() as bars:
         report = run(lake, moments, now=now, settings=settings_of(lake), jobs=job, progress=bars)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -246,10 +246,10 @@ def _stored(
 def _checked(path: Path, column: Column, value: str | None) -> str | None:
     """A folder's value, after seeing that it can become the column's type."""
     try:
-        if pa.types.is_timestamp(column.type):
-            datetime.fromisoformat(value or "1970-01-01")
-        else:
-            pa.scalar(value, pa.string()).cast(column.type)
+        if pa.types.is_timestamp(column.type) and value is not None:
+            moment = datetime.fromisoformat(value)  # in one form, for the engines differ in what they take
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+        pa.scalar(value, pa.string()).cast(column.type)
     except (ValueError, pa.ArrowException) as error:
         raise BadInput(
             f"{path}: the folder {column.name}={value} cannot stand for column {column.name!r} of type {column.type}; rename it."

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -76,6 +75,8 @@ class LakeReport:
     """Of those that have files."""
     missing: tuple[str, ...]
     """Datasets that a batch needs and that have no rows."""
+    unknown: tuple[str, ...] = ()
+    """Folders of the raw layer that are no dataset: a misspelt name loses all that is in it."""
 
     @property
     def hints(self) -> list[str]:
@@ -88,15 +89,26 @@ class LakeReport:
         return missing + [problem for report in self.datasets.values() for problem in report.problems()]
 
     def table(self) -> Table:
-        """For a terminal: a line per dataset, and one per reason with an example."""
-        shown = Table("dataset", "files", "rows", "users", "from", "to", "refused", "for example", box=None)
+        """For a terminal of 80 columns: a line per dataset; days in UTC."""
+        shown = Table("dataset", "files", "rows", "users", "from", "to", "refused", box=None)
         for name, one in self.datasets.items():
             users = "" if one.users is None else f"{one.users:,}"
-            span = ["" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in (one.first, one.last)]
-            shown.add_row(name, f"{one.files:,}", f"{one.rows:,}", users, *span)
-            for reason, refused in one.refused.items():
-                shown.add_row("", "", "", "", "", "", f"{refused.rows:,} {reason}", escape(refused.example))
+            span = ["" if moment is None else f"{moment:%Y-%m-%d}" for moment in (one.first, one.last)]
+            refused = sum(each.rows for each in one.refused.values())
+            shown.add_row(name, f"{one.files:,}", f"{one.rows:,}", users, *span, f"{refused:,}")
         return shown
+
+    def lines(self) -> list[str]:
+        """What the table has no room for: each reason with its count and an example, folders that are no dataset."""
+        found = [
+            f"raw/{name} is no dataset and is not read; there are {', '.join(d.name for d in RAW)}."
+            for name in self.unknown
+        ]
+        for name, one in self.datasets.items():
+            for reason, refused in one.refused.items():
+                found.append(f"{name}: {refused.rows:,} of {one.rows:,} rows: {reason}")
+                found.append(f"  {refused.example}")
+        return found
 
 
 def check_lake(lake: Path, now: datetime, progress: Progress | None = None) -> LakeReport:
@@ -119,7 +131,9 @@ def check_lake(lake: Path, now: datetime, progress: Progress | None = None) -> L
         except duckdb.Error as error:
             raise BadInput(f"The raw data in {lake} cannot be read: {str(error).splitlines()[0]}") from error
     missing = (d.name for d in RAW if not d.optional and not sum(group.rows for group in groups[d.name]))
-    return LakeReport(reports, tuple(missing))
+    known = {dataset.name for dataset in RAW}
+    others = (path.name for path in raw_layer(lake).iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+    return LakeReport(reports, tuple(missing), tuple(sorted(set(others) - known)))
 
 
 def _report(

@@ -18,8 +18,11 @@ REFUSED, AS_IS = "chr(2)", "(chr(3) || chr(2) || chr(3))"
 """Marks before a text: a function's refusal; an id as it stands (`id(x)`). Neither may be part of an id."""
 FREE_TEXT = ("title",)
 """Text that people read: kept as it stands, blanks at its ends included."""
-_ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|z|UTC|[+-]\d{2}(:?\d{2})?))?)?"
+_ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|z|UTC|[+-](0\d|1[0-4])(:?[0-5]\d)?))?)?"
 _FLOAT, _WHOLE = r"[+-]?(\d+[.]?\d*|[.]\d+)([eE][+-]?\d+)?", r"[+-]?\d+([.]0*)?"
+_AS_FLOAT = r"[+-]?\d+[.]0*|[+-]?\d+([.]\d*)?[eE][+-]?\d+"
+"""What spreadsheets and data frames make of whole numbers in a column of floats; a short form has lost digits."""
+_AS_STRUCT = r"(?s)\{.*\}|\[.*\]"
 _INTEGERS = (
     "TINYINT",
     "SMALLINT",
@@ -138,12 +141,15 @@ def _id_of_text(text: str) -> tuple[str, str]:
     """An id that is text, and why a text is none."""
     names = ", ".join(literal(one) for one in NULL_SPELLINGS)
     value = (
-        f"CASE WHEN starts_with({text}, {REFUSED}) OR {text} IN ({names}) OR regexp_full_match({text}, '-?\\d+[.]0+') THEN NULL "
+        f"CASE WHEN starts_with({text}, {REFUSED}) OR {text} IN ({names}) OR regexp_full_match({text}, {literal(_AS_FLOAT)}) "
+        f"OR regexp_full_match({text}, {literal(_AS_STRUCT)}) THEN NULL "
         f"WHEN starts_with({text}, {AS_IS}) THEN {text}[4:] ELSE {text} END"
     )
     reason = (
         f"CASE WHEN {text} IN ({names}) THEN 'stands for a missing value; say null := […] where the file is read' "
-        f"WHEN regexp_full_match({text}, '-?\\d+[.]0+') THEN 'is a whole number that was written as a float; say whole(x), or id(x) if it is right' "
+        f"WHEN regexp_full_match({text}, {literal(_AS_FLOAT)}) THEN 'is a number that was written as a float, and may have lost "
+        "digits; say whole(x), or id(x) if it is right' "
+        f"WHEN regexp_full_match({text}, {literal(_AS_STRUCT)}) THEN 'is a structure or a list; take a part of it, or say id(x) if it is right' "
         "ELSE 'is not an id' END"
     )
     return value, reason

@@ -16,13 +16,15 @@ CREATE MACRO unix_us(x) AS rex_epoch(x, rex_decimal(x), 'unix_us');
 CREATE MACRO unix_ns(x) AS rex_epoch(x, rex_decimal(x) * 0.001::DECIMAL(4, 3), 'unix_ns');
 
 -- A format of DuckDB's strptime; a year before 1000 comes of two digits where the format wants four.
-CREATE MACRO rex_time(x, moment) AS CASE
+CREATE MACRO rex_time(x, format, moment) AS CASE
     WHEN rex_trim(x) IS NULL THEN NULL
-    WHEN year(moment) BETWEEN 1000 AND 9999 THEN moment::VARCHAR
-    ELSE rex_refused('time', x) END;
+    WHEN regexp_matches(format, '%-?[YyGcxs]') AND year(moment) BETWEEN 1000 AND 9999 THEN moment::VARCHAR
+    ELSE rex_refused('time', x::VARCHAR || ', ' || format) END;
+-- Null for a time that clocks skip in spring; of one that they show twice in autumn DuckDB takes one.
+CREATE MACRO rex_zoned(t, zone) AS CASE WHEN (t AT TIME ZONE zone) AT TIME ZONE zone = t THEN t AT TIME ZONE zone END;
 CREATE MACRO "time"
-    (x, format) AS rex_time(x, try_strptime(rex_trim(x), format) AT TIME ZONE 'UTC'),
-    (x, format, zone) AS rex_time(x, CASE WHEN format NOT ILIKE '%\%z%' ESCAPE '\' THEN try_strptime(rex_trim(x), format) AT TIME ZONE zone END);
+    (x, format) AS rex_time(x, format, try_strptime(rex_trim(x), format) AT TIME ZONE 'UTC'),
+    (x, format, zone) AS rex_time(x, format, CASE WHEN format NOT ILIKE '%\%z%' ESCAPE '\' THEN rex_zoned(try_strptime(rex_trim(x), format), zone) END);
 
 CREATE MACRO number(x, decimal := '.', thousands := '') AS CASE
     WHEN rex_trim(x) IS NULL THEN NULL
@@ -41,7 +43,7 @@ CREATE MACRO words(x, separator) AS
     list_filter(list_transform(string_split(rex_trim(x), separator), lambda rex_w: rex_trim(rex_w)), lambda rex_w: rex_w IS NOT NULL);
 
 -- A list as JSON or as Python prints it.
-CREATE MACRO rex_python_item() AS $$'(?:[^'\\]|\\['"\\])*'|"(?:[^"\\]|\\['"\\])*"|[-+.\w]+$$;
+CREATE MACRO rex_python_item() AS $$'(?:[^'\\]|\\['"\\])*'|"(?:[^"\\]|\\['"\\])*"|[-+]?\w[-+.\w]*$$;
 CREATE MACRO rex_python_list(x) AS list_transform(
     list_filter(regexp_extract_all(x, rex_python_item()), lambda rex_w: rex_w NOT IN ('None', 'nan')),
     lambda rex_w: CASE WHEN rex_w[1] IN ('"', chr(39)) THEN regexp_replace(rex_w[2:-2], '\\(.)', '\1', 'g') ELSE rex_w END);
@@ -54,3 +56,11 @@ CREATE MACRO parsed_list(x) AS CASE
 
 -- An id as it stands, although it looks like something else (a user who is called Null, a tag 2.0).
 CREATE MACRO id(x) AS chr(3) || chr(2) || chr(3) || rex_trim(x);
+
+-- DuckDB takes these for functions of its own where there is no such column, and every row would have its user or schema.
+CREATE MACRO user() AS error('there is no column user')::VARCHAR;
+CREATE MACRO current_user() AS error('there is no column current_user')::VARCHAR;
+CREATE MACRO session_user() AS error('there is no column session_user')::VARCHAR;
+CREATE MACRO current_role() AS error('there is no column current_role')::VARCHAR;
+CREATE MACRO current_schema() AS error('there is no column current_schema')::VARCHAR;
+CREATE MACRO current_catalog() AS error('there is no column current_catalog')::VARCHAR;

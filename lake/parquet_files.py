@@ -41,13 +41,13 @@ def parquet_query(db: duckdb.DuckDBPyConnection, sources: Sequence[SourceFile], 
     """
     columns = [_columns(db, source, path) for source, path in zip(sources, paths, strict=True)]
     mixed = _mixed(sources, columns)
+    own = {name.casefold() for types in columns for name in types}
     selects = []
     for source, path, types in zip(sources, paths, columns, strict=True):
         cells = [
             f"{_cell(db, source, path, name, kind, name.casefold() in mixed)} AS {quoted(name)}"
             for name, kind in types.items()
         ]
-        own = {name.casefold() for name in types}
         origin = {ORIGIN[0]: literal(source.name), ORIGIN[1]: f"{_ROW} + 1"}
         cells += [f"{sql} AS {name}" for name, sql in origin.items() if name not in own]
         selects.append(f"SELECT {', '.join(cells)} FROM {_scan(path)}")

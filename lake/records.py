@@ -13,17 +13,21 @@ from itertools import chain
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from features.errors import BadInput
 from lake.record_counts import MAX_CELL, count_records
 from lake.source_files import SourceFile, check_encoding, damaged, open_text, refuse_undecodable
-from lake.text_dialect import Dialect, header_names, shown
+from lake.text_dialect import BYTE_ORDER_MARK, Dialect, header_names, shown
 
 BLOCK_CHARS = 4 << 20
 """Held in memory at once, some ten times as much as objects; enough for PyArrow to be fast."""
 EXAMPLES = 3
 LINE = "line"
+
+_BLANK = re.compile(r"(?:\A|\n|\r(?!\n))(?:\r\n|\r|\n)")
+"""A line without a character."""
 
 
 @dataclass
@@ -85,6 +89,12 @@ class Records:
 
     def _counted(self, starts: pa.Array, columns: list[pa.Array]) -> tuple[pa.Array, list[pa.Array]]:
         self.rows += len(starts)
+        marked = pc.index(pc.starts_with(columns[0], BYTE_ORDER_MARK), True).as_py() if columns else -1
+        if marked >= 0:
+            raise BadInput(
+                f"{self.source.name}, line {starts[marked]}: a byte order mark stands inside the file, as where two files were "
+                "joined; take it out."
+            )
         return starts, columns
 
     def _header(self, lines: _Lines) -> tuple[str, ...]:
@@ -99,8 +109,10 @@ class Records:
         special = self.dialect.quote + self.dialect.escape
         if len(self.dialect.delim) != 1 or not self.dialect.delim.isascii() or any(mark in text for mark in special):
             return None
-        if text.startswith("\ufeff"):
+        if text.startswith(BYTE_ORDER_MARK):
             return None  # which PyArrow would drop
+        if len(self.columns) > 1 and _BLANK.search(text):
+            return None  # which is no record, and PyArrow would make one of it
         names = [str(i) for i in range(len(self.columns))]
         try:
             table = pa_csv.read_csv(
@@ -160,8 +172,8 @@ class Records:
         first = "the header has" if self.dialect.header else "`columns` names"
         more = f" and {self._bad_rows - len(self._bad):,} more" if self._bad_rows > len(self._bad) else ""
         return (
-            f"{self.source.name}: {first} {len(self.columns)} cells, but {', '.join(self._bad)}{more}; state its delim, quote and "
-            "escape, or write it again."
+            f"{self.source.name}: {first} {len(self.columns)} cells, but {', '.join(self._bad)}{more}; correct these lines, or "
+            "state its delim, quote and escape where they are others."
         )
 
 

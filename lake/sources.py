@@ -92,6 +92,9 @@ class Sources:
         else:
             names = [call.source] if isinstance(call.source, str) else call.source
         found = find_files(self.base, names)
+        real = [source.path.resolve() for source in found]
+        if twice := next((source for source, path in zip(found, real, strict=True) if real.count(path) > 1), None):
+            raise BadInput(f"{shown(call.text)} reads {twice.name} twice; its rows would count twice.")
         self.files += found
         return found
 

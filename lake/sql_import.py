@@ -146,9 +146,14 @@ def _script(sql_file: Path, files: Path | None) -> tuple[Script, Path]:
     views = [statement.view for statement in script.statements if statement.view]
     for dataset in IMPORTED:
         if not dataset.optional and dataset.name not in views:
+            there = f"has CREATE VIEW {', '.join(views)}, but no" if views else "has no"
+            recipe = (
+                " Where no file describes stories, make them of events: CREATE VIEW stories AS SELECT story_id, "
+                "min(occurred_at) AS published_at FROM events GROUP BY story_id."
+            )
             raise BadInput(
-                f"{sql_file} has no CREATE VIEW {dataset.name}; a lake needs stories and events. Where no file describes stories, make them of "
-                "events: CREATE VIEW stories AS SELECT story_id, min(occurred_at) AS published_at FROM events GROUP BY story_id."
+                f"{sql_file} {there} CREATE VIEW {dataset.name}; a lake needs stories and events."
+                f"{recipe if dataset.name == 'stories' else ''}"
             )
     return script, base
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from features.errors import BadInput
 
+BYTE_ORDER_MARK = "\ufeff"
 LINE_END = re.compile(r"\r\n|\r|\n")
 _VALUE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}-\d{2}-\d{2}.*")
 """What is a number or a date, and so no name of a column."""
@@ -50,6 +51,8 @@ class Dialect:
             )
         if not self.header and not self.columns:
             raise BadInput(f"{where}: without a header the columns need names: columns := ['user', 'item', …].")
+        if not all(name.strip() for name in self.columns):
+            raise BadInput(f"{where}: every one of the columns needs a name.")
         refuse_repeated(where, self.columns)
 
     @property
@@ -61,6 +64,10 @@ class Dialect:
 def header_names(where: str, cells: Sequence[str]) -> tuple[str, ...]:
     """The columns that a header names. BadInput when it looks like a record or does not name each one differently."""
     names = tuple(cell.strip() for cell in cells)
+    if names and names[0].startswith((BYTE_ORDER_MARK, "ï»¿")):
+        raise BadInput(
+            f"{where}: the header begins with a byte order mark that the encoding does not take; say another encoding."
+        )
     for name in names:
         if not name or _VALUE.fullmatch(name):
             what = f"{name!r} is a value" if name else "one cell is empty"
@@ -68,6 +75,10 @@ def header_names(where: str, cells: Sequence[str]) -> tuple[str, ...]:
                 f"{where}: this is no header, as {what}: {shown(','.join(cells))}. Without one, say header := false and "
                 "columns := ['user', 'item', …]; with a bad one, say skip := 1 besides."
             )
+    if len(names) == 1 and (others := [mark for mark in ";,\t|" if mark in names[0]]):
+        raise BadInput(
+            f"{where}: the header is one cell, {names[0]!r}; say delim := {others[0]!r}, if that stands between cells."
+        )
     refuse_repeated(where, names)
     return names
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.duckdb_views import SQL_TYPES, quoted
 from features.errors import BadInput
 from features.raw_datasets import CLOCK_SKEW_S
 from features.schema import TS, Column, Dataset
-from features.verdicts import IN_THE_FUTURE, TIMES, UNKNOWN_STORY
+from features.verdicts import CONFLICTING, IN_THE_FUTURE, TIMES, UNKNOWN_STORY, content_columns
 from lake.conversions import Conversion, conversion
 from lake.prepared import ORIGIN
 from lake.script import OWN_READERS
@@ -97,8 +99,19 @@ def _store(db: duckdb.DuckDBPyConnection, query: str, to: Path) -> None:
     """In a stream. DuckDB's own COPY never returns when the disk is full; what it gives to Arrow keeps no order, so rows are numbered."""
     reader = db.sql(query).to_arrow_reader(ROWS_PER_GROUP)
     with pq.ParquetWriter(to, reader.schema, compression="lz4") as writer:
-        for batch in reader:
+        while (batch := _next(reader)) is not None:
             writer.write_batch(batch)
+
+
+def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
+    """The next batch; duckdb.Error for what DuckDB raises on the way, which Arrow makes errors of its own of."""
+    try:
+        return reader.read_next_batch()
+    except StopIteration:
+        return None
+    except (OSError, pa.ArrowException) as error:
+        kind = duckdb.OutOfMemoryException if "Out of Memory Error" in str(error) else duckdb.Error
+        raise kind(str(error)) from error
 
 
 def failed(error: duckdb.Error, during: str) -> NoReturn:
@@ -106,7 +119,9 @@ def failed(error: duckdb.Error, during: str) -> NoReturn:
     SQL's fault, and is raised as it is."""
     if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException)):
         raise error
-    said = first_line(error)
+    said = " ".join(
+        [first_line(error), *re.findall(r"^(?:Candidate bindings|Did you mean)[^\n]*", str(error), re.MULTILINE)]
+    )
     if "disabled by configuration" in said or "Permission Error" in said:
         raise BadInput(f"{said} ({during}); files are read by {OWN_READERS} alone.") from error
     raise BadInput(f"{during[0].upper()}{during[1:]} cannot be run: {said}") from error
@@ -208,20 +223,47 @@ def _refused(
 ) -> tuple[Refused, ...]:
     """By reason, the most frequent first."""
     names = {c.column.name for c in conversions}
+    rules = _rules(dataset, stories, now)
+    is_keyed = "event_id" not in dataset.grain or "event_id" in names
+    if is_keyed:
+        rules[CONFLICTING] = "_key NOT IN (SELECT _key FROM keyed GROUP BY 1 HAVING count(DISTINCT _content) > 1)"
     failing = "CASE WHEN _problem IS NOT NULL THEN _problem " + " ".join(
-        f"WHEN NOT coalesce({sql}, false) THEN {{'name': '', 'reason': {literal(reason)}, 'cell': {_shown_columns(sql, names)}[:{2 * _SHOWN}]}}"
-        for reason, sql in _rules(dataset, stories, now).items()
+        f"WHEN NOT coalesce({sql}, false) THEN {{'name': '', 'reason': {literal(_sentence(dataset, reason))}, "
+        f"'cell': {_shown_columns(' '.join(dataset.grain) if reason == CONFLICTING else sql, names)}[:{2 * _SHOWN}]}}"
+        for reason, sql in rules.items()
     )
     given = [quoted(c.column.name) for c in conversions]
     absent = [f"NULL::{SQL_TYPES[c.type]} AS {quoted(c.name)}" for c in dataset.columns if c.name not in names]
     rows = f"SELECT {', '.join([*given, *absent, '_file', '_line', '_problem', '_row'])} FROM {_scan(path)}"
+    keyed = f"SELECT *, {_hash(dataset, dataset.grain)} AS _key, {_hash(dataset, content_columns(dataset))} AS _content FROM ({rows})"
     found = db.execute(
-        f"SELECT p.name, p.reason, count(*) AS n, arg_min({{'file': _file, 'line': _line, 'cell': p.cell, 'row': _row}}, _row, {EXAMPLES}) "
-        f"FROM (SELECT {failing} END AS p, _file, _line, _row FROM ({rows})) WHERE p IS NOT NULL GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
+        f"WITH keyed AS ({keyed}) SELECT p.name, p.reason, count(*) AS n, arg_min({{'file': _file, 'line': _line, 'cell': p.cell, 'row': _row}}, _row, {EXAMPLES}) "
+        f"FROM (SELECT {failing} END AS p, _file, _line, _row FROM keyed) WHERE p IS NOT NULL GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
     ).fetchall()
     return tuple(
         Refused(f"{name} {reason}".strip(), n, tuple(map(_example, examples))) for name, reason, n, examples in found
     )
+
+
+def _hash(dataset: Dataset, columns: Sequence[str]) -> str:
+    """Of what a row says in these columns; times that are absent are the ones before them, as everywhere."""
+    times = TIMES[dataset.name]
+    filled = {time: f"coalesce({', '.join(reversed(times[: number + 1]))})" for number, time in enumerate(times)}
+    return f"hash({', '.join(filled.get(name, quoted(name)) for name in columns)})"
+
+
+def _sentence(dataset: Dataset, reason: str) -> str:
+    """A reason in words, and what can be done where that is not plain."""
+    if reason == CONFLICTING:
+        return f"rows of one {' and '.join(dataset.grain)} say different things; keep one of them"
+    if reason == UNKNOWN_STORY:
+        return "story_id names no story of the view stories; leave these events out, or make stories of events"
+    if reason == IN_THE_FUTURE:
+        return "lies in the future"
+    kind, _, column = reason.partition("_")
+    if kind == "unknown" and column in dataset.names:
+        return f"{column} is none of {dataset.column(column).meaning.removeprefix('one of ')}; translate it with CASE"
+    return reason
 
 
 def _example(example: dict[str, object]) -> str:

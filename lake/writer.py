@@ -45,7 +45,7 @@ def refuse_non_empty(lake: Path) -> None:
     if lake.exists() and not lake.is_dir():
         raise BadInput(f"{lake} is a file; name a directory that is empty or does not exist yet.")
     if lake.is_dir() and any(lake.iterdir()):
-        raise BadInput(f"{lake} is not empty; remove it or name another directory.")
+        raise BadInput(f"{lake} is not empty; name a new directory.")
 
 
 def write_raw(root: Path, name: str, tables: Iterable[pa.Table], partition: str = "") -> int:

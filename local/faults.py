@@ -212,6 +212,7 @@ FAULTS = (
         "DuckDB needs more memory than it may take ({said})",
         "let the SQL or the query do with less: fewer values in one group, or without a sort of everything",
         ("duckdb.OutOfMemoryException",),
+        passes=False,
     ),
     Fault(
         "A Parquet file is damaged",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from rich.console import Console
 
 from batch.io import read_raw
 from batch.jobs.valid_events import once_story_is_known
@@ -287,7 +289,16 @@ def test_it_says_what_is_there_and_shows_the_first_of_each_reason(report: LakeRe
             ("promotions", 3, "5%"),
         )
     ]
-    assert "null_as_user_id" in "".join(str(cell) for column in report.table().columns for cell in column.cells)
+    assert any(line.startswith("events: 1 of ") and line.endswith("null_as_user_id") for line in report.lines())
+    console = Console(width=80, file=io.StringIO())
+    console.print(report.table())
+    assert "…" not in console.file.getvalue(), "80 columns are enough"  # type: ignore[attr-defined]
+
+
+def test_a_folder_that_is_no_dataset_is_named(tmp_path: Path) -> None:
+    write_lake(tmp_path, stories=[story("s")], events=[event("u", "read", "s", ago(1))])
+    (tmp_path / "raw" / "event").mkdir()
+    assert check_lake(tmp_path, NOW).lines()[0].startswith("raw/event is no dataset and is not read; there are stories")
 
 
 @pytest.mark.parametrize(("divisor", "where"), [(1000, "January 1970"), (0.001, "the year 2200 or later")])

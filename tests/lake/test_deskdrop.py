@@ -94,7 +94,7 @@ def run(source: Path, lake: Path) -> ImportReport:
     ("interactions", "articles", "message"),
     [
         (INTERACTIONS.replace("personId", "who"), None, 'Referenced column "personId" not found'),
-        (INTERACTIONS.replace("LIKE", "LOVE"), None, r"unknown_type\n.*csv, line 4: `type=LOVE`"),
+        (INTERACTIONS.replace("LIKE", "LOVE"), None, r"type is none of .*\n.*csv, line 4: `type=LOVE`"),
         (
             INTERACTIONS.replace("1450090001", "noon"),
             None,
@@ -104,7 +104,7 @@ def run(source: Path, lake: Path) -> ImportReport:
         (
             INTERACTIONS,
             ARTICLES.replace("CONTENT SHARED", "DROPPED"),
-            r"unknown_visibility\n.*shared_articles\.csv, line",
+            r"visibility is none of .*\n.*shared_articles\.csv, line",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,13 @@ def test_an_id_of_129_bytes_is_refused_with_its_line(tmp_path: Path) -> None:
         imported(folder, events_of("csv('a.csv')"))
 
 
+def test_a_cast_of_the_sql_that_fails_far_down_is_said_as_one_that_fails_at_once(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", a__csv="user,item,ts\n" + 300_000 * "u1,s1,1700000000\n" + "u1,s1,yesterday\n")
+    columns = "user AS user_id, item AS story_id, 'read' AS type, to_timestamp(ts::BIGINT) AS occurred_at"
+    with pytest.raises(BadInput, match=r"The view (events|stories) cannot be run: .*'yesterday'"):
+        imported(folder, events_of("csv('a.csv')", columns))
+
+
 def test_a_quote_that_is_never_closed_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records_module, "MAX_CELL", 10_000)
     folder = put(tmp_path / "in", a__csv=HEADER + '"' + 1000 * CLICK)
@@ -136,13 +144,14 @@ def test_a_quote_that_is_never_closed_does_not_fill_the_memory(tmp_path: Path, m
 
 def test_one_id_with_two_contents_is_refused(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", a__csv="id,user,item,ts\ne1,u1,s1,2024-05-01\ne1,u1,s2,2024-05-01\n")
-    with pytest.raises(BadInput, match=r"events: 2 of 2 rows are refused \(conflicting_duplicate\)"):
-        imported(
-            folder,
-            events_of(
-                "csv('a.csv')", "id AS event_id, user AS user_id, item AS story_id, 'read' AS type, ts AS occurred_at"
-            ),
-        )
+    columns = "id AS event_id, user AS user_id, item AS story_id, 'read' AS type, ts AS occurred_at"
+    sql, said = (
+        events_of("csv('a.csv')", columns),
+        r"2 of 2 rows: rows of one user_id and event_id say different things.*\n.*line 2.*\n.*line 3",
+    )
+    assert re.search(said, imported(folder, sql, dry_run=True).refusal())
+    with pytest.raises(BadInput, match=said):
+        imported(folder, sql)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
@@ -152,5 +161,8 @@ def test_an_event_about_an_unknown_story_is_refused_with_its_line(tmp_path: Path
         events_of("csv('a.csv')").split(";")[0]
         + "; CREATE VIEW stories AS SELECT id AS story_id, day AS published_at FROM csv('b.csv')"
     )
-    with pytest.raises(BadInput, match=r"events: 1 of 1 rows: unknown_story\n.*a\.csv, line 2: `story_id=s1`"):
+    with pytest.raises(
+        BadInput,
+        match=r"events: 1 of 1 rows: story_id names no story of the view stories; .*\n.*a\.csv, line 2: `story_id=s1`",
+    ):
         imported(folder, sql)

@@ -104,6 +104,22 @@ def test_several_files_are_one_table_and_what_matched_is_told(tmp_path: Path) ->
     assert sorted((row["user_id"], row["story_id"]) for row in rows(folder, "events")) == [("u1", "s1"), ("u2", "s2")]
 
 
+@pytest.mark.parametrize("word", ["user", "current_user", "USER", "current_schema"])
+def test_a_word_of_the_session_is_a_column_or_nothing(tmp_path: Path, word: str) -> None:
+    """DuckDB has its own user stand for one that a file does not have."""
+    folder = put(tmp_path / "in", a__csv="userId,item,ts\nu1,s1,2024-05-01T10:00:00Z\n")
+    columns = f"{word} AS user_id, item AS story_id, 'read' AS type, ts AS occurred_at"
+    with pytest.raises(BadInput, match=f"(?i)there is no column {word}"):
+        imported(folder, events_of("csv('a.csv')", columns))
+
+
+def test_a_file_is_not_read_twice_by_one_call(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in" / "d", a__csv=CLICKS).parent
+    for names in ("['d', 'd/a.csv']", "['d/a.csv', 'd/../d/a.csv']"):
+        with pytest.raises(BadInput, match=r"a\.csv twice; its rows would count twice"):
+            imported(folder, events_of(f"csv({names})"))
+
+
 def test_queries_are_answered_and_macros_and_helper_views_may_be_made(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", clicks__csv=CLICKS)
     sql = f"""CREATE MACRO shout(x) AS upper(x); CREATE VIEW clicks AS FROM csv('clicks.csv');
@@ -116,7 +132,7 @@ def test_queries_are_answered_and_macros_and_helper_views_may_be_made(tmp_path: 
 
 def test_a_lake_needs_stories_and_the_message_says_how_to_make_them(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", clicks__csv=CLICKS)
-    with pytest.raises(BadInput, match=r"has no CREATE VIEW stories; .* GROUP BY story_id"):
+    with pytest.raises(BadInput, match=r"has CREATE VIEW events, but no CREATE VIEW stories; .* GROUP BY story_id"):
         imported(folder, "CREATE VIEW events AS SELECT 1")
 
 

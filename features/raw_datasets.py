@@ -1,4 +1,4 @@
-"""The raw lake: what a user brings, what the simulator and the importers write, what the online service archives."""
+"""The raw lake: what a user brings, what the simulator and `rex import` write, what the online service archives."""
 
 from __future__ import annotations
 

@@ -24,7 +24,6 @@ from lake.text_dialect import BYTE_ORDER_MARK, Dialect, header_names, shown
 BLOCK_CHARS = 4 << 20
 """Held in memory at once, some ten times as much as objects; enough for PyArrow to be fast."""
 EXAMPLES = 3
-LINE = "line"
 
 _BLANK = re.compile(r"(?:\A|\n|\r(?!\n))(?:\r\n|\r|\n)")
 """A line without a character."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def import_sql(
                     )
                 _write(db, typed, staging, progress)
             sources.refuse_changed()
-        _remove(work)
+        shutil.rmtree(work)
         if not dry_run:
             _refuse_what_a_batch_would(staging, now)
     return report
@@ -255,9 +256,3 @@ def _refuse_what_a_batch_would(staging: Path, now: datetime) -> None:
                 )
     if report.hints:
         raise BadInput(" ".join(report.hints))
-
-
-def _remove(work: Path) -> None:
-    for path in sorted(work.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-    work.rmdir()

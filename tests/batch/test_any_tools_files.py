@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from features.datasets import dataset
 from features.duckdb_views import connect
 from features.errors import BadInput
 from lake.check import check_lake
+from online.clock import micros
 from tests.lakes import ANY_NAME, NOON, story, write_lake, write_rows
 
 BINARY = pa.list_(pa.binary())
@@ -84,6 +86,20 @@ def test_spark_and_duckdb_read_every_file_once_and_alike(spark: SparkSession, tm
     in_spark = read_raw(spark, lake, dataset("stories")).select(*columns).collect()
     assert {row[0]: tuple(row)[1:] for row in in_spark} == expected
     assert len(in_spark) == len(expected)
+
+
+def test_times_in_names_of_folders_mean_the_same_to_both_engines(spark: SparkSession, tmp_path: Path) -> None:
+    expected = {}
+    for at in ("20240501T101112", "2024-W18-3", "2024-05-01T10:11:12+02:00"):
+        _write(tmp_path, f"updated_at={at}/a.parquet", {"story_id": [at]})
+        moment = datetime.fromisoformat(at)
+        expected[at] = micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    with connect(tmp_path) as db:
+        assert dict(db.sql("SELECT story_id, epoch_us(updated_at) FROM stories").fetchall()) == expected
+    rows = (
+        read_raw(spark, tmp_path, dataset("stories")).selectExpr("story_id", "unix_micros(updated_at) AS at").collect()
+    )
+    assert {row["story_id"]: row["at"] for row in rows} == expected
 
 
 def test_what_an_engine_cannot_be_told_is_refused_and_the_rest_read(spark: SparkSession, tmp_path: Path) -> None:

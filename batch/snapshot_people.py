@@ -45,15 +45,17 @@ class People:
     """Array of PROFILE → one array a person"""
 
     def __post_init__(self) -> None:
-        """ValueError where what is said of a user's affinities is not one value for each."""
-        for target, told in AFFINITIES.items():
-            ids = self.fields.get(f"{target}_affinity_ids")
-            for name in (f"{target}_{column}" for column in told):
-                values = self.fields.get(name)
-                if (ids is None) != (values is None) or (
-                    ids is not None and values is not None and not np.array_equal(ids.offsets, values.offsets)
-                ):
-                    raise ValueError(f"{name} needs as many values for each user as {target}_affinity_ids has ids")
+        """ValueError where what is said of a user's affinities or edges is not one value for each."""
+        beside = [
+            (f"{target}_affinity_ids", f"{target}_{name}") for target, names in AFFINITIES.items() for name in names
+        ]
+        beside += [(name, f"{name}_at") for name in (*HELD.values(), *ENDED.values())]
+        for of, name in beside:
+            ids, values = self.fields.get(of), self.fields.get(name)
+            if (ids is None) != (values is None) or (
+                ids is not None and values is not None and not np.array_equal(ids.offsets, values.offsets)
+            ):
+                raise ValueError(f"{name} needs as many values for each user as {of} has ids")
 
     @property
     def buckets(self) -> int:

@@ -145,6 +145,7 @@ def _people(rng: np.random.Generator, n: int, tables: dict[str, pa.Table]) -> Pe
     }
     for name, known in hashes.items():
         fields[f"follow_{name}"] = _each(known[_skewed(rng, len(known), (n, followed[name]))])
+        fields[f"follow_{name}_at"] = _each(np.full((n, followed[name]), int(AS_OF.timestamp() * 1e6)))
         fields[f"{name}_affinity_ids"] = _each(known[_skewed(rng, len(known), (n, AFFINE))])
         for column in AFFINITIES[name]:
             drawn = rng.uniform(-0.2, 0.9, (n, AFFINE)) if column == "affinity" else rng.pareto(1.2, (n, AFFINE))

@@ -13,7 +13,7 @@ from features.schema import MAX_ID_BYTES, NOT_IDS, NULL_SPELLINGS
 def _well_formed(ident: str) -> str:
     if len(ident.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
         raise ValueError(f"an id has at most {MAX_ID_BYTES} bytes")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in ident):
+    if not ident.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in ident):
         raise ValueError("an id is UTF-8 without control characters")
     if ident in NOT_IDS:
         raise ValueError(f"{ident!r} cannot be an id: in a path it is a step to another folder")

@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from online.origins import from_allowed_origin
 from online.problems import NO_STORE
 
+_NO_STORE = [(name.lower().encode(), value.encode()) for name, value in NO_STORE.items()]
+
 
 class StrictRoute(APIRoute):
     """Refuses what would otherwise be ignored: a misnamed cursor would page the first page for ever."""
@@ -37,7 +39,7 @@ class StrictRoute(APIRoute):
                 if error.status_code != 400:
                     raise
                 raise invalid("body", f"this is not JSON: {error.__cause__}") from error  # bad UTF-8, endless digits
-            answer.headers.update(NO_STORE)
+            answer.raw_headers.extend(_NO_STORE)
             return answer
 
         return strictly
@@ -55,11 +57,15 @@ def invalid(where: str, what: str) -> RequestValidationError:
 
 
 def _refuse_unknown(request: Request, known: set[str]) -> None:
-    try:
-        unquote_to_bytes(request.scope["query_string"]).decode()
-    except UnicodeDecodeError as error:
-        raise invalid("query", f"this is not UTF-8: {error}") from error
+    query = request.scope["query_string"]
+    if b"%" in query or not query.isascii():
+        try:
+            unquote_to_bytes(query).decode()
+        except UnicodeDecodeError as error:
+            raise invalid("query", f"this is not UTF-8: {error}") from error
     names = [name for name, _ in request.query_params.multi_items()]
+    if known.issuperset(names) and len(names) == len(set(names)):
+        return
     for name in names:
         if name not in known:
             takes = f"those are {', '.join(sorted(known))}" if known else "this call takes none"

@@ -30,9 +30,10 @@ def story(story_id: str, hours_ago: float, **more: Any) -> Row:
 
 
 def person(user_id: str, **more: Any) -> Row:
-    """A row of user_profiles about whom nothing is known unless given."""
+    """A row of user_profiles about whom nothing is known unless given; edges were changed an hour before AS_OF."""
     lists = [c.name for c in dataset("user_profiles").columns if pa.types.is_list(c.type)]
-    return {"user_id": user_id, "is_member": False} | {name: [] for name in lists} | more
+    changed = {f"{name}_at": [AS_OF - HOUR] * len(ids) for name, ids in more.items() if f"{name}_at" in lists}
+    return {"user_id": user_id, "is_member": False} | {name: [] for name in lists} | changed | more
 
 
 def vector(entity: str, ident: str, *values: float) -> Row:

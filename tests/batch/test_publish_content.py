@@ -223,13 +223,16 @@ class TestPeople:
         manifest = published(tmp_path, rows, redis_client)
         assert manifest.counts["people"] == 3
         got = {name: values.tolist() for name, values in profile_of(redis_client, manifest, "ada").items()}
+        an_hour_before = int((AS_OF - HOUR).timestamp() * 1e6)
         expected = {name: [] for name, _ in PROFILE.fields} | {
             "created_at": [int(created_at.timestamp() * 1e6)],
             "updated_at": [int((created_at + HOUR).timestamp() * 1e6)],
             "is_member": [1],
             "languages": [language_code("de"), language_code("en")],
             "follow_author": [hash64("a"), hash64("b")],
+            "follow_author_at": [an_hour_before] * 2,
             "block_topic": [hash64("t")],
+            "block_topic_at": [an_hour_before],
             "author_affinity_ids": [hash64("a"), hash64("b")],
             "author_affinity": [0.25, 0.5],
             "topic_affinity_ids": [hash64("t")],
@@ -240,6 +243,7 @@ class TestPeople:
             "read": [hash64("s2"), hash64("s1")],
             "read_at": [int((AS_OF - HOUR).timestamp() * 1e6), int((AS_OF - 2 * HOUR).timestamp() * 1e6)],
             "hidden": [hash64("s3")],
+            "hidden_at": [an_hour_before],
             "seen": [hash64("s4")],
             "seen_times": [3],
         }

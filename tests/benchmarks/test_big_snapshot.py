@@ -85,3 +85,6 @@ def test_users_whose_affinities_lack_a_column_are_refused() -> None:
     short = complete.fields | {"topic_shown": Ragged(np.zeros(2, np.float32), np.array([0, 1, 2]))}
     with pytest.raises(ValueError, match="topic_shown"):
         People(complete.hashes, short)
+    undated = {name: values for name, values in complete.fields.items() if name != "follow_author_at"}
+    with pytest.raises(ValueError, match="follow_author_at needs as many values for each user as follow_author"):
+        People(complete.hashes, undated)

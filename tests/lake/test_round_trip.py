@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -52,10 +53,10 @@ separators = st.sampled_from(
 )
 letters = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=6)
 texts = st.lists(st.one_of(separators, letters), max_size=6).map("".join)
-ids = texts.map(lambda text: "".join(c for c in text if c.isprintable()).strip(" ")[:20]).filter(
-    lambda text: (
-        text and text not in (".", "..", *NULL_SPELLINGS) and not text.replace("-", "").replace(".", "").isdigit()
-    )
+NO_ID = re.compile(r"[+-]?[\d.-]+([eE][+-]?\d+)?|\{.*\}|\[.*\]")
+"""What is refused as an id because it looks like a number, a structure or a list."""
+ids = texts.map(lambda text: "".join(c for c in text if c.isprintable())[:20].strip(" ")).filter(
+    lambda text: text and text not in (".", "..", *NULL_SPELLINGS) and not NO_ID.fullmatch(text)
 )
 stories = st.fixed_dictionaries(
     {

@@ -324,7 +324,7 @@ def batch(
 
     now, lake = datetime.now(UTC), lake or Settings().lake
     moments = [utc(moment) for moment in as_of or [now.replace(microsecond=0)]]
-    if job is None:  # of a single job the others are done; `rex check` looks at the lake alone
+    if job is None:  # jobs that run one by one would each look at the whole lake again
         with progress() as bars:
             checked = check_lake(lake, now, bars)
         _print_check(checked)

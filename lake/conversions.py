@@ -23,7 +23,7 @@ _FLOAT, _WHOLE = r"[+-]?(\d+[.]?\d*|[.]\d+)([eE][+-]?\d+)?", r"[+-]?\d+([.]0*)?"
 _AS_FLOAT = r"[+-]?\d+[.]0*|[+-]?\d+([.]\d*)?[eE][+-]?\d+"
 """What spreadsheets and data frames make of whole numbers in a column of floats; a short form has lost digits."""
 _AS_STRUCT = r"(?s)\{.*\}|\[.*\]"
-_INTEGERS = (
+INTEGERS = (
     "TINYINT",
     "SMALLINT",
     "INTEGER",
@@ -35,7 +35,8 @@ _INTEGERS = (
     "UBIGINT",
     "UHUGEINT",
 )
-_FRACTIONS = ("FLOAT", "DOUBLE", "DECIMAL")
+FRACTIONS = ("FLOAT", "DOUBLE", "DECIMAL")
+"""DuckDB's types of numbers, by how their names begin."""
 _EXACT = 2**53
 """A float holds every whole number below it, and not the one after."""
 
@@ -80,7 +81,7 @@ def _scalar(where: str, column: Column, source: str, kind: str, name: str, text:
     if to == TS:
         return _time(kind, name, text)
     if to == pa.bool_():
-        if kind != "VARCHAR" and kind != "BOOLEAN" and kind not in _INTEGERS:
+        if kind != "VARCHAR" and kind != "BOOLEAN" and kind not in INTEGERS:
             raise BadInput(f"{where}: {source} is of type {kind}, but {column.name} is true or false.")
         yes, no = "('true', 't', 'yes', 'y', '1')", "('false', 'f', 'no', 'n', '0')"
         return (
@@ -98,7 +99,7 @@ def _scalar(where: str, column: Column, source: str, kind: str, name: str, text:
         raise BadInput(f"{where}: {source} is of type {kind}, but {column.name} is a number.")
     pattern = _WHOLE if to == pa.int32() else _FLOAT
     number = f"try_cast({text} AS {SQL_TYPES[to]})"
-    if kind in _FRACTIONS or kind.startswith("DECIMAL"):
+    if kind in FRACTIONS or kind.startswith("DECIMAL"):
         whole = f"CASE WHEN {name} = floor({name}) THEN try_cast({name} AS INTEGER) END"
         number = (
             whole if to == pa.int32() else f"CASE WHEN isfinite({name}) THEN try_cast({name} AS {SQL_TYPES[to]}) END"
@@ -122,9 +123,9 @@ def _text(name: str, kind: str) -> str:
 
 
 def _id(where: str, column: Column, source: str, kind: str, text: str) -> tuple[str, str]:
-    if kind in _INTEGERS or kind == "UUID":
+    if kind in INTEGERS or kind == "UUID":
         return text, "''"
-    if kind.startswith(_FRACTIONS):
+    if kind.startswith(FRACTIONS):
         name = quoted(source)
         exact = "" if kind.startswith("DECIMAL") else f" AND abs({name}) < {_EXACT}"
         whole = f"{name} = floor({name}){exact}"
@@ -184,7 +185,7 @@ def _list(where: str, column: Column, source: str, kind: str) -> Conversion:
             f"parsed_list({source}) for ['fiction', 'drama']."
         )
     inner = kind[:-2]
-    if inner not in ("VARCHAR", '"NULL"', "NULL", *_INTEGERS):
+    if inner not in ("VARCHAR", '"NULL"', "NULL", *INTEGERS):
         raise BadInput(f"{where}: {source} is a list of {inner.split('(')[0]}, but {column.name} is a list of texts.")
     if element != pa.string():
         raise BadInput(f"{where}: {column.name} cannot be imported.")

@@ -11,26 +11,13 @@ import pyarrow.parquet as pq
 
 from features.duckdb_views import quoted
 from features.errors import BadInput
+from lake.conversions import FRACTIONS, INTEGERS
 from lake.prepared import ORIGIN
 from lake.source_files import SourceFile
 from lake.sql_text import literal
 from lake.text_dialect import refuse_repeated
 
 _ROW = "file_row_number"
-_NUMBERS = (
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "HUGEINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-    "FLOAT",
-    "DOUBLE",
-    "DECIMAL",
-)
 
 
 def parquet_query(db: duckdb.DuckDBPyConnection, sources: Sequence[SourceFile], paths: Sequence[Path]) -> str:
@@ -85,7 +72,7 @@ def _mixed(sources: Sequence[SourceFile], columns: Sequence[dict[str, str]]) -> 
             other, before = first.setdefault(name.casefold(), (source.name, kind))
             if before == kind:
                 continue
-            if not all(one.startswith(_NUMBERS) and "[" not in one for one in (before, kind)):
+            if not all(one.startswith((*INTEGERS, *FRACTIONS)) and "[" not in one for one in (before, kind)):
                 raise BadInput(
                     f"{name!r} is {before} in {other}, but {kind} in {source.name}; read them by themselves and put them together with "
                     "UNION ALL BY NAME."
@@ -96,7 +83,7 @@ def _mixed(sources: Sequence[SourceFile], columns: Sequence[dict[str, str]]) -> 
 
 def _cell(db: duckdb.DuckDBPyConnection, source: SourceFile, path: Path, name: str, kind: str, is_mixed: bool) -> str:
     column = quoted(name)
-    if is_mixed and kind.startswith(("FLOAT", "DOUBLE", "DECIMAL")):
+    if is_mixed and kind.startswith(FRACTIONS):
         return f"whole({column})"
     if is_mixed:
         return f"{column}::VARCHAR"

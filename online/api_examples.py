@@ -1,4 +1,4 @@
-"""Examples of what is sent and answered, for the schema at /docs. A test sends each and holds each against a real answer."""
+"""Examples of what is sent and answered, for the schema at /docs. Tests send what is sent, and hold each against its schema."""
 
 from __future__ import annotations
 

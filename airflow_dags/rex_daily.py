@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleExcept
 
 from batch.graph import order
 from features.errors import BadInput, InUse, Older, Unavailable
-from local.faults import refusal
+from rex.local.faults import refusal
 
 log = logging.getLogger(__name__)
 DAILY = order()
@@ -62,8 +62,8 @@ def archive() -> int:
     """Moves what the online service accepted to the raw lake, so that today's features know it."""
     from features.keys import Keys
     from features.settings import Settings
-    from local.redis import connect
-    from online.archiver import archive as move
+    from online.streams.archiver import archive as move
+    from rex.local.redis import connect
 
     settings = Settings()
     with retrying_only_what_may_pass(), connect(settings) as client:
@@ -150,7 +150,7 @@ def publish(as_of: str, dag_run: Any = None) -> str:
     from batch.publish import publish as run
     from features.keys import Keys
     from features.settings import Settings
-    from local.redis import connect
+    from rex.local.redis import connect
 
     if dag_run is not None and dag_run.run_type == "backfill":
         raise AirflowSkipException("a back-fill writes features and publishes nothing")

@@ -32,7 +32,7 @@ from features.duckdb_views import partition_name
 from features.errors import BadInput, InUse
 from features.lake_files import data_files, raw_layer, unchanged
 from lake.drafts import replace_bytes
-from local.faults import first_line, refusal
+from rex.local.faults import first_line, refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from batch import languages
 from batch.settings import BatchSettings
 from features.errors import Unavailable
 from features.settings import Settings
-from local.faults import first_line, refusal
-from local.java import ensure_java
+from rex.local.faults import first_line, refusal
+from rex.local.java import ensure_java
 
 BROADCAST_BYTES = 64 << 20
 """Tables up to this size travel to the rows they are joined with: a million stories' ids still do."""

@@ -23,9 +23,9 @@ from benchmarks.big_snapshot import AS_OF, publish_big
 from benchmarks.results import Result, measured
 from features.keys import Keys
 from features.settings import Settings
-from local.redis_server import server
-from online.app import create_app
+from online.http.app import create_app
 from online.settings import OnlineSettings
+from rex.local.redis_server import server
 
 STORIES, PEOPLE = 500_000, 50
 ROUNDS = 2_000

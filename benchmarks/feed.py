@@ -20,16 +20,16 @@ from benchmarks.drawn_model import drawn_model
 from benchmarks.results import Result, measured
 from features.keys import Keys
 from features.settings import Settings
-from local.redis_server import server
 from online.clock import micros
 from online.components import default_components
+from online.feed.preparing import FeedRequest, Prepared
 from online.metrics import Metrics
-from online.preparing import FeedRequest, Prepared
 from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
+from online.story_table.table import World
 from online.timelines.reconciling import Reconciler
 from online.wiring import AppState, wire
-from online.world import World
+from rex.local.redis_server import server
 
 STORIES = 500_000
 PEOPLE = 200

@@ -25,7 +25,7 @@ from benchmarks.big_snapshot import AS_OF, publish_big
 from benchmarks.results import Result, measured
 from features.keys import Keys
 from features.settings import Settings
-from local.redis_server import server
+from rex.local.redis_server import server
 
 STORIES, PEOPLE = 500_000, 50
 TRIES = 50
@@ -114,7 +114,15 @@ def _process(settings: Settings) -> Iterator[http.client.HTTPConnection]:
         "REX_ONLINE_AS_IF": AS_OF.isoformat(),
         "REX_ONLINE_STRICT": "true",
     }
-    arguments = ["online.app:create_app", "--factory", "--port", str(port), "--log-level", "error", "--no-access-log"]
+    arguments = [
+        "online.http.app:create_app",
+        "--factory",
+        "--port",
+        str(port),
+        "--log-level",
+        "error",
+        "--no-access-log",
+    ]
     process = subprocess.Popen([sys.executable, "-m", "uvicorn", *arguments], env=os.environ | environment)
     connection = http.client.HTTPConnection("127.0.0.1", port)
     try:

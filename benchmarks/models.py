@@ -22,13 +22,13 @@ from learning.examples import FEATURE_NAMES, POSITION
 from learning.model import Model, OutcomeModel
 from learning.model_file import decode, encode, name_of
 from learning.outcomes import NAMES, WEIGHTS
-from learning.service import KEEP_ALIVE_S, create_model_app
-from learning.sources import Folder
 from learning.trees import Walker, doubled, flatten
 from online.columns import Floats
-from online.model_client import ModelService
 from online.rankers.learned import InProcess, Learned
 from online.rankers.weighted import Weighted
+from rex.model_service.app import KEEP_ALIVE_S, create_model_app
+from rex.model_service.client import ModelService
+from rex.model_service.sources import Folder
 
 ROWS = 2000
 STORIES = 500_000

@@ -17,8 +17,8 @@ from lake.simulator.truth import World as Truth
 from lake.simulator.truth import load_world
 from online.columns import Candidates, Rows
 from online.context import Context
+from online.feed.preparing import FeedRequest
 from online.pipeline import Pipeline
-from online.preparing import FeedRequest
 from online.wiring import AppState
 
 TOP = 20

@@ -20,15 +20,14 @@ from benchmarks.drawn_model import drawn_model
 from benchmarks.results import Result, measured
 from features.keys import Keys, hash64
 from features.settings import Settings
-from local.redis_server import server
 from online.clock import micros
 from online.components import default_components
+from online.feed.preparing import FeedRequest
+from online.ingest.stories import Story
 from online.metrics import Metrics
-from online.preparing import FeedRequest
 from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
-from online.stories import Story
-from online.story_change import StoryChange, StoryVersion
+from online.story_table.story_change import StoryChange, StoryVersion
 from online.timelines.distributing import Distributor
 from online.timelines.followers import OUTLIVES_S
 from online.timelines.pushing import push_script
@@ -36,6 +35,7 @@ from online.timelines.reconciling import Reconciler
 from online.timelines.targets import Target
 from online.timelines.timeline import VIA, encode_body
 from online.wiring import AppState, wire
+from rex.local.redis_server import server
 
 STORIES = 500_000
 PEOPLE = 200

@@ -19,14 +19,14 @@ from features.keys import hash64
 from features.snapshot import PROFILE, TARGETS_SCHEMA, Manifest, digest, schema_hash
 from learning.model import Model
 from learning.model_file import decode
-from online.build_world import build_world
 from online.components import Components
 from online.context import Context
-from online.person import EMPTY_PROFILE, Person, PersonState
 from online.protocols import Ranker
 from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
-from online.world import World
+from online.story_table.build import build_world
+from online.story_table.table import World
+from online.user.user import EMPTY_PROFILE, Person, PersonState
 
 VALIDATED = ("valid_stories", "valid_promotions")
 """Datasets that one run of many moments writes at its latest only, with the interval of moments that see each row."""

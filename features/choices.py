@@ -2,7 +2,7 @@
 
 A refusal (mute, block, hide, report) applies on arrival, however its clock is set. Any other change applies unless the
 last change that applied to the same edge occurred later; at equal times the later arrival wins. The service folds changes
-as they arrive (online/events.py, in Lua), a reader of a snapshot continues that fold (online/person.py), and the batch
+as they arrive (online/ingest/events.py, in Lua), a reader of a snapshot continues that fold (online/user/user.py), and the batch
 does the same with windows over the order of arrival (batch/changes.py).
 """
 

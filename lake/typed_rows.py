@@ -23,7 +23,7 @@ from lake.prepared import ORIGIN
 from lake.script import OWN_READERS
 from lake.sql_text import literal
 from lake.writer import ROWS_PER_GROUP
-from local.faults import first_line
+from rex.local.faults import first_line
 
 EXAMPLES = 3
 _SHOWN = 60

@@ -20,7 +20,6 @@ from online.annotators.affinity import Affinity
 from online.annotators.history import History
 from online.annotators.recency import Recency
 from online.annotators.story import Story
-from online.groups import groups_by_bit
 from online.postprocessors.blend import Blend
 from online.postprocessors.near_duplicate import NearDuplicate
 from online.postprocessors.promoted import PlacePromoted
@@ -30,6 +29,7 @@ from online.providers.followed_authors import FollowedAuthors
 from online.providers.followed_publications import FollowedPublications
 from online.providers.followed_topics import FollowedTopics
 from online.providers.fresh_stories import FreshStories
+from online.providers.groups import groups_by_bit
 from online.providers.promoted import Promoted
 from online.providers.reading_history import ReadingHistory
 from online.providers.similar_to_read import SimilarToRead

@@ -14,12 +14,12 @@ import numpy as np
 
 from features.errors import Unavailable
 from features.formulas import dot
-from online.build_reading import BuildReading
-from online.chain import Chain
 from online.columns import Candidates, Floats
-from online.person import Person
 from online.settings import OnlineSettings
-from online.world import World
+from online.slates.pagination_session import Chain
+from online.story_table.table import World
+from online.user.build_inputs import BuildReading
+from online.user.user import Person
 
 if TYPE_CHECKING:
     from online.protocols import Ranker

@@ -6,14 +6,14 @@
     rank         one score; the best stay                                   online/rankers/           closed
     postprocess  place promoted ones, collapse near-duplicates, sink what
                  was shown in vain, blend, cut to the slate                 online/postprocessors/    closed
-    cache        the slate, immutable, into Redis                           online/slate.py           closed
+    cache        the slate, immutable, into Redis                           online/slates/slate.py           closed
     validate     on every read: what is not allowed any more drops out,     online/validators/        closed
                  and later entries move up
 
 Open: a component that fails is left out, and the answer says so. Closed: a failure fails the request.
 
-`build` makes a slate with the first six stages, `read` makes a page of one with the seventh; online/service.py looks for
-a slate, and online/slate_builder.py calls `build` only if there is none. Between the stages flow candidates, as arrays: a
+`build` makes a slate with the first six stages, `read` makes a page of one with the seventh; online/feed/service.py looks for
+a slate, and online/feed/slate_builder.py calls `build` only if there is none. Between the stages flow candidates, as arrays: a
 row is an index into the story table of `ctx.world`, the snapshot in memory with what was published since. Every stage
 reports what went in, what came out, and what was dropped for which reason; `watch` notes what becomes of the one story
 that `explain` was asked about.
@@ -29,12 +29,12 @@ import numpy as np
 from online.columns import Candidates, Rows
 from online.components import Components
 from online.context import Context
-from online.groups import most_telling
 from online.postprocessors.explore import ONLY_DRAWN, outranked
+from online.providers.groups import most_telling
 from online.selection import best, counted, finite, united
-from online.slate import Slate
-from online.slate_making import slate_of
-from online.validating import Page, suitable
+from online.slates.slate import Slate
+from online.slates.slate_making import slate_of
+from online.validators.page import Page, suitable
 
 WriteSlate = Callable[[Context, Slate], Slate | None]
 """Puts a slate where the next page will find it; returns the one in force if another was first, None: this one."""

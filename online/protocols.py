@@ -14,7 +14,7 @@ from online.context import Context
 
 
 class Provider(Protocol):
-    """Brings candidates for one reason. An attribute `group` may name its group of sources (online/groups.py) for blending."""
+    """Brings candidates for one reason. An attribute `group` may name its group of sources (online/providers/groups.py) for blending."""
 
     name: ClassVar[str]
     """The same in code, `sources`, metrics, explain and docs."""

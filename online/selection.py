@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from online.columns import Bits, Bools, Candidates, Floats, Hashes, Ints, Micros, Rows
-from online.lookup import one_of
+from online.story_table.lookup import one_of
 
 FEW = 16
 """Rows that are fewer than this fraction of the table are united by sorting them; more of them, by marking the table."""

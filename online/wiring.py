@@ -10,29 +10,29 @@ import redis
 from features.keys import Keys
 from features.settings import Settings
 from learning.model import Model
-from local.redis import on_loop
-from online.accounts import AccountIntake
-from online.answered_pages import AnsweredPages
 from online.clock import Clock
 from online.components import Components
-from online.cursor import CursorCodec, cursor_keys
-from online.events import EventIntake
-from online.health import Health
-from online.live import LiveSnapshot
+from online.feed.answered_pages import AnsweredPages
+from online.feed.preparing import Preparer
+from online.feed.served_log import ServedLog
+from online.feed.service import FeedService
+from online.feed.single_flight import SingleFlight
+from online.feed.slate_builder import SlateBuilder
+from online.feed.snapshot_loader import LiveSnapshot
+from online.feed.unchanged import Unchanged
+from online.http.health import Health
+from online.ingest.events import EventIntake
+from online.ingest.stories import StoryIntake
+from online.ingest.users import AccountIntake
 from online.metrics import Metrics
-from online.model_client import ModelService
-from online.preparing import Preparer
 from online.protocols import Ranker
 from online.rankers.learned import ranker_for
-from online.served_log import ServedLog
-from online.service import FeedService
 from online.settings import OnlineSettings
-from online.single_flight import SingleFlight
-from online.slate_builder import SlateBuilder
-from online.slate_store import SlateStore
-from online.store import PersonStore
-from online.stories import StoryIntake
-from online.unchanged import Unchanged
+from online.slates.cursor import CursorCodec, cursor_keys
+from online.slates.slate_store import SlateStore
+from online.user.store import PersonStore
+from rex.local.redis import on_loop
+from rex.model_service.client import ModelService
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from local.redis_server import Server, server
+from rex.local.redis_server import Server, server
 
 
 @pytest.fixture(scope="session")

@@ -25,11 +25,11 @@ from features.datasets import dataset
 from features.keys import PARTITIONS, Keys, hash64
 from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import profile_field
-from online.archiver import archive
 from online.clock import micros
-from online.events import EventIntake
+from online.ingest.events import EventIntake
 from online.settings import OnlineSettings
-from online.store import PersonStore
+from online.streams.archiver import archive
+from online.user.store import PersonStore
 from tests.batch.conftest import one_partition
 from tests.fixtures_redis import redis_client, redis_server
 from tests.lakes import NOON, ago, story, write_lake

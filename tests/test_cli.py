@@ -15,7 +15,7 @@ from tests.lakes import ago, event, story, write_lake
 def rex(*arguments: str, var: Path, timeout_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     settings = {"REX_VAR": str(var), "REX_LAKE": str(var / "lake"), "COLUMNS": "200"}
     return subprocess.run(
-        [sys.executable, "-m", "cli", *arguments],
+        [sys.executable, "-m", "rex", *arguments],
         env={**os.environ, **settings, **environment},
         capture_output=True,
         text=True,

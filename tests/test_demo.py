@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from demo import DemoConfig, child_environment, empty_prefix, settings_for
 from features.keys import Keys
 from features.settings import Settings
-from local.redis_server import Server
+from rex.demo import DemoConfig, child_environment, empty_prefix, settings_for
+from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
 
 __all__ = ["redis_client", "redis_server"]
@@ -55,7 +55,7 @@ def test_a_demo_leaves_the_site_s_redis_alone_and_goes_under_its_own_prefix_wher
     environment = os.environ | {"REX_REDIS_URL": redis_server.url}
     small = ["--no-serve", "--people", "60", "--stories", "200", "--events", "3000", "--port", "8123"]
     for more in ([], ["--redis", redis_server.url]):
-        command = [sys.executable, "-m", "cli", "demo", "--var", str(tmp_path / "demo"), *small, *more]
+        command = [sys.executable, "-m", "rex", "demo", "--var", str(tmp_path / "demo"), *small, *more]
         done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr[-2000:]
         keys = {key.decode() for key in redis_client.keys("*")}

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
+from rex.cli.commands import app
 
 ROOT = Path(__file__).parent.parent
 GENERATED = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()

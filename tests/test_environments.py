@@ -15,19 +15,19 @@ from pathlib import Path
 import pytest
 import redis
 
-import cli
+import rex.cli.commands as cli
 from features.errors import BadInput, Unavailable
 from features.keys import Keys
-from local.faults import refusal
-from local.redis_server import Server
-from online.events import EventIntake
+from online.ingest.events import EventIntake
 from online.settings import OnlineSettings
+from rex.local.faults import refusal
+from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
 from tests.lakes import NOON, ago, event, story, write_lake
 
 __all__ = ["redis_client", "redis_server"]
 
-REX = [sys.executable, "-m", "cli"]
+REX = [sys.executable, "-m", "rex"]
 BATCH = [*REX, "batch", "--as-of", f"{NOON:%Y-%m-%dT%H:%M:%S}"]
 SIMULATE = [*REX, "simulate", "--people", "50", "--stories", "200", "--events", "20000", "--ends-at", "2026-01-31"]
 NO_WORDS = ("Traceback", 'File "', "py4j", "java.")

@@ -19,12 +19,12 @@ from features.keys import Keys
 from features.settings import Settings
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
-from local.redis_server import Server
 from online.clock import micros
-from online.offline import loaded
-from online.preparing import FeedRequest
+from online.feed.preparing import FeedRequest
 from online.settings import OnlineSettings
 from online.wiring import AppState
+from rex.cli.offline import loaded
+from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
 from tests.lakes import ANY_NAME
 

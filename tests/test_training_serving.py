@@ -21,13 +21,13 @@ from features.registry import FEATURES
 from features.settings import Settings
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
-from local.redis_server import Server
-from online.app import create_app
-from online.archiver import read_positions
 from online.clock import micros
 from online.columns import Candidates
+from online.http.app import create_app
 from online.pipeline import Pipeline
-from online.stream import START
+from online.streams.archiver import read_positions
+from online.streams.entries import START
+from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
 from tests.live_site import AS_OF, HOUR, KNOWN, Site, happen
 from tests.online.conftest import OFTEN, FeedServer, serving, wait_until

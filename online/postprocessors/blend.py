@@ -11,11 +11,11 @@ import numpy as np
 
 from online.columns import Bools, Candidates, Rows
 from online.context import Context
-from online.groups import GROUPS
 from online.postprocessors.blocks import REASONS, Demands, Ranked, fill
 from online.postprocessors.explore import lots
 from online.postprocessors.limits import Caps, Limits
 from online.postprocessors.promoted import NO_SLOT
+from online.providers.groups import GROUPS
 from online.settings import OnlineSettings
 
 DAY_US = 86_400_000_000

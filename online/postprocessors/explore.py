@@ -11,7 +11,7 @@ import numpy as np
 from online.columns import Bools, Candidates, Ints
 from online.context import Context
 from online.postprocessors.blocks import Lots
-from online.slate_making import slate_id
+from online.slates.slate_making import slate_id
 
 HOUR_US = 3_600_000_000
 POOL = 500

@@ -14,7 +14,7 @@ import numpy as np
 from online.columns import Candidates, Hashes
 from online.context import Context
 from online.postprocessors.limits import Integers
-from online.slate import ORGANIC
+from online.slates.slate import ORGANIC
 
 NO_SLOT = -1
 """In the column `slot`: wherever the ranking puts it."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from online.columns import Candidates
 from online.context import Context
 from online.selection import finite
-from online.slate import ORGANIC
+from online.slates.slate import ORGANIC
 
 HOUR_US = 3_600_000_000
 FREE = 1.0

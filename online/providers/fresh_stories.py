@@ -8,7 +8,7 @@ import numpy as np
 
 from online.columns import Rows
 from online.context import Context
-from online.dates import dated
+from online.story_table.dates import dated
 
 DAY_US = 86_400_000_000
 

@@ -11,11 +11,11 @@ import numpy as np
 from learning.model import Model
 from learning.outcomes import Doubles, shares, value, weights_with
 from online.columns import Floats, Ints
-from online.model_client import ModelService
 from online.protocols import Degrade, Ranker, refused
 from online.rankers.weighted import Weighted
 from online.selection import finite
 from online.settings import OnlineSettings
+from rex.model_service.client import ModelService
 
 MODEL_SERVICE = "model_service"
 """How `degraded` names the part that was missing."""

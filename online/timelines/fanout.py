@@ -23,17 +23,17 @@ from features.errors import Unavailable
 from features.keys import PARTITIONS, Keys
 from features.packing import CorruptValue
 from features.settings import Settings
-from local.faults import first_line
-from local.redis import connect
 from online.clock import Clock, clock_from, micros
-from online.live import LiveSnapshot
+from online.feed.snapshot_loader import LiveSnapshot
 from online.settings import OnlineSettings
-from online.story_change import decode_change
-from online.stream import StreamEntry
-from online.timelines.consuming import Consumer, Task
+from online.story_table.story_change import decode_change
+from online.streams.consuming import Consumer, Task
+from online.streams.entries import StreamEntry
 from online.timelines.distributing import Distributor
 from online.timelines.reconciling import Reconciler
 from online.timelines.timeline import VIA
+from rex.local.faults import first_line
+from rex.local.redis import connect
 
 log = logging.getLogger("rex.online")
 

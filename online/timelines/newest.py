@@ -6,9 +6,9 @@ import numpy as np
 
 from features.raw_datasets import VISIBILITIES
 from online.columns import Bools, Rows
-from online.lookup import one_of
+from online.story_table.lookup import one_of
+from online.story_table.table import World
 from online.timelines.targets import Follows
-from online.world import World
 
 _UNLISTED, _FOLLOWERS = VISIBILITIES.index("unlisted"), VISIBILITIES.index("followers")
 

@@ -10,7 +10,7 @@ import redis
 
 from features.keys import Keys
 from online.columns import Hashes
-from online.lookup import one_of
+from online.story_table.lookup import one_of
 from online.timelines.targets import Follows, Target, less
 
 # KEYS: pulled, its version. ARGV: target. The version grows with every change, so that readers know when to read anew.

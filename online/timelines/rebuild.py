@@ -14,12 +14,12 @@ from features.duckdb_views import connect as views
 from features.errors import Unavailable
 from features.keys import Keys
 from features.settings import Settings
-from local.redis import connect
 from online.clock import clock_from
-from online.live import LiveSnapshot
+from online.feed.snapshot_loader import LiveSnapshot
 from online.settings import OnlineSettings
 from online.timelines.fanout import LEASE_S, Renewal
 from online.timelines.reconciling import Reconciler
+from rex.local.redis import connect
 
 ACTIVE_DAYS = 30
 """Whoever did something in the lake's last month is likely to come back; everyone else's return rebuilds."""

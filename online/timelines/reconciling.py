@@ -10,16 +10,16 @@ import redis
 from features.keys import Keys
 from online.clock import Clock, micros
 from online.columns import Rows
-from online.live import LiveSnapshot
+from online.feed.snapshot_loader import LiveSnapshot
 from online.settings import OnlineSettings
-from online.store import PersonStore
+from online.story_table.table import World
 from online.timelines.followers import OUTLIVES_S, FollowerIndex
 from online.timelines.newest import newest, rows_of
 from online.timelines.pulled import Pulled, PulledTargets
 from online.timelines.pushing import REPLACE
 from online.timelines.targets import Follows, follows_of
 from online.timelines.timeline import VIA, encode_body, encode_floor
-from online.world import World
+from online.user.store import PersonStore
 
 log = logging.getLogger("rex.online")
 

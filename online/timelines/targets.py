@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from online.columns import Hashes
-from online.lookup import one_of
-from online.person import PersonState
+from online.story_table.lookup import one_of
+from online.user.user import PersonState
 
 
 class Target(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from online.columns import Bits, Candidates
 from online.context import Context
-from online.slate import ORGANIC
+from online.slates.slate import ORGANIC
 
 
 class PromotionEnded:

@@ -15,7 +15,7 @@ import numpy as np
 from features.raw_datasets import TARGET_TYPES
 from online.columns import Bits, Bools, Candidates
 from online.context import Context
-from online.groups import most_telling
+from online.providers.groups import most_telling
 
 PUSHED_FOR = ("author", "publication")
 """A story is in a timeline because of a follow of either; it stays while one of them holds."""

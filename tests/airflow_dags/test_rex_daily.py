@@ -25,7 +25,7 @@ from features.snapshot_reader import current_version, read_manifest, read_tables
 from learning.released import last_release
 from learning.settings import LearningSettings
 from learning.training import is_due
-from local.redis_server import Server
+from rex.local.redis_server import Server
 
 pytest_plugins = ["tests.fixtures_redis"]
 JOBS = order()

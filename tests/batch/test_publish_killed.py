@@ -21,7 +21,7 @@ from batch.versions import verify
 from features.errors import Unavailable
 from features.keys import Keys
 from features.snapshot_reader import current_version, published, read_manifest
-from local.redis_server import Server
+from rex.local.redis_server import Server
 from tests.batch.feature_lake import AS_OF, many, write_features
 
 pytest_plugins = ["tests.fixtures_redis"]

@@ -24,7 +24,7 @@ from batch.settings import BatchSettings
 from features.datasets import dataset
 from features.duckdb_views import partition_name
 from features.errors import BadInput, InUse, Unavailable
-from local.faults import refusal
+from rex.local.faults import refusal
 from tests.lakes import NOON, ago, event, story, write_lake
 
 SETTINGS = BatchSettings()

@@ -16,7 +16,6 @@ from batch.settings import BatchSettings
 from evaluation.offline_world import load
 from evaluation.protocols import PROTOCOLS, Split
 from evaluation.protocols.task import Task, sampled
-from evaluation.rank import RANKED, is_computed, rank, read_users
 from evaluation.ranking import ranked
 from evaluation.reading_log import Log, read_log
 from evaluation.systems.rex import Rex
@@ -28,6 +27,7 @@ from features.errors import BadInput
 from online.components import default_components
 from online.rankers.learned import Learned
 from online.rankers.weighted import Weight, Weighted
+from rex.bulk_ranking import RANKED, is_computed, rank, read_users
 from tests.evaluation.logs import acts, at
 from tests.lakes import ANY_NAME, write_lake
 

@@ -13,8 +13,8 @@ import pytest
 from batch.tuning.tuned import Tuned, write_tuned
 from lake.drafts import replace_bytes, replacing
 from learning.released import release
-from learning.sources import Folder
-from online.archive_files import replace
+from online.streams.archive_files import replace
+from rex.model_service.sources import Folder
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BIG = os.urandom(2 << 20)
@@ -27,7 +27,7 @@ WRITERS = {
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from online import archive_files
+from online.streams import archive_files
 os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
 archive_files._sync = archive_files._make_durable = lambda folder: None
 archive_files.replace(Path(sys.argv[1]), b"half")

@@ -17,7 +17,7 @@ from features.errors import BadInput
 from lake import records as records_module
 from lake.events_by_day import write_events
 from lake.sql_import import import_sql
-from local.faults import refusal
+from rex.local.faults import refusal
 from tests.lake.importing import NOW, events_of, imported, put, rows
 
 HEADER = "user,item,ts\n"

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
 from features.errors import BadInput
 from lake.ready_files import about, ready_files
 from lake.sql_import import ImportReport, import_sql
+from rex.cli.commands import app
 from tests.lake.conftest import open_lake
 from tests.lake.importing import NOW, put, rows
 

@@ -22,14 +22,14 @@ from features.keys import Keys
 from features.registry import FEATURES
 from features.snapshot import digest
 from learning.model_file import encode, name_of
-from learning.service import KEEP_ALIVE_S, create_model_app
-from learning.sources import Folder, RedisBlobs, Source
-from learning.wire import MEDIA_TYPE, MODEL_HEADER, pack
-from local.http import http_client
 from online.columns import Floats
-from online.model_client import ModelService
 from online.rankers.learned import MODEL_SERVICE, Learned
 from online.rankers.weighted import Weighted
+from rex.local.http import http_client
+from rex.model_service.app import KEEP_ALIVE_S, create_model_app
+from rex.model_service.client import ModelService
+from rex.model_service.sources import Folder, RedisBlobs, Source
+from rex.model_service.wire import MEDIA_TYPE, MODEL_HEADER, pack
 from tests.fixtures_redis import redis_client, redis_server
 from tests.learning.conftest import Made
 

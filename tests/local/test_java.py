@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import Unavailable
-from local import java
+from rex.local import java
 
 SESSION = """
 from batch.session import start_session

@@ -16,9 +16,9 @@ import redis
 
 from features.errors import BadInput, Unavailable
 from features.settings import Settings
-from local import redis_server as servers
-from local.redis import blank_password, connect
-from local.redis_server import SOCKET_PATH_BYTES, Server, socket_path
+from rex.local import redis_server as servers
+from rex.local.redis import blank_password, connect
+from rex.local.redis_server import SOCKET_PATH_BYTES, Server, socket_path
 
 GONE_WITHIN_S = 10.0
 """The server ends some tens of milliseconds after its last user; the rest is for a machine with more to do."""
@@ -28,7 +28,7 @@ import subprocess
 import sys
 from pathlib import Path
 from features.settings import Settings
-from local.redis import connect
+from rex.local.redis import connect
 with connect(Settings(var=Path(sys.argv[1]), redis_url="")) as client:
     client.incr("visits")
     subprocess.Popen(["sleep", "20"], close_fds=False, stdout=subprocess.DEVNULL)  # must not count as a user

@@ -12,8 +12,8 @@ import redis
 
 from features.errors import BadInput
 from features.settings import Settings
-from local.redis import connect
-from local.redis_server import Server, executable
+from rex.local.redis import connect
+from rex.local.redis_server import Server, executable
 from tests.online.conftest import wait_until
 
 

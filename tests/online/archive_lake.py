@@ -11,7 +11,7 @@ import orjson
 import redis
 
 from features.keys import Keys
-from online.events import EventIntake
+from online.ingest.events import EventIntake
 from online.settings import OnlineSettings
 
 KEYS = Keys()

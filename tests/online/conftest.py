@@ -20,10 +20,10 @@ from fastapi import FastAPI
 from batch.publish import publish_content
 from features.keys import Keys
 from features.settings import Settings
-from local.http import http_client
-from local.redis_server import Server
-from online.app import create_app
+from online.http.app import create_app
 from online.settings import OnlineSettings
+from rex.local.http import http_client
+from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
 from tests.online.small_world import NOW, content
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from features.choices import HELD
 from features.errors import BadInput
 from online.clock import micros
-from online.stream import START, stream_order
+from online.streams.entries import START, stream_order
 from tests.online.conftest import FeedServer
 from tests.online.delivery_model import Chain, Reader, Site, SlateSeen, Story, document
 from tests.online.small_world import NOW

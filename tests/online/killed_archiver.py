@@ -13,7 +13,7 @@ from pathlib import Path
 import redis
 
 from features.keys import Keys
-from online.archiver import Step, archive
+from online.streams.archiver import Step, archive
 
 
 def main(url: str, lake: str, fatal: str, times: str, manner: str) -> None:

@@ -29,17 +29,17 @@ from features.snapshot import (
     schema_hash,
     stories_schema,
 )
-from online.build_reading import BuildReading
-from online.build_world import build_world
 from online.clock import micros
 from online.columns import Candidates
 from online.components import default_components
 from online.context import Context
-from online.person import EMPTY_PROFILE, Person, PersonState
 from online.protocols import Ranker
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
-from online.world import World
+from online.story_table.build import build_world
+from online.story_table.table import World
+from online.user.build_inputs import BuildReading
+from online.user.user import EMPTY_PROFILE, Person, PersonState
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 FACTORS = 2

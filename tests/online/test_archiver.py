@@ -12,11 +12,11 @@ import redis
 from batch.positions import read_archived
 from features.errors import Unavailable
 from features.streams import before, stream_order
-from local.redis_server import server
-from online.archive_files import convert, write
-from online.archive_group import GROUP
-from online.archiver import POSITIONS_FILE, Step, archive, read_positions
-from online.parking import MAX_TRIES, parked
+from online.streams.archive_files import convert, write
+from online.streams.archive_group import GROUP
+from online.streams.archiver import POSITIONS_FILE, Step, archive, read_positions
+from online.streams.dead_letters import MAX_TRIES, parked
+from rex.local.redis_server import server
 from tests.online.archive_lake import KEYS, accept, archived, entries, event, poison, stream_of
 
 STREAM = stream_of()
@@ -46,7 +46,7 @@ def test_a_read_whose_answer_was_lost_holds_the_position(
     redis_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client reads again when an answer does not come; what the first read took stays pending until the next run."""
-    monkeypatch.setattr("online.archiver.BATCH_ENTRIES", 1)
+    monkeypatch.setattr("online.streams.archiver.BATCH_ENTRIES", 1)
     accept(redis_client, event("e1"), event("e2"))
     (first, _), _ = entries(redis_client, STREAM)
     read, lost = redis_client.xreadgroup, []

@@ -10,15 +10,15 @@ import pytest
 from pydantic import ValidationError
 
 from features.keys import hash64
-from online.build_reading import BuildReading
 from online.clock import micros
 from online.components import default_components
 from online.context import Context
-from online.groups import GROUPS, groups_by_bit, most_telling
 from online.pipeline import Pipeline
 from online.postprocessors.served_in_vain import weight_in_vain
-from online.served_history import ServedHistory
+from online.providers.groups import GROUPS, groups_by_bit, most_telling
 from online.settings import OnlineSettings
+from online.user.build_inputs import BuildReading
+from online.user.served_history import ServedHistory
 from tests.online.small_world import context, everything, hours_ago, world
 
 PIPELINE = Pipeline(default_components(), lambda ctx, slate: None)

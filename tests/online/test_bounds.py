@@ -11,10 +11,10 @@ import redis
 
 from batch.prune import trim_streams
 from batch.publish import publish_content
-from online.archiver import archive, read_positions
-from online.events import Event, EventIntake
+from online.ingest.events import Event, EventIntake
+from online.ingest.stories import Story, StoryIntake
 from online.settings import OnlineSettings
-from online.stories import Story, StoryIntake
+from online.streams.archiver import archive, read_positions
 from tests.online.archive_lake import KEYS, NOW, SETTINGS, event, stream_of
 from tests.online.conftest import STORIES
 from tests.online.small_world import content

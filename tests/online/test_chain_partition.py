@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from batch.publish import publish_content
 from features.keys import Keys
 from features.settings import Settings
-from local.redis_server import Server
 from online.clock import micros
 from online.components import default_components
+from online.feed.preparing import FeedRequest
+from online.ingest.stories import Story
 from online.metrics import Metrics
-from online.preparing import FeedRequest
 from online.settings import OnlineSettings
-from online.stories import Story
 from online.wiring import AppState, wire
+from rex.local.redis_server import Server
 from tests.online.conftest import STORIES
 from tests.online.small_world import NOW, content
 

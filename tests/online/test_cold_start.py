@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 
 from features.registry import BY_NAME
-from online.build_world import build_world
 from online.components import default_components
 from online.pipeline import Pipeline
 from online.settings import OnlineSettings
-from online.slate import Slate
-from online.world import World
+from online.slates.slate import Slate
+from online.story_table.build import build_world
+from online.story_table.table import World
 from tests.online.small_world import context, manifest, tables, world
 from tests.online.test_delta import entries
 

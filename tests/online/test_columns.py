@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from online.columns import occurrence
-from online.lookup import Grouping, HashIndex
 from online.selection import best, counted, union, united
+from online.story_table.lookup import Grouping, HashIndex
 
 KEYS = st.lists(st.integers(-1, 5), max_size=60)
 

@@ -18,7 +18,7 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
 from online.components import Components
-from online.events import Event, EventIntake
+from online.ingest.events import Event, EventIntake
 from online.rules.served_in_chain import ServedInChain
 from tests.online.conftest import FeedServer
 from tests.online.delivery_machine import DeliveryMachine

@@ -18,17 +18,17 @@ from features.near_duplicates import duplicate_key
 from features.registry import BY_NAME, FEATURES
 from features.snapshot import names_schema
 from online.annotators.history import History
-from online.build_world import build_world
 from online.clock import micros
 from online.columns import Candidates, Rows
-from online.growth import NEVER
-from online.names import ROOM as NAMES_ROOM
-from online.names import Names
 from online.providers.fresh_stories import FreshStories
-from online.story_change import StoryVersion
-from online.story_columns import ROOM
-from online.stream import StreamEntry
-from online.world import World
+from online.story_table.build import build_world
+from online.story_table.names import ROOM as NAMES_ROOM
+from online.story_table.names import Names
+from online.story_table.story_change import StoryVersion
+from online.story_table.story_columns import ROOM
+from online.story_table.table import World
+from online.story_table.updates import NEVER
+from online.streams.entries import StreamEntry
 from tests.online.small_world import NOW, context, everything, hours_ago, ids, manifest, tables, world
 from tests.online.test_pipeline import feed, pipeline
 

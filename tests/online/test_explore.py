@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from features.raw_datasets import VISIBILITIES
-from online.archiver import archive
 from online.components import default_components
 from online.context import Context
 from online.pipeline import Pipeline
@@ -17,8 +16,9 @@ from online.postprocessors.blocks import Demands, Lots, Ranked, fill
 from online.postprocessors.explore import POOL
 from online.postprocessors.limits import Caps, Limits
 from online.settings import OnlineSettings
-from online.slate import Slate
-from online.world import World
+from online.slates.slate import Slate
+from online.story_table.table import World
+from online.streams.archiver import archive
 from tests.online.conftest import FeedServer, wait_until
 from tests.online.small_world import context, ids, world
 
@@ -160,7 +160,7 @@ def test_propensities_reach_the_log_of_what_was_served(
 ) -> None:
     import duckdb
 
-    from online.app import create_app
+    from online.http.app import create_app
     from tests.online.conftest import OFTEN, serving
 
     feed_server.publish([{"id": f"s{i:02}", "author": f"a{i}", "age_h": 1.0 + i} for i in range(40)])

@@ -17,11 +17,11 @@ from redis.exceptions import LockNotOwnedError, OutOfMemoryError
 
 from features.errors import Unavailable
 from features.keys import hash64
-from local.redis_server import Server
 from online.clock import micros
-from online.parking import MAX_TRIES, parked
-from online.story_change import decode_change
+from online.story_table.story_change import decode_change
+from online.streams.dead_letters import MAX_TRIES, parked
 from online.timelines.fanout import GROUP
+from rex.local.redis_server import Server
 from tests.online.killing_client import Killed, killing_client
 from tests.online.small_world import NOW
 from tests.online.test_timeline_equivalence import CAP, EXAMPLES, STEPS, THRESHOLDS, histories, opened, play, wrong

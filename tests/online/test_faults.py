@@ -15,9 +15,9 @@ from features.errors import Unavailable
 from features.keys import hash64
 from features.settings import Settings
 from features.snapshot_reader import profile_place, read_manifest
-from local.redis_server import Server, server
-from online.archiver import archive, read_positions
-from online.offline import loaded
+from online.streams.archiver import archive, read_positions
+from rex.cli.offline import loaded
+from rex.local.redis_server import Server, server
 from tests.online.conftest import PEOPLE, STORIES, FeedServer, wait_until
 from tests.online.small_world import content
 

@@ -15,8 +15,8 @@ import pytest
 from features.keys import Keys
 from features.settings import Settings
 from features.snapshot_reader import current_version, read_manifest
-from local.redis_server import server
-from online.app import create_app
+from online.http.app import create_app
+from rex.local.redis_server import server
 from tests.online.conftest import OFTEN, PEOPLE, STORIES, FeedServer, serving, wait_until
 
 TIMEOUT_S = 0.5

@@ -13,15 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-from online import page_of
-from online.app import create_app
 from online.columns import Floats
 from online.components import default_components
-from online.freshness import JITTER, stretch, ttl_s
+from online.feed import page_of
+from online.http.app import create_app
 from online.protocols import Degrade, refused
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
-from online.slate import identify
+from online.slates.freshness import JITTER, stretch, ttl_s
+from online.slates.slate import identify
 from tests.online.conftest import LENIENT, OFTEN, FeedServer, serving, wait_until
 
 Page = dict[str, Any]

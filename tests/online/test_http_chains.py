@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from features.registry import FEATURES
-from online.app import create_app
 from online.columns import Rows
 from online.components import default_components
 from online.context import Context
-from online.slate import Slate
+from online.http.app import create_app
+from online.slates.slate import Slate
 from tests.online.conftest import LENIENT, OFTEN, STORIES, FeedServer, serving
 
 Page = dict[str, Any]

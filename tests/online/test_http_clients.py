@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from online.app import create_app
+from online.http.app import create_app
 from tests.online.conftest import OFTEN, FeedServer, serving
 
 pytestmark = pytest.mark.nightly

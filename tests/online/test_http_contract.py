@@ -13,9 +13,9 @@ import pytest
 
 from features.keys import Keys, hash64
 from features.settings import Settings
-from local.redis_server import Server
-from online import problems
-from online.app import create_app
+from online.http import problems
+from online.http.app import create_app
+from rex.local.redis_server import Server
 from tests.online.colliding_ids import colliding_ids
 from tests.online.conftest import OFTEN, PEOPLE, STORIES, FeedServer, serving, wait_until
 from tests.online.small_world import NOW
@@ -281,7 +281,7 @@ class TestOrigins:
         def fail(*arguments: Any) -> None:
             raise ZeroDivisionError("a bug")
 
-        monkeypatch.setattr("online.routes.about_person", fail)
+        monkeypatch.setattr("online.http.routes.about_person", fail)
         for path, status in (
             ("/v1/users/u-fan/feed?limit=0", 422),
             ("/v1/nowhere", 404),

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from features.keys import hash64
-from online.body_limit import MAX_BODY_BYTES, BodyLimit, BodyTooLarge
-from online.person import ACT, PersonState
+from online.http.body_limit import MAX_BODY_BYTES, BodyLimit, BodyTooLarge
 from online.settings import OnlineSettings
+from online.user.user import ACT, PersonState
 from tests.online.conftest import FeedServer, wait_until
 
 JSON = {"content-type": "application/json"}

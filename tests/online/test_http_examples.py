@@ -16,9 +16,9 @@ import pytest
 
 from features.keys import Keys
 from features.settings import Settings
-from local.redis_server import Server
-from online.app import create_app
+from online.http.app import create_app
 from online.settings import OnlineSettings
+from rex.local.redis_server import Server
 from tests.online.conftest import PEOPLE, STORIES, FeedServer, serving
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"

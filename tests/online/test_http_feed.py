@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from online.api_models import Explanation
+from online.http.schemas import Explanation
 from tests.online.conftest import PEOPLE, STORIES, FeedServer
 
 

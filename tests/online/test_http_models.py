@@ -25,12 +25,12 @@ from features.snapshot import digest
 from features.snapshot_reader import read_manifest
 from learning.model_file import MODEL, decode, encode
 from learning.outcomes import NAMES, WEIGHTS
-from learning.sources import Folder
-from local.redis_server import Server
-from online.api_models import Ranking
-from online.app import create_app
-from online.published_models import create_app as create_models
+from online.http.app import create_app
+from online.http.schemas import Ranking
 from online.rankers.learned import MODEL_SERVICE
+from rex.local.redis_server import Server
+from rex.model_service.published_models import create_app as create_models
+from rex.model_service.sources import Folder
 from tests.learning.conftest import Made, made
 from tests.online.conftest import LENIENT, OFTEN, PEOPLE, STORIES, FeedServer, serving, wait_until
 
@@ -274,7 +274,7 @@ class TestModelService:
 @contextmanager
 def _rex_serve_models(settings: Settings, port: int) -> Iterator[None]:
     """The command, from when it is ready until it is killed."""
-    command = [sys.executable, "-m", "cli", "serve", "models", "--port", str(port)]
+    command = [sys.executable, "-m", "rex", "serve", "models", "--port", str(port)]
     with subprocess.Popen(command, env=_environment(settings), stderr=subprocess.PIPE, text=True) as process:
         try:
             wait_until(lambda: process.poll() is not None or _is_ready(port), within_s=60)
@@ -334,7 +334,7 @@ class TestExplanation:
         feed_server.publish(STORIES, PEOPLE, model=made.data)
         url = ["--url", str(feed_server.http.base_url)] if where == "by the service" else []
         found = subprocess.run(
-            [sys.executable, "-m", "cli", "feed", "u-fan", "--limit", "3", "--explain", *url],
+            [sys.executable, "-m", "rex", "feed", "u-fan", "--limit", "3", "--explain", *url],
             env={**_environment(feed_server.settings), "REX_ONLINE_AS_IF": feed_server.now.isoformat()},
             capture_output=True,
             text=True,

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from online import api_examples, api_models
-from online.accounts import Account
-from online.app import create_app
-from online.events import TYPES, Event
-from online.problems import PROBLEMS
+from online.http import examples as api_examples
+from online.http import schemas as api_models
+from online.http.app import create_app
+from online.http.problems import PROBLEMS
+from online.ingest.events import TYPES, Event
+from online.ingest.stories import Story
+from online.ingest.users import Account
 from online.settings import OnlineSettings
-from online.stories import Story
 from tests.online.conftest import PEOPLE, STORIES, FeedServer
 
 FORMS: list[type[BaseModel]] = [

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from features.keys import Keys, hash64
+from online.ingest.stories import Story, StoryIntake
 from online.settings import OnlineSettings
-from online.stories import Story, StoryIntake
 from tests.online.conftest import PEOPLE, STORIES, FeedServer
 from tests.online.small_world import NOW
 
@@ -152,8 +152,8 @@ class TestSnapshots:
 def test_a_process_far_behind_the_story_stream_reads_on_before_it_answers(
     served: FeedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("online.store.STORY_TAIL", 3)
-    monkeypatch.setattr("online.live.STORY_TAIL", 3)
+    monkeypatch.setattr("online.user.store.STORY_TAIL", 3)
+    monkeypatch.setattr("online.feed.snapshot_loader.STORY_TAIL", 3)
     for story in ("s01", "s02", "s03", "s04", "s05"):
         served.http.delete(f"/v1/stories/{story}")
     assert not {"s01", "s02", "s03", "s04", "s05"} & set(served.stories("u-new", limit=100))

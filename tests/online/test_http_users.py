@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from features.keys import Keys
-from online.accounts import Account, AccountIntake
+from online.ingest.users import Account, AccountIntake
 from online.settings import OnlineSettings
 from tests.online.conftest import PEOPLE, STORIES, FeedServer, wait_until
 from tests.online.small_world import NOW

@@ -14,8 +14,8 @@ import pytest
 import redis
 
 from features.streams import START, stream_order
-from local.redis_server import Server
-from online.archiver import Step, archive, read_positions
+from online.streams.archiver import Step, archive, read_positions
+from rex.local.redis_server import Server
 from tests.online.archive_lake import KEYS, accept, archived, entries, event, rows, stream_of
 
 ROOT = Path(__file__).parents[2]

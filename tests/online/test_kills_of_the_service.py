@@ -19,10 +19,10 @@ import pytest
 import redis
 
 from features.keys import hash64
-from local.http import http_client
-from local.redis_server import Server, server
-from online.archiver import archive
-from online.served_log import ServedLog
+from online.feed.served_log import ServedLog
+from online.streams.archiver import archive
+from rex.local.http import http_client
+from rex.local.redis_server import Server, server
 from tests.online.archive_lake import KEYS, accept, archived, entries, event, rows, stream_of
 from tests.online.conftest import PEOPLE, STORIES, FeedServer, wait_until
 
@@ -50,7 +50,7 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "cli", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", "rex", "serve", "--port", str(self.port)]
         self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stderr=subprocess.DEVNULL)
         wait_until(self._answers, within_s=60)
 

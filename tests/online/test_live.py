@@ -11,9 +11,9 @@ import redis
 
 from batch.publish import publish_content
 from features.keys import Keys
-from online.live import LiveSnapshot, Loaded
+from online.feed.snapshot_loader import LiveSnapshot, Loaded
 from online.rankers.weighted import Weighted
-from online.world import World
+from online.story_table.table import World
 from tests.online.small_world import NOW, content, everything, ids, world
 from tests.online.test_delta import document, entries
 

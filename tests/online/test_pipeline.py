@@ -18,14 +18,14 @@ from features.errors import Unavailable
 from features.keys import hash64
 from online.components import default_components
 from online.context import Context
-from online.person import EdgeChange
+from online.feed.presenting import items
 from online.pipeline import Pipeline
-from online.presenting import items
 from online.protocols import Degrade, refused
 from online.rankers.learned import Learned
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
-from online.slate import Slate
+from online.slates.slate import Slate
+from online.user.user import EdgeChange
 from tests.online.small_world import context, ids, world
 
 SMALL_PAGES = OnlineSettings(page_block=4, max_per_author=1, max_per_publication=2, slate_size=50)

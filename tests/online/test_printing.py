@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from features.registry import FEATURES
-from online.printing import print_feed
-from online.printing_ranking import SHOWN, calibration_line
 from online.rankers.explanation import explained
 from online.rankers.learned import Learned
 from online.rankers.weighted import Weighted
+from rex.cli.printing import print_feed
+from rex.cli.printing_ranking import SHOWN, calibration_line
 from tests.learning.conftest import Made, made
 
 __all__ = ["made"]

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from features.keys import hash64
-from online.build_reading import BuildReading
 from online.components import default_components
 from online.context import Context
-from online.person import EdgeChange
 from online.pipeline import Pipeline
 from online.settings import OnlineSettings
-from online.slate import ORGANIC, Slate
+from online.slates.slate import ORGANIC, Slate
+from online.user.build_inputs import BuildReading
+from online.user.user import EdgeChange
 from tests.online.conftest import FeedServer, wait_until
 from tests.online.small_world import context, ids, world
 from tests.online.test_http_cache import asked_at_once, two_apps

@@ -10,9 +10,9 @@ from rich.progress import Progress
 
 from features.errors import BadInput, Unavailable
 from features.settings import Settings
-from local.redis_server import Server
 from online.settings import OnlineSettings
 from online.timelines.rebuild import active_people, rebuild_timelines
+from rex.local.redis_server import Server
 from tests.lakes import ago, event, write_lake
 from tests.online.small_world import NOW
 from tests.online.timeline_site import Site, site

@@ -9,9 +9,9 @@ import pytest
 
 from features.keys import hash64
 from online.components import default_components
-from online.person import ACT, ACT_CODES, EdgeChange
 from online.rules.language import Language
-from online.world import World
+from online.story_table.table import World
+from online.user.user import ACT, ACT_CODES, EdgeChange
 from tests.online.small_world import context, everything, ids, world
 
 STORIES: list[dict[str, Any]] = [

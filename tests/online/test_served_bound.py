@@ -10,9 +10,9 @@ import redis
 from prometheus_client import CollectorRegistry, Counter
 
 from features.keys import Keys
-from online.served_history import decode_history
-from online.served_log import ServedLog, ServedPage
+from online.feed.served_log import ServedLog, ServedPage
 from online.settings import OnlineSettings
+from online.user.served_history import decode_history
 from tests.fixtures_redis import redis_client, redis_server
 
 __all__ = ["redis_client", "redis_server"]

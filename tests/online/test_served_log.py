@@ -16,15 +16,15 @@ from features.errors import Unavailable
 from features.keys import hash64_many
 from features.lake_files import inspect
 from features.registry import FEATURES
-from local.redis_server import server
-from online.app import create_app
-from online.archive_files import convert
-from online.archiver import archive
 from online.clock import micros
-from online.served_history import decode_history
-from online.served_log import PROMOTED, ServedLog, ServedPage, sampled
+from online.feed.served_log import PROMOTED, ServedLog, ServedPage, sampled
+from online.http.app import create_app
 from online.settings import OnlineSettings
-from online.slate import identify
+from online.slates.slate import identify
+from online.streams.archive_files import convert
+from online.streams.archiver import archive
+from online.user.served_history import decode_history
+from rex.local.redis_server import server
 from tests.online.archive_lake import KEYS, NOW
 from tests.online.conftest import FeedServer, serving, wait_until
 
@@ -115,7 +115,7 @@ def test_history_holds_each_story_of_each_slate_once_and_is_bounded(redis_client
 def test_a_full_queue_drops_the_oldest_and_counts_it(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("online.served_log.QUEUE_PAGES", 3)
+    monkeypatch.setattr("online.feed.served_log.QUEUE_PAGES", 3)
     log, lost = log_of(redis_client)
     for number in range(5):
         log.note(page(number))

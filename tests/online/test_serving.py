@@ -26,11 +26,11 @@ import redis
 from batch.publish import publish_content
 from features.errors import BadInput, Unavailable
 from features.keys import Keys
-from local import child_service
-from local.http import http_client
-from local.redis_server import Server
-from online.client import fetch_feed
-from online.model_client import ModelService
+from rex.cli.client import fetch_feed
+from rex.local import child_service
+from rex.local.http import http_client
+from rex.local.redis_server import Server
+from rex.model_service.client import ModelService
 from tests.online.conftest import PEOPLE, STORIES, wait_until
 from tests.online.small_world import content
 
@@ -55,7 +55,7 @@ def two_workers(redis_server: Server, redis_client: redis.Redis, tmp_path: Path)
         port = free.getsockname()[1]
     environment = {"REX_REDIS_URL": redis_server.url, "REX_VAR": str(tmp_path), "REX_LAKE": str(tmp_path / "lake")}
     environment["REX_ONLINE_ROOT_PATH"] = "/rex"
-    command = [sys.executable, "-m", "cli", "serve", "--workers", "2", "--port", str(port)]
+    command = [sys.executable, "-m", "rex", "serve", "--workers", "2", "--port", str(port)]
     with (
         (tmp_path / "serve.log").open("w") as log,
         subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log) as process,

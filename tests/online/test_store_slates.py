@@ -10,12 +10,12 @@ import redis
 
 from features.keys import Keys
 from features.snapshot import NO_CAP
-from online.chain import encode_chain
 from online.columns import Hashes
-from online.slate import ORGANIC, Slate
-from online.slate_making import slate_of
-from online.slate_store import PROMOTED_TTL_S, CapReached, SlateEnds, SlateStore
-from online.store import PersonStore
+from online.slates.pagination_session import encode_chain
+from online.slates.slate import ORGANIC, Slate
+from online.slates.slate_making import slate_of
+from online.slates.slate_store import PROMOTED_TTL_S, CapReached, SlateEnds, SlateStore
+from online.user.store import PersonStore
 from tests.online.small_world import context, everything, world
 
 FIRST = SlateEnds(slate_ttl_s=600, chain_ttl_s=3600, day="20260131", surface="home")

@@ -16,10 +16,10 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.redis_server import server
 from online.clock import micros
-from online.story_change import decode_change
+from online.story_table.story_change import decode_change
 from online.timelines.timeline import Timeline
+from rex.local.redis_server import server
 from tests.online.timeline_site import Site, Version, site
 
 CAP = 5

@@ -340,7 +340,7 @@ class TestSurfaces:
         ("followed", "told"), [("author", "From an author you follow"), ("publication", "From x, which you follow")]
     )
     def test_the_reader_is_told_whom_of_the_two_they_follow(self, small: Site, followed: str, told: str) -> None:
-        from online.preparing import FeedRequest
+        from online.feed.preparing import FeedRequest
 
         small.edge("u1", "follow", followed, "x")
         small.come_back("u1")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from online.app import create_app
+from online.http.app import create_app
 from tests.online.conftest import OFTEN, STORIES, FeedServer, serving, wait_until
 
 Page = dict[str, Any]

@@ -14,12 +14,12 @@ from features.keys import hash64
 from online.columns import Bits, Candidates
 from online.components import default_components
 from online.context import Context
-from online.person import EdgeChange
+from online.feed.presenting import items
 from online.pipeline import Pipeline
-from online.presenting import items
-from online.slate import Slate
-from online.slate_making import slate_of
-from online.validating import suitable
+from online.slates.slate import Slate
+from online.slates.slate_making import slate_of
+from online.user.user import EdgeChange
+from online.validators.page import suitable
 from tests.online.small_world import context, everything, ids, world
 from tests.online.test_rules import acts
 

@@ -17,15 +17,15 @@ from online.clock import micros, utc_day
 from online.columns import Rows
 from online.components import default_components
 from online.context import Context
+from online.feed.presenting import known_document
+from online.ingest.stories import Story
 from online.metrics import Metrics
-from online.presenting import known_document
 from online.providers.timeline import Timeline
 from online.settings import OnlineSettings
-from online.store import PersonStore
-from online.stories import Story
 from online.timelines.fanout import FanOut
 from online.timelines.timeline import Timeline as Decoded
 from online.timelines.timeline import decode_timeline
+from online.user.store import PersonStore
 from online.wiring import wire
 from tests.online.small_world import NOW, content
 

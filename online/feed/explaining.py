@@ -1,0 +1,54 @@
+"""How a fresh ranking came about: its funnel, and the path of one story through it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from online.components import Components
+from online.context import Context, StageReport
+from online.feed.answering import about
+from online.slates.slate import Slate
+from online.user.user import Person
+
+
+def explanation(ctx: Context, components: Components, slate: Slate, story_id: str | None) -> dict[str, Any]:
+    """What the trace of a slate that was just made tells; `story_id`: the story that was watched, None: none was."""
+    told = {
+        "user_id": ctx.user_id,
+        "slate": about(slate, cached=False),
+        "stages": [_stage(report) for report in ctx.trace.stages],
+        "degraded": ctx.trace.degraded,
+        "languages": _languages(ctx.person),
+    }
+    return told if story_id is None else {**told, "story": _path(ctx, components, story_id)}
+
+
+def _languages(person: Person) -> dict[str, Any]:
+    """The languages that decide what may be shown, and where they are known from; no source: all may be."""
+    if not person.follows_hint:
+        return {"known_from": "profile" if person.languages else None, "read": person.languages}
+    assert person.reads is not None
+    named = person.world.languages.ids
+    return {"known_from": "accept_language", "read": [named[i] for i in np.flatnonzero(person.reads[:-1])]}
+
+
+def _path(ctx: Context, components: Components, story_id: str) -> dict[str, Any]:
+    watched = dict(ctx.trace.watched)
+    if ctx.trace.watched_row is None:
+        return {"story_id": story_id, "known": False}
+    bits = watched.pop("sources", 0)
+    sources = [name for name, bit in components.bits.items() if bits >> bit & 1]
+    return {"story_id": story_id, "known": True, "sources": sources, **watched}
+
+
+def _stage(report: StageReport) -> dict[str, Any]:
+    return {
+        "stage": report.stage,
+        "in": report.taken,
+        "out": report.given,
+        "dropped": report.dropped,
+        "parts": report.parts,
+        "ms": round(report.ms, 3),
+    }

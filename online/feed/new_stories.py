@@ -1,0 +1,50 @@
+"""How many stories a reader's next slate could hold that are newer than the one at hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from online.columns import Bools, Candidates, Rows
+from online.components import Components
+from online.context import Context
+from online.slates.slate import Slate
+
+
+def new_count(ctx: Context, components: Components, slate: Slate) -> int:
+    """Stories above the slate's watermark that a provider would bring now, no rule forbids, and the slate does not hold already
+    (one may have been given a later date since)."""
+    mark = slate.watermark
+    rows = ctx.world.newer_than(mark.published_us, mark.story_id, ctx.now_us)
+    rows = rows[~np.isin(ctx.world.hashes.take(rows), slate.stories)] if len(rows) else rows
+    if not len(rows):
+        return 0
+    newer = Candidates(rows, np.ones(len(rows), np.uint32))
+    for rule in components.rules:
+        drops = rule.drops(ctx, newer)
+        if drops is not None:
+            newer = newer.take(~drops)
+    return int(np.count_nonzero(_brought(ctx, components, newer.rows)))
+
+
+def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
+    """bool[m]: some provider of the surface brings the row. Asks the broadest first, which mostly settles it."""
+    brought = np.zeros(len(rows), bool)
+    # Without the reading of a build a timeline is pulled, and what it notes of that holds for no answer.
+    asking = replace(ctx)  # with a trace of its own
+    chosen = ctx.settings.surfaces.get(ctx.surface, tuple(components.bits))
+    for provider in reversed(components.providers):
+        if brought.all():
+            break
+        if provider.name not in chosen:
+            continue
+        try:
+            found = provider.rows(asking)
+            if isinstance(found, slice):
+                brought |= (rows >= found.start) & (rows < found.stop)
+            else:
+                brought |= np.isin(rows, found)
+        except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
+            ctx.trace.degrade(provider.name, error)
+    return brought

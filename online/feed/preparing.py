@@ -1,0 +1,124 @@
+"""From a request to what it is answered from: the world, the person, and the slate or the place in a chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from online.components import Components
+from online.context import Context
+from online.feed.snapshot_loader import LiveSnapshot
+from online.settings import OnlineSettings
+from online.slates.cursor import Cursor, CursorCodec
+from online.slates.freshness import Freshness, freshness
+from online.slates.pagination_session import Chain, Kept, find_place
+from online.slates.slate import Slate
+from online.slates.slate_store import SlateStore
+from online.user.store import PersonStore, Reading
+from online.user.user import Person
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRequest:
+    """One call for one page."""
+
+    user_id: str
+    limit: int = 20
+    cursor: str | None = None
+    surface: str = "home"
+    fresh: bool = False
+    """Rank anew even when a slate is there."""
+    hint: tuple[int, ...] = ()
+    """Codes of the languages that the client's Accept-Language names; they count where nobody knows the user's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request with everything pinned and read; `slate` None: one has to be built."""
+
+    request: FeedRequest
+    ctx: Context
+    slate: Slate | None
+    start: int = 0
+    """Index in the slate."""
+    delivered: int = 0
+    """Items that the chain has delivered before."""
+    stale: bool = False
+    """Whether the next slate is to be built in the background."""
+    newest: str | None = None
+    """Id of the newest slate when this was read, empty: none; None: another slate in its place would not do."""
+
+
+class Preparer:
+    """Pins everything for one request."""
+
+    def __init__(
+        self,
+        live: LiveSnapshot,
+        store: PersonStore,
+        slates: SlateStore,
+        components: Components,
+        settings: OnlineSettings,
+        cursors: CursorCodec,
+    ) -> None:
+        self._live = live
+        self._store = store
+        self._slates = slates
+        self._components = components
+        self._settings = settings
+        self._cursors = cursors
+
+    def prepare(self, request: FeedRequest, now_us: int) -> Prepared:
+        """Pins the world, reads the person and the slate: one round trip, more only when a cursor's slate has expired.
+
+        InvalidCursor, CursorExpired, Unavailable.
+        """
+        if request.cursor:
+            return self._resumed(request, self._cursors.decode(request.cursor, request.user_id), now_us)
+        ctx, reading = self.context(request.user_id, now_us, request.surface, hint=request.hint)
+        kept = self._usable(reading.kept)
+        if request.fresh:
+            return Prepared(request, ctx, None)
+        state = Freshness.USED_UP if kept.slate is None else freshness(ctx, kept.slate)
+        if state is Freshness.USED_UP:
+            return Prepared(request, ctx, None, newest=kept.slate_id)
+        return Prepared(request, ctx, kept.slate, stale=state is Freshness.STALE, newest=kept.slate_id)
+
+    def _resumed(self, request: FeedRequest, cursor: Cursor, now_us: int) -> Prepared:
+        """The place in its chain to which a cursor points."""
+        ctx, reading = self.context(request.user_id, now_us, cursor.surface, cursor.slate_id, request.hint)
+
+        def read(slate_id: str) -> Kept:
+            return self._usable(self._slates.read(request.user_id, slate_id))
+
+        kept = self._usable(reading.kept)
+        if kept.slate is None and kept.chain is None:  # a slate of no use here: what its chain has passed was not read
+            kept = read(cursor.slate_id)
+        place = find_place(kept, cursor.index, read)
+        if place.passed is not None:
+            ctx.chain = Chain(place.slate_id, place.passed, cursor.watermark)
+        return Prepared(request, ctx, place.slate, place.index, cursor.delivered)
+
+    def context(
+        self,
+        user_id: str,
+        now_us: int,
+        surface: str = "home",
+        slate_id: str | None = None,
+        hint: tuple[int, ...] = (),
+    ) -> tuple[Context, Reading]:
+        """A context that pins everything for one request of one person, and what was read for it."""
+        loaded = self._live.loaded()
+        manifest, position = loaded.world.manifest, loaded.world.position
+        reading = self._store.read(manifest, user_id, surface=surface, slate_id=slate_id, story_position=position)
+        world = loaded.advance(reading.story_changes)
+        if slate_id is not None and reading.kept.slate is not None:
+            hint = reading.kept.slate.info.hint  # the rest of a slate is read in the languages of its beginning
+        person = Person(reading.state, world, hint)
+        wanted, bits = frozenset(loaded.ranker.inputs), self._components.bits
+        return Context(world, person, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits), reading
+
+    def _usable(self, kept: Kept) -> Kept:
+        """Without a slate of a service with other providers, whose source bits mean something else."""
+        if kept.slate is None or kept.slate.info.sources == tuple(self._components.bits):
+            return kept
+        return replace(kept, slate=None)

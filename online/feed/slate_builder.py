@@ -1,0 +1,78 @@
+"""Makes a new slate and puts it where its cursors will find it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+
+import numpy as np
+
+from features.errors import Unavailable
+from online.clock import utc_day
+from online.components import Components
+from online.context import Context, Trace
+from online.feed.single_flight import Busy
+from online.metrics import Metrics
+from online.pipeline import Pipeline
+from online.rankers.explanation import explained
+from online.slates.freshness import ttl_s
+from online.slates.pagination_session import encode_chain
+from online.slates.slate import Slate
+from online.slates.slate_making import features_wanted
+from online.slates.slate_store import CapReached, SlateEnds, SlateStore
+from online.user.store import PersonStore
+
+
+class SlateBuilder:
+    """What the six stages of a build read and write beyond the person's state."""
+
+    def __init__(self, store: PersonStore, slates: SlateStore, components: Components, metrics: Metrics) -> None:
+        self._store = store
+        self._slates = slates
+        self._components = components
+        self._metrics = metrics
+        self.pipeline = Pipeline(components, self._write)
+
+    def build(self, ctx: Context) -> Slate:
+        """The slate in force: a new one, made again from what has been placed by then when a promotion's cap was reached
+        meanwhile; or one that another had put under its name. Busy when the chain it continues has gone on from it long ago.
+        """
+        while True:
+            self._read_for(ctx)
+            ctx.wanted = features_wanted(ctx)
+            with suppress(CapReached):
+                slate = self.pipeline.build(ctx)
+                break
+        if ctx.timeline_due:
+            self._store.ask_for_timeline(ctx.user_id, ctx.timeline_due)
+        return slate
+
+    def rehearse(self, ctx: Context) -> Slate:
+        """A slate that is written nowhere and counts for nothing."""
+        self._read_for(ctx)
+        ctx.trace.explainer = partial(explained, ctx.ranker)
+        return Pipeline(self._components, lambda ctx, slate: None).build(ctx)
+
+    def _read_for(self, ctx: Context) -> None:
+        """Reads into the context what only a build needs; what could not be read is told."""
+        ctx.reading = self._store.read_for_build(ctx.user_id, utc_day(ctx.now_us))
+        ctx.trace = Trace(strict=ctx.settings.strict, watched_row=ctx.trace.watched_row)
+        for part in ctx.reading.degraded:
+            ctx.trace.degrade(part, Unavailable("what Redis holds of it is damaged"))
+
+    def _write(self, ctx: Context, slate: Slate) -> Slate:
+        settings = ctx.settings
+        before = np.empty(0, np.int64) if ctx.chain is None else ctx.chain.passed
+        ends = SlateEnds(
+            slate_ttl_s=ttl_s(slate.info.id, settings),
+            chain_ttl_s=settings.chain_ttl_s,
+            day=utc_day(ctx.now_us),
+            surface=ctx.surface if ctx.chain is None else None,
+            caps=ctx.world.promotions.caps,
+        )
+        value = slate.encode()
+        self._metrics.slate_bytes.observe(len(value))
+        kept = self._slates.write(ctx.user_id, slate, value, encode_chain(before, slate.stories), ends)
+        if kept is None:
+            raise Busy
+        return kept

@@ -1,0 +1,119 @@
+"""The snapshot that a process serves, kept current: grown by the story stream, and swapped whole for the next one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import redis
+
+from features.errors import Unavailable
+from features.keys import Keys
+from features.snapshot import Manifest
+from features.snapshot_reader import current_version, read_manifest, read_model, read_tables
+from learning.model import Model
+from learning.model_file import WrongModel, decode
+from online.protocols import Ranker
+from online.rankers.weighted import Weighted
+from online.story_table.build import build_world
+from online.story_table.table import World
+from online.streams.entries import START, StreamEntry, stream_order
+from online.user.store import STORY_TAIL, read_story_tail
+
+RankerOf = Callable[[Model | None, str], Ranker]
+"""The ranker of a snapshot with this model (None: it has none) under this digest. ValueError: it cannot rank here."""
+
+
+def light_alone(model: Model | None, digest: str) -> Ranker:
+    """Named weights, for processes that rank nothing."""
+    return Weighted()
+
+
+class Loaded:
+    """One loaded snapshot with its ranker and its newest world. A request keeps it to its end, also when another is loaded."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, world: World, ranker: Ranker) -> None:
+        self._client = client
+        self._keys = keys
+        self._writing = threading.Lock()
+        self.world = world
+        """The newest; worlds that were taken before stay as they are."""
+        self.ranker = ranker
+        """Published with the features that it reads."""
+
+    def advance(self, entries: Sequence[StreamEntry]) -> World:
+        """The newest world, once these entries of the story stream are in it, too; each is applied once."""
+        if not entries:
+            return self.world
+        with self._writing:
+            held = stream_order(self.world.position)
+            self.world = self.world.after([entry for entry in entries if stream_order(entry[0].decode()) > held])
+            if len(entries) == STORY_TAIL:  # there may be more, and a withdrawal may be among it
+                self._read_on()
+            return self.world
+
+    def catch_up(self) -> World:
+        """The newest world, once everything is in it that is in the story stream now."""
+        with self._writing:
+            self._read_on()
+            return self.world
+
+    def _read_on(self) -> None:
+        while True:
+            entries = read_story_tail(self._client, self._keys, self.world.position)
+            self.world = self.world.after(entries)
+            if len(entries) < STORY_TAIL:
+                return
+
+
+class LiveSnapshot:
+    """Holds what is loaded. Requests take it once and keep it; `refresh` puts another in its place."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, ranker_of: RankerOf = light_alone) -> None:
+        self._client = client
+        self._keys = keys
+        self._ranker_of = ranker_of
+        self._loaded: Loaded | None = None
+        self._loading = threading.Lock()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is a world to serve."""
+        return self._loaded is not None
+
+    def loaded(self) -> Loaded:
+        """What is loaded now; Unavailable before the first is."""
+        if self._loaded is None:
+            raise Unavailable("no snapshot is loaded yet; publish one with `rex publish` and try again in a second")
+        return self._loaded
+
+    def get(self) -> World:
+        """The newest world; Unavailable before the first is loaded."""
+        return self.loaded().world
+
+    def refresh(self) -> bool:
+        """Loads the current snapshot if its manifest is another than that of the one held; whether it was. Slow, never on a request.
+
+        Either way the world has caught up with the story stream, so that requests have little of it left to apply.
+        Unavailable or CorruptValue when it cannot be loaded, its model included; what is held stays.
+        """
+        with self._loading:
+            manifest = read_manifest(self._client, self._keys, current_version(self._client, self._keys))
+            if self._loaded is not None and self._loaded.world.manifest == manifest:
+                self._loaded.catch_up()
+                return False
+            position = manifest.positions.get(self._keys.story_stream(), START)
+            world = build_world(manifest, read_tables(self._client, self._keys, manifest), position)
+            loaded = Loaded(self._client, self._keys, world, self._ranker(manifest))
+            loaded.catch_up()
+            self._loaded = loaded
+            return True
+
+    def _ranker(self, manifest: Manifest) -> Ranker:
+        """Warm. Unavailable when it cannot rank what this process serves."""
+        data = read_model(self._client, self._keys, manifest)
+        try:
+            model = None if data is None else decode(data, manifest.model)
+            return self._ranker_of(model, manifest.model)
+        except (WrongModel, ValueError) as error:
+            raise Unavailable(f"Snapshot {manifest.version} cannot be ranked: {error}") from error

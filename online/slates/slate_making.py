@@ -1,0 +1,68 @@
+"""From ranked candidates to a slate: its name, its watermark, its columns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.registry import FEATURES
+from online.columns import Candidates, Floats
+from online.context import Context
+from online.feed.served_log import sampled
+from online.slates.cursor import Watermark
+from online.slates.slate import Slate, SlateInfo, identify
+
+
+def slate_id(ctx: Context) -> str:
+    """Named after what it depends on; the continuation of a chain after where the chain stands."""
+    if ctx.chain is not None:
+        return ctx.chain.slate_id
+    return identify(ctx.user_id, ctx.surface, ctx.now_us, ctx.pinned, ctx.reading.digest.hex(), ctx.ranker.name)
+
+
+def features_wanted(ctx: Context) -> frozenset[str]:
+    """What the ranker reads; all registered features when the slate is one of those whose features are logged."""
+    if sampled(slate_id(ctx), ctx.settings.served_features_rate):
+        return frozenset(feature.name for feature in FEATURES)
+    return frozenset(ctx.ranker.inputs)
+
+
+def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
+    """The slate of `ranked`, whose aggregation found `found` stories."""
+    name, mark = slate_id(ctx), _watermark(ctx)
+    info = SlateInfo(
+        id=name,
+        built_at_us=ctx.now_us,
+        snapshot=ctx.world.version,
+        standing=ctx.person.state.standing.hex(),
+        hint=ctx.person.deciding_hint,
+        model=ctx.ranker.name,
+        variant=ctx.settings.variant,
+        candidates=found,
+        sources=tuple(ctx.bits),
+        degraded=tuple(ctx.trace.degraded),
+        watermark_us=mark.published_us,
+        watermark_id=mark.story_id,
+        timeline_seq=mark.seq,
+        passed_before=0 if ctx.chain is None else len(ctx.chain.passed),
+    )
+    promotions = ranked.columns.get("promotion", np.empty(0, np.int64))
+    propensities = ranked.columns.get("propensity", np.empty(0, np.float32))
+    features = np.empty((0, 0), np.float32)
+    if sampled(name, ctx.settings.served_features_rate):
+        features = _features(ranked)
+    hashes = ctx.world.hashes[ranked.rows]
+    return Slate(info, hashes, ranked.columns["score"], ranked.sources, promotions, propensities, features)
+
+
+def _watermark(ctx: Context) -> Watermark:
+    if ctx.chain is not None:
+        return ctx.chain.watermark
+    timeline = ctx.reading.timeline
+    published_us, story_id = ctx.world.newest(ctx.now_us)
+    return Watermark(published_us, story_id, 0 if timeline is None else timeline.seq)
+
+
+def _features(ranked: Candidates) -> Floats:
+    """float32[m, registered features], NaN where an annotator did not compute one."""
+    missing = np.full(len(ranked), np.nan, np.float32)
+    return np.stack([ranked.columns.get(feature.name, missing) for feature in FEATURES], axis=1)

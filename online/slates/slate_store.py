@@ -1,0 +1,140 @@
+"""Slates as they lie in Redis, each with its place in its chain and what it promotes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from features.errors import Unavailable
+from features.keys import Keys
+from features.packing import CorruptValue
+from features.snapshot import NO_CAP
+from online.slates.pagination_session import Kept
+from online.slates.slate import ORGANIC, Slate
+from rex.local.faults import first_line
+
+log = logging.getLogger("rex.online")
+
+# The slate key shares the hash tag of the person's keys, so naming it inside the script is safe on Redis Cluster.
+_READ_LATEST_SLATE = """
+local id = redis.call('HGET', KEYS[1], ARGV[1])
+return {id, id and redis.call('GET', ARGV[2] .. id), false}
+"""
+# What a chain has passed is needed only when its slate is gone.
+_READ_SLATE_OF_CHAIN = """
+local slate = redis.call('GET', KEYS[1])
+return {ARGV[1], slate, not slate and redis.call('GET', KEYS[2])}
+"""
+# KEYS: slate, chain, latest slates, promoted today. ARGV: slate, its ttl s, chain, its ttl s, surface, slate id, ttl s of
+# promoted, then each promotion and its cap. Without a surface it is the continuation of a chain, which no first page may
+# come from and which may not be written anew while cursors into its chain are about. Answers the slate that is kept, if
+# another; 1 when a cap was reached since the slate was begun: another surface of the person is built side by side.
+_WRITE_SLATE = """
+local kept = redis.call('GET', KEYS[1])
+if kept then return kept end
+if ARGV[5] == '' and redis.call('EXISTS', KEYS[2]) == 1 then return '' end
+for i = 8, #ARGV, 2 do
+  local cap = tonumber(ARGV[i + 1])
+  if cap >= 0 and tonumber(redis.call('HGET', KEYS[4], ARGV[i]) or 0) >= cap then return 1 end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
+if ARGV[5] ~= '' then
+  redis.call('HSET', KEYS[3], ARGV[5], ARGV[6])
+  redis.call('EXPIRE', KEYS[3], ARGV[2])
+end
+for i = 8, #ARGV, 2 do redis.call('HINCRBY', KEYS[4], ARGV[i], 1) end
+if #ARGV > 7 then redis.call('EXPIRE', KEYS[4], ARGV[7]) end
+return false
+"""
+_CAP_REACHED = 1
+PROMOTED_TTL_S = 172_800
+"""Caps count by UTC day; two days, so that no clock a little behind finds its day gone."""
+
+
+class CapReached(Exception):
+    """A promotion of the slate has had its daily cap since the slate was begun: build it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlateEnds:
+    """How long a new slate lives and what it counts for."""
+
+    slate_ttl_s: int
+    chain_ttl_s: int
+    day: str
+    """UTC day on which its promotions count, `YYYYMMDD`."""
+    surface: str | None
+    """Surface whose newest slate it becomes; None: it continues a chain, and no first page comes from it."""
+    caps: Mapping[int, int] = field(default_factory=dict)
+    """Promotion → its daily cap, NO_CAP or absent: none."""
+
+
+class SlateStore:
+    """Reads and writes slates. Raises Unavailable when Redis cannot be reached."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def read(self, user_id: str, slate_id: str) -> Kept:
+        """What there is of one slate, its place in its chain included."""
+        try:
+            found = self._client.mget(self._keys.slate(user_id, slate_id), self._keys.chain(user_id, slate_id))
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
+        return decode_kept(slate_id.encode(), *found)  # type: ignore[arg-type]
+
+    def write(self, user_id: str, slate: Slate, value: bytes, chain: bytes, ends: SlateEnds) -> Slate | None:
+        """Stores a slate as `value`, and `chain`, its place in its chain. Returns the slate in force: the one stored first under this
+        id. None: its chain has already gone on from it, so it may not be made again. CapReached.
+        """
+        keys = (
+            self._keys.slate(user_id, slate.info.id),
+            self._keys.chain(user_id, slate.info.id),
+            self._keys.latest_slates(user_id),
+            self._keys.promoted(user_id, ends.day),
+        )
+        placed = slate.promotions[slate.promotions != ORGANIC].tolist()
+        promoted = [part for promotion in placed for part in (promotion, ends.caps.get(promotion, NO_CAP))]
+        values = (value, ends.slate_ttl_s, chain, ends.chain_ttl_s, ends.surface or "", slate.info.id)
+        try:
+            kept = self._client.eval(_WRITE_SLATE, 4, *keys, *values, PROMOTED_TTL_S, *promoted)
+            if (
+                isinstance(kept, bytes) and kept and (other := _decode_slate(kept)) is None
+            ):  # of another release: it serves nobody
+                self._client.delete(keys[0])
+                return self.write(user_id, slate, value, chain, ends)
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis cannot be written, so no feed can be made: {first_line(error)}") from error
+        if kept == _CAP_REACHED:
+            raise CapReached
+        if kept is None:
+            return slate
+        return other if kept else None
+
+
+def ask_for_kept(pipe: Any, keys: Keys, user_id: str, surface: str, slate_id: str | None) -> None:
+    """Adds to a pipeline the question what there is of a slate (None: the newest of the surface); `decode_kept` reads the answer."""
+    if slate_id is None:
+        pipe.eval(_READ_LATEST_SLATE, 1, keys.latest_slates(user_id), surface, keys.slate(user_id, ""))
+    else:
+        pipe.eval(_READ_SLATE_OF_CHAIN, 2, keys.slate(user_id, slate_id), keys.chain(user_id, slate_id), slate_id)
+
+
+def decode_kept(slate_id: bytes | None, slate: bytes | None, chain: bytes | None) -> Kept:
+    """From the slate's id, its value and that of its chain; None or false: not there."""
+    return Kept((slate_id or b"").decode(), _decode_slate(slate), chain)
+
+
+def _decode_slate(data: bytes | None) -> Slate | None:
+    """None as well for a slate in another form, such as an older release's: it can be made anew."""
+    try:
+        return Slate.decode(data) if data else None
+    except CorruptValue as error:
+        log.warning("a cached slate is left aside: %s", error)
+        return None

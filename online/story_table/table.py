@@ -1,0 +1,139 @@
+"""The story table as the serving process holds it: a snapshot, and behind its rows what the story stream brought since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from features.keys import hash64
+from features.snapshot import ABSENT, Manifest
+from online.columns import Bools, Floats, Hashes, Ints, Micros, Rows
+from online.story_table.dates import newer_than, newest
+from online.story_table.edge_targets import EdgeTargets
+from online.story_table.former_keys import FormerKeys
+from online.story_table.lookup import Grouping, HashIndex
+from online.story_table.names import Names
+from online.story_table.promotions import Promotions
+from online.story_table.story_change import StoryVersion
+from online.story_table.story_columns import StoryColumns
+from online.story_table.updates import grown
+from online.streams.entries import StreamEntry
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Immutable; `after` gives the next one. n stories, A authors, P publications, T topics, L languages.
+
+    The first `snapshot_rows` rows are the snapshot's, by (published_at, story_id). Behind them, in the order of the stream,
+    comes a row for every version put since; it supersedes the row that the story had before. Rows never change.
+    """
+
+    manifest: Manifest
+    position: str
+    """Id of the last entry of the story stream that is in here."""
+    snapshot_rows: int
+    snapshot_ids: pa.Array  # string[snapshot_rows]
+    snapshot_titles: pa.Array  # string[snapshot_rows], nullable
+    snapshot_updated_at: Micros
+    """int64[snapshot_rows]: when the snapshot's version of each story came to be."""
+    columns: StoryColumns
+    """What the arrays below are views of, and the ids and titles of the later rows."""
+    hashes: Hashes
+    by_hash: HashIndex
+    """Hash of a story → its newest row."""
+    author: Ints
+    publication: Ints
+    topics: Ints  # [n, t], ABSENT at the end
+    language: Ints
+    published_at: Micros
+    visibility: np.ndarray  # int8[n]
+    members_only: Bools
+    duplicate_key: Hashes
+    vectors: Floats  # [factors, n]
+    similar: Rows  # [n, SIMILAR_KEPT]; may be superseded, see `current`
+    similarity: Floats  # [n, SIMILAR_KEPT]
+    static: dict[str, Floats]
+    """Features that do not depend on the person, float32[n] each, those of author, publication, topics and language included."""
+    authors: Names
+    publications: Names
+    topic_names: Names
+    languages: Names
+    rows_by_language: Ints
+    """int32[L + 1]: how many rows open to everyone there are in each language, superseded ones included; the last entry: in none
+    known."""
+    rows_by_author: Grouping
+    """Superseded rows included, as in the other two."""
+    rows_by_publication: Grouping
+    rows_by_topic: Grouping
+    top: dict[int, Rows]
+    """Language → trending rows, hottest first; ABSENT: over all languages. They may be superseded, see `current`."""
+    author_since: Micros
+    """int64[A + 1]: published_at of each author's earliest row; the greatest int64 where there is none, and for index -1."""
+    superseded: Rows
+    """int32[s], ascending: rows that are no candidates any more, because their story has a newer one."""
+    withdrawn: Bools | None
+    """bool[n]: withdrawn since the snapshot; None: no story was."""
+    promotions: Promotions
+    """Their rows may be superseded, see `current`."""
+    targets: EdgeTargets
+    """Ids of what edges name and no story does."""
+    former_keys: FormerKeys
+    """Duplicate keys of versions that are superseded, and of stories that the snapshot no longer holds."""
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    def after(self, entries: Sequence[StreamEntry]) -> World:
+        """This world with later entries of the story stream applied in order; how they are cut into calls does not matter.
+
+        Entries that hold no story are logged and passed over. Safe from several threads; cheap from one after the other.
+        """
+        return grown(self, entries) if entries else self
+
+    def row(self, story_id: str) -> int:
+        """The newest row of a story; -1: not known."""
+        return int(self.by_hash.find(np.array([hash64(story_id)]))[0])
+
+    def story_id(self, row: int) -> str:
+        """The id of the story at `row`."""
+        behind = row - self.snapshot_rows
+        ident: str = self.columns.new_ids[behind] if behind >= 0 else self.snapshot_ids[row].as_py()
+        return ident
+
+    def title(self, row: int) -> str | None:
+        """The title at `row`; None: unknown."""
+        behind = row - self.snapshot_rows
+        title: str | None = self.columns.new_titles[behind] if behind >= 0 else self.snapshot_titles[row].as_py()
+        return title
+
+    def story(self, row: int) -> StoryVersion:
+        """Everything that can be told of the story at `row`."""
+        return StoryVersion(
+            author_id=self.authors.id(int(self.author[row])),
+            publication_id=self.publications.id(int(self.publication[row])),
+            topics=tuple(str(self.topic_names.id(int(topic))) for topic in self.topics[row] if topic != ABSENT),
+            language=self.languages.id(int(self.language[row])),
+            title=self.title(row),
+            published_us=int(self.published_at[row]),
+            visibility=int(self.visibility[row]),
+            members_only=bool(self.members_only[row]),
+        )
+
+    def current(self, rows: Rows) -> Rows:
+        """int32[m] → int32[m]: superseded rows replaced by the newest ones of their stories."""
+        return self.by_hash.find(self.hashes.take(rows)) if len(self.superseded) else rows
+
+    def newest(self, now_us: int) -> tuple[int, str]:
+        """published_at (µs) and story_id of the newest row not dated after `now_us` nor superseded; (0, "") for none."""
+        return newest(self, now_us)
+
+    def newer_than(self, published_us: int, story_id: str, now_us: int) -> Rows:
+        """int32[m]: rows newer than that by (published_at, story_id), not dated after `now_us` nor superseded."""
+        return newer_than(self, published_us, story_id, now_us)

@@ -1,0 +1,164 @@
+"""How a world grows: entries of the story stream become rows behind the ones that are there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.packing import CorruptValue
+from features.raw_datasets import VISIBILITIES
+from online.columns import Bools, Ints, Micros, Rows
+from online.story_table.former_keys import FormerKeys
+from online.story_table.new_rows import Columns, NamesNow, new_rows
+from online.story_table.story_change import StoryChange, StoryVersion, decode_change
+from online.streams.entries import StreamEntry
+
+if TYPE_CHECKING:
+    from online.story_table.table import World
+
+log = logging.getLogger("rex.online")
+
+NEVER = np.iinfo(np.int64).max
+"""Since when an author without a story has been publishing."""
+
+
+@dataclass(slots=True)
+class _Added:
+    """What a few entries add to a world, one after the other."""
+
+    world: World
+    stories: list[StoryChange] = field(default_factory=list)
+    """One a new row."""
+    versions: list[StoryVersion] = field(default_factory=list)
+    origins: list[int] = field(default_factory=list)
+    """For each, the first row in its story's history: what was learned of the story is taken from there."""
+    superseded: list[int] = field(default_factory=list)
+    withdrawn: set[int] = field(default_factory=set)
+    newest: dict[int, int] = field(default_factory=dict)
+    """Hash → row, of stories with a row among the new ones."""
+
+    def apply(self, change: StoryChange, known: int) -> None:
+        """`known`: the story's newest row in the world, -1 for none."""
+        row = self.newest.get(change.story_hash, known)
+        if change.version is None:
+            if row >= 0:
+                self.withdrawn.add(row)
+        elif row < 0 or self._is_withdrawn(row) or self._version(row) != change.version:
+            self._put(change, change.version, row)
+
+    def _put(self, change: StoryChange, version: StoryVersion, before: int) -> None:
+        row, n = len(self.world) + len(self.stories), len(self.world)
+        self.newest[change.story_hash] = row
+        self.stories.append(change)
+        self.versions.append(version)
+        self.origins.append(row if before < 0 else before if before < n else self.origins[before - n])
+        if before >= 0:
+            self.superseded.append(before)
+
+    def _version(self, row: int) -> StoryVersion:
+        behind = row - len(self.world)
+        return self.versions[behind] if behind >= 0 else self.world.story(row)
+
+    def _is_withdrawn(self, row: int) -> bool:
+        before = self.world.withdrawn
+        return row in self.withdrawn or (before is not None and row < len(before) and bool(before[row]))
+
+
+def grown(world: World, entries: Sequence[StreamEntry]) -> World:
+    """See `World.after`; at least one entry."""
+    changes = _decoded(entries)
+    added = _Added(world)
+    known = world.by_hash.find(np.array([change.story_hash for change in changes], np.int64))
+    for change, row in zip(changes, known.tolist(), strict=True):
+        added.apply(change, row)
+    moved = _with_rows(world, added) if added.stories else world
+    return replace(
+        moved,
+        position=entries[-1][0].decode(),
+        superseded=np.union1d(world.superseded, added.superseded).astype(np.int32),
+        withdrawn=_marked(world.withdrawn, len(moved), sorted(added.withdrawn)),
+    )
+
+
+def _decoded(entries: Sequence[StreamEntry]) -> list[StoryChange]:
+    changes = []
+    for position, fields in entries:
+        try:
+            changes.append(decode_change(fields))
+        except CorruptValue as error:
+            log.error("entry %s is passed over: %s", position.decode(), error)
+    return changes
+
+
+def _with_rows(world: World, added: _Added) -> World:
+    n, versions = len(world), added.versions
+    names = NamesNow(
+        author=world.authors.grown(version.author_id for version in versions),
+        publication=world.publications.grown(version.publication_id for version in versions),
+        topic=world.topic_names.grown(topic for version in versions for topic in version.topics),
+        language=world.languages.grown(version.language for version in versions),
+    )
+    story_ids = [change.story_id for change in added.stories]
+    hashes = np.array([change.story_hash for change in added.stories], np.int64)
+    new = new_rows(world, names, versions, hashes, np.array(added.origins, np.int32))
+    columns = world.columns.append(n, new, story_ids, [version.title for version in versions])
+    rows = np.arange(n, n + len(versions), dtype=np.int32)
+    return replace(
+        world,
+        columns=columns,
+        **columns.fields(n + len(versions)),
+        by_hash=world.by_hash.extended(hashes, rows),
+        authors=names.author,
+        publications=names.publication,
+        topic_names=names.topic,
+        languages=names.language,
+        rows_by_language=counted(world.rows_by_language, len(names.language), new),
+        rows_by_author=world.rows_by_author.extended(new["author"], rows),
+        rows_by_publication=world.rows_by_publication.extended(new["publication"], rows),
+        rows_by_topic=world.rows_by_topic.extended(new["topics"].ravel(), np.repeat(rows, new["topics"].shape[1])),
+        author_since=earliest(world.author_since, len(names.author), new["author"], new["published_at"]),
+        former_keys=_with_former_keys(world, columns.fields(n + len(versions)), np.array(added.superseded, np.int32)),
+    )
+
+
+def _with_former_keys(world: World, columns: dict[str, Any], superseded: Rows) -> FormerKeys:
+    """Those of the world, and of the rows that are superseded now."""
+    if not len(superseded):
+        return world.former_keys
+    return world.former_keys.extended(columns["hashes"][superseded], columns["duplicate_key"][superseded])
+
+
+def counted(before: Ints, languages: int, stories: Columns) -> Ints:
+    """int32[languages + 1]: the counts `before` of fewer languages, brought up to date with more stories; the last: of none.
+
+    Counted are stories that are open to everyone.
+    """
+    language = stories["language"][(stories["visibility"] == VISIBILITIES.index("public")) & ~stories["members_only"]]
+    out = np.bincount(np.where(language < 0, languages, language), minlength=languages + 1).astype(np.int32)
+    out[: len(before) - 1] += before[:-1]
+    out[-1] += before[-1]
+    return out
+
+
+def earliest(since: Micros, authors: int, author: Ints, published_at: Micros) -> Micros:
+    """int64[authors + 1]: `since` of fewer authors, brought up to date with more stories."""
+    out = np.full(authors + 1, NEVER)
+    out[: len(since) - 1] = since[:-1]
+    known = author >= 0
+    np.minimum.at(out, author[known], published_at[known])
+    return out
+
+
+def _marked(before: Bools | None, n: int, rows: list[int]) -> Bools | None:
+    """bool[n]: `before`, which may be shorter, and `rows`; None where there is none."""
+    if before is None and not rows:
+        return None
+    out = np.zeros(n, bool)
+    if before is not None:
+        out[: len(before)] = before
+    out[rows] = True
+    return out

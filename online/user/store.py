@@ -1,0 +1,194 @@
+"""What a request reads in Redis of one person: one pipelined round trip, and one more when a slate is built."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import redis
+
+from features.errors import Unavailable
+from features.keys import Keys, hash64
+from features.packing import CorruptValue
+from features.snapshot import PROFILE, Manifest
+from features.snapshot_reader import gone, profile_place
+from online.ingest.users import with_account
+from online.slates.pagination_session import Kept
+from online.slates.slate_store import ask_for_kept, decode_kept
+from online.streams.entries import START, StreamEntry
+from online.timelines.pulled import PulledTargets
+from online.timelines.timeline import Timeline, decode_timeline
+from online.user.build_inputs import BuildReading
+from online.user.served_history import ServedHistory, decode_history
+from online.user.user import ACT, EMPTY_PROFILE, PersonState, decode_changes, since_digest
+from rex.local.faults import first_line
+
+log = logging.getLogger("rex.online")
+
+STORY_TAIL = 10_000
+"""Story changes read at once; a process further behind than this reads on before it answers."""
+
+MAX_RETURNS = 100_000
+"""People whose timelines wait to be made; at some 150 bytes each 15 MB, and minutes of work."""
+
+
+def read_story_tail(client: redis.Redis, keys: Keys, position: str) -> list[StreamEntry]:
+    """At most STORY_TAIL story changes after `position`, oldest first. Unavailable when Redis cannot be read."""
+    try:
+        tail: list[StreamEntry] = client.xrange(keys.story_stream(), f"({position}", "+", count=STORY_TAIL)  # type: ignore[assignment]
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis cannot be read, so withdrawals are not known: {first_line(error)}") from error
+    return tail
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The answer of the one round trip a request makes before it ranks."""
+
+    state: PersonState
+    kept: Kept
+    """What there is of the slate asked for."""
+    story_changes: list[StreamEntry]
+    """Entries of the story stream after the position asked from."""
+
+
+class PersonStore:
+    """What is known of people. Raises Unavailable when Redis cannot be read: without mutes and blocks no feed."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._pulled = PulledTargets(client, keys)
+
+    def read(
+        self, manifest: Manifest, user_id: str, *, surface: str, slate_id: str | None, story_position: str
+    ) -> Reading:
+        """Everything a request needs of one person; `slate_id` None: the newest slate of the surface."""
+        user_hash = hash64(user_id)
+        bucket, place = profile_place(manifest, user_hash)
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hget(self._keys.people(bucket), place)
+        for key in self._keys.edge_hashes(user_id):
+            pipe.hgetall(key)
+        pipe.zrevrange(self._keys.acts(user_id), 0, -1)
+        pipe.xrange(self._keys.story_stream(), f"({story_position}", "+", count=STORY_TAIL)
+        ask_for_kept(pipe, self._keys, user_id, surface, slate_id)
+        # Last, because a publisher that removes an old snapshot takes it off this list first.
+        pipe.exists(self._keys.people(bucket))
+        pipe.zscore(self._keys.versions(), manifest.version)
+        try:
+            profile, *edges, acts, story_changes, kept, bucket_there, version_there = pipe.execute()
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
+        if version_there is None or (bucket and not bucket_there):
+            raise gone(manifest.version)
+        state = _decode_person(user_id, user_hash, profile, _merged(edges), acts, self._covered_by(manifest))
+        return Reading(state, decode_kept(*kept), story_changes)
+
+    def read_state(self, manifest: Manifest, user_id: str) -> PersonState:
+        """The person without acts: profile, and edges changed since."""
+        user_hash = hash64(user_id)
+        bucket, place = profile_place(manifest, user_hash)
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hget(self._keys.people(bucket), place)
+        for key in self._keys.edge_hashes(user_id):
+            pipe.hgetall(key)
+        pipe.exists(self._keys.people(bucket))
+        pipe.zscore(self._keys.versions(), manifest.version)
+        profile, *edges, bucket_there, version_there = pipe.execute()
+        if version_there is None or (bucket and not bucket_there):
+            raise gone(manifest.version)
+        return _decode_person(user_id, user_hash, profile, _merged(edges), [], self._covered_by(manifest))
+
+    def _covered_by(self, manifest: Manifest) -> Callable[[str], str]:
+        """User → position up to which the snapshot holds their events."""
+        return lambda user: manifest.positions.get(self._keys.event_stream(self._keys.partition(user)), START)
+
+    def ask_for_timeline(self, user_id: str, why: str) -> None:
+        """Has the person's timeline made, or made anew. What is lost beyond MAX_RETURNS is asked for at the next build."""
+        self._client.xadd(self._keys.returns(), {"user_id": user_id, "why": why}, maxlen=MAX_RETURNS)
+
+    def read_for_build(self, user_id: str, day: str) -> BuildReading:
+        """What only the building of a slate needs; `day` is the UTC day, `YYYYMMDD`."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.get(self._keys.pulled_version())  # before the timeline: what is pulled no more is in the timeline by then
+        pipe.lrange(self._keys.timeline(user_id), 0, -1)
+        pipe.hgetall(self._keys.timeline_about(user_id))
+        pipe.ttl(self._keys.timeline_about(user_id))
+        pipe.zrange(self._keys.served_history(user_id), 0, -1, withscores=True)
+        pipe.hgetall(self._keys.promoted(user_id, day))
+        try:
+            pulled_version, timeline, about, ttl_s, served, promoted = pipe.execute()
+            pulled = self._pulled.at(int(pulled_version or 0))
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
+        history, degraded = _decode_history(served)
+        return BuildReading(
+            timeline=_decode_timeline(timeline, about, ttl_s),
+            pulled_version=int(pulled_version or 0),
+            pulled=pulled,
+            served=history,
+            promoted={int(promotion): int(count) for promotion, count in promoted.items()},
+            degraded=degraded,
+            digest=_digest([*timeline, *_flat(about), pulled_version or b"", repr(served).encode(), *_flat(promoted)]),
+        )
+
+
+def _decode_timeline(raw: list[bytes], about: Mapping[bytes, bytes], ttl_s: int) -> Timeline | None:
+    """None as well for a damaged one: then all is pulled, and it is made anew."""
+    try:
+        return decode_timeline(raw, about, ttl_s)
+    except CorruptValue as error:
+        log.warning("a timeline is left aside: %s", error)
+        return None
+
+
+def _decode_history(raw: list[tuple[bytes, float]]) -> tuple[ServedHistory, tuple[str, ...]]:
+    """The history, and what a feed goes without when it is damaged: it sinks and caps, it forbids nothing."""
+    try:
+        return decode_history(raw), ()
+    except CorruptValue as error:
+        log.warning("a served history is left aside: %s", error)
+        return ServedHistory(), ("served_history",)
+
+
+def _decode_person(
+    user_id: str,
+    user_hash: int,
+    profile: bytes | None,
+    edges: dict[bytes, bytes],
+    acts: list[bytes],
+    covered: Callable[[str], str],
+) -> PersonState:
+    raw: list[Any] = [profile or b"", *_flat(edges), *acts]
+    packed = b"".join(acts)
+    if len(packed) != ACT.itemsize * len(acts):
+        raise CorruptValue(f"acts of {user_id}: entries must be {ACT.itemsize} bytes each")
+    known = with_account(PROFILE.decode(profile) if profile else EMPTY_PROFILE, edges, covered(user_id))
+    return PersonState(
+        user_id=user_id,
+        user_hash=user_hash,
+        profile=known,
+        changes=decode_changes(edges, user_id, covered),
+        acts=np.frombuffer(packed, ACT),
+        digest=_digest(raw),
+        since=since_digest(edges, acts),
+        standing=_digest(_flat(edges)),
+    )
+
+
+def _merged(hashes: Iterable[Mapping[bytes, bytes]]) -> dict[bytes, bytes]:
+    """One mapping; fields begin with the kind, of which each hash has its own."""
+    return {field: value for one in hashes for field, value in one.items()}
+
+
+def _flat(items: Mapping[bytes, bytes]) -> list[bytes]:
+    return [part for item in sorted(items.items()) for part in item]
+
+
+def _digest(parts: Iterable[bytes]) -> bytes:
+    return hashlib.blake2b(b"\x1f".join(parts), digest_size=12).digest()

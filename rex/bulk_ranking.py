@@ -1,0 +1,135 @@
+"""`rex rank`: ranked lists for many people at one moment, by the pipeline that serves feeds; for digests and for judging Rex.
+
+Row by row what `GET /v1/users/{user_id}/feed` would answer to somebody who has done nothing since `as_of`, all stages and
+told reasons included; only Redis is left out, and nothing is drawn by lot unless the settings given say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.progress import Progress
+
+from batch.run import run
+from batch.settings import BatchSettings
+from batch.snapshot_content import READS
+from batch.tuning.tuned import settings_of
+from evaluation.offline_world import OfflineWorld, load
+from features.duckdb_views import connect, partition_name
+from features.errors import BadInput
+from features.schema import TS
+from lake.drafts import replacing
+from online.clock import micros
+from online.components import Components, default_components
+from online.feed.presenting import items
+from online.pipeline import Pipeline
+from online.protocols import Ranker
+from online.settings import OnlineSettings
+
+RANKED = pa.schema(
+    [
+        ("as_of", TS),
+        ("user_id", pa.string()),
+        ("position", pa.int32()),  # from 0
+        ("story_id", pa.string()),
+        ("score", pa.float32()),
+        ("reason", pa.string()),
+    ]
+)
+PEOPLE_PER_GROUP = 1000
+"""Row groups of 50,000 rows at the usual 50 a person: small in memory, large enough to compress."""
+
+
+def rank(
+    lake: Path,
+    as_of: datetime,
+    out: Path,
+    *,
+    now: datetime,
+    users: Sequence[str] | None = None,
+    top: int = 50,
+    ranker: Ranker | None = None,
+    batch: BatchSettings | None = None,
+    online: OnlineSettings | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Writes the `top` stories of each person to the Parquet file `out`, in the order of `users`; returns the number of rows.
+
+    `users` None: everybody who is known at `as_of`, by user_id; somebody unknown gets a newcomer's list. Runs the batch for
+    `as_of` first when its features are not in the lake. Equal lakes and arguments, equal bytes. A file that is there is
+    replaced, whole. BadInput for a `top` beyond the slate's size, repeated users, and whatever the batch refuses.
+    """
+    settings = (online or OnlineSettings(explore_share=0)).model_copy(update={"strict": True})
+    if not 1 <= top <= settings.slate_size:
+        raise BadInput(f"The top {top} of a list cannot be had; choose a number from 1 to {settings.slate_size}.")
+    if users is not None and len(set(users)) < len(users):
+        raise BadInput("A user is named twice; name everyone once.")
+    if not is_computed(lake, as_of):
+        run(lake, (as_of,), now=now, settings=batch or settings_of(lake), progress=progress)
+    wanted = known_people(lake, as_of) if users is None else users
+    world, components = load(lake, as_of), default_components(ranker)
+    tables = _tables(world, components, settings, as_of, wanted, top, progress)
+    return _write(tables, out)
+
+
+def read_users(path: Path) -> list[str]:
+    """User ids from a text file, one a line; empty lines do not count. BadInput when there is none."""
+    try:
+        found = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as a list of users ({error}); write one user_id a line.") from error
+    if not found:
+        raise BadInput(f"{path} names nobody; write one user_id a line.")
+    return found
+
+
+def is_computed(lake: Path, as_of: datetime) -> bool:
+    """Whether a finished batch has left everything that a snapshot of `as_of` needs."""
+    features, partition = lake / "features", partition_name(as_of)
+    return (features / "_runs" / f"{partition}.json").is_file() and all(
+        (features / name / partition).is_dir() for name in READS
+    )
+
+
+def known_people(lake: Path, as_of: datetime) -> list[str]:
+    """Everyone with a profile at `as_of`, by user_id."""
+    with connect(lake, as_of) as db:
+        return [row[0] for row in db.execute("SELECT user_id FROM user_profiles ORDER BY user_id").fetchall()]
+
+
+def _tables(
+    offline: OfflineWorld,
+    components: Components,
+    settings: OnlineSettings,
+    as_of: datetime,
+    users: Sequence[str],
+    top: int,
+    progress: Progress | None,
+) -> Iterator[pa.Table]:
+    """One table of RANKED for every PEOPLE_PER_GROUP people."""
+    pipeline = Pipeline(components, lambda ctx, slate: None)
+    bar = None if progress is None else progress.add_task("rank", total=len(users))
+    for start in range(0, len(users), PEOPLE_PER_GROUP):
+        rows: list[dict[str, object]] = []
+        for user_id in users[start : start + PEOPLE_PER_GROUP]:
+            ctx = offline.context(user_id, micros(as_of), settings, components)
+            page = pipeline.read(ctx, pipeline.build(ctx), 0, top)
+            rows += ({"user_id": user_id, **item} for item in items(ctx, components, page.entries, 0))
+            if progress is not None and bar is not None:
+                progress.advance(bar)
+        yield pa.Table.from_pylist([{**row, "as_of": as_of} for row in rows], schema=RANKED)
+
+
+def _write(tables: Iterator[pa.Table], out: Path) -> int:
+    """All or nothing."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    rows = 0
+    with replacing(out) as draft, pq.ParquetWriter(draft, RANKED, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
+            rows += table.num_rows
+    return rows

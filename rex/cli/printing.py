@@ -1,0 +1,118 @@
+"""Feeds, funnels and snapshots for a person at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from features.snapshot_reader import SnapshotAbout
+from online.streams.dead_letters import Parked
+from rex.cli.printing_ranking import shapley_table, value_table
+
+
+def print_feed(console: Console, user_id: str, page: dict[str, Any], funnel: dict[str, Any]) -> None:
+    """The page, the funnel under it and, when asked for, the path of one story."""
+    console.print(_items(user_id, page))
+    slate = page["slate"]
+    console.print(
+        f"snapshot {slate['snapshot']} · model {slate['model']} · {slate['candidates']:,} candidates · "
+        f"{'from the cached slate' if slate['cached'] else 'ranked now'} · slate {slate['id']}",
+        style="dim",
+    )
+    if page["degraded"]:
+        console.print(f"answered without: {', '.join(page['degraded'])}", style="yellow")
+    console.print(_stages(funnel))
+    if "story" in funnel:
+        console.print(_path(funnel["story"]))
+        if (ranking := funnel["story"].get("ranking")) is not None:
+            console.print(value_table(ranking))
+            console.print(shapley_table(ranking, funnel["story"]["features"]))
+
+
+def _items(user_id: str, page: dict[str, Any]) -> Table:
+    table = Table(title=escape(f"Feed of {user_id}"), title_justify="left", expand=True)
+    table.add_column("#", justify="right")
+    table.add_column("story", ratio=5)
+    table.add_column("reason", ratio=3)
+    table.add_column("score", justify="right")
+    table.add_column("sources", ratio=3, style="dim")
+    for item in page["items"]:
+        byline = " · ".join(filter(None, (item["author_id"], item["publication_id"], item["published_at"][:16])))
+        story = Text.assemble(item["title"] or item["story_id"], "\n", (byline, "dim"))
+        table.add_row(
+            str(item["position"] + 1), story, escape(item["reason"]), f"{item['score']:.3f}", " ".join(item["sources"])
+        )
+    return table
+
+
+def _stages(funnel: dict[str, Any]) -> Table:
+    table = Table(title="Funnel of a fresh ranking", title_justify="left")
+    for name in ("stage", "in", "out", "ms"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    table.add_column("brought or dropped")
+    for stage in funnel["stages"]:
+        brought = [f"{name} {n:,}" for name, n in stage["parts"].items() if n]
+        dropped = [f"−{n:,} {name}" for name, n in stage["dropped"].items()]
+        counts = (f"{stage['in']:,}", f"{stage['out']:,}", f"{stage['ms']:.2f}")
+        table.add_row(stage["stage"], *counts, ", ".join(brought + dropped))
+    total = sum(stage["ms"] for stage in funnel["stages"])
+    table.add_section()
+    table.add_row("all", "", "", f"{total:.2f}", "")
+    return table
+
+
+def _path(story: dict[str, Any]) -> Table:
+    table = Table(title=escape(f"Story {story['story_id']}"), title_justify="left", show_header=False)
+    if not story["known"]:
+        table.add_row("the snapshot does not know it")
+        return table
+    table.add_row("brought by", ", ".join(story["sources"]) or "no provider")
+    if "dropped_by" in story:
+        table.add_row("dropped by", story["dropped_by"])
+    if "rank" in story:
+        table.add_row("ranked", f"{story['rank'] + 1:,}. by score")
+    for step, position in story["positions"].items():
+        if step not in ("aggregate", "annotate"):  # before ranking, candidates have no order
+            table.add_row(f"after {step}", "not among them" if position is None else f"{position + 1:,}.")
+    for move in story.get("moves", ()):
+        to = "left out" if move["to"] is None else f"{move['to'] + 1:,}."
+        table.add_row(f"moved by {move['step']}", f"{move['from'] + 1:,}. → {to}  ({move['reason'].replace('_', ' ')})")
+    told = {} if "ranking" in story else story.get("contributions", {})  # of outcomes, in a table of their own
+    for name, value in sorted(told.items(), key=lambda item: -abs(item[1])):
+        table.add_row(name, f"{value:+.4f}  (feature {story['features'][name]:.4f})")
+    if "score" in story:
+        table.add_row("score", f"{story['score']:.4f}")
+    return table
+
+
+def snapshots_table(found: Iterable[SnapshotAbout]) -> Table:
+    """One row a snapshot, newest first."""
+    table = Table(title="Snapshots", title_justify="left")
+    for name in ("version", "as of", "age", "stories", "people", "MB", ""):
+        table.add_column(name, no_wrap=name in ("version", "as of"))  # to be copied into other commands
+    for about in found:
+        table.add_row(
+            about.version,
+            about.as_of[:16],
+            f"{about.age_s / 3600:.1f} h",
+            f"{about.counts.get('stories', 0):,}",
+            f"{about.counts.get('people', 0):,}",
+            f"{about.size_bytes / 1e6:.1f}",
+            "current" if about.current else "",
+        )
+    return table
+
+
+def parked_table(found: Iterable[Parked]) -> Table:
+    """One row an entry that was set aside, oldest first; what it held is in the stream of parked entries."""
+    table = Table(title="Parked entries", title_justify="left")
+    for name in ("parked at", "stream", "entry", "why"):
+        table.add_column(name, no_wrap=name == "entry")
+    for entry in found:
+        table.add_row(f"{entry.parked_at:%Y-%m-%d %H:%M:%S}", escape(entry.stream), entry.entry_id, escape(entry.error))
+    return table

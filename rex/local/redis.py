@@ -1,0 +1,104 @@
+"""A Redis to talk to: the one of REX_REDIS_URL, else a server of our own under `var/redis`.
+
+Several processes of one machine share that server. Each holds a shared lock while it uses it; after the last of them,
+rex/local/redis_keeper.py stops it in good order. Its data stay on disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from features.errors import BadInput
+from features.settings import Settings
+from rex.local.faults import refusal
+from rex.local.redis_fitness import Evicting, info_of, unfit
+from rex.local.redis_server import Server
+
+RETRIES = 2
+"""Two more tries bridge a restart or a failover of Redis; what takes longer has to be seen by the caller. Only lost
+connections are tried again: a server that hangs has had its time, and might carry out a command twice."""
+BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 0.5
+"""Waits between tries: 0.1 s and 0.2 s, doubling from the base."""
+
+
+_ADDRESS = {"host", "port", "path", "db", "username", "password", "socket_connect_timeout"}
+
+
+@contextmanager
+def connect(settings: Settings, timeout_s: float | None = None) -> Iterator[redis.Redis]:
+    """A client of Redis that answers: bytes in, bytes out.
+
+    `timeout_s` is the longest wait for one answer, `settings.redis_timeout_s` by default. Unavailable when Redis cannot
+    be reached; BadInput when the URL is none, asks for a password, is a cluster or may evict keys. The client is closed at the end; safe to
+    share between threads.
+    """
+    with ExitStack() as stack:
+        url = settings.redis_url or stack.enter_context(_own_server(settings.var / "redis")).url
+        client = stack.enter_context(_client(url, timeout_s or settings.redis_timeout_s))
+        try:
+            client.ping()
+        except redis.RedisError as error:
+            raise refusal(error, blank_password(url)) or error from error
+        why = unfit(info_of(client))
+        if why is not None and not (isinstance(why, Evicting) and settings.redis_may_evict):
+            raise refusal(why) or why
+        yield client
+
+
+def on_loop(client: redis.Redis) -> redis.asyncio.Redis:
+    """A client of the same Redis for an event loop. It connects when first used, does not try again on its own, and
+    leaves it to the caller how long to wait for an answer."""
+    pool = client.connection_pool
+    kind = {
+        redis.UnixDomainSocketConnection: redis.asyncio.UnixDomainSocketConnection,
+        redis.SSLConnection: redis.asyncio.SSLConnection,
+    }.get(pool.connection_class, redis.asyncio.Connection)
+    given = {k: v for k, v in pool.connection_kwargs.items() if k in _ADDRESS or k.startswith("ssl_")}
+    return redis.asyncio.Redis(connection_pool=redis.asyncio.ConnectionPool(connection_class=kind, **given))
+
+
+def blank_password(url: str) -> str:
+    """`url` fit for logs: the password, wherever it stands, is `***`."""
+    in_login = re.sub(r"(://[^:/@]*:)[^/]*@", r"\1***@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", in_login)
+
+
+def _client(url: str, timeout_s: float) -> redis.Redis:
+    backoff = ExponentialBackoff(cap=BACKOFF_CAP_S, base=BACKOFF_BASE_S)
+    retry = Retry(backoff, RETRIES, supported_errors=(redis.ConnectionError,))
+    try:
+        path = urlsplit(url).path.strip("/")
+        if not url.startswith("unix:") and path and not path.isdecimal():
+            raise BadInput(f"REX_REDIS_URL ends in /{path}, which is not a database number; write redis://host:port/0.")
+        return redis.Redis.from_url(
+            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=retry, decode_responses=False
+        )
+    except (ValueError, TypeError) as error:
+        raise BadInput(
+            f"REX_REDIS_URL is not an address of Redis: {blank_password(url)}; write redis://host:port/0 or unix:///path."
+        ) from error
+
+
+@contextmanager
+def _own_server(directory: Path) -> Iterator[Server]:
+    """The server over `directory`, started unless it runs already; it ends when nobody uses it any more."""
+    directory.mkdir(parents=True, exist_ok=True)
+    server = Server(directory, users=directory / "users.lock")
+    with (directory / "users.lock").open("w") as users:  # closed, and so unlocked, in what this process executes
+        with (directory / "starting.lock").open("w") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)  # one starts it, the others find it
+            fcntl.flock(users, fcntl.LOCK_SH)  # waits while the keeper still stops it
+            if server.state() == "absent":
+                server.start()
+            server.wait_until_ready()
+        yield server

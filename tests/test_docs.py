@@ -27,7 +27,10 @@ def test_links_and_files_named_in_pages_exist(page: str) -> None:
     linked = [(ROOT / page).parent / target for target in re.findall(r"\]\(([^)#:]+)\)", text)]
     named = [
         ROOT / path
-        for path in re.findall(r"\b((?:batch|features|online|lake|local|notebooks|airflow_dags)/[\w/]+\.py)\b", text)
+        for path in re.findall(
+            r"(?<![\w/])((?:batch|features|online|lake|learning|evaluation|rex|notebooks|airflow_dags)/[\w/]+\.py)\b",
+            text,
+        )
     ]
     missing = [str(path) for path in linked + named if not path.exists()]
     assert missing == []

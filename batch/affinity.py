@@ -1,9 +1,9 @@
-"""How much more (or less) a person does with an author's, a publication's or a topic's stories than people do in general.
+"""How much more (or less) a user does with an author's, a publication's or a topic's stories than users do in general.
 
 affinity = (P - E) / (|P| + E + kappa), in (-1, 1), with
-P  decayed engagement of the person with the stories of that author (publication, topic); see `batch.engagement`,
-E  engagement to be expected: the person's decayed impressions of them, times the mean engagement an impression
-   yields over all people and stories; 0 in a lake without impressions,
+P  decayed engagement of the user with the stories of that author (publication, topic); see `batch.engagement`,
+E  engagement to be expected: the user's decayed impressions of them, times the mean engagement an impression
+   yields over all users and stories; 0 in a lake without impressions,
 kappa  the engagement at which P alone says 1/2.
 """
 

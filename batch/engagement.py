@@ -1,4 +1,4 @@
-"""What each thing a person does says about liking, in reads: a whole read is 1."""
+"""What each thing a user does says about liking, in reads: a whole read is 1."""
 
 from __future__ import annotations
 

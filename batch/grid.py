@@ -1,7 +1,7 @@
 """The earlier moments whose features train models: which they are, and which of them a lake has.
 
 Two datasets are learned from everybody's whole history, and are dear: they may be fitted at a cadence (REFITTED). A moment
-between two fits uses the latest that is not after it, whole: its people's and its stories' vectors are of one fit.
+between two fits uses the latest that is not after it, whole: its users' and its stories' vectors are of one fit.
 """
 
 from __future__ import annotations

@@ -122,4 +122,4 @@ def _piece_keys(client: redis.Redis, keys: Keys, version: str) -> set[str]:
     blobs = {keys.blob(piece) for pieces in manifest.tables.values() for piece in pieces}
     if manifest.model:
         blobs.add(keys.blob(manifest.model))
-    return blobs | {keys.people(piece) for piece in manifest.people if piece}
+    return blobs | {keys.users(piece) for piece in manifest.users if piece}

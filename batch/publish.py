@@ -121,7 +121,7 @@ def _write(
         for piece in pieces.buckets:
             if not _there(read_bucket, client, keys, piece):
                 check()
-                _write_bucket(client, keys.people(piece), pieces.bucket(piece))
+                _write_bucket(client, keys.users(piece), pieces.bucket(piece))
                 written()
             advance()
 

@@ -55,7 +55,7 @@ class RunReport:
     jobs: list[JobReport]
 
     def table(self) -> Table:
-        """For a person at a terminal."""
+        """For a user at a terminal."""
         shown = Table(
             "job",
             "rows",

@@ -138,7 +138,7 @@ def _configuration(settings: BatchSettings, work: Path) -> dict[str, str]:
         "spark.sql.adaptive.skewJoin.enabled": "false",
         "spark.sql.autoBroadcastJoinThreshold": str(BROADCAST_BYTES),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
-        # A row that goes to Python is a person with everything shown in a day, some 20 kB: 20 MB at once.
+        # A row that goes to Python is a user with everything shown in a day, some 20 kB: 20 MB at once.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",

@@ -29,7 +29,7 @@ class BatchSettings(BaseSettings):
     affinity_floor: float = Field(default=0.01, ge=0, lt=1)
     """Affinities nearer to 0 than this are not written; absent means 0."""
     similarity_strength: float = Field(default=2.0, ge=0, le=1e9)
-    """Common readers at which a cosine counts half, so that one shared reader is no proof."""
+    """Common users at which a cosine counts half, so that one user in common is no proof."""
 
     als_rank: int = Field(default=32, ge=1, le=512)
     """Length of the vectors."""
@@ -42,9 +42,9 @@ class BatchSettings(BaseSettings):
     als_blocks: int = Field(default=2, ge=1, le=1024)
     """Blocks of users and of stories, fixed, because the order of sums inside ALS depends on it."""
     als_min_stories: int = Field(default=2, ge=1, le=1000)
-    """Different stories a person must have engaged with to get a vector."""
+    """Different stories a user must have engaged with to get a vector."""
     als_min_users: int = Field(default=2, ge=1, le=1000)
-    """Different people who must have engaged with a story for it to get a vector."""
+    """Different users who must have engaged with a story for it to get a vector."""
 
     tuning_cadence_d: float = Field(default=0.0, ge=0, le=3660)
     """Days after which the daily run chooses constants anew; 0: never. Judge what `rex tune` chose before you leave it to a schedule."""
@@ -58,7 +58,7 @@ class BatchSettings(BaseSettings):
     training_window_h: int = Field(default=24, ge=1, le=8760)
     """Hours after an impression in which its outcomes count; nearly all come within the session, a day leaves room to come back."""
     training_days: int = Field(default=30, ge=1, le=3660)
-    """Days of examples that a model learns from; older ones tell of other stories and other readers."""
+    """Days of examples that a model learns from; older ones tell of other stories and other users."""
     training_refit_d: int = Field(default=7, ge=1, le=3660)
     """Days for which one fit of vectors and neighbours serves the grid. Daily runs leave one a day; where they are missing, fits cost most."""
     training_rows: int = Field(default=1_000_000, ge=1000, le=100_000_000)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from batch.snapshot_people import People, read_people
 from batch.snapshot_promotions import read_promotions
 from batch.snapshot_tables import read_tables, refuse_collisions
 from batch.snapshot_targets import read_targets
+from batch.snapshot_users import Users, read_users
 from features.duckdb_views import connect, partition_name
 from features.errors import BadInput
 from learning.model_file import decode, name_of
@@ -47,7 +47,7 @@ class Content:
     factors: int
     """Length of the ALS vectors; 0: there are none."""
     tables: dict[str, pa.Table]
-    people: People
+    users: Users
     promotions_without_story: int = 0
     """Promotions that are left out because their story is unknown, withdrawn or not published yet."""
     model: bytes | None = None
@@ -69,7 +69,7 @@ def read_content(lake: Path, as_of: datetime) -> Content:
         tables["targets"] = read_targets(connection, tables)
         tables["promotions"], left_out = read_promotions(connection, as_of)
         refuse_collisions("promotions", tables["promotions"].rename_columns({"promotion_id": "id"}))
-        return Content(as_of, positions, factors, tables, read_people(connection, factors), left_out, model)
+        return Content(as_of, positions, factors, tables, read_users(connection, factors), left_out, model)
 
 
 def checked_model(lake: Path) -> bytes | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.snapshot_content import Content
-from batch.snapshot_people import People
+from batch.snapshot_users import Users
 from features.snapshot import TABLES, Manifest, digest, encode_table, named, schema_hash
 from features.snapshot_reader import bucket_digest
 from features.times import rfc3339
@@ -17,14 +17,14 @@ from features.times import rfc3339
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """Table chunks and the model as bytes; people as positions, packed again when written, so that they are never all in memory."""
+    """Table chunks and the model as bytes; users as positions, packed again when written, so that they are never all in memory."""
 
     chunks: dict[str, bytes]
     tables: dict[str, list[str]]
     """Table → digests of its chunks, in order."""
-    people: People
+    users: Users
     buckets: dict[str, NDArray[np.int64]]
-    """Digest of a bucket that is not empty → positions of its people."""
+    """Digest of a bucket that is not empty → positions of its users."""
     places: list[str]
     """Bucket number → digest; empty string: nobody."""
     model: str
@@ -33,11 +33,11 @@ class Pieces:
 
     def bucket(self, piece: str) -> dict[bytes, bytes]:
         """User hash (8 bytes LE) → PROFILE."""
-        return self.people.pack(self.buckets[piece])
+        return self.users.pack(self.buckets[piece])
 
 
 def cut(content: Content) -> Pieces:
-    """Chunks of every table, the model, and the name of every bucket of people."""
+    """Chunks of every table, the model, and the name of every bucket of users."""
     chunks: dict[str, bytes] = {}
     tables: dict[str, list[str]] = {}
     for name in TABLES:
@@ -49,19 +49,19 @@ def cut(content: Content) -> Pieces:
         chunks[model] = content.model
     size = sum(map(len, chunks.values()))
     places, buckets = [], {}
-    for members in content.people.members():
-        packed = content.people.pack(members)
+    for members in content.users.members():
+        packed = content.users.pack(members)
         places.append(bucket_digest(packed) if packed else "")
         size += sum(len(field) + len(value) for field, value in packed.items())
         if packed:
             buckets[places[-1]] = members
-    return Pieces(chunks, tables, content.people, buckets, places, model, size)
+    return Pieces(chunks, tables, content.users, buckets, places, model, size)
 
 
 def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datetime) -> Manifest:
     """The table of contents of this content as publication number `sequence`."""
     counts = {name: content.tables[name].num_rows for name in TABLES}
-    counts |= {"people": len(content.people.hashes), "promotions_without_story": content.promotions_without_story}
+    counts |= {"users": len(content.users.hashes), "promotions_without_story": content.promotions_without_story}
     unnamed = Manifest(
         version="",
         as_of=rfc3339(content.as_of),
@@ -71,7 +71,7 @@ def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datet
         positions=content.positions,
         counts=counts,
         tables=pieces.tables,
-        people=pieces.places,
+        users=pieces.places,
         size_bytes=pieces.size_bytes,
         model=pieces.model,
     )

@@ -63,9 +63,9 @@ def verify(client: redis.Redis, keys: Keys, version: str) -> Manifest:
     manifest = read_manifest(client, keys, version)
     read_tables(client, keys, manifest)
     _try_model(read_model(client, keys, manifest), manifest)
-    people = sum(len(read_bucket(client, keys, piece)) for piece in manifest.people if piece)
-    if people != manifest.counts["people"]:
-        raise CorruptValue(f"snapshot people: {people} profiles, the manifest says {manifest.counts['people']}")
+    users = sum(len(read_bucket(client, keys, piece)) for piece in manifest.users if piece)
+    if users != manifest.counts["users"]:
+        raise CorruptValue(f"snapshot users: {users} profiles, the manifest says {manifest.counts['users']}")
     return manifest
 
 

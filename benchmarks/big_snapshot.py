@@ -13,8 +13,8 @@ from rich.progress import Progress
 
 from batch.publish import publish_content
 from batch.snapshot_content import Content
-from batch.snapshot_people import AFFINITIES, People, Ragged
 from batch.snapshot_tables import fixed_lists
+from batch.snapshot_users import AFFINITIES, Ragged, Users
 from features.keys import Keys, hash64_many
 from features.registry import registered
 from features.snapshot import (
@@ -47,16 +47,16 @@ def publish_big(
     client: redis.Redis,
     keys: Keys,
     stories: int = 500_000,
-    people: int = 1_000,
+    users: int = 1_000,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Publish `big_content`; people are `user-0` …, stories `story-0` …, the oldest first."""
-    build = partial(big_content, stories, people, seed)
+    """Publish `big_content`; users are `user-0` …, stories `story-0` …, the oldest first."""
+    build = partial(big_content, stories, users, seed)
     return publish_content(build, client, keys, now=AS_OF, kept=1, lease_ttl_s=60, progress=progress)
 
 
-def big_content(stories: int, people: int, seed: int) -> Content:
+def big_content(stories: int, users: int, seed: int) -> Content:
     """Deterministic in its arguments."""
     rng = np.random.default_rng(seed)
     sizes = {"author": AUTHORS, "publication": PUBLICATIONS, "topic": TOPICS}
@@ -66,7 +66,7 @@ def big_content(stories: int, people: int, seed: int) -> Content:
     tables["top"] = _top(rng, tables["stories"])
     tables["promotions"] = PROMOTIONS_SCHEMA.empty_table()
     tables["targets"], tables["former_keys"] = TARGETS_SCHEMA.empty_table(), FORMER_KEYS_SCHEMA.empty_table()
-    return Content(AS_OF, {}, FACTORS, tables, _people(rng, people, tables))
+    return Content(AS_OF, {}, FACTORS, tables, _users(rng, users, tables))
 
 
 def _ids(entity: str, n: int) -> list[str]:
@@ -132,14 +132,14 @@ def _top(rng: np.random.Generator, stories: pa.Table, kept: int = 500) -> pa.Tab
     return pa.table([languages, rows, heat[rows]], schema=TOP_SCHEMA)
 
 
-def _people(rng: np.random.Generator, n: int, tables: dict[str, pa.Table]) -> People:
+def _users(rng: np.random.Generator, n: int, tables: dict[str, pa.Table]) -> Users:
     hashes = {name: tables[f"{name}s"]["hash"].to_numpy() for name in AFFINITIES}
     stories = tables["stories"]["story_hash"].to_numpy()
     followed = {"author": FOLLOWED_AUTHORS, "publication": FOLLOWED_PUBLICATIONS, "topic": FOLLOWED_TOPICS}
     fields = {
         "is_member": _each(np.ones((n, 1), np.uint8)),
         "vector": _each(rng.normal(0, 1, (n, FACTORS)).astype(np.float32)),
-        # Newest first, from the last rows of the table, the way people read.
+        # Newest first, from the last rows of the table, the way users read.
         "read": _each(stories[len(stories) - 1 - _skewed(rng, len(stories), (n, READS))]),
         "read_at": _each(int(AS_OF.timestamp() * 1e6) - np.tile(np.arange(READS) * 3_600_000_000, (n, 1))),
     }
@@ -150,9 +150,9 @@ def _people(rng: np.random.Generator, n: int, tables: dict[str, pa.Table]) -> Pe
         for column in AFFINITIES[name]:
             drawn = rng.uniform(-0.2, 0.9, (n, AFFINE)) if column == "affinity" else rng.pareto(1.2, (n, AFFINE))
             fields[f"{name}_{column}"] = _each(drawn.astype(np.float32))
-    return People(hash64_many([f"user-{i}" for i in range(n)]), fields)
+    return Users(hash64_many([f"user-{i}" for i in range(n)]), fields)
 
 
 def _each(rows: NDArray[np.generic]) -> Ragged:
-    """One row a person: [n, k]."""
+    """One row a user: [n, k]."""
     return Ragged(rows.ravel(), np.arange(len(rows) + 1, dtype=np.int64) * rows.shape[1])

@@ -27,7 +27,7 @@ from online.http.app import create_app
 from online.settings import OnlineSettings
 from rex.local.redis_server import server
 
-STORIES, PEOPLE = 500_000, 50
+STORIES, USERS = 500_000, 50
 ROUNDS = 2_000
 """Requests of each kind: a steady median takes seconds."""
 WARM_UP = 200
@@ -42,7 +42,7 @@ def measure(progress: Progress) -> list[Result]:
         settings = Settings(
             var=Path(directory), lake=Path(directory) / "lake", redis_url=running.url, redis_timeout_s=30
         )
-        publish_big(client, Keys(settings.redis_prefix), STORIES, PEOPLE, seed=0, progress=progress)
+        publish_big(client, Keys(settings.redis_prefix), STORIES, USERS, seed=0, progress=progress)
         unchanged_ms, bare_ms = _measured(settings, OnlineSettings(strict=True), progress)
         made_ms, bare_too_ms = _measured(settings, OnlineSettings(strict=True, pages_kept=0), progress)
         sizes = _slate_sizes(client, Keys(settings.redis_prefix))

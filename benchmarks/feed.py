@@ -32,9 +32,9 @@ from online.wiring import AppState, wire
 from rex.local.redis_server import server
 
 STORIES = 500_000
-PEOPLE = 200
+USERS = 200
 REQUESTS = 100
-"""Different people, one after the other: enough for a steady median; each request misses the cache."""
+"""Different users, one after the other: enough for a steady median; each request misses the cache."""
 WARM_UP = 5
 BAR_MS, AIM_MS = 150.0, 50.0
 
@@ -44,7 +44,7 @@ def measure(progress: Progress) -> list[Result]:
     with tempfile.TemporaryDirectory() as directory, server(Path(directory)) as running, running.client() as client:
         rex, snapshot = _loaded(client, running.url, Path(directory), progress)
         missed, stages, candidates = _measure_missed(rex, progress)
-        cached = _times(lambda i: rex.feeds.feed(FeedRequest(f"user-{i % PEOPLE}"), _now_us(0)), REQUESTS)
+        cached = _times(lambda i: rex.feeds.feed(FeedRequest(f"user-{i % USERS}"), _now_us(0)), REQUESTS)
         limit_ms = _read_once_ms(rex.live.get())
         learned = _measure_learned(rex, progress)
     p50, p95 = np.percentile(missed, [50, 95])
@@ -63,7 +63,7 @@ def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> tup
     """A service over the drawn snapshot, and what it took to publish and to load that."""
     settings = Settings(var=var, lake=var / "lake", redis_url=url, redis_timeout_s=30)
     started = time.perf_counter()
-    manifest = publish_big(client, Keys(settings.redis_prefix), STORIES, PEOPLE, seed=0, progress=progress)
+    manifest = publish_big(client, Keys(settings.redis_prefix), STORIES, USERS, seed=0, progress=progress)
     published = time.perf_counter()
     online = OnlineSettings(strict=True, fresh_window_d=DAYS + 1)  # so that every story is brought
     rex = wire(client, settings, online, default_components(), lambda: AS_OF, Metrics())
@@ -75,7 +75,7 @@ def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> tup
         measured("snapshot_500k_size", manifest.size_bytes / 2**20, "MiB"),
     ]
     reconciler = Reconciler(client, rex.keys, online, rex.live, lambda: AS_OF)
-    for user in range(PEOPLE):  # active users, whose timelines the worker of a serving process has made
+    for user in range(USERS):  # active users, whose timelines the worker of a serving process has made
         reconciler.reconcile(f"user-{user}")
     return rex, results
 
@@ -108,7 +108,7 @@ def _measure_missed(rex: AppState, progress: Progress) -> tuple[list[float], dic
 
     def request(i: int) -> None:
         nonlocal candidates
-        prepared = rex.feeds.prepare(FeedRequest(f"user-{i % PEOPLE}", fresh=True), _now_us(i))
+        prepared = rex.feeds.prepare(FeedRequest(f"user-{i % USERS}", fresh=True), _now_us(i))
         rex.feeds.answer(prepared)
         candidates = _assert_complete(prepared)
         for report in prepared.ctx.trace.stages:

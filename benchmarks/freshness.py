@@ -27,7 +27,7 @@ from features.keys import Keys
 from features.settings import Settings
 from rex.local.redis_server import server
 
-STORIES, PEOPLE = 500_000, 50
+STORIES, USERS = 500_000, 50
 TRIES = 50
 BAR_MS = 1000.0
 """Visible to readers within a second (design, section 7)."""
@@ -44,7 +44,7 @@ def measure(progress: Progress) -> list[Result]:
         running = stack.enter_context(server(directory))
         settings = Settings(var=directory, lake=directory / "lake", redis_url=running.url, redis_timeout_s=30)
         with running.client() as client:
-            publish_big(client, Keys(settings.redis_prefix), STORIES, PEOPLE, seed=0, progress=progress)
+            publish_big(client, Keys(settings.redis_prefix), STORIES, USERS, seed=0, progress=progress)
         writer, reader = (stack.enter_context(_process(settings)) for _ in range(2))
         for process in (writer, reader):
             _until(lambda process=process: _call(process, "GET", "/readyz", ok=False).get("status") == "ready")

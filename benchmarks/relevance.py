@@ -1,6 +1,6 @@
 """How much of the way from simple feeds to a perfect one Rex goes, judged by the simulated world's true interest.
 
-All systems choose from the same stories: those that every rule admits for the person, right now.
+All systems choose from the same stories: those that every rule admits for the user, right now.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TOP = 20
 
 @dataclass(frozen=True, slots=True)
 class Relevance:
-    """Mean true interest in the top 20 over people, per system."""
+    """Mean true interest in the top 20 over users, per system."""
 
     feed: float
     chronological: float
@@ -34,8 +34,8 @@ class Relevance:
     popularity: float
     oracle: float
     """The 20 stories of greatest true interest."""
-    people: int
-    """How many people were judged."""
+    users: int
+    """How many users were judged."""
 
     @property
     def gap_closed(self) -> float:
@@ -44,15 +44,15 @@ class Relevance:
         return (self.feed - best) / (self.oracle - best)
 
 
-def judge(rex: AppState, lake: Path, people: Iterable[str], wanted: int, now_us: int) -> Relevance:
-    """The relevance of the loaded snapshot's feeds for the first `wanted` people who have stories to choose from.
+def judge(rex: AppState, lake: Path, users: Iterable[str], wanted: int, now_us: int) -> Relevance:
+    """The relevance of the loaded snapshot's feeds for the first `wanted` users who have stories to choose from.
 
     In a small world, someone who reads a rare language only may have fewer than 20 stories: there every feed is the same.
     """
     truth = load_world(lake)
-    judged = (row for row in (_judge_one(rex, truth, user_id, now_us) for user_id in people) if row is not None)
+    judged = (row for row in (_judge_one(rex, truth, user_id, now_us) for user_id in users) if row is not None)
     rows = np.array(list(itertools.islice(judged, wanted)))
-    return Relevance(*(float(mean) for mean in rows.mean(axis=0)), people=len(rows))
+    return Relevance(*(float(mean) for mean in rows.mean(axis=0)), users=len(rows))
 
 
 def _judge_one(rex: AppState, truth: Truth, user_id: str, now_us: int) -> list[float] | None:
@@ -79,11 +79,11 @@ def _eligible(rex: AppState, ctx: Context) -> Rows:
 
 
 def _followed(ctx: Context) -> Rows:
-    world, person = ctx.world, ctx.person
+    world, user = ctx.world, ctx.user
     return np.concatenate(
         (
-            world.rows_by_author.of(person.targets("follow", "author")),
-            world.rows_by_publication.of(person.targets("follow", "publication")),
-            world.rows_by_topic.of(person.targets("follow", "topic")),
+            world.rows_by_author.of(user.targets("follow", "author")),
+            world.rows_by_publication.of(user.targets("follow", "publication")),
+            world.rows_by_topic.of(user.targets("follow", "topic")),
         )
     )

@@ -67,7 +67,7 @@ def recorded() -> tuple[str, str, list[Result]]:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """For a person at a terminal."""
+    """For a user at a terminal."""
     shown = Table(title="Benchmarks", title_justify="left")
     for name in COLUMNS:
         shown.add_column(name, justify="left" if name in ("name", "unit") else "right")

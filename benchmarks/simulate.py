@@ -16,13 +16,13 @@ POLL_S = 0.05
 """Peaks of memory shorter than this are missed; the pieces of work last about a second."""
 
 
-def measure(events: int, people: int = 5_000, stories: int = 20_000, workers: int | None = None) -> dict[str, float]:
+def measure(events: int, users: int = 5_000, stories: int = 20_000, workers: int | None = None) -> dict[str, float]:
     """Simulate a world into a temporary directory; returns seconds, peak_rss_bytes and events.
 
     `peak_rss_bytes` is the greatest sum of the resident sizes of this process and all below it; pages they share count
     once for each, so it is an upper bound.
     """
-    config = WorldConfig(people=people, stories=stories, events=events, ends_at=datetime(2026, 11, 20, tzinfo=UTC))
+    config = WorldConfig(users=users, stories=stories, events=events, ends_at=datetime(2026, 11, 20, tzinfo=UTC))
     with tempfile.TemporaryDirectory() as directory, _PeakRss() as peak:
         started = time.perf_counter()
         summary = simulate(config, Path(directory) / "lake", workers=workers)

@@ -38,7 +38,7 @@ from online.wiring import AppState, wire
 from rex.local.redis_server import server
 
 STORIES = 500_000
-PEOPLE = 200
+USERS = 200
 FOLLOWERS = 1_000
 """Of the author whose stories are pushed: the default threshold."""
 PUSHED_STORIES = 20
@@ -68,7 +68,7 @@ def measure(progress: Progress) -> list[Result]:
 def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> AppState:
     settings = Settings(var=var, lake=var / "lake", redis_url=url, redis_timeout_s=60)
     keys = Keys(settings.redis_prefix)
-    content = big_content(STORIES, PEOPLE, seed=0)
+    content = big_content(STORIES, USERS, seed=0)
     publish_content(lambda: content, client, keys, now=AS_OF, kept=1, lease_ttl_s=60, progress=progress)
     rex = wire(client, settings, OnlineSettings(strict=True), default_components(), lambda: AS_OF, Metrics())
     rex.live.refresh()
@@ -99,7 +99,7 @@ def _time_s(work: Callable[[], object]) -> float:
 
 
 def _hybrid_read(rex: AppState, progress: Progress) -> list[Result]:
-    """A person with 400 stories pushed and 50 pulled, one cache-missing page of 30 after the other."""
+    """A user with 400 stories pushed and 50 pulled, one cache-missing page of 30 after the other."""
     user = "user-0"
     _make_hybrid(rex, user)
     listed = rex.client.llen(rex.keys.timeline(user))
@@ -118,7 +118,7 @@ def _hybrid_read(rex: AppState, progress: Progress) -> list[Result]:
         *(measured(f"hybrid_read_500k_{stage}_p50", float(np.median(ms)), "ms") for stage, ms in stages.items()),
         measured("hybrid_read_500k_learned_p50", float(np.median(learned)), "ms"),
         measured("timeline_entry_bytes", entries / PUSHED, "B"),
-        measured("timeline_person_bytes", float(entries + about + registered), "B"),
+        measured("timeline_user_bytes", float(entries + about + registered), "B"),
     ]
 
 
@@ -145,12 +145,12 @@ def _reads(rex: AppState, user: str, first: int, progress: Progress) -> tuple[li
 def _make_hybrid(rex: AppState, user: str) -> None:
     """New stories: 400 by followed authors who are pushed, 50 by one who is pulled; everything older is unfollowed.
 
-    The authors are new ones, so that the person follows nothing else that has stories.
+    The authors are new ones, so that the user follows nothing else that has stories.
     """
     for number in range(40):
         _follow(rex, user, f"pushed-{number}", number)
     _follow(rex, user, "pulled", 40)
-    reading = rex.feeds.context(user, micros(AS_OF))[0].person.state
+    reading = rex.feeds.context(user, micros(AS_OF))[0].user.state
     world = rex.live.get()
     names = {"author": world.authors, "publication": world.publications}
     count = 41
@@ -220,7 +220,7 @@ def _later() -> int:
 
 
 def _make_active(rex: AppState, users: list[str], author: str) -> None:
-    """People with empty timelines who follow the author."""
+    """Users with empty timelines who follow the author."""
     target = Target("author", hash64(author))
     pipe = rex.client.pipeline(transaction=False)
     for user in users:

@@ -1,4 +1,4 @@
-"""Intervals by resampling whole units (people, days), because the requests of one unit are alike.
+"""Intervals by resampling whole units (users, days), because the requests of one unit are alike.
 
 Efron and Tibshirani, "An introduction to the bootstrap", 1993: percentile intervals, clusters drawn with replacement.
 """

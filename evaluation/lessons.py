@@ -45,7 +45,7 @@ class Lesson:
 
 
 def lesson(log: Log, task: Task, candidates_of: Callable[[int], tuple[Candidates, Ints]]) -> Lesson:
-    """`candidates_of` a person: everything they might be shown, annotated with all features, by row of the story table, and
+    """`candidates_of` a user: everything they might be shown, annotated with all features, by row of the story table, and
     int32[n] the log's number of each story."""
     parts = []
     for place, user in enumerate(task.users):
@@ -77,7 +77,7 @@ def examples_by(log: Log, split: Split, lessons: Sequence[Lesson], task: Task) -
     """All that `task` may learn from. BadInput when that is too little.
 
     Split by time, what was read counts once it is known to the task, so a day that has not ended teaches nothing yet. At random,
-    people are taken in any order, and which of them are chosen and calibrated on is drawn.
+    users are taken in any order, and which of them are chosen and calibrated on is drawn.
     """
     parts = [table for table in (_table(log, split, one, task) for one in lessons) if table.num_rows]
     return examples_of(pa.concat_tables(parts or [_empty()]))

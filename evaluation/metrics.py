@@ -1,6 +1,6 @@
 """Metrics of ranked lists, all requests at once.
 
-A request is one person at one moment (or, in a sampled protocol, one test article among its pool). Its positives are the
+A request is one user at one moment (or, in a sampled protocol, one test article among its pool). Its positives are the
 stories that turned out to be wanted; `ranks` counts from 0 how many eligible stories stand above each of them.
 """
 
@@ -60,12 +60,12 @@ def _average_precision(ranks: Ints, request: Ints, positives: Ints) -> Floats:
     return np.bincount(request[order], precision, len(positives)) / positives
 
 
-def self_information(readers: Ints, people: int) -> Floats:
-    """Bits of surprise that somebody reads each story: -log2((readers + 1) / (people + 1)), int64[n] → float64[n].
+def self_information(readers: Ints, users: int) -> Floats:
+    """Bits of surprise that somebody reads each story: -log2((readers + 1) / (users + 1)), int64[n] → float64[n].
 
     One imagined reader more keeps the surprise of what nobody has read finite.
     """
-    return -np.log2((readers + 1.0) / (people + 1.0))
+    return -np.log2((readers + 1.0) / (users + 1.0))
 
 
 def coverage(shown: Floats, catalogue: int) -> Floats:

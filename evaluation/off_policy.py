@@ -9,7 +9,7 @@ the *value* of a target policy:
 the expected reward per impression if at every slot, with the request and the entries above it as they were logged, the
 target policy had drawn the story. It is not the value of serving whole lists by π, because then other entries would be
 above. Assumed: the propensities are right, and support: wherever π may put a story, the logging policy could have, too.
-Intervals are normal, 95 %, over units (people), whose slots may depend on each other.
+Intervals are normal, 95 %, over units (users), whose slots may depend on each other.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Impressions:
 
 
 def read_impressions(lake: Path, reward: str = "open") -> Impressions:
-    """Impressions of a raw lake that have a propensity; reward 1 where `reward` followed in the same request. Units are people.
+    """Impressions of a raw lake that have a propensity; reward 1 where `reward` followed in the same request. Units are users.
 
     BadInput without any such impression, for an unknown reward, and for propensities outside (0, 1].
     """

@@ -1,4 +1,4 @@
-"""A snapshot in memory without Redis: the same tables and people that a publisher would write, as the service holds them."""
+"""A snapshot in memory without Redis: the same tables and users that a publisher would write, as the service holds them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import duckdb
 
 from batch.grid import REFITTED
 from batch.snapshot_content import READS, Content, read_content
-from batch.snapshot_people import People, read_people
 from batch.snapshot_promotions import read_promotions
 from batch.snapshot_tables import read_tables
+from batch.snapshot_users import Users, read_users
 from features.duckdb_views import literal, partition_name, quoted
 from features.keys import hash64
 from features.snapshot import PROFILE, TARGETS_SCHEMA, Manifest, digest, schema_hash
@@ -26,7 +26,7 @@ from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
 from online.story_table.build import build_world
 from online.story_table.table import World
-from online.user.user import EMPTY_PROFILE, Person, PersonState
+from online.user.user import EMPTY_PROFILE, User, UserState
 
 VALIDATED = ("valid_stories", "valid_promotions")
 """Datasets that one run of many moments writes at its latest only, with the interval of moments that see each row."""
@@ -37,27 +37,27 @@ class OfflineWorld:
     """The story table and everybody's profile, as of one moment."""
 
     world: World
-    people: People
+    users: Users
     model: Model | None = None
     """What the snapshot would be ranked with unless another ranker is given."""
     digest: str = ""
 
     @cached_property
     def _places(self) -> dict[int, int]:
-        return {int(value): place for place, value in enumerate(self.people.hashes)}
+        return {int(value): place for place, value in enumerate(self.users.hashes)}
 
-    def person(self, user_id: str) -> PersonState:
+    def user(self, user_id: str) -> UserState:
         """What a server would read for them right after the snapshot was published: their profile and nothing since."""
         user_hash = hash64(user_id)
         place = self._places.get(user_hash)
-        profile = EMPTY_PROFILE if place is None else PROFILE.decode(self.people.profile(place))
-        return PersonState(user_id, user_hash, profile)
+        profile = EMPTY_PROFILE if place is None else PROFILE.decode(self.users.profile(place))
+        return UserState(user_id, user_hash, profile)
 
     def context(self, user_id: str, now_us: int, settings: OnlineSettings, components: Components) -> Context:
         """A request of theirs at `now_us`."""
-        person, ranker = Person(self.person(user_id), self.world), components.ranker or self._ranker(settings)
+        user, ranker = User(self.user(user_id), self.world), components.ranker or self._ranker(settings)
         wanted = frozenset(ranker.inputs)
-        return Context(self.world, person, now_us, settings, ranker, wanted=wanted, bits=components.bits)
+        return Context(self.world, user, now_us, settings, ranker, wanted=wanted, bits=components.bits)
 
     def _ranker(self, settings: OnlineSettings) -> Ranker:
         return ranker_for(settings, self.model, self.digest)
@@ -78,7 +78,7 @@ def load_of_many(lake: Path, as_of: datetime, latest: datetime, fitted: datetime
         tables, factors = read_tables(db, as_of)
         tables["targets"] = TARGETS_SCHEMA.empty_table()  # nobody is told of edges here
         tables["promotions"], left_out = read_promotions(db, as_of)
-        return _offline(Content(as_of, {}, factors, tables, read_people(db, factors), left_out))
+        return _offline(Content(as_of, {}, factors, tables, read_users(db, factors), left_out))
 
 
 def _show(db: duckdb.DuckDBPyConnection, partition: Path, name: str, as_of: datetime) -> None:
@@ -100,10 +100,10 @@ def _offline(content: Content) -> OfflineWorld:
         positions=content.positions,
         counts={},
         tables={},
-        people=[],
+        users=[],
         size_bytes=0,
     )
     world, data = build_world(manifest, content.tables), content.model
     if data is None:
-        return OfflineWorld(world, content.people)
-    return OfflineWorld(world, content.people, decode(data, digest(data)), digest(data))
+        return OfflineWorld(world, content.users)
+    return OfflineWorld(world, content.users, decode(data, digest(data)), digest(data))

@@ -14,7 +14,7 @@ from evaluation.reading_log import Floats, Ints, Log
 from evaluation.systems.system import System
 
 USERS_AT_ONCE = 256
-"""People scored at once: 20 MB of scores for 20,000 stories."""
+"""Users scored at once: 20 MB of scores for 20,000 stories."""
 NOTHING = -1
 """In a list that is shorter than LIST."""
 
@@ -52,7 +52,7 @@ def _parts(log: Log, task: Task, system: System) -> Iterator[Ranked]:
 
 
 def _seen(log: Log, task: Task) -> tuple[Ints, Ints]:
-    """(person, story) of what people in the task have read in what is known."""
+    """(user, story) of what users in the task have read in what is known."""
     rows = task.known & np.isin(log.user, task.users)
     pairs = np.unique(log.pair[rows])
     return (pairs // log.stories).astype(np.int32), (pairs % log.stories).astype(np.int32)

@@ -1,4 +1,4 @@
-"""What people read, as arrays: the part of a raw lake that protocols split and peers learn from."""
+"""What users read, as arrays: the part of a raw lake that protocols split and peers learn from."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ class Log:
 
     @cached_property
     def pair(self) -> NDArray[np.int64]:
-        """int64[m]: number of each act's (person, story), person by person."""
+        """int64[m]: number of each act's (user, story), user by user."""
         return self.user.astype(np.int64) * self.stories + self.story
 
     @cached_property
     def first(self) -> Bools:
-        """bool[m]: the first act of its (person, story), whatever is known when."""
+        """bool[m]: the first act of its (user, story), whatever is known when."""
         _, at = np.unique(self.pair, return_index=True)
         first = np.zeros(len(self), bool)
         first[at] = True

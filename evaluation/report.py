@@ -1,4 +1,4 @@
-"""What was judged, as a table for a person and as rows for a machine."""
+"""What was judged, as a table for a user and as rows for a machine."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Evaluation:
         return {f"{metric} - {BASELINE}": paired(one, base, self.split, metric) for metric in AGAINST}
 
     def table(self) -> Table:
-        """For a person at a terminal."""
+        """For a user at a terminal."""
         requests, split = len(self.judged[0].values["mrr"]), self.split
         title = (
             f"{self.data}, {split.protocol}: {requests:,} requests, {len(split.tasks)} moments, units: {split.unit}s"
@@ -82,7 +82,7 @@ class Reported(Protocol):
         ...
 
     def table(self) -> Table:
-        """For a person at a terminal."""
+        """For a user at a terminal."""
         ...
 
 

@@ -66,7 +66,7 @@ def make_training_lake(lake: Path, work: Path, log: Log, by_time: bool, task: Ta
     """`work` becomes a raw lake of what `task` may know.
 
     Split by time it has all of it, because the batch looks back from each as_of by itself; split at random, no event at all
-    of a (person, story) that is hidden.
+    of a (user, story) that is hidden.
     """
     if by_time:
         work.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Rankings of a simulated world judged by what people truly want: at the world's end, of everything a rule admits.
+"""Rankings of a simulated world judged by what users truly want: at the world's end, of everything a rule admits.
 
 The gain of a story is its true interest, so that a perfect order has an NDCG of 1. Rex learns as `rex train` does, from
 logged impressions; peers learn from everything that was read.
@@ -39,14 +39,14 @@ from online.settings import OnlineSettings
 
 PROTOCOL = "true-interest"
 TOP = 10
-PEOPLE = 400
-"""People judged, of those who were there before the last day: the mean's standard error is about half a point."""
+USERS = 400
+"""Users judged, of those who were there before the last day: the mean's standard error is about half a point."""
 NEWCOMERS = 200
-"""People judged who joined on the last day, at most."""
+"""Users judged who joined on the last day, at most."""
 HAND, REX = "rex, weighted-1", "rex"
 OPENINGS = {"open": 1.0, "read": 0.0, "applause": 0.0, "rejection": 0.0}
 """Worth of outcomes for one variant: true interest is the chance of an opening, and reading, applause and rejection follow other laws."""
-SEGMENTS = ("all", "stories of the last day", "people of the last day")
+SEGMENTS = ("all", "stories of the last day", "users of the last day")
 Row = dict[str, str | float | None]
 Doubles = NDArray[np.float64]
 
@@ -57,10 +57,10 @@ class ByTruth:
 
     data: str
     values: Mapping[str, Mapping[str, Doubles]]
-    """Segment → system → float64[people], NDCG@10; the same people in the same order for all systems."""
+    """Segment → system → float64[users], NDCG@10; the same users in the same order for all systems."""
 
     def estimate(self, segment: str, system: str) -> Estimate:
-        """The mean, people resampled."""
+        """The mean, users resampled."""
         values = self.values[segment][system]
         return mean(values, np.arange(len(values)), resamples(len(values), SEED))
 
@@ -96,8 +96,8 @@ class ByTruth:
         ]
 
     def table(self) -> Table:
-        """For a person at a terminal."""
-        told = ", ".join(f"{segment}: {len(self.values[segment][REX]):,} people" for segment in self.values)
+        """For a user at a terminal."""
+        told = ", ".join(f"{segment}: {len(self.values[segment][REX]):,} users" for segment in self.values)
         table = Table("system", title=f"{self.data}, NDCG@{TOP} by true interest ({told})", box=None)
         for segment in self.values:
             table.add_column(f"{segment}\nndcg@{TOP}")
@@ -125,9 +125,9 @@ def judge_by_truth(
     end = truth.truth.config.ends_at.astimezone(UTC)
     offline = _learned(lake, work, end, now, progress)
     judge = _Judge(truth, end, offline, log, _of_peers(log, micros(end), peers))
-    people = _people(truth, end)
-    bar = None if progress is None else progress.add_task(PROTOCOL, total=sum(map(len, people.values())))
-    for group, user_ids in people.items():
+    users = _users(truth, end)
+    bar = None if progress is None else progress.add_task(PROTOCOL, total=sum(map(len, users.values())))
+    for group, user_ids in users.items():
         for user_id in user_ids:
             judge.judge(user_id, group)
             if progress is not None and bar is not None:
@@ -143,14 +143,14 @@ def _learned(lake: Path, work: Path, end: datetime, now: datetime, progress: Pro
     return load(work, end)
 
 
-def _people(truth: World, end: datetime) -> dict[str, list[str]]:
-    """Segment of people → who is judged, drawn with a fixed seed."""
-    created = truth.truth.people.created_us
+def _users(truth: World, end: datetime) -> dict[str, list[str]]:
+    """Segment of users → who is judged, drawn with a fixed seed."""
+    created = truth.truth.users.created_us
     late = created >= micros(end - timedelta(days=1))
     rng = np.random.default_rng(SEED)
-    groups = {SEGMENTS[0]: (~late, PEOPLE), SEGMENTS[2]: (late, NEWCOMERS)}
+    groups = {SEGMENTS[0]: (~late, USERS), SEGMENTS[2]: (late, NEWCOMERS)}
     drawn = {name: rng.permutation(np.flatnonzero(among))[:most] for name, (among, most) in groups.items()}
-    return {name: [f"u{person:06d}" for person in sorted(rows.tolist())] for name, rows in drawn.items()}
+    return {name: [f"u{user:06d}" for user in sorted(rows.tolist())] for name, rows in drawn.items()}
 
 
 def _of_peers(log: Log, at_us: int, peers: Sequence[System]) -> dict[str, System]:
@@ -166,7 +166,7 @@ def _of_peers(log: Log, at_us: int, peers: Sequence[System]) -> dict[str, System
 
 
 class _Judge:
-    """Scores of every system, for one person after the other."""
+    """Scores of every system, for one user after the other."""
 
     def __init__(
         self, truth: World, end: datetime, offline: OfflineWorld, log: Log, peers: Mapping[str, System]
@@ -185,7 +185,7 @@ class _Judge:
         self._in_log: Ints = np.searchsorted(known, offline.world.hashes).astype(np.int32)
 
     def judge(self, user_id: str, group: str) -> None:
-        """Adds the person's NDCG of every system to `found`."""
+        """Adds the user's NDCG of every system to `found`."""
         candidates = self._candidates(user_id)
         scores = self._scores(user_id, candidates)
         world = self._offline.world
@@ -216,8 +216,8 @@ class _Judge:
         }
         place, story = self._log.user_ids.index(user_id).as_py(), self._in_log[candidates.rows]
         for name, peer in self._peers.items():
-            of_person = peer.scores(np.array([place], np.int32))[0] if place >= 0 else np.zeros(self._log.stories)
-            scores[name] = of_person[story].astype(np.float32)
+            of_user = peer.scores(np.array([place], np.int32))[0] if place >= 0 else np.zeros(self._log.stories)
+            scores[name] = of_user[story].astype(np.float32)
         return scores
 
 

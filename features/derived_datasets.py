@@ -87,7 +87,7 @@ def _affinity(entity: str) -> Dataset:
         name=f"user_{entity}_affinity",
         layer="features",
         grain=("as_of", "user_id", f"{entity}_id"),
-        meaning=f"How much more (or less) a person does with stories of one {entity} than people do in general.",
+        meaning=f"How much more (or less) a user does with stories of one {entity} than users do in general.",
         columns=(
             AS_OF,
             Column("user_id", ID, "who"),
@@ -142,7 +142,7 @@ AUTHOR_FEATURES = _per(
     "author",
     "author_id",
     "How an author's stories have done.",
-    (Column("followers", I64, "people who follow the author"),),
+    (Column("followers", I64, "users who follow the author"),),
 )
 PUBLICATION_FEATURES = _per("publication", "publication_id", "How a publication's stories have done.")
 TOPIC_FEATURES = _per("topic", "topic_id", "How a topic's stories have done.")
@@ -165,7 +165,7 @@ USER_PROFILES = Dataset(
     name="user_profiles",
     layer="features",
     grain=("as_of", "user_id"),
-    meaning="What is known of a person: account, edges in force, what was read, hidden, reported and shown.",
+    meaning="What is known of a user: account, edges in force, what was read, hidden, reported and shown.",
     columns=(
         AS_OF,
         Column("user_id", ID, "who"),
@@ -216,7 +216,7 @@ SIMILAR_STORIES = Dataset(
     name="similar_stories",
     layer="features",
     grain=("as_of", "story_id", "rank"),
-    meaning="Stories read by the same people: cosine over readers, shrunk for little evidence.",
+    meaning="Stories read by the same users: cosine over readers, shrunk for little evidence.",
     columns=(
         AS_OF,
         Column("story_id", ID, "for this story"),

@@ -18,7 +18,7 @@ Micros = NDArray[np.int64]
 RECENCY_HALF_LIFE_H = 24.0
 """Age at which `recency` is one half: a day, the rhythm in which readers come back."""
 RECENT_READS = 20
-"""Latest different stories read that `similarity` looks at: about what one sitting of a keen reader, or a week of others, holds."""
+"""Latest different stories read that `similarity` looks at: about what one sitting of a keen user, or a week of others, holds."""
 NEWCOMER_RATES = {"story_open_rate": "author_open_rate", "story_read_rate": "author_read_rate"}
 """A story that no snapshot has seen yet has its author's rates, as one without events has in a snapshot."""
 GAP_MOST_H = 8760.0
@@ -65,9 +65,9 @@ def warm_up() -> None:
 
 
 def dot(columns: Floats, vector: Floats) -> Floats:
-    """Dot product of each story's vector with one person's: float32[k, n], float32[k] → float32[n].
+    """Dot product of each story's vector with one user's: float32[k, n], float32[k] → float32[n].
 
-    Summed factor by factor, unlike BLAS, whose order changes with n. A person without a vector: zeros.
+    Summed factor by factor, unlike BLAS, whose order changes with n. A user without a vector: zeros.
     """
     out = np.zeros(columns.shape[1], np.float32)
     scratch = np.empty(_BLOCK, np.float32)
@@ -102,8 +102,8 @@ def exact_sum(values: Floats) -> np.float32:
     return np.float32(np.rint(values.astype(np.float64) * _FIXED_ONE).astype(np.int64).sum() / _FIXED_ONE)
 
 
-def reader_reads(stories_read: int) -> np.float32:
-    """log1p of how many different stories a person has read."""
+def user_reads(stories_read: int) -> np.float32:
+    """log1p of how many different stories a user has read."""
     return np.float32(np.log1p(np.float64(stories_read)))
 
 

@@ -1,6 +1,6 @@
 """Every Redis key. Nothing else in the project spells one.
 
-Hash tags stand only where several keys change together: all of one person's keys share the tag of the person's
+Hash tags stand only where several keys change together: all of one user's keys share the tag of the user's
 partition, so that an event (dedupe, stream entry, state) is one atomic script also on Redis Cluster.
 """
 
@@ -14,7 +14,7 @@ import xxhash
 HASH_SEED = 42
 """Seed of Spark's `xxhash64`, so that batch and online agree on every hash."""
 PARTITIONS = 16
-"""People (and their event streams) are spread over this many hash slots; fixed for the life of a deployment."""
+"""Users (and their event streams) are spread over this many hash slots; fixed for the life of a deployment."""
 
 
 def hash64(ident: str) -> int:
@@ -67,16 +67,16 @@ class Keys:
         """String: a piece of a snapshot table, named by its content and so shared between versions."""
         return f"{self.prefix}blob:{digest}"
 
-    def people(self, digest: str) -> str:
-        """Hash, user hash (8 bytes LE) → profile: one bucket of people, named by its content."""
-        return f"{self.prefix}people:{digest}"
+    def users(self, digest: str) -> str:
+        """Hash, user hash (8 bytes LE) → profile: one bucket of users, named by its content."""
+        return f"{self.prefix}users:{digest}"
 
-    # One person.
+    # One user.
     def partition(self, user_id: str) -> int:
-        """The person's partition, 0 … PARTITIONS - 1."""
+        """The user's partition, 0 … PARTITIONS - 1."""
         return hash64(user_id) % PARTITIONS
 
-    def _person(self, what: str, user_id: str) -> str:
+    def _user(self, what: str, user_id: str) -> str:
         return f"{self.prefix}{{p{self.partition(user_id)}}}:{what}:{user_id}"
 
     def event_stream(self, partition: int) -> str:
@@ -86,19 +86,19 @@ class Keys:
     def event_seen(self, user_id: str, event_id: str) -> str:
         """String with TTL: this event was accepted."""
         # Both ids are free text: the length tells where the first ends, so that no two pairs share a key.
-        return f"{self._person(f'seen:{len(user_id)}', user_id)}:{event_id}"
+        return f"{self._user(f'seen:{len(user_id)}', user_id)}:{event_id}"
 
     def edges(self, user_id: str) -> str:
         """Hash: follows changed since the snapshot, the state of each; and the account, if it was changed."""
-        return self._person("follows", user_id)
+        return self._user("follows", user_id)
 
     def refusals(self, user_id: str) -> str:
         """Hash: mutes, blocks, hides and reports changed since the snapshot, the state of each."""
-        return self._person("refusals", user_id)
+        return self._user("refusals", user_id)
 
     def blocked_by(self, user_id: str) -> str:
         """Hash: who has changed a block of this user since the snapshot, the state of each."""
-        return self._person("blocked_by", user_id)
+        return self._user("blocked_by", user_id)
 
     def edge_hashes(self, user_id: str) -> tuple[str, str, str]:
         """The three hashes above: together, every edge that was changed since the snapshot."""
@@ -106,46 +106,46 @@ class Keys:
 
     def acts(self, user_id: str) -> str:
         """Sorted set: stories opened and read, by time; capped."""
-        return self._person("acts", user_id)
+        return self._user("acts", user_id)
 
     def latest_slates(self, user_id: str) -> str:
         """Hash with TTL, surface → id of its newest slate."""
-        return self._person("latest", user_id)
+        return self._user("latest", user_id)
 
     def slate(self, user_id: str, slate_id: str) -> str:
         """String with TTL: one immutable slate."""
-        return f"{self._person('slate', user_id)}:{slate_id}"
+        return f"{self._user('slate', user_id)}:{slate_id}"
 
     def chain(self, user_id: str, slate_id: str) -> str:
         """String with TTL: the story hashes of a slate and of the slates before it in its chain; outlives the slate."""
-        return f"{self._person('chain', user_id)}:{slate_id}"
+        return f"{self._user('chain', user_id)}:{slate_id}"
 
     def building(self, user_id: str, surface: str) -> str:
         """String with TTL: a slate of this surface is being built, so that others wait for it."""
-        return f"{self._person(f'building:{surface}', user_id)}"
+        return f"{self._user(f'building:{surface}', user_id)}"
 
     def served_stream(self, partition: int) -> str:
-        """Stream: entries answered to the people of one partition, until archived."""
+        """Stream: entries answered to the users of one partition, until archived."""
         return f"{self.prefix}{{p{partition}}}:served"
 
     def served_history(self, user_id: str) -> str:
         """Sorted set with TTL, page served -> when; capped."""
-        return self._person("history", user_id)
+        return self._user("history", user_id)
 
     def promoted(self, user_id: str, day: str) -> str:
         """Hash with TTL, promotion hash -> slate entries placed on a UTC day (`YYYYMMDD`)."""
-        return f"{self._person('promoted', user_id)}:{day}"
+        return f"{self._user('promoted', user_id)}:{day}"
 
     def timeline(self, user_id: str) -> str:
-        """List with TTL, newest first: stories pushed to the person; capped."""
-        return self._person("timeline", user_id)
+        """List with TTL, newest first: stories pushed to the user; capped."""
+        return self._user("timeline", user_id)
 
     def timeline_about(self, user_id: str) -> str:
-        """Hash with TTL: the timeline's sequence number and what it was built from; absent: an inactive person."""
-        return self._person("timeline-about", user_id)
+        """Hash with TTL: the timeline's sequence number and what it was built from; absent: an inactive user."""
+        return self._user("timeline-about", user_id)
 
     def timeline_keys(self, user_id: str) -> list[str]:
-        """Timeline, about and registered of one person, for the script that pushes to many."""
+        """Timeline, about and registered of one user, for the script that pushes to many."""
         tag = f"{self.prefix}{{p{self.partition(user_id)}}}"
         return [f"{tag}:{what}:{user_id}" for what in ("timeline", "timeline-about", "registered")]
 
@@ -159,12 +159,12 @@ class Keys:
         return first == "followers" or rest.startswith(("timeline-about:", "timeline:", "registered:"))
 
     def registered(self, user_id: str) -> str:
-        """Set with TTL: targets whose stories are pushed to the person, and, marked with `!`, those kept out."""
-        return self._person("registered", user_id)
+        """Set with TTL: targets whose stories are pushed to the user, and, marked with `!`, those kept out."""
+        return self._user("registered", user_id)
 
     # Delivery.
     def followers(self, target_type: str, target_hash: int) -> str:
-        """Set with TTL: ids of the active people who follow an author or a publication."""
+        """Set with TTL: ids of the active users who follow an author or a publication."""
         return f"{self.prefix}followers:{target_type}:{target_hash}"
 
     def follower_sets(self) -> str:
@@ -180,7 +180,7 @@ class Keys:
         return f"{self.prefix}{{delivery}}:pulled-version"
 
     def returns(self) -> str:
-        """Stream, capped: people whose timelines are to be built or built anew."""
+        """Stream, capped: users whose timelines are to be built or built anew."""
         return f"{self.prefix}{{delivery}}:returns"
 
     def fanout_lease(self) -> str:

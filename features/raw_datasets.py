@@ -98,10 +98,10 @@ USERS = Dataset(
     name="users",
     layer="raw",
     grain=("user_id", "updated_at"),
-    meaning="Every version of every person's account.",
+    meaning="Every version of every user's account.",
     optional=True,
     columns=(
-        Column("user_id", ID, "opaque id of the person"),
+        Column("user_id", ID, "opaque id of the user"),
         Column("created_at", TS, "when the account was made"),
         Column("updated_at", TS, "when this version came to be; null: created_at", required=False),
         _received("updated_at"),
@@ -128,7 +128,7 @@ EDGES = Dataset(
     meaning="A log of follows, mutes and blocks and their undoing.",
     optional=True,
     columns=(
-        Column("event_id", ID, "id of the change, the person's own; null: made from the content", required=False),
+        Column("event_id", ID, "id of the change, the user's own; null: made from the content", required=False),
         Column("user_id", ID, "who follows, mutes or blocks"),
         Column("kind", pa.string(), "`follow`, `mute` or `block`"),
         Column("target_type", pa.string(), "`author`, `publication` or `topic`"),
@@ -153,13 +153,13 @@ EVENTS = Dataset(
     name="events",
     layer="raw",
     grain=("user_id", "event_id"),
-    meaning="What people did: impressions as the client saw them, and everything that followed.",
+    meaning="What users did: impressions as the client saw them, and everything that followed.",
     partition_by=("dt",),
     columns=(
         Column(
             "event_id",
             ID,
-            "id of the event, the person's own; null: made from the content and an ordinal",
+            "id of the event, the user's own; null: made from the content and an ordinal",
             required=False,
         ),
         Column("user_id", ID, "who"),
@@ -243,7 +243,7 @@ PROMOTIONS = Dataset(
         Column("starts_at", TS, "first moment"),
         Column("ends_at", TS, "first moment after"),
         Column("priority", pa.int32(), "higher goes first"),
-        Column("daily_cap_per_user", pa.int32(), "slate entries a person and UTC day; null: no cap", required=False),
+        Column("daily_cap_per_user", pa.int32(), "slate entries a user and UTC day; null: no cap", required=False),
     ),
     checks=(
         *_id_checks("promotion_id"),

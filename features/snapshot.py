@@ -1,4 +1,4 @@
-"""What a snapshot is made of, as Redis values: manifest, tables as Arrow IPC chunks, people as packed arrays.
+"""What a snapshot is made of, as Redis values: manifest, tables as Arrow IPC chunks, users as packed arrays.
 
 Row numbers, and the indices into authors, publications, topics and languages, mean something only inside one snapshot.
 """
@@ -29,7 +29,7 @@ ABSENT = -1
 EVIDENCE = ("engaged", "shown")
 """What an affinity rests on."""
 AFFINITIES = {"author": ("affinity",), "publication": ("affinity",), "topic": ("affinity", *EVIDENCE)}
-"""Target → what a profile tells of each. Of the few topics a person has much evidence, of an author little."""
+"""Target → what a profile tells of each. Of the few topics a user has much evidence, of an author little."""
 
 PROFILE = Layout(
     "profile",
@@ -99,7 +99,7 @@ PROMOTIONS_SCHEMA = pa.schema(
         ("starts_at", pa.int64()),  # µs
         ("ends_at", pa.int64()),  # µs, the first moment after
         ("priority", pa.int32()),
-        ("daily_cap", pa.int32()),  # slate entries a person and UTC day, NO_CAP: none
+        ("daily_cap", pa.int32()),  # slate entries a user and UTC day, NO_CAP: none
     ]
 )
 """Promotions that have not ended, by priority (highest first), then promotion_id."""
@@ -142,11 +142,11 @@ class Manifest:
     positions: dict[str, str]
     """Online stream → id of the last entry that the lake of this snapshot holds."""
     counts: dict[str, int]
-    """Rows per table, and `people`."""
+    """Rows per table, and `users`."""
     tables: dict[str, list[str]]
     """Table → digests of its chunks, in order."""
-    people: list[str]
-    """Digest of each people bucket; empty string: nobody. A person's bucket is `hash mod len(people)`."""
+    users: list[str]
+    """Digest of each users bucket; empty string: nobody. A user's bucket is `hash mod len(users)`."""
     size_bytes: int
     """Bytes of all values named here."""
     model: str = ""

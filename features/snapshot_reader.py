@@ -34,7 +34,7 @@ NAME_TABLES = {"authors": "author", "publications": "publication", "topics": "to
 
 @dataclass(frozen=True, slots=True)
 class SnapshotAbout:
-    """One published snapshot, for people to read."""
+    """One published snapshot, for users to read."""
 
     version: str
     as_of: str
@@ -42,7 +42,7 @@ class SnapshotAbout:
     age_s: float
     """Seconds since `as_of`."""
     counts: dict[str, int]
-    """Rows per table, and `people`."""
+    """Rows per table, and `users`."""
     size_bytes: int
     current: bool
 
@@ -134,12 +134,12 @@ def read_blob(client: redis.Redis, keys: Keys, piece: str) -> bytes:
 
 
 def read_bucket(client: redis.Redis, keys: Keys, piece: str) -> dict[bytes, bytes]:
-    """One bucket of people: user hash (8 bytes LE) → packed PROFILE. Unavailable when missing, CorruptValue when altered."""
-    bucket = cast("dict[bytes, bytes]", client.hgetall(keys.people(piece)))
+    """One bucket of users: user hash (8 bytes LE) → packed PROFILE. Unavailable when missing, CorruptValue when altered."""
+    bucket = cast("dict[bytes, bytes]", client.hgetall(keys.users(piece)))
     if not bucket:
-        raise Unavailable(f"People bucket {piece} of a snapshot is not in Redis (any more).")
+        raise Unavailable(f"Users bucket {piece} of a snapshot is not in Redis (any more).")
     if bucket_digest(bucket) != piece:
-        raise CorruptValue(f"people bucket {piece}: its content is not what its name says")
+        raise CorruptValue(f"users bucket {piece}: its content is not what its name says")
     return bucket
 
 
@@ -153,12 +153,12 @@ def bucket_digest(bucket: Mapping[bytes, bytes]) -> str:
 
 
 def profile_place(manifest: Manifest, user_hash: int) -> tuple[str, bytes]:
-    """(digest of the bucket, field in it) where a person's profile would be; empty digest: nobody is in that bucket."""
-    return manifest.people[user_hash % len(manifest.people)], profile_field(user_hash)
+    """(digest of the bucket, field in it) where a user's profile would be; empty digest: nobody is in that bucket."""
+    return manifest.users[user_hash % len(manifest.users)], profile_field(user_hash)
 
 
 def profile_field(user_hash: int) -> bytes:
-    """Field of a person in the bucket: the signed hash, 8 bytes, little-endian."""
+    """Field of a user in the bucket: the signed hash, 8 bytes, little-endian."""
     return user_hash.to_bytes(8, "little", signed=True)
 
 

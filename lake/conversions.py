@@ -17,7 +17,7 @@ from lake.sql_text import literal
 REFUSED, AS_IS = "chr(2)", "(chr(3) || chr(2) || chr(3))"
 """Marks before a text: a function's refusal; an id as it stands (`id(x)`). Neither may be part of an id."""
 FREE_TEXT = ("title",)
-"""Text that people read: kept as it stands, blanks at its ends included."""
+"""Text that users read: kept as it stands, blanks at its ends included."""
 _ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|z|UTC|[+-](0\d|1[0-4])(:?[0-5]\d)?))?)?"
 _FLOAT, _WHOLE = r"[+-]?(\d+[.]?\d*|[.]\d+)([eE][+-]?\d+)?", r"[+-]?\d+([.]0*)?"
 _AS_FLOAT = r"[+-]?\d+[.]0*|[+-]?\d+([.]\d*)?[eE][+-]?\d+"

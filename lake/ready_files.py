@@ -1,4 +1,4 @@
-"""The SQL that comes with Rex, for data sets that many people have."""
+"""The SQL that comes with Rex, for data sets that many users have."""
 
 from __future__ import annotations
 

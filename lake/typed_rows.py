@@ -87,12 +87,12 @@ def typed_rows(
     users = "count(DISTINCT user_id)" if any(c.column.name == "user_id" for c in conversions) else "NULL"
     sane = f"FILTER ({time} {_SANE})"
     span = f"min({time}) {sane}, max({time}) {sane}" if time else "NULL, NULL"
-    [(people, first, last)] = db.execute(f"SELECT {users}, {span} FROM {_scan(to)}").fetchall()
+    [(distinct, first, last)] = db.execute(f"SELECT {users}, {span} FROM {_scan(to)}").fetchall()
     _refuse_undated(db, dataset, conversions, to, rows)
     if time:
         _refuse_wrong_unit(db, dataset, time, to)
     refused = _refused(db, dataset, conversions, to, stories, now)
-    return TypedRows(dataset, to, tuple(c.column.name for c in conversions), rows, people, first, last, refused)
+    return TypedRows(dataset, to, tuple(c.column.name for c in conversions), rows, distinct, first, last, refused)
 
 
 def _store(db: duckdb.DuckDBPyConnection, query: str, to: Path) -> None:

@@ -1,4 +1,4 @@
-"""The model card: a Markdown page and two pictures, written for the person who decides about a release."""
+"""The model card: a Markdown page and two pictures, written for the user who decides about a release."""
 
 from __future__ import annotations
 

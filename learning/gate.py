@@ -7,7 +7,7 @@ from learning.evaluate import Estimate, Evaluation
 from learning.measures import TOP
 
 DECIDING = f"ndcg@{TOP}"
-"""What a reader sees first; the one measure that decides, so that nobody picks the kindest."""
+"""What a user sees first; the one measure that decides, so that nobody picks the kindest."""
 
 
 class Refused(BadInput):

@@ -21,7 +21,7 @@ SHARE = "sampled"
 NOT_LEARNED = {"as_of", "event_id", "features_as_of", "source", "propensity", SHARE}
 """Columns of the dataset that tell where an example comes from."""
 SITTING_MIN = 30
-"""Minutes of one person that stand for a request where none is noted: the pause after which a visit is commonly called a new one."""
+"""Minutes of one user that stand for a request where none is noted: the pause after which a visit is commonly called a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def read_lake_examples(lake: Path, as_of: datetime) -> LakeExamples:
 def translated(table: pa.Table) -> pa.Table:
     """Columns as `learning.examples.SCHEMA` names them; those it does not know are left for it to refuse.
 
-    An unknown author is one of their own kind, an unknown position is missing (NaN), and what one person was shown within
+    An unknown author is one of their own kind, an unknown position is missing (NaN), and what one user was shown within
     SITTING_MIN minutes by no request that is known counts as one request.
     """
     table = table.drop_columns([name for name in table.column_names if name in NOT_LEARNED])

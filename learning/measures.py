@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from learning.outcomes import Doubles
 
 TOP = 10
-"""Of NDCG and coverage: about what a person sees before scrolling far."""
+"""Of NDCG and coverage: about what a user sees before scrolling far."""
 BINS = 10
 """Of the reliability table."""
 

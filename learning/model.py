@@ -34,7 +34,7 @@ class Model:
     """One for each of `learning.outcomes.OUTCOMES`, in that order."""
     weights: dict[str, float]
     about: dict[str, Any] = field(default_factory=dict)
-    """For people and model cards, JSON: data interval, choices, metrics, warnings."""
+    """For users and model cards, JSON: data interval, choices, metrics, warnings."""
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a person may do with a story that was shown, and what each is worth. Declared here and nowhere else."""
+"""What a user may do with a story that was shown, and what each is worth. Declared here and nowhere else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One thing that a person did or did not do. `name` is also the label's column in the training set."""
+    """One thing that a user did or did not do. `name` is also the label's column in the training set."""
 
     name: str
     weight: float
@@ -28,8 +28,8 @@ class Outcome:
 OUTCOMES: tuple[Outcome, ...] = (
     Outcome("open", 1.0, "opened the story", "the unit: one sign of interest in a title"),
     Outcome("read", 4.0, "read it", "what a feed is for: opened and left is worth a fifth of opened and read"),
-    Outcome("applause", 8.0, "clapped, saved or shared", "costs an effort, and a share brings other readers"),
-    Outcome("rejection", -20.0, "hid or reported it", "people who hide stories leave; worth four good reads lost"),
+    Outcome("applause", 8.0, "clapped, saved or shared", "costs an effort, and a share brings other users"),
+    Outcome("rejection", -20.0, "hid or reported it", "users who hide stories leave; worth four good reads lost"),
 )
 NAMES = tuple(outcome.name for outcome in OUTCOMES)
 WEIGHTS: dict[str, float] = {outcome.name: outcome.weight for outcome in OUTCOMES}

@@ -1,4 +1,4 @@
-"""A verdict for a person at a terminal."""
+"""A verdict for a user at a terminal."""
 
 from __future__ import annotations
 

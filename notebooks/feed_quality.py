@@ -70,7 +70,7 @@ def _(db):
 @app.cell
 def _(impressions, mo, reads):
     no_impressions = mo.md(
-        "**This lake has no impressions**, only what people did. So below there are reads, and neither rates nor sources."
+        "**This lake has no impressions**, only what users did. So below there are reads, and neither rates nor sources."
     )
     mo.vstack([mo.md(f"{impressions:,} impressions, {reads:,} reads."), *([] if impressions else [no_impressions])])
     return

@@ -19,7 +19,7 @@ from online.settings import OnlineSettings
 from online.slates.pagination_session import Chain
 from online.story_table.table import World
 from online.user.build_inputs import BuildReading
-from online.user.user import Person
+from online.user.user import User
 
 if TYPE_CHECKING:
     from online.protocols import Ranker
@@ -132,10 +132,10 @@ class Trace:
 
 @dataclass
 class Context:
-    """Pinned from start to end of a request: world, ranker, person, now."""
+    """Pinned from start to end of a request: world, ranker, user, now."""
 
     world: World
-    person: Person
+    user: User
     now_us: int
     settings: OnlineSettings
     ranker: Ranker
@@ -150,7 +150,7 @@ class Context:
     chain: Chain | None = None
     """The chain of cursors that the new slate continues; None: a chain begins with it."""
     timeline_due: str = ""
-    """Why the person's timeline is to be made anew, noted by the provider that reads it; empty: it is not."""
+    """Why the user's timeline is to be made anew, noted by the provider that reads it; empty: it is not."""
     trace: Trace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -158,22 +158,22 @@ class Context:
 
     @property
     def user_id(self) -> str:
-        return self.person.state.user_id
+        return self.user.state.user_id
 
     @property
     def pinned(self) -> str:
-        """Names everything the answer depends on besides `now`: snapshot, position in the story stream, the person's state."""
-        return f"{self.world.version}/{self.world.position}/{self._person}/{self.settings.variant}"
+        """Names everything the answer depends on besides `now`: snapshot, position in the story stream, the user's state."""
+        return f"{self.world.version}/{self.world.position}/{self._user}/{self.settings.variant}"
 
     @property
-    def _person(self) -> str:
-        digest = self.person.state.digest.hex()
-        return f"{digest}/{self.person.hint}" if self.person.follows_hint else digest
+    def _user(self) -> str:
+        digest = self.user.state.digest.hex()
+        return f"{digest}/{self.user.hint}" if self.user.follows_hint else digest
 
     @cached_property
     def taste(self) -> Floats:
-        """float32[N]: product of the person's and each story's ALS vector, shared by provider and annotator."""
-        return dot(self.world.vectors, self.person.vector)
+        """float32[N]: product of the user's and each story's ALS vector, shared by provider and annotator."""
+        return dot(self.world.vectors, self.user.vector)
 
     def taste_of(self, candidates: Candidates) -> Floats:
         """float32[n]: `taste` of the candidates, to the bit; of them alone when nobody has asked for all."""
@@ -181,4 +181,4 @@ class Context:
             return candidates.of(self.taste)
         # One factor after the other: a `take` over both axes would first copy the whole table, whose rows have spares.
         gathered = np.array([factor.take(candidates.rows) for factor in self.world.vectors])
-        return dot(gathered, self.person.vector)
+        return dot(gathered, self.user.vector)

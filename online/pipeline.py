@@ -52,7 +52,7 @@ class Pipeline:
     write_slate: WriteSlate
 
     def build(self, ctx: Context) -> Slate:
-        """A slate for the context's person: the cache-miss path."""
+        """A slate for the context's user: the cache-miss path."""
         candidates = self.aggregate(ctx)
         found = len(candidates)
         candidates = self.preprocess(ctx, candidates)

@@ -19,7 +19,7 @@ class Provider(Protocol):
     name: ClassVar[str]
     """The same in code, `sources`, metrics, explain and docs."""
     reason: ClassVar[str]
-    """What the reader is told; `{publication}`, `{topic}` are filled in."""
+    """What the user is told; `{publication}`, `{topic}` are filled in."""
 
     def rows(self, ctx: Context) -> Rows | slice:
         """int32[m] rows of the story table, or a slice of it; rows may repeat."""
@@ -32,7 +32,7 @@ class Rule(Protocol):
     name: ClassVar[str]
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
-        """bool[n], true where the rule forbids the story; None: it forbids nothing to this reader."""
+        """bool[n], true where the rule forbids the story; None: it forbids nothing to this user."""
         ...
 
 
@@ -58,7 +58,7 @@ def refused(part: str, error: Exception) -> None:
 
 
 class Ranker(Protocol):
-    """Turns feature columns into one score; knows no person and no story."""
+    """Turns feature columns into one score; knows no user and no story."""
 
     name: str
     inputs: tuple[str, ...]

@@ -21,7 +21,7 @@ class OnlineSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="REX_ONLINE_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     slate_size: int = Field(default=1000, ge=1, le=1000)
-    """Entries of a slate. A thousand is some fifty pages, more than people scroll, and about 20 kB."""
+    """Entries of a slate. A thousand is some fifty pages, more than users scroll, and about 20 kB."""
     slate_ttl_s: int = Field(default=600, ge=1, le=86_400)
     """How long a slate serves its cursors, give or take a tenth; ten minutes is a reading session with a story in the middle."""
     slate_fresh_s: int = Field(default=300, ge=0, le=86_400)
@@ -29,7 +29,7 @@ class OnlineSettings(BaseSettings):
     stale_s: int = Field(default=180, ge=0, le=86_400)
     """How much longer a first page is still answered from it while the next is built in the background; with the above less than slate_ttl_s."""
     build_wait_s: float = Field(default=2.0, ge=0, le=60)
-    """How long a request waits for the slate that another is building for the same person; then it builds one itself."""
+    """How long a request waits for the slate that another is building for the same user; then it builds one itself."""
     build_lease_s: float = Field(default=5.0, gt=0, le=60)
     """After this a builder counts as dead and the next request builds; far longer than any ranking takes."""
     pages_kept: int = Field(default=1000, ge=0, le=1_000_000)
@@ -57,11 +57,11 @@ class OnlineSettings(BaseSettings):
     max_per_publication_slate: int = Field(default=100, ge=1)
     """Entries of one publication in a slate, as long as there are others: one in ten of a whole slate."""
     max_per_author_day: int = Field(default=20, ge=1)
-    """Entries of one author answered to a person on a UTC day, over all slates: ten screenfuls at the cap of a block."""
+    """Entries of one author answered to a user on a UTC day, over all slates: ten screenfuls at the cap of a block."""
     max_per_publication_day: int = Field(default=60, ge=1)
-    """Entries of one publication answered to a person on a UTC day, over all slates: fifteen screenfuls at the cap of a block."""
+    """Entries of one publication answered to a user on a UTC day, over all slates: fifteen screenfuls at the cap of a block."""
     share_followed: float = Field(default=0.25, ge=0, le=1)
-    """Least share of a block for whom the reader follows, where there is enough: a follow is a promise to show."""
+    """Least share of a block for whom the user follows, where there is enough: a follow is a promise to show."""
     share_topics: float = Field(default=0.1, ge=0, le=1)
     """Least share for followed topics: stated interest, but broad; the ranking brings more of it where it is good."""
     share_history: float = Field(default=0.1, ge=0, le=1)
@@ -71,13 +71,13 @@ class OnlineSettings(BaseSettings):
     new_author_share: float = Field(default=0.05, ge=0, le=1)
     """Least share of a block for new authors, where there are any: one in twenty, for without a first showing nobody is ever read."""
     new_author_d: float = Field(default=30.0, ge=0, le=36_500)
-    """An author is new for so many days from the first story on: a month is what a handful of readers needs to gather."""
+    """An author is new for so many days from the first story on: a month is what a handful of users needs to gather."""
     explore_share: float = Field(default=0.05, ge=0, le=0.5)
     """Share of a list that is drawn by lot among fresh stories that hardly anybody has read: one in twenty. 0: none is."""
     explore_max_age_h: float = Field(default=48.0, gt=0, le=8760)
     """A story is fresh for so long: two days, after which most have found their readers or are old news."""
-    explore_max_readers: float = Field(default=10.0, ge=0, le=1_000_000)
-    """Reads (decayed) from which a story is known well enough to be ranked: by then some hundred people have seen it."""
+    explore_max_users: float = Field(default=10.0, ge=0, le=1_000_000)
+    """Reads (decayed) from which a story is known well enough to be ranked: by then some hundred users have seen it."""
     promoted_slots: tuple[int, ...] = (4, 14)
     """Places in a block for promoted stories, counted from 0: none at the top, two in twenty."""
     max_promoted: int = Field(default=10, ge=0, le=100)
@@ -91,7 +91,7 @@ class OnlineSettings(BaseSettings):
     timeline_length: int = Field(default=800, ge=1, le=5000)
     """Stories of a timeline, the newest; rolling windows of 500 to 800 are what large feeds keep."""
     timeline_ttl_s: int = Field(default=2_592_000, ge=172_800, le=15_552_000)
-    """Without a feed for so long a person counts as away: nothing is pushed, and the return rebuilds. A month."""
+    """Without a feed for so long a user counts as away: nothing is pushed, and the return rebuilds. A month."""
     fanout_every_s: float = Field(default=0.25, gt=0, le=60)
     """How often a process looks for stories and follows to deliver; one process at a time does it."""
     surfaces: dict[str, tuple[str, ...]] = {"following": ("timeline",)}
@@ -117,17 +117,17 @@ class OnlineSettings(BaseSettings):
     archive_every_s: float = Field(default=10.0, gt=0, le=3600)
     """How often accepted events are moved from Redis to the lake by a serving process; one of them at a time does it."""
     served_flush_s: float = Field(default=0.2, gt=0, le=60)
-    """How often what was answered is written to its log and to people's histories; a killed process loses as much."""
+    """How often what was answered is written to its log and to users' histories; a killed process loses as much."""
     served_features_rate: float = Field(default=0.01, ge=0, le=1)
     """Share of slates whose feature vectors are logged; they make a page of the log five times as large (6 kB)."""
     history_pages: int = Field(default=100, ge=1, le=10_000)
-    """Pages kept per person as served history: a week of fourteen a day; 28 kB with twenty items each."""
+    """Pages kept per user as served history: a week of fourteen a day; 28 kB with twenty items each."""
     history_ttl_s: int = Field(default=1_209_600, ge=3600, le=31_536_000)
-    """Life of a person's served history after the last page: two weeks, after which nobody remembers what was shown."""
+    """Life of a user's served history after the last page: two weeks, after which nobody remembers what was shown."""
     event_window_s: int = Field(default=172_800, ge=172_800, le=2_592_000)
     """How long an event_id is remembered: a client may retry for 48 hours."""
     state_ttl_s: int = Field(default=15_552_000, ge=2_592_000)
-    """Life of a person's online changes; half a year, far longer than the gap between two snapshots may ever be."""
+    """Life of a user's online changes; half a year, far longer than the gap between two snapshots may ever be."""
     acts_kept: int = Field(default=2000, ge=1, le=100_000)
     """Opens and reads kept online per user; beyond it the oldest go first. The snapshot has more."""
     edges_kept: int = Field(default=10_000, ge=1, le=1_000_000)

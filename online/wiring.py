@@ -30,7 +30,7 @@ from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
 from online.slates.cursor import CursorCodec, cursor_keys
 from online.slates.slate_store import SlateStore
-from online.user.store import PersonStore
+from online.user.store import UserStore
 from rex.local.redis import on_loop
 from rex.model_service.client import ModelService
 
@@ -78,7 +78,7 @@ def wire(
     cursors = CursorCodec(cursor_keys(online.cursor_keys, settings.var))
     served = ServedLog(client, keys, online, metrics.served_lost)
     flights = SingleFlight(client, keys, online)
-    store, slates, answered = PersonStore(client, keys), SlateStore(client, keys), AnsweredPages(online.pages_kept)
+    store, slates, answered = UserStore(client, keys), SlateStore(client, keys), AnsweredPages(online.pages_kept)
     preparer = Preparer(live, store, slates, components, online, cursors)
     builder = SlateBuilder(store, slates, components, metrics)
     feeds = FeedService(components, preparer, builder, flights, cursors, served, answered, metrics)

@@ -1,4 +1,4 @@
-"""`rex rank`: ranked lists for many people at one moment, by the pipeline that serves feeds; for digests and for judging Rex.
+"""`rex rank`: ranked lists for many users at one moment, by the pipeline that serves feeds; for digests and for judging Rex.
 
 Row by row what `GET /v1/users/{user_id}/feed` would answer to somebody who has done nothing since `as_of`, all stages and
 told reasons included; only Redis is left out, and nothing is drawn by lot unless the settings given say so.
@@ -40,8 +40,8 @@ RANKED = pa.schema(
         ("reason", pa.string()),
     ]
 )
-PEOPLE_PER_GROUP = 1000
-"""Row groups of 50,000 rows at the usual 50 a person: small in memory, large enough to compress."""
+USERS_PER_GROUP = 1000
+"""Row groups of 50,000 rows at the usual 50 a user: small in memory, large enough to compress."""
 
 
 def rank(
@@ -57,7 +57,7 @@ def rank(
     online: OnlineSettings | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Writes the `top` stories of each person to the Parquet file `out`, in the order of `users`; returns the number of rows.
+    """Writes the `top` stories of each user to the Parquet file `out`, in the order of `users`; returns the number of rows.
 
     `users` None: everybody who is known at `as_of`, by user_id; somebody unknown gets a newcomer's list. Runs the batch for
     `as_of` first when its features are not in the lake. Equal lakes and arguments, equal bytes. A file that is there is
@@ -70,7 +70,7 @@ def rank(
         raise BadInput("A user is named twice; name everyone once.")
     if not is_computed(lake, as_of):
         run(lake, (as_of,), now=now, settings=batch or settings_of(lake), progress=progress)
-    wanted = known_people(lake, as_of) if users is None else users
+    wanted = known_users(lake, as_of) if users is None else users
     world, components = load(lake, as_of), default_components(ranker)
     tables = _tables(world, components, settings, as_of, wanted, top, progress)
     return _write(tables, out)
@@ -95,7 +95,7 @@ def is_computed(lake: Path, as_of: datetime) -> bool:
     )
 
 
-def known_people(lake: Path, as_of: datetime) -> list[str]:
+def known_users(lake: Path, as_of: datetime) -> list[str]:
     """Everyone with a profile at `as_of`, by user_id."""
     with connect(lake, as_of) as db:
         return [row[0] for row in db.execute("SELECT user_id FROM user_profiles ORDER BY user_id").fetchall()]
@@ -110,12 +110,12 @@ def _tables(
     top: int,
     progress: Progress | None,
 ) -> Iterator[pa.Table]:
-    """One table of RANKED for every PEOPLE_PER_GROUP people."""
+    """One table of RANKED for every USERS_PER_GROUP users."""
     pipeline = Pipeline(components, lambda ctx, slate: None)
     bar = None if progress is None else progress.add_task("rank", total=len(users))
-    for start in range(0, len(users), PEOPLE_PER_GROUP):
+    for start in range(0, len(users), USERS_PER_GROUP):
         rows: list[dict[str, object]] = []
-        for user_id in users[start : start + PEOPLE_PER_GROUP]:
+        for user_id in users[start : start + USERS_PER_GROUP]:
             ctx = offline.context(user_id, micros(as_of), settings, components)
             page = pipeline.read(ctx, pipeline.build(ctx), 0, top)
             rows += ({"user_id": user_id, **item} for item in items(ctx, components, page.entries, 0))

@@ -62,7 +62,7 @@ class DemoConfig:
     data: Path | None
     var: Path
     serve: bool
-    people: int
+    users: int
     stories: int
     events: int
     port: int
@@ -87,13 +87,13 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
         with _serving(settings, as_of, config.port, manifest, in_the_past=config.data is not None) as url:
             progress.stop()
             out.print(*verdict, sep="\n", soft_wrap=True)
-            person = someone(settings.lake, as_of)
-            first, _ = fetch_feed(url, person, 1, None, top=True)  # the first explanation loads what explains: seconds
-            page, funnel = fetch_feed(url, person, 10, first["items"][0]["story_id"] if first["items"] else None)
-            print_feed(out, person, page, funnel)
+            user = someone(settings.lake, as_of)
+            first, _ = fetch_feed(url, user, 1, None, top=True)  # the first explanation loads what explains: seconds
+            page, funnel = fetch_feed(url, user, 10, first["items"][0]["story_id"] if first["items"] else None)
+            print_feed(out, user, page, funnel)
             out.print(f"ranked by [bold]{ranked_by(page)}[/]")
             if config.serve:
-                _serve_on(out, url, person)
+                _serve_on(out, url, user)
 
 
 def settings_for(config: DemoConfig) -> Settings:
@@ -152,11 +152,11 @@ def ranked_by(page: Mapping[str, Any]) -> str:
 
 
 def someone(lake: Path, as_of: datetime) -> str:
-    """A person with more reads than nine in ten: someone whom the features know, but no outlier."""
+    """A user with more reads than nine in ten: someone whom the features know, but no outlier."""
     with views(lake, as_of) as db:
         by_reads = db.execute("SELECT user_id FROM user_profiles ORDER BY len(read), user_id").fetchall()
     if not by_reads:
-        raise BadInput(f"{lake} knows no people; a demo needs events.")
+        raise BadInput(f"{lake} knows no users; a demo needs events.")
     return str(by_reads[len(by_reads) * 9 // 10][0])
 
 
@@ -176,7 +176,7 @@ def _bring_data(config: DemoConfig, lake: Path, now: datetime, progress: Progres
         import_sql(deskdrop(config.data), lake, files=config.data, now=now, progress=progress)
         return _last_moment(lake)
     end = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    world = WorldConfig(people=config.people, stories=config.stories, events=config.events, ends_at=end)
+    world = WorldConfig(users=config.users, stories=config.stories, events=config.events, ends_at=end)
     simulate(world, lake, progress)
     return end
 
@@ -213,11 +213,11 @@ def _serving(settings: Settings, as_of: datetime, port: int, manifest: Manifest,
         yield services.enter_context(current)
 
 
-def _serve_on(out: Console, url: str, person: str) -> None:
+def _serve_on(out: Console, url: str, user: str) -> None:
     out.print(f"\nServing on [bold]{url}[/] until you press Ctrl-C. Try:")
     for path in (
-        f"/v1/users/{person}/feed",
-        f"/v1/users/{person}/feed/explain",
+        f"/v1/users/{user}/feed",
+        f"/v1/users/{user}/feed/explain",
         "/v1/snapshots",
         "/docs",
     ):

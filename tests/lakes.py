@@ -55,5 +55,5 @@ def event(user_id: str, kind: str, story_id: str, occurred_at: datetime, **more:
 
 
 def events(kind: str, story_id: str, users: Iterable[str], occurred_at: datetime) -> list[dict[str, Any]]:
-    """One event each of several people."""
+    """One event each of several users."""
     return [event(user, kind, story_id, occurred_at) for user in users]

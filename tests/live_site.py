@@ -43,8 +43,8 @@ class Site:
         state: AppState = self.app.state.rex
         return state
 
-    def people(self) -> list[str]:
-        """Those who read most, and people of whom the snapshot knows nothing."""
+    def users(self) -> list[str]:
+        """Those who read most, and users of whom the snapshot knows nothing."""
         return [row[0] for row in self.readers[:KNOWN]] + [f"new-{number}" for number in range(NEWCOMERS)]
 
     def do(self, user: str, kind: str, **more: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def happen(site: Site) -> None:
         events = []
         for user, authors, publications, topics in [
             *site.readers[:KNOWN],
-            *((u, [], [], []) for u in site.people()[KNOWN:]),
+            *((u, [], [], []) for u in site.users()[KNOWN:]),
         ]:
             if site.rng.random() < 0.5:
                 continue

@@ -19,7 +19,7 @@ from batch.jobs.valid_stories import valid_stories
 from batch.jobs.valid_users import valid_users
 from batch.point_in_time import Context
 from batch.settings import BatchSettings
-from batch.snapshot_people import LISTS
+from batch.snapshot_users import LISTS
 from features.choices import BLOCKED_BY, CHOICES, EDGE_TYPES, HELD
 from features.datasets import dataset
 from features.keys import PARTITIONS, Keys, hash64
@@ -29,7 +29,7 @@ from online.clock import micros
 from online.ingest.events import EventIntake
 from online.settings import OnlineSettings
 from online.streams.archiver import archive
-from online.user.store import PersonStore
+from online.user.store import UserStore
 from tests.batch.conftest import one_partition
 from tests.fixtures_redis import redis_client, redis_server
 from tests.lakes import NOON, ago, story, write_lake
@@ -81,14 +81,14 @@ def in_streams(client: redis.Redis) -> dict[str, str]:
 def served(client: redis.Redis, profiles: dict[str, bytes], positions: dict[str, str]) -> Edges:
     """What requests of the service go by, over a snapshot of these profiles that is complete up to these positions."""
     snapshot = Manifest("v", "", "", "", 0, positions, {}, {}, ["all"], 0)
-    client.delete(KEYS.people("all"))
-    client.hset(KEYS.people("all"), mapping={profile_field(hash64(EVERYONE[0])): PROFILE.encode({})})
+    client.delete(KEYS.users("all"))
+    client.hset(KEYS.users("all"), mapping={profile_field(hash64(EVERYONE[0])): PROFILE.encode({})})
     for user, profile in profiles.items():
-        client.hset(KEYS.people("all"), profile_field(hash64(user)), profile)  # type: ignore[arg-type]
+        client.hset(KEYS.users("all"), profile_field(hash64(user)), profile)  # type: ignore[arg-type]
     client.zadd(KEYS.versions(), {snapshot.version: 1})
     found = {}
     for user in EVERYONE:
-        state = PersonStore(client, KEYS).read_state(snapshot, user)
+        state = UserStore(client, KEYS).read_state(snapshot, user)
         found |= {(user, *edge): sorted(state.edges(*edge).tolist()) for edge in HELD}
     return found
 

@@ -41,7 +41,7 @@ MISTAKES = {
         {"REX_ONLINE_VALUE_WEIGHTS": '{"sleep": 1}'},
         "unknown outcomes ['sleep']",
     ),
-    "world too small": (["simulate", "target", "--people", "1"], {}, "people"),
+    "world too small": (["simulate", "target", "--users", "1"], {}, "users"),
 }
 
 
@@ -85,7 +85,7 @@ def test_simulate_refuses_to_write_over_something(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     result = rex(
-        "simulate", str(tmp_path / "mine"), "--people", "50", "--stories", "60", "--events", "500", var=tmp_path
+        "simulate", str(tmp_path / "mine"), "--users", "50", "--stories", "60", "--events", "500", var=tmp_path
     )
     assert result.returncode == 1
     assert "not empty" in result.stderr

@@ -53,7 +53,7 @@ def test_a_demo_leaves_the_site_s_redis_alone_and_goes_under_its_own_prefix_wher
 ) -> None:
     redis_client.set(Keys().current(), "the site's")
     environment = os.environ | {"REX_REDIS_URL": redis_server.url}
-    small = ["--no-serve", "--people", "60", "--stories", "200", "--events", "3000", "--port", "8123"]
+    small = ["--no-serve", "--users", "60", "--stories", "200", "--events", "3000", "--port", "8123"]
     for more in ([], ["--redis", redis_server.url]):
         command = [sys.executable, "-m", "rex", "demo", "--var", str(tmp_path / "demo"), *small, *more]
         done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=600)

@@ -1,4 +1,4 @@
-"""Environments in which people start `rex`: it works, or one sentence says what to do; a traceback is never shown."""
+"""Environments in which users start `rex`: it works, or one sentence says what to do; a traceback is never shown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["redis_client", "redis_server"]
 
 REX = [sys.executable, "-m", "rex"]
 BATCH = [*REX, "batch", "--as-of", f"{NOON:%Y-%m-%dT%H:%M:%S}"]
-SIMULATE = [*REX, "simulate", "--people", "50", "--stories", "200", "--events", "20000", "--ends-at", "2026-01-31"]
+SIMULATE = [*REX, "simulate", "--users", "50", "--stories", "200", "--events", "20000", "--ends-at", "2026-01-31"]
 NO_WORDS = ("Traceback", 'File "', "py4j", "java.")
 
 

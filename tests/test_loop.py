@@ -31,7 +31,7 @@ from tests.lakes import ANY_NAME
 __all__ = ["redis_client", "redis_server"]
 
 END = datetime(2026, 1, 31, tzinfo=UTC)
-PEOPLE = 600
+USERS = 600
 JUDGED = 200
 GAP_CLOSED = 0.2
 """Of the way from the better simple feed (followed newest first, popularity) to a perfect one."""
@@ -43,7 +43,7 @@ def loop(
 ) -> Iterator[tuple[AppState, Path]]:
     """A simulated world, served; and its lake."""
     lake = tmp_path / ANY_NAME
-    simulate(WorldConfig(people=PEOPLE, stories=3000, events=150_000, days=30, seed=request.param, ends_at=END), lake)
+    simulate(WorldConfig(users=USERS, stories=3000, events=150_000, days=30, seed=request.param, ends_at=END), lake)
     run(lake, [END], now=END, settings=BatchSettings(), spark=spark)
     settings = Settings(var=tmp_path, lake=lake, redis_url=redis_server.url)
     publish(lake, END, redis_client, Keys(settings.redis_prefix), now=END, kept=3)
@@ -55,11 +55,11 @@ def test_feeds_close_a_fifth_of_the_gap_to_perfect_ones_and_are_equal_bit_for_bi
     loop: tuple[AppState, Path],
 ) -> None:
     rex, lake = loop
-    people = [f"u{person:06d}" for person in np.random.default_rng(0).permutation(PEOPLE)]
-    found = judge(rex, lake, people, JUDGED, micros(END))
-    assert found.people == JUDGED
+    users = [f"u{user:06d}" for user in np.random.default_rng(0).permutation(USERS)]
+    found = judge(rex, lake, users, JUDGED, micros(END))
+    assert found.users == JUDGED
     print(f"{found}, gap closed: {found.gap_closed:.3f}")
     assert found.gap_closed >= GAP_CLOSED
-    for user_id in people[:20]:
+    for user_id in users[:20]:
         request = FeedRequest(user_id, fresh=True)
         assert rex.feeds.feed(request, micros(END)) == rex.feeds.feed(request, micros(END))

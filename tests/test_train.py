@@ -44,7 +44,7 @@ class Trained:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A simulated world of eight days and what the command made of its last five; the only run of Spark here."""
     lake = tmp_path_factory.mktemp("trained") / ANY_NAME
-    simulate(WorldConfig(people=300, stories=1500, events=40_000, days=9, ends_at=AS_OF), lake)
+    simulate(WorldConfig(users=300, stories=1500, events=40_000, days=9, ends_at=AS_OF), lake)
     said = rex("train", str(lake), "--as-of", TOLD, "--days", "5", "--force", var=lake.parent, timeout_s=900, **QUICK)
     assert said.returncode == 0, said.stderr[-4000:]
     return Trained(lake, said)

@@ -38,17 +38,17 @@ ASKED = AS_OF + 8 * HOUR
 """When the server is asked, and the impressions happen."""
 TRAINED = AS_OF + timedelta(days=2)
 SETTINGS = BatchSettings(als_rank=4, als_iterations=1)
-PEOPLE, STORIES = 120, 300
+USERS, STORIES = 120, 300
 NAMES = tuple(feature.name for feature in FEATURES)
 Values = dict[tuple[str, str], np.ndarray]
-"""(person, story) → float32[features]"""
+"""(user, story) → float32[features]"""
 
 
 def served_values(site: Site) -> Values:
-    """Every feature of every story there is, for each of the people, as the running server annotates its candidates."""
+    """Every feature of every story there is, for each of the users, as the running server annotates its candidates."""
     found: Values = {}
     pipeline = Pipeline(site.rex.feeds.components, lambda ctx, slate: None)
-    for user in site.people():
+    for user in site.users():
         ctx, _ = site.rex.feeds.context(user, micros(ASKED))
         ctx.wanted = frozenset(NAMES)
         rows = np.setdiff1d(np.arange(len(ctx.world), dtype=np.int32), ctx.world.superseded)
@@ -71,7 +71,7 @@ def show(site: Site, pairs: list[tuple[str, str]]) -> None:
 def site_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated world with its features of AS_OF."""
     lake = tmp_path_factory.mktemp("site") / "lake"
-    config = WorldConfig(people=PEOPLE, stories=STORIES, events=12_000, days=5, seed=11, ends_at=AS_OF)
+    config = WorldConfig(users=USERS, stories=STORIES, events=12_000, days=5, seed=11, ends_at=AS_OF)
     simulate(config, lake)
     run(lake, [AS_OF], now=AS_OF, settings=SETTINGS, spark=spark)
     return lake
@@ -130,7 +130,7 @@ def check_explained(site: Site, served: Values) -> None:
     """What `explain` tells over HTTP is among what was compared."""
     site.served.now = ASKED
     told = 0
-    for user in site.people()[:: KNOWN // 4]:
+    for user in site.users()[:: KNOWN // 4]:
         for story in (*site.stories[5:9], "fresh-3"):
             answer = site.served.http.get(f"/v1/users/{user}/feed/explain", params={"story_id": story}).json()
             for name, value in answer["story"].get("features", {}).items():

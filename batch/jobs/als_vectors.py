@@ -24,7 +24,7 @@ SEED = 1
 
 
 def als_vectors(valid_events: DataFrame, *, context: Context) -> DataFrame:
-    """One row per as_of and person or story with enough events; none at all in a lake with too few."""
+    """One row per as_of and user or story with enough events; none at all in a lake with too few."""
     fits = []
     for as_of in context.as_ofs:
         one = replace(context, as_ofs=(as_of,))
@@ -37,7 +37,7 @@ def als_vectors(valid_events: DataFrame, *, context: Context) -> DataFrame:
 
 
 def strengths(events: DataFrame, context: Context) -> DataFrame:
-    """user_id, story_id, strength: log2(1 + sum of what the person did). Taste lasts, so nothing decays here."""
+    """user_id, story_id, strength: log2(1 + sum of what the user did). Taste lasts, so nothing decays here."""
     done = visible(events.where(F.col("type").isin(*LIKING)), context)
     fixed = F.round(strength() * F.lit(float(FIXED_ONE))).cast("bigint")
     total = done.groupBy("user_id", "story_id").agg(F.sum(fixed).alias("total"))
@@ -45,7 +45,7 @@ def strengths(events: DataFrame, context: Context) -> DataFrame:
 
 
 def enough(pairs: DataFrame, settings: BatchSettings) -> DataFrame:
-    """Pairs of people and stories that both have enough to learn from."""
+    """Pairs of users and stories that both have enough to learn from."""
     stories = pairs.groupBy("story_id").agg(F.count("*").alias("n")).where(F.col("n") >= settings.als_min_users)
     of_stories = pairs.join(stories.select("story_id"), "story_id", "left_semi")
     users = of_stories.groupBy("user_id").agg(F.count("*").alias("n")).where(F.col("n") >= settings.als_min_stories)

@@ -1,4 +1,4 @@
-"""Stories read by the same people.
+"""Stories read by the same users.
 
 similarity = c / sqrt(n1 * n2) * c / (c + s): the cosine of the two stories' readers, with c common readers, n1 and n2
 readers, shrunk by s for little evidence (Koren, "Factor in the neighbors", TKDD 2010).
@@ -13,8 +13,8 @@ from batch.engagement import LIKING
 from batch.numbering import numbered
 from batch.point_in_time import Context, visible
 
-STORIES_PER_PERSON = 100
-"""Latest liked stories of a person that are paired: at most 4,950 pairs each, so work grows with people, not with readers squared."""
+STORIES_PER_USER = 100
+"""Latest liked stories of a user that are paired: at most 4,950 pairs each, so work grows with users, not with readers squared."""
 KEPT = 20
 """Neighbours a story; online reads the first ten, the others replace what is withdrawn meanwhile."""
 
@@ -29,10 +29,10 @@ def similar_stories(valid_events: DataFrame, *, context: Context) -> DataFrame:
 
 
 def latest_liked(events: DataFrame) -> DataFrame:
-    """as_of, user_id, stories: numbers of each person's latest liked stories, ascending."""
+    """as_of, user_id, stories: numbers of each user's latest liked stories, ascending."""
     last = events.groupBy("as_of", "user_id", "story").agg(F.max("occurred_at").alias("at"))
     newest = F.array_sort(F.collect_list(F.struct((-F.unix_micros("at")).alias("order"), F.col("story"))))
-    kept = F.slice(newest, 1, STORIES_PER_PERSON)["story"]
+    kept = F.slice(newest, 1, STORIES_PER_USER)["story"]
     return last.groupBy("as_of", "user_id").agg(F.array_sort(kept).alias("stories"))
 
 
@@ -43,9 +43,9 @@ def readers(liked: DataFrame) -> DataFrame:
 
 
 def common_readers(liked: DataFrame) -> DataFrame:
-    """as_of, left, right, common: every pair of stories that one person liked, left < right."""
+    """as_of, left, right, common: every pair of stories that one user liked, left < right."""
     placed = liked.select("as_of", "stories", F.posexplode("stories").alias("place", "left"))
-    later = F.slice("stories", F.col("place") + 2, F.lit(STORIES_PER_PERSON))
+    later = F.slice("stories", F.col("place") + 2, F.lit(STORIES_PER_USER))
     pairs = placed.select("as_of", "left", F.explode(later).alias("right"))
     return pairs.groupBy("as_of", "left", "right").agg(F.count("*").alias("common"))
 

@@ -1,8 +1,8 @@
 """What models learn from: everything that was shown, what came of it, and the features as a server had them just before.
 
 Five steps. What was shown, with its outcomes (`shown`, or `negatives` in a lake without impressions). Of which moment of
-the grid the features are, and up to when news counts (`horizon`). No more of it than is wanted (`thinning`). What a server knew then of the stories and of the people
-(`stories_then`, `people_then`). The features of both together, by the formulas that serve online (`compute`).
+the grid the features are, and up to when news counts (`horizon`). No more of it than is wanted (`thinning`). What a server knew then of the stories and of the users
+(`stories_then`, `users_then`). The features of both together, by the formulas that serve online (`compute`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from batch.point_in_time import Context, ever_in_force
 from batch.training.compute import example_maker
 from batch.training.horizon import with_horizon
 from batch.training.negatives import sampled
-from batch.training.people_then import PERSON, people_then
 from batch.training.shown import impressions, knowing_impressions, with_outcomes
 from batch.training.stories_then import STATE, stories_then, with_state
 from batch.training.thinning import thinned
+from batch.training.users_then import USER, users_then
 from features.derived_datasets import TRAINING_EXAMPLES
 from features.registry import FEATURES
 
@@ -41,8 +41,8 @@ def training_examples(
     shown = with_outcomes(shown_by(valid_events, stories_put, context), valid_events, context)
     dated = with_state(thinned(with_horizon(shown, context).persist(), context), stories_put).persist()
     stories = stories_then(dated, stories_put, features)
-    people = people_then(dated, valid_events, stories_put, valid_edges, features)
-    rows = in_one_row_a_person(dated.join(stories, [*STATE], "inner")).join(people, [*PERSON], "left")
+    users = users_then(dated, valid_events, stories_put, valid_edges, features)
+    rows = in_one_row_a_user(dated.join(stories, [*STATE], "inner")).join(users, [*USER], "left")
     return rows.mapInArrow(example_maker(PASSED), spark_schema(TRAINING_EXAMPLES))
 
 
@@ -54,8 +54,8 @@ def shown_by(events: DataFrame, stories: DataFrame, context: Context) -> DataFra
     return functools.reduce(DataFrame.unionByName, parts)
 
 
-def in_one_row_a_person(examples: DataFrame) -> DataFrame:
-    """as_of and PERSON, and `shown`: a list of structs of everything else."""
+def in_one_row_a_user(examples: DataFrame) -> DataFrame:
+    """as_of and USER, and `shown`: a list of structs of everything else."""
     weight = {"weight": F.col("weight").cast("float")}
     micros = {f"{name}_us": F.unix_micros(f"{name}_at") for name in ("shown", "published")}
     timed = examples.withColumns(
@@ -64,4 +64,4 @@ def in_one_row_a_person(examples: DataFrame) -> DataFrame:
     kept = [
         name for name in timed.columns if name not in {"before", *STATE[2:], "deleted_at", "visibility", "published_at"}
     ]
-    return timed.groupBy("as_of", *PERSON).agg(F.collect_list(F.struct(*kept)).alias("shown"))
+    return timed.groupBy("as_of", *USER).agg(F.collect_list(F.struct(*kept)).alias("shown"))

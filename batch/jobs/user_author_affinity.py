@@ -1,4 +1,4 @@
-"""How much a person likes each author."""
+"""How much a user likes each author."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from batch.point_in_time import Context, published
 
 
 def user_author_affinity(valid_events: DataFrame, valid_stories: DataFrame, *, context: Context) -> DataFrame:
-    """One row per as_of, person and author with evidence either way."""
+    """One row per as_of, user and author with evidence either way."""
     stories = (
         published(valid_stories, context).where(F.col("author_id").isNotNull()).select("as_of", "story_id", "author_id")
     )

@@ -1,4 +1,4 @@
-"""What is known of a person: account, edges in force, what was read, hidden, reported and shown."""
+"""What is known of a user: account, edges in force, what was read, hidden, reported and shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from features.raw_datasets import EDGE_KINDS, TARGET_TYPES
 READ_KEPT = 2000
 """Years of daily reading; a profile stays under 40 kB."""
 SEEN_KEPT = 1000
-"""Twice what a person is delivered in the rolling window of a busy timeline."""
+"""Twice what a user is delivered in the rolling window of a busy timeline."""
 ENDED_KEPT = 1000
 """Follows of one type of target that ended: an older `follow` must be as late as a thousand unfollows to count again."""
 BLOCKERS_KEPT = 50_000
@@ -26,7 +26,7 @@ NO_IDS = "array<string>"
 def user_profiles(
     valid_users: DataFrame, valid_edges: DataFrame, valid_events: DataFrame, *, context: Context
 ) -> DataFrame:
-    """One row per as_of and person who has an account, an edge or an event by then, or is blocked by someone."""
+    """One row per as_of and user who has an account, an edge or an event by then, or is blocked by someone."""
     events, edges = visible(valid_events, context), visible(valid_edges, context)
     since = F.coalesce("updated_at", "created_at").alias("updated_at")
     profiles = visible(valid_users, context).select("as_of", "user_id", "created_at", since, "languages", "is_member")

@@ -1,4 +1,4 @@
-"""How much a person likes each publication."""
+"""How much a user likes each publication."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from batch.point_in_time import Context, published
 
 
 def user_publication_affinity(valid_events: DataFrame, valid_stories: DataFrame, *, context: Context) -> DataFrame:
-    """One row per as_of, person and publication with evidence either way."""
+    """One row per as_of, user and publication with evidence either way."""
     stories = (
         published(valid_stories, context)
         .where(F.col("publication_id").isNotNull())

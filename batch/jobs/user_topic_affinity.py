@@ -1,4 +1,4 @@
-"""How much a person likes each topic."""
+"""How much a user likes each topic."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from batch.point_in_time import Context, published
 
 
 def user_topic_affinity(valid_events: DataFrame, valid_stories: DataFrame, *, context: Context) -> DataFrame:
-    """One row per as_of, person and topic with evidence either way."""
+    """One row per as_of, user and topic with evidence either way."""
     stories = published(valid_stories, context).select("as_of", "story_id", F.explode("topics").alias("topic_id"))
     return affinities(valid_events, stories, "topic_id", context)

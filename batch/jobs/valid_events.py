@@ -1,4 +1,4 @@
-"""What people did: checked, deduplicated, about stories the lake knows."""
+"""What users did: checked, deduplicated, about stories the lake knows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The features of people's examples, by the functions that serve online. Runs in Spark's Python workers (mapInArrow).
+"""The features of users' examples, by the functions that serve online. Runs in Spark's Python workers (mapInArrow).
 
-A row is one person with one snapshot and a list of what was shown. All arrays are of that person's examples; what the
-person did in between is known to the later ones of them only.
+A row is one user with one snapshot and a list of what was shown. All arrays are of that user's examples; what the
+user did in between is known to the later ones of them only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GATHERED = ("story", "author", "publication", "language")
 
 
 def example_maker(passed: tuple[str, ...]) -> Callable[[Iterable[pa.RecordBatch]], Batches]:
-    """A function for mapInArrow: rows of people in; a row an example out, with the fields `passed` and every feature."""
+    """A function for mapInArrow: rows of users in; a row an example out, with the fields `passed` and every feature."""
 
     def make(batches: Iterable[pa.RecordBatch]) -> Batches:
         for batch in batches:
@@ -36,7 +36,7 @@ def example_maker(passed: tuple[str, ...]) -> Callable[[Iterable[pa.RecordBatch]
 
 
 def features_of(batch: pa.RecordBatch, shown: Lists) -> Mapping[str, Floats]:
-    """float32[n] a feature, n examples of all the people in `batch`."""
+    """float32[n] a feature, n examples of all the users in `batch`."""
     topics = Lists(shown.arrow("topics"))
     at = topics.padded()
     out = {f.name: shown.floats(f.name) for entity in GATHERED for f in registered(entity)}
@@ -53,9 +53,9 @@ def features_of(batch: pa.RecordBatch, shown: Lists) -> Mapping[str, Floats]:
     )
     out |= {feature.name: np.zeros(len(shown), np.float32) for feature in registered("user_story")}
     readers = Readers(batch)
-    for person in range(batch.num_rows):
-        mine = shown.slice(person)
-        for name, values in readers.features(person, told.of(mine)).items():
+    for user in range(batch.num_rows):
+        mine = shown.slice(user)
+        for name, values in readers.features(user, told.of(mine)).items():
             out[name][mine] = values
     return out | {"recency": recency(age_hours(shown.ints("published_us"), shown.ints("shown_us")))}
 

@@ -27,9 +27,9 @@ OPEN_RATE = BY_NAME["story_open_rate"].default
 """What a story shown is worth: reads and negatives are weighted so that this share of the weight is read."""
 
 SAMPLING_RULE = (
-    "The lake has no impressions, so every example is made from a read. Positive: a person's first read of a story, at the "
+    "The lake has no impressions, so every example is made from a read. Positive: a user's first read of a story, at the "
     "moment of the read. Negative: for each of these, `training_negatives` stories that were public and published then and "
-    f"that the person had not read and did not read within the outcome window, half of them drawn uniformly from the {NEWEST} "
+    f"that the user had not read and did not read within the outcome window, half of them drawn uniformly from the {NEWEST} "
     "newest, since a feed shows what is new, and half uniformly from all; the draws follow from the event's id. The negatives of one "
     f"read weigh {1 / OPEN_RATE - 1:g} together, the read 1, so that reads are {OPEN_RATE:.0%} of the weight, the open rate that is assumed "
     "where none is known. Probabilities learned from such a lake are relative to this rule."

@@ -1,4 +1,4 @@
-"""Lists of structs in an Arrow column, as flat NumPy arrays and offsets; and dense numbers for the few ids of one person."""
+"""Lists of structs in an Arrow column, as flat NumPy arrays and offsets; and dense numbers for the few ids of one user."""
 
 from __future__ import annotations
 

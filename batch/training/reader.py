@@ -1,4 +1,4 @@
-"""The user×story features of one person, as online/annotators/ make them, for examples of different moments."""
+"""The user×story features of one user, as online/annotators/ make them, for examples of different moments."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from features.formulas import (
     gather_mean,
     latest_different,
     read_gap_h,
-    reader_reads,
     scatter,
     scatter_max,
     scatter_sum,
     times_seen,
+    user_reads,
 )
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import AFFINITIES, EVIDENCE
@@ -59,7 +59,7 @@ class Told:
 
 
 class Readers:
-    """The person side of a batch of rows: what a server knew of each."""
+    """The user side of a batch of rows: what a server knew of each."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self._affinity = {target: Lists(batch.column(f"{target}_affinity")) for target in TARGET_TYPES}
@@ -72,75 +72,75 @@ class Readers:
         self._vectors = matrix(batch.column("user_vector"))
         self._had_read: pa.ListArray = batch.column("had_read")
 
-    def features(self, person: int, told: Told) -> Mapping[str, Floats]:
-        """float32[n] a feature; recency, which is no matter of the person, is not among them."""
+    def features(self, user: int, told: Told) -> Mapping[str, Floats]:
+        """float32[n] a feature; recency, which is no matter of the user, is not among them."""
         names = told.names()
-        out = self._learned(person, told, names)
+        out = self._learned(user, told, names)
         of_moment = ("similarity", "co_reading", *map(_follows, TARGET_TYPES))
         out |= {name: np.zeros(len(told.story), np.float32) for name in of_moment}
-        for which in self._between_changes(person, told.before_us):
+        for which in self._between_changes(user, told.before_us):
             before_us = int(told.before_us[which[0]])
-            for name, values in self._current(person, before_us, names, which).items():
+            for name, values in self._current(user, before_us, names, which).items():
                 out[name][which] = values
         return out
 
-    def _learned(self, person: int, told: Told, names: Mapping[str, Names]) -> dict[str, Floats]:
-        """What the snapshot says of the person, however much has happened since."""
-        seen, stories = self._seen.slice(person), names["story"]
+    def _learned(self, user: int, told: Told, names: Mapping[str, Names]) -> dict[str, Floats]:
+        """What the snapshot says of the user, however much has happened since."""
+        seen, stories = self._seen.slice(user), names["story"]
         times = times_seen(self._seen.ints("times")[seen].astype(np.int32))
         shown = scatter(len(stories), stories.find(self._seen.ints("hash")[seen]), times)
-        had_read = np.sort(np.array(self._had_read[person].as_py() or [], np.int64))
-        vector = self._vectors[person][: told.vectors.shape[1]]
+        had_read = np.sort(np.array(self._had_read[user].as_py() or [], np.int64))
+        vector = self._vectors[user][: told.vectors.shape[1]]
         out = {
             "times_seen": gather(shown, stories.index),
             "taste": dot(np.ascontiguousarray(told.vectors.T), vector),
-            "reader_reads": np.full(len(told.story), reader_reads(len(had_read)), np.float32),
+            "user_reads": np.full(len(told.story), user_reads(len(had_read)), np.float32),
             "read_gap_h": read_gap_h(told.published_us, had_read),
         }
         for target, lists in self._affinity.items():
-            mine, of = lists.slice(person), names[target]
+            mine, of = lists.slice(user), names[target]
             at = of.find(lists.ints("hash")[mine])
             for kind in AFFINITIES[target]:
                 values = scatter(len(of), at, lists.floats(kind)[mine])
                 out[f"{target}_{kind}"] = _of_story(target, values, of.index)
         topics = self._affinity["topic"]
         for kind in EVIDENCE:
-            of_all = exact_sum(topics.floats(kind)[topics.slice(person)])
+            of_all = exact_sum(topics.floats(kind)[topics.slice(user)])
             out[f"reader_{kind}"] = np.full(len(told.story), of_all, np.float32)
         return out
 
     def _current(
-        self, person: int, before_us: int, names: Mapping[str, Names], which: NDArray[np.intp]
+        self, user: int, before_us: int, names: Mapping[str, Names], which: NDArray[np.intp]
     ) -> dict[str, Floats]:
         """What the service knew by the moment: follows in force and the latest reads, for the examples at `which`."""
         out = {}
         for target, lists in self._follows.items():
-            mine, of = lists.slice(person), names[target]
+            mine, of = lists.slice(user), names[target]
             in_force = (lists.ints("from_us")[mine] < before_us) & (lists.ints("until_us")[mine] >= before_us)
             marks = scatter(len(of), of.find(lists.ints("hash")[mine][in_force]), 1.0)
             out[_follows(target)] = _of_story(target, marks, of.index[which])
-        stories, read = names["story"], self._latest_reads(person, before_us)
+        stories, read = names["story"], self._latest_reads(user, before_us)
         near = stories.find(self._similar[read])
         at, values = near[near >= 0], self._similarity[read][near >= 0]
         for name, scattered in (("similarity", scatter_max), ("co_reading", scatter_sum)):
             out[name] = scattered(len(stories), at, values).take(stories.index[which])
         return out
 
-    def _latest_reads(self, person: int, before_us: int) -> NDArray[np.intp]:
+    def _latest_reads(self, user: int, before_us: int) -> NDArray[np.intp]:
         """Entries of the latest different stories read, of one instant in the order in which Redis lists them."""
-        mine = self._reads.slice(person)
+        mine = self._reads.slice(user)
         known = np.arange(mine.start, mine.stop)[self._reads.ints("from_us")[mine] < before_us]
         hashes = self._reads.ints("hash")[known]
         as_bytes = np.ascontiguousarray(hashes, "<i8").view(">u8")
         newest = np.lexsort((as_bytes, self._reads.ints("read_us")[known] // US_PER_MS))[::-1]
         return known[newest][latest_different(hashes[newest])]
 
-    def _between_changes(self, person: int, before_us: Micros) -> Iterator[NDArray[np.intp]]:
+    def _between_changes(self, user: int, before_us: Micros) -> Iterator[NDArray[np.intp]]:
         """Positions of examples between which nothing became known."""
-        mine = self._reads.slice(person)
+        mine = self._reads.slice(user)
         changes = [self._reads.ints("from_us")[mine]]
         for lists in self._follows.values():
-            changes += [lists.ints(end)[lists.slice(person)] for end in ("from_us", "until_us")]
+            changes += [lists.ints(end)[lists.slice(user)] for end in ("from_us", "until_us")]
         state = np.searchsorted(np.unique(np.concatenate(changes)), before_us)
         for value in np.unique(state):
             yield np.flatnonzero(state == value)

@@ -1,4 +1,4 @@
-"""What people were shown, and what came of it."""
+"""What users were shown, and what came of it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def with_outcomes(shown: DataFrame, events: DataFrame, context: Context) -> Data
 
 
 def credited(shown: DataFrame, events: DataFrame, context: Context) -> DataFrame:
-    """EXAMPLE, type: every outcome, credited to one example of its person and story whose window it falls into.
+    """EXAMPLE, type: every outcome, credited to one example of its user and story whose window it falls into.
 
     That is the one of its own request; when none is, the latest before it.
     """

@@ -18,7 +18,7 @@ def thinned(shown: DataFrame, context: Context) -> DataFrame:
     """Adds `sampled`, the share of requests taken, and leaves out the others, where an as_of has more than `training_rows`.
 
     Which are taken follows from their names, so the same lake gives the same examples. What has no request goes by
-    person and UTC day.
+    user and UTC day.
     """
     counts = {
         row["as_of_us"]: row["count"]

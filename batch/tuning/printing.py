@@ -1,4 +1,4 @@
-"""What was tried and chosen, for a person at a terminal."""
+"""What was tried and chosen, for a user at a terminal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Length, regularisation and confidence of the vectors of taste: the fit that best finds stories that were hidden from it.
 
-A fifth of the stories of some people is hidden; each hidden one is ranked, by the product of the vectors, among stories that its
-person was shown in vain, or, in a lake that does not log what is shown, never touched. The fit is the batch's own.
+A fifth of the stories of some users is hidden; each hidden one is ranked, by the product of the vectors, among stories that its
+user was shown in vain, or, in a lake that does not log what is shown, never touched. The fit is the batch's own.
 
 What was shown in vain is the better question where it can be asked: among all stories, one that was read differs most from the others
 by having been shown at all, and the fit would learn the feed that was.
@@ -39,27 +39,27 @@ GRID = (
 )
 """als_rank, als_regularisation, als_alpha, in the order in which they are tried: the defaults, then what differs most."""
 MIN_STORIES = 5
-"""Different stories of a person of whom some are hidden: with fewer, hiding one leaves little to go by."""
+"""Different stories of a user of whom some are hidden: with fewer, hiding one leaves little to go by."""
 HIDDEN = 5
 """One in so many is hidden."""
 JUDGED = 2000
-"""People at most of whom stories are hidden: their mean has a standard error of about one per cent of itself."""
+"""Users at most of whom stories are hidden: their mean has a standard error of about one per cent of itself."""
 NEGATIVES = 100
 FEWEST_PASSED = 20
-"""Stories shown in vain that a person must have to be asked about them."""
+"""Stories shown in vain that a user must have to be asked about them."""
 SEED = 42
 CRITERION = f"NDCG of a hidden story among {NEGATIVES}"
 
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """p hidden (person, story), and the stories each is ranked among; ids by number."""
+    """p hidden (user, story), and the stories each is ranked among; ids by number."""
 
-    people: pa.Array
+    users: pa.Array
     """string[u]"""
     stories: pa.Array
     """string[n]"""
-    person: NDArray[np.int64]
+    user: NDArray[np.int64]
     story: NDArray[np.int64]
     negatives: NDArray[np.int64]
     """int64[p, NEGATIVES]"""
@@ -75,7 +75,7 @@ def choose(
     marked = with_hidden(pairs).persist()
     hidden = hidden_of(marked, passed(marked, impressions))
     if hidden is None:
-        said = f"vectors keep their defaults: too few people with {MIN_STORIES} stories, or too few stories"
+        said = f"vectors keep their defaults: too few users with {MIN_STORIES} stories, or too few stories"
         return {}, [], [said]
     known = marked.where(~F.col("hidden")).select("user_id", "story_id", "strength").persist()
     chosen: dict[str, float] = {}
@@ -93,7 +93,7 @@ def choose(
 
 
 def with_hidden(pairs: DataFrame) -> DataFrame:
-    """Adds `judged` (its person is one of those judged) and `hidden`; which, follows from the ids."""
+    """Adds `judged` (its user is one of those judged) and `hidden`; which, follows from the ids."""
     busy = pairs.groupBy("user_id").agg(F.count("*").alias("n")).where(F.col("n") >= MIN_STORIES)
     chosen = busy.orderBy(F.xxhash64("user_id"), "user_id").limit(JUDGED).select("user_id", F.lit(True).alias("judged"))
     both = pairs.join(chosen, "user_id", "left").withColumn("judged", F.coalesce("judged", F.lit(False)))
@@ -102,7 +102,7 @@ def with_hidden(pairs: DataFrame) -> DataFrame:
 
 
 def passed(marked: DataFrame, impressions: DataFrame) -> pa.Table:
-    """user_id, story_id of what people who are judged were shown and never acted on, of stories that anybody did."""
+    """user_id, story_id of what users who are judged were shown and never acted on, of stories that anybody did."""
     judged = impressions.join(marked.where("judged").select("user_id").distinct(), "user_id", "left_semi").distinct()
     known = judged.join(marked.select("story_id").distinct(), "story_id", "left_semi")
     vain = known.join(marked.select("user_id", "story_id"), ["user_id", "story_id"], "left_anti")
@@ -115,22 +115,22 @@ def hidden_of(marked: DataFrame, vain: pa.Table) -> Hidden | None:
     mine = marked.where("judged").select("user_id", "story_id", "hidden").orderBy("user_id", "story_id").toArrow()
     if not len(mine) or not any(mine["hidden"].to_pylist()):
         return None
-    people = mine["user_id"].combine_chunks().unique()
-    person = mine["user_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    users = mine["user_id"].combine_chunks().unique()
+    user = mine["user_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     story = _places(mine["story_id"], stories)
     wanted = mine["hidden"].to_numpy()
-    offered = np.zeros((len(people), len(stories)), np.bool_)
-    offered[_places(vain["user_id"], people), _places(vain["story_id"], stories)] = True
-    asked = wanted & (offered.sum(axis=1)[person] >= FEWEST_PASSED)
+    offered = np.zeros((len(users), len(stories)), np.bool_)
+    offered[_places(vain["user_id"], users), _places(vain["story_id"], stories)] = True
+    asked = wanted & (offered.sum(axis=1)[user] >= FEWEST_PASSED)
     if not asked.any():
         offered[:] = True
-        offered[person, story] = False
+        offered[user, story] = False
         asked = wanted
-    if offered[person[asked]].sum(axis=1).min() < FEWEST_PASSED:
+    if offered[user[asked]].sum(axis=1).min() < FEWEST_PASSED:
         return None
     rng = np.random.default_rng(SEED)
-    pools = [rng.choice(np.flatnonzero(offered[who]), NEGATIVES) for who in person[asked]]
-    return Hidden(people, stories, person[asked], story[asked], np.stack(pools))
+    pools = [rng.choice(np.flatnonzero(offered[who]), NEGATIVES) for who in user[asked]]
+    return Hidden(users, stories, user[asked], story[asked], np.stack(pools))
 
 
 def _places(ids: pa.ChunkedArray, among: pa.Array) -> NDArray[np.int64]:
@@ -141,11 +141,11 @@ def _places(ids: pa.ChunkedArray, among: pa.Array) -> NDArray[np.int64]:
 def found(known: DataFrame, hidden: Hidden, settings: BatchSettings) -> float:
     """Mean gain of the hidden stories under one fit; somebody without a vector has all of them in the middle."""
     vectors = fitted(enough(known, settings), settings).toArrow()
-    people, stories = (
+    users, stories = (
         _matrix(vectors, entity, ids, settings.als_rank)
-        for entity, ids in (("user", hidden.people), ("story", hidden.stories))
+        for entity, ids in (("user", hidden.users), ("story", hidden.stories))
     )
-    mine = people[hidden.person]
+    mine = users[hidden.user]
     wanted = np.einsum("pf,pf->p", mine, stories[hidden.story])
     others = np.stack([stories[pool] @ one for pool, one in zip(hidden.negatives, mine, strict=True)])
     return float(gain(places_among(wanted, others)).mean())

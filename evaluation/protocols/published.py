@@ -1,7 +1,7 @@
 """The protocol of DeskDrop's own notebook, for any lake.
 
-People with at least five stories; of their (person, story) a fifth is the test, stratified by person, seed 42, so not by
-time; each is ranked among 100 random stories that the person never touched.
+Users with at least five stories; of their (user, story) a fifth is the test, stratified by user, seed 42, so not by
+time; each is ranked among 100 random stories that the user never touched.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TEST_SHARE = 0.2
 
 
 def published(log: Log, negatives: int | None = None) -> Split:
-    """One task at the end of the log; acts of people with fewer stories are not known at all. Units are people."""
+    """One task at the end of the log; acts of users with fewer stories are not known at all. Units are users."""
     pairs = np.unique(log.pair)
     user = pairs // log.stories
     pairs = pairs[np.bincount(user, minlength=log.users)[user] >= MIN_STORIES]
@@ -29,4 +29,4 @@ def published(log: Log, negatives: int | None = None) -> Split:
     pools = NEGATIVES if negatives is None else negatives
     validation = with_pools(log, [inner] if len(inner) else [], pools)
     tests = with_pools(log, [test], pools)
-    return Split("published", tests, validation, teaching(log, test, rng), by_time=False, unit="person")
+    return Split("published", tests, validation, teaching(log, test, rng), by_time=False, unit="user")

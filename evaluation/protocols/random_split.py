@@ -1,4 +1,4 @@
-"""A fifth of all (person, story) at random, whenever it was; everything live is ranked."""
+"""A fifth of all (user, story) at random, whenever it was; everything live is ranked."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from evaluation.reading_log import Bools, Log
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
 TEACHING_SHARE = 0.2
-"""As much as is tested on, so that a ranking learns from people who are known as well as those it will be asked about."""
+"""As much as is tested on, so that a ranking learns from users who are known as well as those it will be asked about."""
 
 
 def random_split(log: Log, negatives: int | None = None) -> Split:
-    """One task at the end of the log. Only people with enough stories have any hidden; the others are known whole."""
+    """One task at the end of the log. Only users with enough stories have any hidden; the others are known whole."""
     rng = np.random.default_rng(SEED)
     everything = np.ones(len(log), bool)
     test = hide(log, everything, TEST_SHARE, rng)
@@ -22,7 +22,7 @@ def random_split(log: Log, negatives: int | None = None) -> Split:
     inner = hide(log, test.known, VALIDATION_SHARE, rng)
     validation = with_pools(log, [inner] if len(inner) else [], negatives)
     tests = with_pools(log, [test], negatives)
-    return Split("random", tests, validation, teaching(log, test, rng), by_time=False, unit="person")
+    return Split("random", tests, validation, teaching(log, test, rng), by_time=False, unit="user")
 
 
 def teaching(log: Log, test: Task, rng: np.random.Generator) -> tuple[Task, ...]:
@@ -32,7 +32,7 @@ def teaching(log: Log, test: Task, rng: np.random.Generator) -> tuple[Task, ...]
 
 
 def hide(log: Log, exists: Bools, share: float, rng: np.random.Generator) -> Task:
-    """The task whose positives are a random `share` of the pairs in `exists` of people with enough of them."""
+    """The task whose positives are a random `share` of the pairs in `exists` of users with enough of them."""
     first = log.first & exists
     busy = np.bincount(log.user[first], minlength=log.users) >= MIN_STORIES
     pairs = np.sort(log.pair[first & busy[log.user]])

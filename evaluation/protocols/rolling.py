@@ -1,7 +1,7 @@
 """Day by day, which is what a feed really does.
 
 From the UTC day after the 0.8 quantile of timestamps on: at each day's start everything received before it is known; each
-person with enough history is ranked every story out by then and not yet read; positives are those first read that day.
+user with enough history is ranked every story out by then and not yet read; positives are those first read that day.
 """
 
 from __future__ import annotations

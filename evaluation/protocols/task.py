@@ -1,4 +1,4 @@
-"""What every protocol is made of: tasks, each one moment at which some people are to be ranked for."""
+"""What every protocol is made of: tasks, each one moment at which some users are to be ranked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evaluation.reading_log import Bools, Ints, Log
 from features.errors import BadInput
 
 MIN_STORIES = 5
-"""Different stories a person must have read before rankings for them are judged, as in the published protocol."""
+"""Different stories a user must have read before rankings for them are judged, as in the published protocol."""
 NEGATIVES = 100
 """Stories among which a sampled protocol ranks each positive."""
 SEED = 42
@@ -23,7 +23,7 @@ DAY_US = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One moment. Systems learn from `known` only, and rank the stories of `live` that the person has not read in it."""
+    """One moment. Systems learn from `known` only, and rank the stories of `live` that the user has not read in it."""
 
     at_us: int
     known: Bools
@@ -44,7 +44,7 @@ class Task:
 
     @property
     def request(self) -> NDArray[np.int64]:
-        """int64[p]: the request of each positive. A person is one request; in pools each positive is one of its own."""
+        """int64[p]: the request of each positive. A user is one request; in pools each positive is one of its own."""
         return self.asked.astype(np.int64) if self.pools is None else np.arange(len(self), dtype=np.int64)
 
 
@@ -61,12 +61,12 @@ class Split:
     """Made of what the first task knows: here a ranking may be learned. By time: earlier moments, ascending."""
     by_time: bool
     """Whether `known` is all that was received before `at_us`; else acts are hidden at random."""
-    unit: Literal["person", "day"]
+    unit: Literal["user", "day"]
     """What intervals resample."""
 
 
 def moment(log: Log, start_us: int, end_us: int, among: Bools | None = None) -> Task | None:
-    """What people with enough history read for the first time in [start, end), ranked at its start; None: nobody did.
+    """What users with enough history read for the first time in [start, end), ranked at its start; None: nobody did.
 
     `among`: bool[m], the acts that exist (for validation, which must not see later ones); None: all.
     """
@@ -80,7 +80,7 @@ def moment(log: Log, start_us: int, end_us: int, among: Bools | None = None) -> 
 
 
 def asked(log: Log, at_us: int, known: Bools, live: Bools, wanted: Bools) -> Task:
-    """The task whose positives are the (person, story) of the acts `wanted`: bool[m], each pair once."""
+    """The task whose positives are the (user, story) of the acts `wanted`: bool[m], each pair once."""
     user, story = log.user[wanted], log.story[wanted]
     order = np.lexsort((story, user))
     users, index = np.unique(user[order], return_inverse=True)
@@ -88,7 +88,7 @@ def asked(log: Log, at_us: int, known: Bools, live: Bools, wanted: Bools) -> Tas
 
 
 def sampled(log: Log, task: Task, negatives: int, seed: int = SEED) -> Task:
-    """The task with a pool for every positive: live stories that its person never reads, drawn without replacement.
+    """The task with a pool for every positive: live stories that its user never reads, drawn without replacement.
 
     BadInput when somebody leaves fewer than `negatives` of them.
     """
@@ -125,6 +125,6 @@ def refuse_empty(protocol: str, tasks: Sequence[object]) -> None:
     """BadInput when nothing is left to judge."""
     if not tasks:
         raise BadInput(
-            f"The protocol {protocol} finds nobody to judge: it takes people with {MIN_STORIES} different stories read "
+            f"The protocol {protocol} finds nobody to judge: it takes users with {MIN_STORIES} different stories read "
             "before, who later read another one that was out by then; bring more events or choose another protocol."
         )

@@ -15,7 +15,7 @@ VALIDATION_FROM = 0.9
 
 
 def time_split(log: Log, negatives: int | None = None) -> Split:
-    """One task: everything first read after the cut among the stories that were out at it. Units are people."""
+    """One task: everything first read after the cut among the stories that were out at it. Units are users."""
     cut_us = int(np.quantile(log.at_us, TEST_FROM)) + 1
     test = [task for task in [moment(log, cut_us, FOREVER)] if task is not None]
     refuse_empty("time", test)
@@ -25,4 +25,4 @@ def time_split(log: Log, negatives: int | None = None) -> Split:
     last_day = cut_us // DAY_US - 1
     teaching = tuple(days(log, last_day - TEACHING_DAYS + 1, last_day, before))
     validation = with_pools(log, inner, negatives)
-    return Split("time", with_pools(log, test, negatives), validation, teaching, by_time=True, unit="person")
+    return Split("time", with_pools(log, test, negatives), validation, teaching, by_time=True, unit="user")

@@ -1,4 +1,4 @@
-"""Peers from PyPI (`implicit`): ALS, BPR and item-kNN. They learn who likes what, from (person, story) alone."""
+"""Peers from PyPI (`implicit`): ALS, BPR and item-kNN. They learn who likes what, from (user, story) alone."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Collaborative:
 
 
 class _Factors(_Collaborative):
-    """score = person's vector · story's vector."""
+    """score = user's vector · story's vector."""
 
     _model: Any
 
@@ -119,5 +119,5 @@ class ItemKNN(_Collaborative):
         self._model.fit(matrix, show_progress=False)
 
     def scores(self, users: Ints) -> Floats:
-        """float32[users, n]: Σ similarity to what the person has read, weighted by strength."""
+        """float32[users, n]: Σ similarity to what the user has read, weighted by strength."""
         return np.asarray((self._read[users] @ self._model.similarity.tocsr()).todense(), np.float32)

@@ -1,4 +1,4 @@
-"""Feeds that look at no person: newest first, popularity, and popularity that fades."""
+"""Feeds that look at no user: newest first, popularity, and popularity that fades."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NewestFirst(_SameForAll):
 
 
 class Popularity(_SameForAll):
-    """By Σ over people of log2(1 + Σ strength): the published popularity."""
+    """By Σ over users of log2(1 + Σ strength): the published popularity."""
 
     name: ClassVar[str] = "popularity"
 
@@ -53,7 +53,7 @@ HALF_LIVES_D = (0.5, 1.0, 2.0, 4.0, 0.25, 8.0, 16.0, 32.0, 128.0)
 
 
 class DecayedPopularity(_SameForAll):
-    """By how many people first read it, each read halved every half-life; the half-life is chosen on validation."""
+    """By how many users first read it, each read halved every half-life; the half-life is chosen on validation."""
 
     name: ClassVar[str] = "decayed popularity"
 

@@ -22,7 +22,7 @@ class System(Protocol):
     def prepare(self, log: Log, split: Split) -> str:
         """Whatever is done once: choosing constants on `split.validation`, computing features for all tasks.
 
-        Returns what was chosen, in a few words for a person; empty: nothing was.
+        Returns what was chosen, in a few words for a user; empty: nothing was.
         """
         ...
 

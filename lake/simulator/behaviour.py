@@ -1,4 +1,4 @@
-"""What people do with the stories they are shown."""
+"""What users do with the stories they are shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from features.raw_datasets import EVENT_TYPES
 from lake.simulator.world import Truth
 
 Columns = dict[str, NDArray[Any]]
-"""Events as equally long arrays: person, story, type, occurred_us, request, position, source, propensity, dwell_s, claps."""
+"""Events as equally long arrays: user, story, type, occurred_us, request, position, source, propensity, dwell_s, claps."""
 CODE = {name: code for code, name in enumerate(EVENT_TYPES)}
 SECOND = 1_000_000
 POSITION_DECAY = 0.6
@@ -20,10 +20,10 @@ POSITION_DECAY = 0.6
 SCROLL_S = 3.0
 """Seconds between the impressions of neighbouring positions."""
 MAX_CLAPS = 50
-"""Most claps one event carries; Medium's limit a person and story."""
-CLAPS_MEDIAN, CLAPS_PERSON_SIGMA, CLAPS_STORY_SIGMA = 7.0, 0.9, 0.2
+"""Most claps one event carries; Medium's limit a user and story."""
+CLAPS_MEDIAN, CLAPS_USER_SIGMA, CLAPS_STORY_SIGMA = 7.0, 0.9, 0.2
 """Claps of one event are lognormal around the story's own level, which is lognormal too; most of a story's tail comes
-from how many people clap. Medium's stories have median 78, p90 329, p99 1,237 claps: p90/median 4.2, p99/median 16. A
+from how many users clap. Medium's stories have median 78, p90 329, p99 1,237 claps: p90/median 4.2, p99/median 16. A
 simulated story has fewer readers, so the world keeps these ratios and not the numbers: the default world has 5 and 17."""
 
 
@@ -31,7 +31,7 @@ simulated story has fewer readers, so the world keeps these ratios and not the n
 class Shown:
     """Impressions; all arrays of one length."""
 
-    person: NDArray[np.int32]
+    user: NDArray[np.int32]
     story: NDArray[np.int32]
     position: NDArray[np.int32]
     request: NDArray[np.int64]
@@ -43,7 +43,7 @@ class Shown:
 
 def respond(truth: Truth, rng: np.random.Generator, shown: Shown) -> Columns:
     """The impressions and everything that follows from them, unsorted."""
-    interest = truth.interest(shown.person, shown.story).astype(np.float64)
+    interest = truth.interest(shown.user, shown.story).astype(np.float64)
     chance = rng.random((8, len(interest)))
     seen_us = shown.started_us + ((1 + shown.position * SCROLL_S + chance[0]) * SECOND).astype(np.int64)
     looked = chance[1] < (1.0 + shown.position) ** -POSITION_DECAY
@@ -79,7 +79,7 @@ def _dwell(truth: Truth, rng: np.random.Generator, shown: Shown, interest: NDArr
 
 def _claps(truth: Truth, rng: np.random.Generator, shown: Shown) -> NDArray[np.int32]:
     level = truth.config.random("claps").normal(np.log(CLAPS_MEDIAN), CLAPS_STORY_SIGMA, truth.config.stories)
-    claps = np.exp(level[shown.story] + CLAPS_PERSON_SIGMA * rng.normal(size=len(shown.story)))
+    claps = np.exp(level[shown.story] + CLAPS_USER_SIGMA * rng.normal(size=len(shown.story)))
     return np.clip(np.rint(claps), 1, MAX_CLAPS).astype(np.int32)
 
 
@@ -95,7 +95,7 @@ def _events(
 ) -> Columns:
     n = int(happened.sum())
     return {
-        "person": shown.person[happened],
+        "user": shown.user[happened],
         "story": shown.story[happened],
         "type": np.full(n, CODE[kind], np.int8),
         "occurred_us": occurred_us[happened],

@@ -18,8 +18,8 @@ class WorldConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    people: int = Field(default=5_000, ge=20, le=999_999)
-    """People with an account, those new on the last day included; one in ten writes. 20 is where topics still differ."""
+    users: int = Field(default=5_000, ge=20, le=999_999)
+    """Users with an account, those new on the last day included; one in ten writes. 20 is where topics still differ."""
     stories: int = Field(default=20_000, ge=50, le=9_999_999)
     """Stories published over the interval."""
     events: int = Field(default=1_000_000, ge=100, le=2_000_000_000)
@@ -58,7 +58,7 @@ class WorldConfig(BaseModel):
 class WorldSummary:
     """What was written."""
 
-    people: int
+    users: int
     stories: int
     edges: int
     events: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.simulator.people import Floats
+from lake.simulator.users import Floats
 
 NONE = -1
 
@@ -54,7 +54,7 @@ def _distinct(
     while (open_rows := np.nonzero(filled < lengths)[0]).size:
         span = (high - low)[open_rows]
         at = low[open_rows] + rng.random((chosen.shape[1], len(open_rows))) * span
-        at = np.minimum(at, np.nextafter(high[open_rows], 0))  # rounding must not step into the next person's weights
+        at = np.minimum(at, np.nextafter(high[open_rows], 0))  # rounding must not step into the next user's weights
         for drawn in np.searchsorted(total, at, side="right") - 1:
             fresh = (filled[open_rows] < lengths[open_rows]) & (chosen[open_rows] != drawn[:, None]).all(axis=1)
             chosen[open_rows[fresh], filled[open_rows[fresh]]] = drawn[fresh]

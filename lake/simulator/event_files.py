@@ -22,7 +22,7 @@ LATE_MEAN_H = 14.0
 
 def event_table_maker(config: WorldConfig) -> Callable[[int, Columns], pa.Table]:
     """A function (UTC day number, events of that day) → raw `events`, by time, with late and repeated ones."""
-    users, stories = user_ids(config.people), story_ids(config.stories)
+    users, stories = user_ids(config.users), story_ids(config.stories)
 
     def make(day: int, events: Columns) -> pa.Table:
         rng = config.random("arrival", day)
@@ -32,7 +32,7 @@ def event_table_maker(config: WorldConfig) -> Callable[[int, Columns], pa.Table]
         table = pa.table(
             {
                 "event_id": numbered(f"e{day - config.starts_us // US_PER_DAY}-", np.arange(n)),
-                "user_id": users.take(pa.array(of["person"])),
+                "user_id": users.take(pa.array(of["user"])),
                 "story_id": stories.take(pa.array(of["story"])),
                 "type": named(EVENT_TYPES, of["type"]),
                 "occurred_at": pa.array(of["occurred_us"], TS),

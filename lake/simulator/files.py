@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES, VISIBILITIES
 from features.schema import TS
 from lake.simulator.config import LANGUAGES
-from lake.simulator.people import People
 from lake.simulator.stories import NEVER
 from lake.simulator.titles import titles, vary
+from lake.simulator.users import Users
 from lake.simulator.vocabulary import TOPICS
 from lake.simulator.world import Truth
 
@@ -22,7 +22,7 @@ Rows = NDArray[Any]
 
 
 def user_ids(n: int) -> pa.Array:
-    """`u000042`, by row of person."""
+    """`u000042`, by row of user."""
     return pa.array([f"u{row:06d}" for row in range(n)])
 
 
@@ -50,16 +50,16 @@ def _listed(names: tuple[str, ...], row: Rows, code: Rows, n: int) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), named(names, code))
 
 
-def users_table(people: People) -> pa.Table:
+def users_table(users: Users) -> pa.Table:
     """Raw `users`."""
-    n = len(people.created_us)
-    row, language = np.nonzero(people.reads_language)
+    n = len(users.created_us)
+    row, language = np.nonzero(users.reads_language)
     return pa.table(
         {
             "user_id": user_ids(n),
-            "created_at": _times(people.created_us),
+            "created_at": _times(users.created_us),
             "languages": _listed(LANGUAGES, row, language, n),
-            "is_member": people.is_member,
+            "is_member": users.is_member,
         }
     )
 
@@ -72,7 +72,7 @@ def stories_table(truth: Truth) -> pa.Table:
     first = pa.table(
         {
             "story_id": story_ids(n),
-            "author_id": user_ids(truth.config.people).take(pa.array(truth.authors.person[stories.author])),
+            "author_id": user_ids(truth.config.users).take(pa.array(truth.authors.user[stories.author])),
             "publication_id": publication_ids(len(truth.authors.publication_topics)).take(
                 pa.array(stories.publication, mask=stories.publication < 0)
             ),
@@ -105,25 +105,25 @@ def edges_table(truth: Truth) -> pa.Table:
     """Raw `edges`: a log of additions and removals, by time."""
     edges = truth.edges
     removed = np.nonzero(edges.removed_us != NEVER)[0]
-    rows = np.append(np.arange(len(edges.person)), removed)
+    rows = np.append(np.arange(len(edges.user)), removed)
     moment = np.append(edges.added_us, edges.removed_us[removed])
     order = np.argsort(moment, kind="stable")
     chosen = edges.at(rows[order])
     return pa.table(
         {
             "event_id": numbered("g", np.arange(len(rows))),
-            "user_id": user_ids(truth.config.people).take(pa.array(chosen.person)),
+            "user_id": user_ids(truth.config.users).take(pa.array(chosen.user)),
             "kind": named(EDGE_KINDS, chosen.kind),
             "target_type": named(TARGET_TYPES, chosen.target_type),
             "target_id": _target_ids(truth).take(pa.array(_target_rows(truth, chosen.target_type, chosen.target))),
-            "op": named(("add", "remove"), (order >= len(edges.person)).astype(np.int8)),
+            "op": named(("add", "remove"), (order >= len(edges.user)).astype(np.int8)),
             "occurred_at": _times(moment[order]),
         }
     )
 
 
 def _target_ids(truth: Truth) -> pa.Array:
-    authors = user_ids(truth.config.people).take(pa.array(truth.authors.person))
+    authors = user_ids(truth.config.users).take(pa.array(truth.authors.user))
     return pa.concat_arrays([authors, publication_ids(len(truth.authors.publication_topics)), pa.array(TOPICS)])
 
 

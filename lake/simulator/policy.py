@@ -1,6 +1,6 @@
 """The logging policy: which stories a session shows, with exact propensities.
 
-Each person and day has one weight a story, fixed for the day:
+Each user and day has one weight a story, fixed for the day:
     weight = (1 - EXPLORE) · p / Σp + EXPLORE · [p > 0] / |{p > 0}|,
 p = exp(what the policy believes), 0 for a story that may not be shown. A session draws without replacement, by these
 weights, from the stories published before it; so the j-th story has propensity
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from lake.simulator.config import LANGUAGES, US_PER_DAY
 from lake.simulator.edges import AUTHOR, FOLLOW, PUBLICATION, TOPIC, Edges
-from lake.simulator.people import Floats
 from lake.simulator.stories import FOLLOWERS, UNLISTED
+from lake.simulator.users import Floats
 from lake.simulator.vocabulary import TOPICS
 from lake.simulator.world import AUTHOR_WEIGHT, QUALITY_WEIGHT, TASTE_WEIGHT, TOPIC_WEIGHT, Truth
 
@@ -37,7 +37,7 @@ NEVER_SHOWN = -1e4
 
 @dataclass(frozen=True, slots=True)
 class Beliefs:
-    """What the policy believes; logit = person vector · story column."""
+    """What the policy believes; logit = user vector · story column."""
 
     story: Floats
     """float32[d, stories]"""
@@ -66,42 +66,42 @@ def make_beliefs(truth: Truth) -> Beliefs:
     return Beliefs(columns.astype(np.float32), popularity, slot_of.astype(np.int32))
 
 
-def person_vectors(truth: Truth, persons: NDArray[np.int32], day_end_us: int, edges: Edges) -> Floats:
-    """float32[len(persons), d]; `edges` are those in force of these persons."""
-    people = truth.people
-    topic = TOPIC_BELIEF * TOPIC_WEIGHT * people.topic_interest[persons]
+def user_vectors(truth: Truth, who: NDArray[np.int32], day_end_us: int, edges: Edges) -> Floats:
+    """float32[len(who), d]; `edges` are those in force of these users."""
+    users = truth.users
+    topic = TOPIC_BELIEF * TOPIC_WEIGHT * users.topic_interest[who]
     muted = edges.at((edges.kind != FOLLOW) & (edges.target_type == TOPIC))
-    topic[np.searchsorted(persons, muted.person), muted.target] = NEVER_SHOWN
-    taste = TASTE_BELIEF * TASTE_WEIGHT * people.taste[:, persons].T
-    language = np.where(people.reads_language[persons], 0.0, NEVER_SHOWN)
-    members = np.where(people.is_member[persons], 0.0, NEVER_SHOWN)[:, None]
+    topic[np.searchsorted(who, muted.user), muted.target] = NEVER_SHOWN
+    taste = TASTE_BELIEF * TASTE_WEIGHT * users.taste[:, who].T
+    language = np.where(users.reads_language[who], 0.0, NEVER_SHOWN)
+    members = np.where(users.is_member[who], 0.0, NEVER_SHOWN)[:, None]
     stale = -(day_end_us - truth.config.starts_us) / (FRESH_DAYS * US_PER_DAY)
-    ones = np.ones((len(persons), 1))
+    ones = np.ones((len(who), 1))
     return np.hstack((topic, taste, language, members, stale * ones, ones)).astype(np.float32)
 
 
-def author_factors(truth: Truth, persons: NDArray[np.int32], edges: Edges) -> Floats:
-    """float32[len(persons), 2 · authors]: bonus for the followed, 0 for own, muted, blocked and others' followers-only."""
+def author_factors(truth: Truth, who: NDArray[np.int32], edges: Edges) -> Floats:
+    """float32[len(who), 2 · authors]: bonus for the followed, 0 for own, muted, blocked and others' followers-only."""
     authors = len(truth.authors.reach)
-    factors = np.ones((len(persons), 2 * authors), np.float32)
+    factors = np.ones((len(who), 2 * authors), np.float32)
     factors[:, authors:] = 0
     chosen = edges.at(edges.target_type == AUTHOR)
     value = np.where(chosen.kind == FOLLOW, FOLLOW_BONUS, np.float32(0))
-    row = np.searchsorted(persons, chosen.person)
+    row = np.searchsorted(who, chosen.user)
     factors[row, chosen.target] = value
     factors[row, authors + chosen.target] = value
-    is_author = np.isin(truth.authors.person, persons)
-    row, author = np.searchsorted(persons, truth.authors.person[is_author]), np.nonzero(is_author)[0]
+    is_author = np.isin(truth.authors.user, who)
+    row, author = np.searchsorted(who, truth.authors.user[is_author]), np.nonzero(is_author)[0]
     factors[row, author] = factors[row, authors + author] = 0
     return factors
 
 
-def publication_factors(truth: Truth, persons: NDArray[np.int32], edges: Edges) -> Floats:
-    """float32[len(persons), publications + 1]; the last is for stories outside any publication (-1)."""
-    factors = np.ones((len(persons), len(truth.authors.publication_topics) + 1), np.float32)
+def publication_factors(truth: Truth, who: NDArray[np.int32], edges: Edges) -> Floats:
+    """float32[len(who), publications + 1]; the last is for stories outside any publication (-1)."""
+    factors = np.ones((len(who), len(truth.authors.publication_topics) + 1), np.float32)
     chosen = edges.at(edges.target_type == PUBLICATION)
     value = np.where(chosen.kind == FOLLOW, PUBLICATION_BONUS, np.float32(0))
-    factors[np.searchsorted(persons, chosen.person), chosen.target] = value
+    factors[np.searchsorted(who, chosen.user), chosen.target] = value
     return factors
 
 
@@ -115,25 +115,25 @@ def live_rows(truth: Truth, day_start_us: int) -> tuple[int, int]:
 def day_weights(
     truth: Truth,
     beliefs: Beliefs,
-    persons: NDArray[np.int32],
+    who: NDArray[np.int32],
     day_start_us: int,
     edges: Edges,
     gone: tuple[NDArray[np.int32], NDArray[np.int32]],
 ) -> Floats:
-    """The day's weights of some people (sorted rows): float32[len(persons), live stories]; rows sum to 1 or 0.
+    """The day's weights of some users (sorted rows): float32[len(who), live stories]; rows sum to 1 or 0.
 
-    `edges`: those in force at the day's start of these people. `gone`: (person rows, story rows) of what they had read,
+    `edges`: those in force at the day's start of these users. `gone`: (user rows, story rows) of what they had read,
     hidden or reported before. Stories withdrawn before the day's end have weight 0 for all of it.
     """
     low, high = live_rows(truth, day_start_us)
     day_end = day_start_us + US_PER_DAY
-    weights = person_vectors(truth, persons, day_end, edges) @ beliefs.story[:, low:high]
+    weights = user_vectors(truth, who, day_end, edges) @ beliefs.story[:, low:high]
     np.exp(weights, out=weights)
-    weights *= author_factors(truth, persons, edges)[:, beliefs.author_slot[low:high]]
-    weights *= publication_factors(truth, persons, edges)[:, truth.stories.publication[low:high]]
+    weights *= author_factors(truth, who, edges)[:, beliefs.author_slot[low:high]]
+    weights *= publication_factors(truth, who, edges)[:, truth.stories.publication[low:high]]
     weights[:, truth.stories.withdrawn_us[low:high] < day_end] = 0
     recent = gone[1] >= low
-    weights[np.searchsorted(persons, gone[0][recent]), gone[1][recent] - low] = 0
+    weights[np.searchsorted(who, gone[0][recent]), gone[1][recent] - low] = 0
     eligible = weights > 0
     share = (1 - EXPLORE) / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     weights *= share

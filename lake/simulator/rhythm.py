@@ -1,4 +1,4 @@
-"""The rhythm of the day: when people read and write."""
+"""The rhythm of the day: when users read and write."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lake.simulator.config import US_PER_DAY, WorldConfig, WorldSummary
 from lake.simulator.files import edges_table, stories_table, users_table
-from lake.simulator.sessions import PEOPLE_PER_CHUNK
+from lake.simulator.sessions import USERS_PER_CHUNK
 from lake.simulator.work import SCRATCH, workforce
 from lake.simulator.world import make_truth, save_truth
 from lake.writer import staged_lake, write_raw
@@ -38,20 +38,20 @@ def simulate(
         truth = make_truth(config)
         save_truth(truth, staging / "world")
         edges = write_raw(staging, "edges", [edges_table(truth)])
-        write_raw(staging, "users", [users_table(truth.people)])
+        write_raw(staging, "users", [users_table(truth.users)])
         write_raw(staging, "stories", [stories_table(truth)])
         del truth  # every worker reads its own
         events, impressions, requests = _write_events(config, staging, progress, workers)
-    return WorldSummary(config.people, config.stories, edges, events, impressions, requests)
+    return WorldSummary(config.users, config.stories, edges, events, impressions, requests)
 
 
 def _write_events(config: WorldConfig, staging: Path, progress: Progress | None, workers: int) -> tuple[int, int, int]:
-    """Two passes: chunk of people by chunk into scratch files, then day by day, sorted, into the lake."""
-    chunks = range(-(-config.people // PEOPLE_PER_CHUNK))
+    """Two passes: chunk of users by chunk into scratch files, then day by day, sorted, into the lake."""
+    chunks = range(-(-config.users // USERS_PER_CHUNK))
     first_day = config.starts_us // US_PER_DAY
     days = range(first_day, first_day + config.days)
-    with workforce(staging, workers) as (simulate_people, write_day):
-        _each(simulate_people(chunks), progress, "simulate people", len(chunks))
+    with workforce(staging, workers) as (simulate_users, write_day):
+        _each(simulate_users(chunks), progress, "simulate users", len(chunks))
         counts = _each(write_day(days), progress, "write events", len(days))
     shutil.rmtree(staging / SCRATCH)
     events, impressions, requests = np.array(counts).sum(axis=0).tolist()

@@ -1,4 +1,4 @@
-"""Sessions of one chunk of people, day after day: who comes when, what is shown, what they do."""
+"""Sessions of one chunk of users, day after day: who comes when, what is shown, what they do."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lake.simulator.behaviour import CODE, Columns, Shown, respond
 from lake.simulator.config import US_PER_DAY
 from lake.simulator.draw import NONE, draw_lists
 from lake.simulator.edges import Edges
-from lake.simulator.people import HOURS_FROM_UTC
 from lake.simulator.policy import Beliefs, day_weights, live_rows
 from lake.simulator.rhythm import times_of_day
 from lake.simulator.sources import sources
+from lake.simulator.users import HOURS_FROM_UTC
 from lake.simulator.world import Truth
 
-PEOPLE_PER_CHUNK = 256
+USERS_PER_CHUNK = 256
 """Chunks are the unit of parallel work and of chance, so this is part of the world: changing it changes every lake."""
 WEIGHTS_AT_ONCE = 1 << 20
-"""Weights (people × live stories) per batch: 4 MB of float32 and 8 MB of their sums, near enough to the cache."""
+"""Weights (users × live stories) per batch: 4 MB of float32 and 8 MB of their sums, near enough to the cache."""
 SHORTEST_LIST, LONGEST_LIST = 5, 20
 EVENTS_PER_SESSION = 16.0
 """First guess only: from the second day on a chunk goes by what its sessions yielded the day before."""
@@ -34,35 +34,33 @@ class Plan:
     chunk_targets: NDArray[np.float64]
     """float64[chunks, days], cumulative"""
     expected: NDArray[np.float64]
-    """float64[people, days]: relative number of sessions"""
+    """float64[users, days]: relative number of sessions"""
 
 
 def make_plan(truth: Truth, events: float) -> Plan:
     """Activity of everyone from the moment they join, scaled to `events`."""
     config = truth.config
     day_ends = config.starts_us + (np.arange(config.days) + 1) * US_PER_DAY
-    present = np.clip((day_ends - truth.people.created_us[:, None]) / US_PER_DAY, 0, 1)
-    expected = present * truth.people.activity[:, None]
-    chunks = np.add.reduceat(expected, np.arange(0, config.people, PEOPLE_PER_CHUNK), axis=0)
+    present = np.clip((day_ends - truth.users.created_us[:, None]) / US_PER_DAY, 0, 1)
+    expected = present * truth.users.activity[:, None]
+    chunks = np.add.reduceat(expected, np.arange(0, config.users, USERS_PER_CHUNK), axis=0)
     return Plan(np.cumsum(chunks, axis=1) * (events / expected.sum()), expected)
 
 
 def simulate_chunk(truth: Truth, beliefs: Beliefs, plan: Plan, chunk: int) -> dict[int, Columns]:
-    """All events of a chunk of people, by UTC day number (days since 1970)."""
-    persons = np.arange(
-        chunk * PEOPLE_PER_CHUNK, min((chunk + 1) * PEOPLE_PER_CHUNK, truth.config.people), dtype=np.int32
-    )
-    edges = truth.edges.at((truth.edges.person >= persons[0]) & (truth.edges.person <= persons[-1]))
+    """All events of a chunk of users, by UTC day number (days since 1970)."""
+    users = np.arange(chunk * USERS_PER_CHUNK, min((chunk + 1) * USERS_PER_CHUNK, truth.config.users), dtype=np.int32)
+    edges = truth.edges.at((truth.edges.user >= users[0]) & (truth.edges.user <= users[-1]))
     gone = (np.empty(0, np.int32), np.empty(0, np.int32))
     by_day: defaultdict[int, list[Columns]] = defaultdict(list)
     made, per_session = 0, EVENTS_PER_SESSION
     for day in range(truth.config.days):
         wanted = max(0, round((plan.chunk_targets[chunk, day] - made) / per_session))
-        events = _one_day(truth, beliefs, plan, persons, edges, gone, (chunk, day, wanted))
+        events = _one_day(truth, beliefs, plan, users, edges, gone, (chunk, day, wanted))
         made += len(events["story"])
         per_session = max(1.0, len(events["story"]) / wanted) if wanted else per_session
         ended = np.isin(events["type"], (CODE["read"], CODE["hide"], CODE["report"]))
-        gone = (np.append(gone[0], events["person"][ended]), np.append(gone[1], events["story"][ended]))
+        gone = (np.append(gone[0], events["user"][ended]), np.append(gone[1], events["story"][ended]))
         for number, part in _split_by_day(events):
             by_day[number].append(part)
     return {day: {name: np.concatenate([p[name] for p in parts]) for name in parts[0]} for day, parts in by_day.items()}
@@ -72,7 +70,7 @@ def _one_day(
     truth: Truth,
     beliefs: Beliefs,
     plan: Plan,
-    persons: NDArray[np.int32],
+    users: NDArray[np.int32],
     edges: Edges,
     gone: tuple[NDArray[np.int32], NDArray[np.int32]],
     what: tuple[int, int, int],
@@ -80,20 +78,20 @@ def _one_day(
     chunk, day, wanted = what
     rng = truth.config.random("day", chunk, day)
     start = truth.config.starts_us + day * US_PER_DAY
-    person, at = _arrivals(truth, rng, persons, plan.expected[persons, day], start, wanted)
+    user, at = _arrivals(truth, rng, users, plan.expected[users, day], start, wanted)
     in_force = edges.in_force(start)
-    active = np.unique(person)
+    active = np.unique(user)
     low, high = live_rows(truth, start)
     step = max(1, WEIGHTS_AT_ONCE // max(1, high - low))
     shown = []
     for first in range(0, len(active), step):
         some = active[first : first + step]
-        mine = (person >= some[0]) & (person <= some[-1])
+        mine = (user >= some[0]) & (user <= some[-1])
         theirs = np.isin(gone[0], some)
-        edges_now = in_force.at(np.isin(in_force.person, some))
+        edges_now = in_force.at(np.isin(in_force.user, some))
         weights = day_weights(truth, beliefs, some, start, edges_now, (gone[0][theirs], gone[1][theirs]))
-        lists = _lists(truth, rng, weights, np.searchsorted(some, person[mine]), at[mine], low)
-        shown.append(_entries(lists, person[mine], at[mine], np.nonzero(mine)[0]))
+        lists = _lists(truth, rng, weights, np.searchsorted(some, user[mine]), at[mine], low)
+        shown.append(_entries(lists, user[mine], at[mine], np.nonzero(mine)[0]))
     joined = _join(truth, beliefs, in_force, shown, ((chunk << 10) + day) << 24)
     events = respond(truth, rng, joined)
     kept = events["occurred_us"] < truth.config.ends_us
@@ -103,20 +101,20 @@ def _one_day(
 def _arrivals(
     truth: Truth,
     rng: np.random.Generator,
-    persons: NDArray[np.int32],
+    users: NDArray[np.int32],
     expected: NDArray[np.float64],
     start_us: int,
     wanted: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Sessions sorted by person: who and when, never before the account was made."""
-    counts = rng.multinomial(wanted, expected / expected.sum()) if expected.sum() else np.zeros(len(persons), np.int64)
-    person = np.repeat(persons, counts)
-    offsets = np.array(HOURS_FROM_UTC, np.float64)[truth.people.home_language[person]]
+    """Sessions sorted by user: who and when, never before the account was made."""
+    counts = rng.multinomial(wanted, expected / expected.sum()) if expected.sum() else np.zeros(len(users), np.int64)
+    user = np.repeat(users, counts)
+    offsets = np.array(HOURS_FROM_UTC, np.float64)[truth.users.home_language[user]]
     at = start_us + times_of_day(rng, offsets)
-    created = truth.people.created_us[person]
+    created = truth.users.created_us[user]
     end = start_us + US_PER_DAY
-    later = created + ((end - created) * rng.random(len(person))).astype(np.int64)
-    return person, np.where(at < created, later, at)
+    later = created + ((end - created) * rng.random(len(user))).astype(np.int64)
+    return user, np.where(at < created, later, at)
 
 
 def _lists(
@@ -135,14 +133,14 @@ def _lists(
 
 def _entries(
     lists: tuple[NDArray[np.int64], NDArray[np.float64]],
-    person: NDArray[np.int32],
+    user: NDArray[np.int32],
     at: NDArray[np.int64],
     session: NDArray[np.int64],
 ) -> Columns:
     story, propensity = lists
     row, position = np.nonzero(story != NONE)
     return {
-        "person": person[row],
+        "user": user[row],
         "story": story[row, position].astype(np.int32),
         "position": position.astype(np.int32),
         "request": session[row],
@@ -152,11 +150,11 @@ def _entries(
 
 
 def _join(truth: Truth, beliefs: Beliefs, in_force: Edges, parts: list[Columns], request_base: int) -> Shown:
-    names = ("person", "story", "position", "request", "started_us", "propensity")
+    names = ("user", "story", "position", "request", "started_us", "propensity")
     empty: Columns = {name: np.empty(0, np.float64 if name == "propensity" else np.int64) for name in names}
     columns = {name: np.concatenate([part[name] for part in (parts or [empty])]) for name in names}
     columns["request"] = columns["request"] + request_base
-    source = sources(truth, beliefs, in_force, columns["person"], columns["story"])
+    source = sources(truth, beliefs, in_force, columns["user"], columns["story"])
     return Shown(source=source, **columns)
 
 

@@ -15,7 +15,7 @@ TRENDING_SHARE = 0.1
 
 
 def sources(
-    truth: Truth, beliefs: Beliefs, in_force: Edges, person: NDArray[np.int32], story: NDArray[np.int32]
+    truth: Truth, beliefs: Beliefs, in_force: Edges, user: NDArray[np.int32], story: NDArray[np.int32]
 ) -> NDArray[np.int8]:
     """Index into SOURCES: the nearest explanation of each impression."""
     stories = truth.stories
@@ -23,15 +23,15 @@ def sources(
     trending = beliefs.popularity >= np.quantile(beliefs.popularity, 1 - TRENDING_SHARE)
     source = np.where(trending[story], 3, 4).astype(np.int8)
     for slot in range(3):
-        source[_follows(follows, TOPIC, person, stories.topics[story, slot])] = 2
-    source[_follows(follows, PUBLICATION, person, stories.publication[story])] = 1
-    source[_follows(follows, AUTHOR, person, stories.author[story])] = 0
+        source[_follows(follows, TOPIC, user, stories.topics[story, slot])] = 2
+    source[_follows(follows, PUBLICATION, user, stories.publication[story])] = 1
+    source[_follows(follows, AUTHOR, user, stories.author[story])] = 0
     return source
 
 
 def _follows(
-    follows: Edges, target_type: int, person: NDArray[np.int32], target: NDArray[np.signedinteger]
+    follows: Edges, target_type: int, user: NDArray[np.int32], target: NDArray[np.signedinteger]
 ) -> NDArray[np.bool_]:
     chosen = follows.at(follows.target_type == target_type)
-    keys = (chosen.person.astype(np.int64) << 32) + chosen.target
-    return np.isin((person.astype(np.int64) << 32) + target, keys)
+    keys = (chosen.user.astype(np.int64) << 32) + chosen.target
+    return np.isin((user.astype(np.int64) << 32) + target, keys)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lake.simulator.config import US_PER_DAY, WorldConfig
-from lake.simulator.people import BACKLOG_DAYS, TASTE_DIMENSIONS, Authors, Floats, People
 from lake.simulator.rhythm import times_of_day
+from lake.simulator.users import BACKLOG_DAYS, TASTE_DIMENSIONS, Authors, Floats, Users
 
 TOPIC_SHARES = np.array(((1.0, 0.0, 0.0), (0.6, 0.4, 0.0), (0.5, 0.3, 0.2)), np.float32)
 """Weight of a story's topics, by how many it has."""
@@ -27,7 +27,7 @@ class Stories:
 
     published_us: NDArray[np.int64]
     author: NDArray[np.int32]
-    """Row of author, not of person."""
+    """Row of author, not of user."""
     publication: NDArray[np.int32]
     """-1: none"""
     topics: NDArray[np.int16]
@@ -52,7 +52,7 @@ class Stories:
         return TOPIC_SHARES[(self.topics >= 0).sum(axis=1) - 1]
 
 
-def make_stories(config: WorldConfig, people: People, authors: Authors) -> Stories:
+def make_stories(config: WorldConfig, users: Users, authors: Authors) -> Stories:
     """All stories, sorted by publication."""
     rng, n = config.random("stories"), config.stories
     published = _published(config, rng)
@@ -68,7 +68,7 @@ def make_stories(config: WorldConfig, people: People, authors: Authors) -> Stori
         author=author,
         publication=np.where(rng.random(n) < 0.7, authors.publication[author], -1).astype(np.int32),
         topics=_topics(rng, authors.topics[written_by])[source],
-        language=people.home_language[authors.person[original]],
+        language=users.home_language[authors.user[original]],
         quality=rng.normal(size=n).astype(np.float32)[source],
         character=character.astype(np.float32)[:, source],
         reading_time_s=np.clip(rng.lognormal(np.log(240), 0.5, n), 45, 1800).round().astype(np.float32)[source],

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import BadInput
-from lake.simulator.people import Floats
+from lake.simulator.users import Floats
 from lake.simulator.world import Truth, read_truth
 
 
@@ -20,16 +20,16 @@ class World:
     truth: Truth
 
     def interest(self, user_ids: list[str], story_ids: list[str]) -> Floats:
-        """P(opens | looks at it) of every person and story: float32[users, stories] in [0, 1].
+        """P(opens | looks at it) of every user and story: float32[users, stories] in [0, 1].
 
         The very function that made the behaviour. It knows no rules: a story that may not be shown has interest too,
-        save one in a language the person does not read (0). BadInput for an id that this world does not have.
+        save one in a language the user does not read (0). BadInput for an id that this world does not have.
         """
-        people = _rows(user_ids, "u", 6, self.truth.config.people)
+        users = _rows(user_ids, "u", 6, self.truth.config.users)
         stories = _rows(story_ids, "s", 7, self.truth.config.stories)
-        out = np.empty((len(people), len(stories)), np.float32)
-        for index, person in enumerate(people):
-            out[index] = self.truth.interest(np.full(len(stories), person), stories)
+        out = np.empty((len(users), len(stories)), np.float32)
+        for index, user in enumerate(users):
+            out[index] = self.truth.interest(np.full(len(stories), user), stories)
         return out
 
 

@@ -36,7 +36,7 @@ class Worker:
         self.plan = make_plan(self.truth, self.truth.config.events / (1 + REPEATED_SHARE))
         self.event_table = event_table_maker(self.truth.config)
 
-    def simulate_people(self, chunk: int) -> None:
+    def simulate_users(self, chunk: int) -> None:
         """First pass: a chunk's events as one scratch file a day."""
         for day, events in simulate_chunk(self.truth, self.beliefs, self.plan, chunk).items():
             path = self.staging / SCRATCH / str(day) / f"{chunk:05d}.arrow"
@@ -68,9 +68,9 @@ def _start(staging: Path) -> None:
     _worker = Worker(staging)
 
 
-def _simulate_people(chunk: int) -> None:
+def _simulate_users(chunk: int) -> None:
     assert _worker is not None
-    _worker.simulate_people(chunk)
+    _worker.simulate_users(chunk)
 
 
 def _write_day(day: int) -> Counts:
@@ -83,8 +83,8 @@ def workforce(staging: Path, workers: int) -> Iterator[Passes]:
     """Both passes as maps over piece numbers, results in order; one worker means this very process."""
     if workers <= 1:
         worker = Worker(staging)
-        yield (lambda chunks: map(worker.simulate_people, chunks)), (lambda days: map(worker.write_day, days))
+        yield (lambda chunks: map(worker.simulate_users, chunks)), (lambda days: map(worker.write_day, days))
         return
     context = get_context("spawn")  # forking a process with threads (Arrow, progress bars) can deadlock
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(staging,)) as pool:
-        yield (lambda chunks: pool.map(_simulate_people, chunks)), (lambda days: pool.map(_write_day, days))
+        yield (lambda chunks: pool.map(_simulate_users, chunks)), (lambda days: pool.map(_write_day, days))

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from lake.simulator.config import WorldConfig
 from lake.simulator.edges import Edges, make_edges
-from lake.simulator.people import Authors, Floats, People, make_authors, make_people
 from lake.simulator.stories import Stories, make_stories
+from lake.simulator.users import Authors, Floats, Users, make_authors, make_users
 
 BASE, TOPIC_WEIGHT, TASTE_WEIGHT, QUALITY_WEIGHT, AUTHOR_WEIGHT, BOND_WEIGHT = -3.2, 4.0, 1.2, 0.7, 0.4, 1.2
 """Weights of the logit of interest. Chosen so that mean interest is about 0.1, that a perfect list of twenty is worth
 about twice what the best-liked stories are worth to everybody, and that topic > taste > quality."""
-PARTS: dict[str, Any] = {"people": People, "authors": Authors, "stories": Stories, "edges": Edges}
+PARTS: dict[str, Any] = {"users": Users, "authors": Authors, "stories": Stories, "edges": Edges}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,57 +26,57 @@ class Truth:
     """Everything behaviour depends on."""
 
     config: WorldConfig
-    people: People
+    users: Users
     authors: Authors
     stories: Stories
     edges: Edges
     bonds: NDArray[np.int64]
-    """Sorted keys `person * len(authors) + author` of the follows that are meant."""
+    """Sorted keys `user * len(authors) + author` of the follows that are meant."""
 
-    def interest(self, person: NDArray[np.int32], story: NDArray[np.int32]) -> Floats:
+    def interest(self, user: NDArray[np.int32], story: NDArray[np.int32]) -> Floats:
         """P(opens | looks at it) of each pair of rows: int32[n], int32[n] → float32[n] in [0, 1].
 
         A logistic of topic match, taste, quality of story and author, and the bond to the author; 0 in a language the
-        person does not read. Summed in a fixed order, so that a pair has the same bits in any company.
+        user does not read. Summed in a fixed order, so that a pair has the same bits in any company.
         """
-        stories, people = self.stories, self.people
+        stories, users = self.stories, self.users
         author = stories.author[story]
         logit = np.full(len(story), BASE, np.float32)
-        logit += np.float32(TOPIC_WEIGHT) * self.topic_match(person, story)
-        for mine, its in zip(people.taste, stories.character, strict=True):
-            logit += np.float32(TASTE_WEIGHT) * mine[person] * its[story]
+        logit += np.float32(TOPIC_WEIGHT) * self.topic_match(user, story)
+        for mine, its in zip(users.taste, stories.character, strict=True):
+            logit += np.float32(TASTE_WEIGHT) * mine[user] * its[story]
         logit += np.float32(QUALITY_WEIGHT) * stories.quality[story]
         logit += np.float32(AUTHOR_WEIGHT) * self.authors.quality[author]
-        logit += np.float32(BOND_WEIGHT) * self.bonded(person, author)
+        logit += np.float32(BOND_WEIGHT) * self.bonded(user, author)
         chance = 1 / (1 + np.exp(-logit))
-        return np.where(people.reads_language[person, stories.language[story]], chance, np.float32(0))
+        return np.where(users.reads_language[user, stories.language[story]], chance, np.float32(0))
 
-    def topic_match(self, person: NDArray[np.int32], story: NDArray[np.int32]) -> Floats:
+    def topic_match(self, user: NDArray[np.int32], story: NDArray[np.int32]) -> Floats:
         """Share-weighted liking of the stories' topics: float32[n] in [0, 1]."""
         topics, shares = self.stories.topics[story], self.stories.topic_shares()[story]
         match = np.zeros(len(story), np.float32)
         for slot in range(topics.shape[1]):  # a missing topic is -1 and has share 0
-            match += self.people.topic_interest[person, topics[:, slot]] * shares[:, slot]
+            match += self.users.topic_interest[user, topics[:, slot]] * shares[:, slot]
         return match
 
-    def bonded(self, person: NDArray[np.int32], author: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Whether each person follows the author for good: bool[n]."""
-        key = person.astype(np.int64) * len(self.authors.reach) + author
+    def bonded(self, user: NDArray[np.int32], author: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether each user follows the author for good: bool[n]."""
+        key = user.astype(np.int64) * len(self.authors.reach) + author
         place = np.searchsorted(self.bonds, key)
         return np.append(self.bonds, -1)[place] == key
 
 
 def make_truth(config: WorldConfig) -> Truth:
     """The world of a config."""
-    people = make_people(config)
-    authors = make_authors(config, people)
-    return _truth(config, people, authors, make_stories(config, people, authors), make_edges(config, people, authors))
+    users = make_users(config)
+    authors = make_authors(config, users)
+    return _truth(config, users, authors, make_stories(config, users, authors), make_edges(config, users, authors))
 
 
-def _truth(config: WorldConfig, people: People, authors: Authors, stories: Stories, edges: Edges) -> Truth:
+def _truth(config: WorldConfig, users: Users, authors: Authors, stories: Stories, edges: Edges) -> Truth:
     meant = edges.at(edges.is_bond)
-    bonds = np.sort(meant.person.astype(np.int64) * len(authors.reach) + meant.target)
-    return Truth(config, people, authors, stories, edges, bonds)
+    bonds = np.sort(meant.user.astype(np.int64) * len(authors.reach) + meant.target)
+    return Truth(config, users, authors, stories, edges, bonds)
 
 
 def save_truth(truth: Truth, directory: Path) -> None:

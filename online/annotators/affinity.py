@@ -1,4 +1,4 @@
-"""What the reader has to do with a story's author, publication and topics: affinities and follows."""
+"""What the user has to do with a story's author, publication and topics: affinities and follows."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ class Affinity:
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
         """float32[n] each."""
-        world, person = ctx.world, ctx.person
+        world, user = ctx.world, ctx.user
         topics = candidates.of(world.topics)
         columns = {
-            f"topic_{kind}": gather_mean(person.affinity("topic", kind)[:-1], topics) for kind in AFFINITIES["topic"]
+            f"topic_{kind}": gather_mean(user.affinity("topic", kind)[:-1], topics) for kind in AFFINITIES["topic"]
         }
         for kind in EVIDENCE:
-            of_all = exact_sum(person.state.profile[f"topic_{kind}"])
+            of_all = exact_sum(user.state.profile[f"topic_{kind}"])
             columns[f"reader_{kind}"] = np.full(len(candidates), of_all, np.float32)
         for target_type, index in (("author", world.author), ("publication", world.publication)):
             at = candidates.of(index)
-            columns[f"{target_type}_affinity"] = gather(person.affinity(target_type), at)
+            columns[f"{target_type}_affinity"] = gather(user.affinity(target_type), at)
             columns[f"follows_{target_type}"] = self._follows(ctx, target_type, at)
-        marks = person.marks("follow", "topic")
+        marks = user.marks("follow", "topic")
         columns["follows_topics"] = (
             np.zeros(len(candidates), np.float32) if marks is None else gather_mean(marks[:-1], topics)
         )
         return columns
 
     def _follows(self, ctx: Context, target_type: str, at: np.ndarray) -> Floats:
-        marks = ctx.person.marks("follow", target_type)
+        marks = ctx.user.marks("follow", target_type)
         return np.zeros(len(at), np.float32) if marks is None else gather(marks, at)

@@ -1,4 +1,4 @@
-"""What the reader's own history says of a story: taste, likeness to the latest reads, shown in vain before."""
+"""What the user's own history says of a story: taste, likeness to the latest reads, shown in vain before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from features.formulas import RECENT_READS, read_gap_h, reader_reads, scatter_max, scatter_sum, times_seen
+from features.formulas import RECENT_READS, read_gap_h, scatter_max, scatter_sum, times_seen, user_reads
 from online.columns import Candidates, Floats, Rows
 from online.context import Context
 
@@ -20,7 +20,7 @@ class History:
         "taste",
         "similarity",
         "co_reading",
-        "reader_reads",
+        "user_reads",
         "read_gap_h",
         "times_seen",
     )
@@ -28,22 +28,22 @@ class History:
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
         """float32[n] each."""
         neighbours, nearest, together = self._likeness(ctx)
-        many = reader_reads(len(ctx.person.state.profile["read"]))
+        many = user_reads(len(ctx.user.state.profile["read"]))
         columns = {
             "taste": ctx.taste_of(candidates),
             "similarity": candidates.spread(neighbours, nearest),
             "co_reading": candidates.spread(neighbours, together),
-            "reader_reads": np.full(len(candidates), many, np.float32),
+            "user_reads": np.full(len(candidates), many, np.float32),
             "times_seen": candidates.spread(*self._times_seen(ctx)),
         }
         if "read_gap_h" in ctx.wanted:
-            read_at = np.sort(ctx.person.state.profile["read_at"])
+            read_at = np.sort(ctx.user.state.profile["read_at"])
             columns["read_gap_h"] = read_gap_h(candidates.of(ctx.world.published_at), read_at)
         return columns
 
     def _likeness(self, ctx: Context) -> tuple[Rows, Floats, Floats]:
         """int32[m] neighbours of the latest reads, each once; float32[m] twice: similarity to the nearest of them, and to all."""
-        read = ctx.person.recent_reads[:RECENT_READS]
+        read = ctx.user.recent_reads[:RECENT_READS]
         rows, values = ctx.world.similar[read].ravel(), ctx.world.similarity[read].ravel()
         neighbours, at = np.unique(ctx.world.current(rows[rows >= 0]), return_inverse=True)
         place, known = at.astype(np.int32), values[rows >= 0]
@@ -54,6 +54,6 @@ class History:
         )
 
     def _times_seen(self, ctx: Context) -> tuple[Rows, Floats]:
-        profile = ctx.person.state.profile
+        profile = ctx.user.state.profile
         rows = ctx.world.by_hash.find(profile["seen"])
         return rows[rows >= 0], times_seen(profile["seen_times"][rows >= 0])

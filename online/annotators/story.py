@@ -11,7 +11,7 @@ from online.context import Context
 
 
 class Story:
-    """Everything in the registry that does not depend on the reader."""
+    """Everything in the registry that does not depend on the user."""
 
     name: ClassVar[str] = "story"
     features: ClassVar[tuple[str, ...]] = tuple(f.name for f in FEATURES if f.entity != "user_story")

@@ -38,7 +38,7 @@ class Answered:
     loaded: tuple[str, str]
     """Version and story position of the world it was made in."""
     since: bytes
-    """`since` of the person."""
+    """`since` of the user."""
     until_us: int
     """From then on the clock alone may change it."""
 
@@ -64,12 +64,12 @@ class AnsweredPages:
     def note(self, asked: Asked, page: Page, answer: dict[str, Any], served: ServedPage) -> None:
         """Keeps a page, and forgets the oldest."""
         ctx = asked.ctx
-        key = (ctx.user_id, ctx.surface, asked.limit, ctx.person.hint)
+        key = (ctx.user_id, ctx.surface, asked.limit, ctx.user.hint)
         loaded = (ctx.world.version, ctx.world.position)
         until_us = _until_us(ctx, asked, page)
         with self._lock:
             self._pages.pop(key, None)
-            since = ctx.person.state.since
+            since = ctx.user.state.since
             self._pages[key] = Answered(_tail(answer), served, asked.limit, ctx.pinned, loaded, since, until_us)
             while len(self._pages) > self._kept:
                 self._pages.popitem(last=False)

@@ -1,4 +1,4 @@
-"""What the service knows of a person now."""
+"""What the service knows of a user now."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ READS_TOLD = 20
 """Latest reads in the answer; the whole history is in the lake."""
 
 
-def about_person(ctx: Context) -> dict[str, Any]:
+def about_user(ctx: Context) -> dict[str, Any]:
     """Edges in force, latest reads and age of the profile; empty lists and nulls for a newcomer.
 
     A target that the snapshot does not name and that was not followed, muted or blocked since is told as its hash,
     `#<64-bit hash>`: see MAX_TARGETS of batch/snapshot_targets.py.
     """
-    person, world = ctx.person, ctx.world
-    profile = person.state.profile
+    user, world = ctx.user, ctx.world
+    profile = user.state.profile
     names = dict(zip(TARGET_TYPES, (world.authors, world.publications, world.topic_names), strict=True))
-    lately = {change.target: change.target_id for change in person.state.changes}
+    lately = {change.target: change.target_id for change in user.state.changes}
 
     def told(target: int) -> str:
         return lately.get(target) or world.targets.id(target) or f"#{target}"
@@ -36,17 +36,15 @@ def about_person(ctx: Context) -> dict[str, Any]:
         "user_id": ctx.user_id,
         "known": len(profile["is_member"]) > 0,
         "created_at": account_times(ctx).get("created_at"),
-        "is_member": person.is_member,
-        "languages": person.languages,
+        "is_member": user.is_member,
+        "languages": user.languages,
         **{
-            f"{kind}s": {
-                target: _told(names[target], person.state.edges(kind, target), told) for target in TARGET_TYPES
-            }
+            f"{kind}s": {target: _told(names[target], user.state.edges(kind, target), told) for target in TARGET_TYPES}
             for kind in EDGE_KINDS
         },
         "hides": _stories(ctx, "hide", told),
         "reports": _stories(ctx, "report", told),
-        "recent_reads": [world.story_id(int(row)) for row in person.recent_reads[:READS_TOLD]],
+        "recent_reads": [world.story_id(int(row)) for row in user.recent_reads[:READS_TOLD]],
         "profile_age_s": (ctx.now_us - _as_of_us(world.manifest.as_of)) / 1e6,
         "snapshot": world.version,
     }
@@ -59,8 +57,8 @@ def _told(names: Names, hashes: np.ndarray, otherwise: Callable[[int], str]) -> 
 
 def _stories(ctx: Context, kind: str, otherwise: Callable[[int], str]) -> list[str]:
     """Stories that the user has refused, those of since the snapshot last."""
-    refused, world = ctx.person.state.edges(kind, "story"), ctx.world
-    lately = {change.target for change in ctx.person.state.changes if change.kind == kind}
+    refused, world = ctx.user.state.edges(kind, "story"), ctx.world
+    lately = {change.target for change in ctx.user.state.changes if change.kind == kind}
     held = [target for target in refused.tolist() if target not in lately]
     told = [*held, *(target for target in refused.tolist() if target in lately)][-REFUSED_TOLD:]
     rows = world.by_hash.find(np.array(told, np.int64))
@@ -71,7 +69,7 @@ def _stories(ctx: Context, kind: str, otherwise: Callable[[int], str]) -> list[s
 
 def account_times(ctx: Context) -> dict[str, str]:
     """`created_at` of the account and `updated_at` of its version in the snapshot, RFC 3339; without what nobody knows."""
-    profile = ctx.person.state.profile
+    profile = ctx.user.state.profile
     return {name: rfc3339_of(int(profile[name][0])) for name in ("created_at", "updated_at") if len(profile[name])}
 
 

@@ -10,7 +10,7 @@ from online.components import Components
 from online.context import Context, StageReport
 from online.feed.answering import about
 from online.slates.slate import Slate
-from online.user.user import Person
+from online.user.user import User
 
 
 def explanation(ctx: Context, components: Components, slate: Slate, story_id: str | None) -> dict[str, Any]:
@@ -20,18 +20,18 @@ def explanation(ctx: Context, components: Components, slate: Slate, story_id: st
         "slate": about(slate, cached=False),
         "stages": [_stage(report) for report in ctx.trace.stages],
         "degraded": ctx.trace.degraded,
-        "languages": _languages(ctx.person),
+        "languages": _languages(ctx.user),
     }
     return told if story_id is None else {**told, "story": _path(ctx, components, story_id)}
 
 
-def _languages(person: Person) -> dict[str, Any]:
+def _languages(user: User) -> dict[str, Any]:
     """The languages that decide what may be shown, and where they are known from; no source: all may be."""
-    if not person.follows_hint:
-        return {"known_from": "profile" if person.languages else None, "read": person.languages}
-    assert person.reads is not None
-    named = person.world.languages.ids
-    return {"known_from": "accept_language", "read": [named[i] for i in np.flatnonzero(person.reads[:-1])]}
+    if not user.follows_hint:
+        return {"known_from": "profile" if user.languages else None, "read": user.languages}
+    assert user.reads is not None
+    named = user.world.languages.ids
+    return {"known_from": "accept_language", "read": [named[i] for i in np.flatnonzero(user.reads[:-1])]}
 
 
 def _path(ctx: Context, components: Components, story_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How many stories a reader's next slate could hold that are newer than the one at hand."""
+"""How many stories a user's next slate could hold that are newer than the one at hand."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from online.wiring import AppState
 
 log = logging.getLogger("rex.online")
 _renewals: dict[tuple[FeedService, str, str], asyncio.Task[None]] = {}
-"""Renewals under way by service, person and surface, one of each: the event loop itself keeps no hold of its tasks."""
+"""Renewals under way by service, user and surface, one of each: the event loop itself keeps no hold of its tasks."""
 
 
 async def page_of(rex: AppState, wanted: FeedRequest, places: CapacityLimiter) -> bytes:
@@ -64,7 +64,7 @@ def _json(work: Any, *arguments: Any) -> bytes:
 
 def _renew(rex: AppState, wanted: FeedRequest, places: CapacityLimiter) -> None:
     """Builds the next slate after the answer has gone out, unless it is being built or waits for a place already: the
-    requests of one reader must not queue up before those who have nothing to look at."""
+    requests of one user must not queue up before those who have nothing to look at."""
     what = (rex.feeds, wanted.user_id, wanted.surface)
     if what in _renewals:
         return

@@ -1,4 +1,4 @@
-"""From a request to what it is answered from: the world, the person, and the slate or the place in a chain."""
+"""From a request to what it is answered from: the world, the user, and the slate or the place in a chain."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from online.slates.freshness import Freshness, freshness
 from online.slates.pagination_session import Chain, Kept, find_place
 from online.slates.slate import Slate
 from online.slates.slate_store import SlateStore
-from online.user.store import PersonStore, Reading
-from online.user.user import Person
+from online.user.store import Reading, UserStore
+from online.user.user import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Preparer:
     def __init__(
         self,
         live: LiveSnapshot,
-        store: PersonStore,
+        store: UserStore,
         slates: SlateStore,
         components: Components,
         settings: OnlineSettings,
@@ -68,7 +68,7 @@ class Preparer:
         self._cursors = cursors
 
     def prepare(self, request: FeedRequest, now_us: int) -> Prepared:
-        """Pins the world, reads the person and the slate: one round trip, more only when a cursor's slate has expired.
+        """Pins the world, reads the user and the slate: one round trip, more only when a cursor's slate has expired.
 
         InvalidCursor, CursorExpired, Unavailable.
         """
@@ -106,16 +106,16 @@ class Preparer:
         slate_id: str | None = None,
         hint: tuple[int, ...] = (),
     ) -> tuple[Context, Reading]:
-        """A context that pins everything for one request of one person, and what was read for it."""
+        """A context that pins everything for one request of one user, and what was read for it."""
         loaded = self._live.loaded()
         manifest, position = loaded.world.manifest, loaded.world.position
         reading = self._store.read(manifest, user_id, surface=surface, slate_id=slate_id, story_position=position)
         world = loaded.advance(reading.story_changes)
         if slate_id is not None and reading.kept.slate is not None:
             hint = reading.kept.slate.info.hint  # the rest of a slate is read in the languages of its beginning
-        person = Person(reading.state, world, hint)
+        user = User(reading.state, world, hint)
         wanted, bits = frozenset(loaded.ranker.inputs), self._components.bits
-        return Context(world, person, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits), reading
+        return Context(world, user, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits), reading
 
     def _usable(self, kept: Kept) -> Kept:
         """Without a slate of a service with other providers, whose source bits mean something else."""

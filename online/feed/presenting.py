@@ -18,12 +18,12 @@ from online.slates.slate import ORGANIC
 from online.story_table.names import Names
 from online.story_table.story_columns import StoryColumns
 from online.story_table.table import World
-from online.user.user import Person
+from online.user.user import User
 
 PROMOTED = "Promoted"
-"""What the reader is told of an entry that a promotion placed."""
+"""What the user is told of an entry that a promotion placed."""
 KEPT_STORIES = 20_000
-"""What is told of a story is kept for the next reader: the popular ones, some 20 MB. Then all is forgotten at once."""
+"""What is told of a story is kept for the next user: the popular ones, some 20 MB. Then all is forgotten at once."""
 _kept: WeakKeyDictionary[StoryColumns, dict[int, dict[str, Any]]] = WeakKeyDictionary()
 """By story table, because a row means one version of one story in all the worlds that share its columns."""
 
@@ -41,7 +41,7 @@ def items(ctx: Context, components: Components, entries: Candidates, first_posit
                 "position": first_position + i,
                 "score": score,
                 "sources": [provider.name for provider in providers],
-                "reason": _told(ctx.person, providers[0].reason, row) if promotion == ORGANIC else PROMOTED,
+                "reason": _told(ctx.user, providers[0].reason, row) if promotion == ORGANIC else PROMOTED,
                 "promoted": promotion != ORGANIC,
             }
         )
@@ -49,7 +49,7 @@ def items(ctx: Context, components: Components, entries: Candidates, first_posit
 
 
 def _of_story(world: World, row: int) -> dict[str, Any]:
-    """The part of an item that is the same for every reader. Not to be written to."""
+    """The part of an item that is the same for every user. Not to be written to."""
     kept = _kept.setdefault(world.columns, {})
     if (found := kept.get(row)) is not None:
         return found
@@ -66,17 +66,17 @@ def _of_story(world: World, row: int) -> dict[str, Any]:
     return found
 
 
-def _told(person: Person, reason: str, row: int) -> str:
+def _told(user: User, reason: str, row: int) -> str:
     """The reason with its blanks filled: whom of the two is followed, the publication, the first followed topic."""
-    world = person.world
+    world = user.world
     if reason == "{followed}":
-        marks = person.marks("follow", "author")
+        marks = user.marks("follow", "author")
         by_author = marks is not None and marks[world.author[row]] > 0
         reason = FollowedAuthors.reason if by_author else FollowedPublications.reason
     if "{publication}" in reason:
         return reason.format(publication=world.publications.id(int(world.publication[row])))
     if "{topic}" in reason:
-        marks = person.marks("follow", "topic")
+        marks = user.marks("follow", "topic")
         followed = [int(topic) for topic in world.topics[row] if marks is not None and marks[topic] > 0]
         return reason.format(topic=_name(world.topic_names, followed))
     return reason

@@ -1,6 +1,6 @@
 """What was answered: noted by the request without I/O, written in bulk by a thread of its own.
 
-To the log (one stream entry a page, which the archiver moves to the dataset `served`) and to each person's history. It is
+To the log (one stream entry a page, which the archiver moves to the dataset `served`) and to each user's history. It is
 no acknowledged data: a killed process loses what it has answered since the last flush, `served_flush_s` ago.
 """
 
@@ -34,7 +34,7 @@ PROMOTED = "promoted"
 """Source of an entry that a promotion placed; providers do not name it."""
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _DAMAGED = "WRONGTYPE"
-"""What lies under the key is of another kind. No waiting helps, and one person's damage must not hold up everyone's pages."""
+"""What lies under the key is of another kind. No waiting helps, and one user's damage must not hold up everyone's pages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The feed service without HTTP: pins one world and one person per request, and runs the pipeline."""
+"""The feed service without HTTP: pins one world and one user per request, and runs the pipeline."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FeedService:
         self._metrics = metrics
 
     def feed(self, request: FeedRequest, now_us: int) -> dict[str, Any]:
-        """One page, waiting in this thread while another builds for the same person; renews a stale slate before it returns.
+        """One page, waiting in this thread while another builds for the same user; renews a stale slate before it returns.
 
         InvalidCursor, CursorExpired, Unavailable.
         """
@@ -70,7 +70,7 @@ class FeedService:
         return self._page(prepared, prepared.slate)
 
     def build(self, prepared: Prepared) -> dict[str, Any]:
-        """The page from a new slate. Busy when another builds for the person or has just done so: prepare again."""
+        """The page from a new slate. Busy when another builds for the user or has just done so: prepare again."""
         with self._flights.alone(prepared.ctx.user_id, prepared.ctx.surface, prepared.newest):
             slate = self._builder.build(prepared.ctx)
         return self._page(prepared, slate)

@@ -1,4 +1,4 @@
-"""One builder per person and surface at a time, across processes: the others wait for its slate."""
+"""One builder per user and surface at a time, across processes: the others wait for its slate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RELEASE = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', K
 
 
 class Busy(Exception):
-    """Another builds for this person and surface, or has done so meanwhile: wait, and look for its slate again."""
+    """Another builds for this user and surface, or has done so meanwhile: wait, and look for its slate again."""
 
 
 class SingleFlight:

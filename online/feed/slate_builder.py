@@ -20,13 +20,13 @@ from online.slates.pagination_session import encode_chain
 from online.slates.slate import Slate
 from online.slates.slate_making import features_wanted
 from online.slates.slate_store import CapReached, SlateEnds, SlateStore
-from online.user.store import PersonStore
+from online.user.store import UserStore
 
 
 class SlateBuilder:
-    """What the six stages of a build read and write beyond the person's state."""
+    """What the six stages of a build read and write beyond the user's state."""
 
-    def __init__(self, store: PersonStore, slates: SlateStore, components: Components, metrics: Metrics) -> None:
+    def __init__(self, store: UserStore, slates: SlateStore, components: Components, metrics: Metrics) -> None:
         self._store = store
         self._slates = slates
         self._components = components

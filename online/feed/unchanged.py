@@ -1,6 +1,6 @@
 """A cached first page asked for again: if nothing that it depends on has changed, the page that was answered is the answer.
 
-Whether anything has is not guessed from age: the person's changes, their newest slate and the story stream are read as for
+Whether anything has is not guessed from age: the user's changes, their newest slate and the story stream are read as for
 any page, but nothing else is, and on the event loop, so that no thread is needed. In doubt the page is made as usual.
 """
 
@@ -71,11 +71,9 @@ class Unchanged:
         self, user_id: str, surface: str, position: str
     ) -> tuple[bytes | None, list[list[bytes]], list[bytes], Any]:
         keys = self._keys
-        of_person = (keys.latest_slates(user_id), keys.acts(user_id), *keys.edge_hashes(user_id))
+        of_user = (keys.latest_slates(user_id), keys.acts(user_id), *keys.edge_hashes(user_id))
         of_all = ("XRANGE", keys.story_stream(), f"({position}", "+", "COUNT", 1)
-        commands = _packed("EVAL", _READ, len(of_person), *of_person, surface, keys.slate(user_id, "")) + _packed(
-            *of_all
-        )
+        commands = _packed("EVAL", _READ, len(of_user), *of_user, surface, keys.slate(user_id, "")) + _packed(*of_all)
         connection = self._idle.pop() if self._idle else self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             await connection.send_packed_command(commands, check_health=False)  # connects first if need be

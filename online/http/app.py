@@ -127,7 +127,7 @@ def _fan_out(state: AppState, fan_out: FanOut) -> None:
     try:
         done = fan_out.work()
         state.metrics.fanned_out.labels("stories").inc(done.stories)
-        state.metrics.fanned_out.labels("timelines").inc(done.people)
+        state.metrics.fanned_out.labels("timelines").inc(done.users)
     except Unavailable as error:
         log.warning("%s", error)
 

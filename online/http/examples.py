@@ -102,7 +102,7 @@ SNAPSHOTS = {
             "version": "20260131T000000Z-1-9f86d081884c7d65",
             "as_of": "2026-01-31T00:00:00Z",
             "age_s": 43200.0,
-            "counts": {"stories": 500000, "authors": 40000, "people": 200000},
+            "counts": {"stories": 500000, "authors": 40000, "users": 200000},
             "size_bytes": 310000000,
             "current": True,
         }

@@ -86,7 +86,7 @@ class Health:
         return [
             self._keys.manifest(manifest.version),
             *(self._keys.blob(piece) for piece in sorted(blobs - {""})),
-            *(self._keys.people(piece) for piece in sorted(set(manifest.people) - {""})),
+            *(self._keys.users(piece) for piece in sorted(set(manifest.users) - {""})),
         ]
 
 

@@ -20,7 +20,7 @@ from features.raw_datasets import CLOCK_SKEW_S
 from features.snapshot_reader import snapshots
 from features.times import rfc3339
 from online.clock import micros
-from online.feed.describe_user import about_person, account_times
+from online.feed.describe_user import about_user, account_times
 from online.feed.page_of import page_of
 from online.feed.preparing import FeedRequest
 from online.feed.presenting import known_document
@@ -50,7 +50,7 @@ from online.wiring import AppState
 router = APIRouter(route_class=StrictRoute)
 beacons = APIRouter(route_class=BeaconRoute)
 ROUTERS = (router, beacons)
-UserId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of the person")]
+UserId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of the user")]
 StoryId = Annotated[Id, BeforeValidator(restored), Path(description="opaque id of the story")]
 Surface = Annotated[str, Query(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="where the feed is shown")]
 OF_BODIES = ("body_too_large", "unsupported_media_type")
@@ -98,7 +98,7 @@ async def feed(
     surface: Surface = "home",
     fresh: bool = False,
 ) -> Response:
-    """One page of the ranked feed. Unknown people get a newcomer's feed."""
+    """One page of the ranked feed. Unknown users get a newcomer's feed."""
     rex = _rex(request)
     wanted = FeedRequest(user_id, limit, cursor, surface, fresh, _hint(request))
     if is_head(request):  # whether there would be a page; one that nobody sees must not count as served
@@ -238,11 +238,11 @@ def _refuse_the_future(name: str, at: datetime | None, now: datetime) -> None:
 @router.get(
     "/v1/users/{user_id}", operation_id="get_user", responses={200: {"model": User}, **documented()}, tags=["users"]
 )
-def person(request: Request, user_id: UserId) -> Response:
-    """What the service knows of a person now."""
+def user(request: Request, user_id: UserId) -> Response:
+    """What the service knows of a user now."""
     rex = _rex(request)
     ctx, _ = rex.feeds.context(user_id, micros(rex.clock()))
-    return _json(about_person(ctx))
+    return _json(about_user(ctx))
 
 
 @router.get(

@@ -265,7 +265,7 @@ class Problem(Form):
     title: str
     status: int
     detail: str
-    """For people."""
+    """For users."""
     errors: list[FieldError] | SkipJsonSchema[None] = None
     """Of an invalid request."""
 

@@ -1,4 +1,4 @@
-"""Events in: validated one by one, applied to the person's state and appended to the stream, atomically and once."""
+"""Events in: validated one by one, applied to the user's state and appended to the stream, atomically and once."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ ONLY_DRAWN = "only_drawn"
 
 
 def eligible(ctx: Context, candidates: Candidates) -> Bools:
-    """bool[n]: published within `explore_max_age_h`, by now read by at most `explore_max_readers` (decayed).
+    """bool[n]: published within `explore_max_age_h`, by now read by at most `explore_max_users` (decayed).
 
     The features hold no count of impressions; a story that many have read has been shown often enough.
     """
@@ -29,7 +29,7 @@ def eligible(ctx: Context, candidates: Candidates) -> Bools:
     fresh = published > ctx.now_us - int(ctx.settings.explore_max_age_h * HOUR_US)
     at = np.flatnonzero(fresh)
     popularity = ctx.world.static["story_popularity"].take(candidates.rows[at])
-    fresh[at] = (published[at] <= ctx.now_us) & (popularity <= np.log1p(np.float32(ctx.settings.explore_max_readers)))
+    fresh[at] = (published[at] <= ctx.now_us) & (popularity <= np.log1p(np.float32(ctx.settings.explore_max_users)))
     return fresh
 
 

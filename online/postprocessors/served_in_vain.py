@@ -2,7 +2,7 @@
 
     score − strength · spread · max(0, Σ 0.5^(age / half-life) − 1)
 
-The sum is over the slates of the reader's served history that held the story; one fresh showing is free. `spread` is the
+The sum is over the slates of the user's served history that held the story; one fresh showing is free. `spread` is the
 distance between the quartiles of the list's scores, so that the strength means the same for every ranker. A formula of
 this project: impression discounting as in Lee et al., "Modeling impression discounting" (KDD 2014), whose finding is that
 interest falls with the number of showings and recovers with time since the last.
@@ -60,7 +60,7 @@ def weight_in_vain(ctx: Context, ranked: Candidates) -> NDArray[np.float64]:
     weight = 0.5 ** (age_us / (ctx.settings.vain_half_life_h * HOUR_US))
     total = np.zeros(len(world))
     np.add.at(total, rows[rows >= 0], weight[rows >= 0])
-    state = ctx.person.state
+    state = ctx.user.state
     taken_up = np.concatenate((state.stories("open"), state.stories("read"), state.profile["read"]))
     total[world.by_hash.known(taken_up)] = 0
     out: NDArray[np.float64] = total[ranked.rows]

@@ -1,4 +1,4 @@
-"""Stories of authors that the reader follows."""
+"""Stories of authors that the user follows."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ class FollowedAuthors:
 
     def rows(self, ctx: Context) -> Rows:
         """int32[m]: rows in the snapshot of the followed authors."""
-        return ctx.world.rows_by_author.of(ctx.person.targets("follow", "author"))
+        return ctx.world.rows_by_author.of(ctx.user.targets("follow", "author"))

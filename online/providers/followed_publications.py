@@ -1,4 +1,4 @@
-"""Stories of publications that the reader follows."""
+"""Stories of publications that the user follows."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ class FollowedPublications:
 
     def rows(self, ctx: Context) -> Rows:
         """int32[m]: rows in the snapshot of the followed publications."""
-        return ctx.world.rows_by_publication.of(ctx.person.targets("follow", "publication"))
+        return ctx.world.rows_by_publication.of(ctx.user.targets("follow", "publication"))

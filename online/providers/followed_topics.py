@@ -1,4 +1,4 @@
-"""Stories of topics that the reader follows."""
+"""Stories of topics that the user follows."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ class FollowedTopics:
 
     def rows(self, ctx: Context) -> Rows:
         """int32[m]: rows in the snapshot of the followed topics."""
-        return ctx.world.rows_by_topic.of(ctx.person.targets("follow", "topic"))
+        return ctx.world.rows_by_topic.of(ctx.user.targets("follow", "topic"))

@@ -12,8 +12,8 @@ from online.columns import Bits
 
 GROUPS = ("followed", "topics", "history", "discovery")
 MEMBERS = {
-    "followed": ("followed_authors", "followed_publications", "timeline"),  # whom the reader chose
-    "topics": ("followed_topics",),  # what the reader chose
+    "followed": ("followed_authors", "followed_publications", "timeline"),  # whom the user chose
+    "topics": ("followed_topics",),  # what the user chose
     "history": ("similar_to_read", "reading_history"),  # what their reading says
     "discovery": ("trending", "fresh_stories"),  # what they would not have found
 }

@@ -1,4 +1,4 @@
-"""Stories that people with a reading history like the reader's have read."""
+"""Stories that users with a reading history like the user's have read."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ReadingHistory:
     reason: ClassVar[str] = "Read by people with a reading history like yours"
 
     def rows(self, ctx: Context) -> Rows:
-        """int32[≤ history_stories]: positive products only; none for a reader without a vector."""
-        if not ctx.person.vector.any():
+        """int32[≤ history_stories]: positive products only; none for a user without a vector."""
+        if not ctx.user.vector.any():
             return np.empty(0, np.int32)
         every = np.arange(len(ctx.taste), dtype=np.int32)
         rows = best(ctx.taste, every, ctx.settings.history_stories, ctx.world.published_at)

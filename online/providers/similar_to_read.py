@@ -1,4 +1,4 @@
-"""Stories similar to what the reader has just read."""
+"""Stories similar to what the user has just read."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ class SimilarToRead:
 
     def rows(self, ctx: Context) -> Rows:
         """int32[≤ recent_reads · SIMILAR_KEPT]."""
-        neighbours = ctx.world.similar[ctx.person.recent_reads[: ctx.settings.recent_reads]].ravel()
+        neighbours = ctx.world.similar[ctx.user.recent_reads[: ctx.settings.recent_reads]].ravel()
         return ctx.world.current(neighbours[neighbours >= 0])

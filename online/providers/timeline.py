@@ -1,4 +1,4 @@
-"""The reader's timeline: what was pushed to it, and the stories of followed targets that are pulled."""
+"""The user's timeline: what was pushed to it, and the stories of followed targets that are pulled."""
 
 from __future__ import annotations
 

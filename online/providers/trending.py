@@ -1,4 +1,4 @@
-"""Stories that many people read right now."""
+"""Stories that many users read right now."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from online.context import Context
 
 
 class Trending:
-    """The top stories of the reader's languages; of all languages when none is known."""
+    """The top stories of the user's languages; of all languages when none is known."""
 
     name: ClassVar[str] = "trending"
     reason: ClassVar[str] = "Trending now"
 
     def rows(self, ctx: Context) -> Rows:
         """int32[m]."""
-        read = ctx.person.reads
+        read = ctx.user.reads
         languages = [] if read is None else np.flatnonzero(read[:-1]).tolist()
         lists = [ctx.world.top[language] for language in languages or [ABSENT] if language in ctx.world.top]
         return ctx.world.current(np.concatenate(lists)) if lists else np.empty(0, np.int32)

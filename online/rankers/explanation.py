@@ -27,7 +27,7 @@ class OutcomeExplanation:
     log_odds: float
     """Uncalibrated: `base` plus all of `shapley`, but for rounding."""
     base: float
-    """Log-odds before anything is known of the story and the person."""
+    """Log-odds before anything is known of the story and the user."""
     shapley: dict[str, float]
     """Input → what knowing it adds to the log-odds, greatest first."""
     calibration: str

@@ -21,15 +21,15 @@ class Weight:
 
 
 WEIGHTS: tuple[Weight, ...] = (
-    Weight("topic_affinity", 2.0, "what a person reads about is the steadiest sign of interest"),
-    Weight("author_affinity", 1.5, "people come back to writers"),
+    Weight("topic_affinity", 2.0, "what a user reads about is the steadiest sign of interest"),
+    Weight("author_affinity", 1.5, "users come back to writers"),
     Weight("publication_affinity", 0.5, "weaker than the author: publications are broad"),
     Weight("taste", 1.5, "what people with the same reading history liked"),
     Weight("similarity", 0.5, "more of what was just read, but not only that"),
     Weight("follows_author", 0.7, "a follow is a promise to show"),
     Weight("follows_publication", 0.3, "a broader promise"),
     Weight("follows_topics", 0.5, "stated interest; half of what behaviour says"),
-    Weight("story_open_rate", 2.0, "its title makes people open it; rates are small numbers"),
+    Weight("story_open_rate", 2.0, "its title makes users open it; rates are small numbers"),
     Weight("story_read_rate", 1.0, "and those who opened it read on"),
     Weight("author_open_rate", 1.0, "stands in while the story itself is unknown"),
     Weight("story_popularity", 0.1, "a logarithm of up to ten; popularity is a tie-breaker, not the point"),

@@ -1,4 +1,4 @@
-"""What the reader has read is not shown again."""
+"""What the user has read is not shown again."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ class AlreadyRead:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        return ctx.person.read_before(candidates)
+        return ctx.user.read_before(candidates)

@@ -18,7 +18,7 @@ class Blocked:
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
         mine = any_target(ctx, candidates, "block")
-        marks = ctx.person.marks(BLOCKED_BY, "author")
+        marks = ctx.user.marks(BLOCKED_BY, "author")
         if marks is None:
             return mine
         theirs: Bools = marks.take(candidates.of(ctx.world.author)) > 0

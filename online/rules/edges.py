@@ -1,4 +1,4 @@
-"""Which candidates an edge of the reader touches; shared by the rules on mutes and blocks."""
+"""Which candidates an edge of the user touches; shared by the rules on mutes and blocks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from online.context import Context
 
 def any_target(ctx: Context, candidates: Candidates, kind: str) -> Bools | None:
     """bool[n]: the author, the publication or one of the topics is the target of such an edge; None: no such edge."""
-    world, person = ctx.world, ctx.person
+    world, user = ctx.world, ctx.user
     touched: Bools | None = None
     for target_type, column in (("author", world.author), ("publication", world.publication), ("topic", world.topics)):
-        marks = person.marks(kind, target_type)
+        marks = user.marks(kind, target_type)
         if marks is None:
             continue
         targets = candidates.of(column)

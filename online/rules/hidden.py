@@ -1,4 +1,4 @@
-"""What the reader has hidden stays hidden."""
+"""What the user has hidden stays hidden."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ class Hidden:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        return ctx.person.refused("hide", candidates)
+        return ctx.user.refused("hide", candidates)

@@ -9,11 +9,11 @@ from online.context import Context
 
 
 class Language:
-    """Stories in other languages; a story of unknown language passes, and so does all for a reader of unknown languages."""
+    """Stories in other languages; a story of unknown language passes, and so does all for a user of unknown languages."""
 
     name: ClassVar[str] = "language"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        read = ctx.person.reads
+        read = ctx.user.reads
         return None if read is None else ~read.take(candidates.of(ctx.world.language))

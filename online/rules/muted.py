@@ -1,4 +1,4 @@
-"""Nothing from authors, publications or topics that the reader has muted."""
+"""Nothing from authors, publications or topics that the user has muted."""
 
 from __future__ import annotations
 

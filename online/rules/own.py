@@ -9,10 +9,10 @@ from online.context import Context
 
 
 class Own:
-    """Stories whose author is the reader."""
+    """Stories whose author is the user."""
 
     name: ClassVar[str] = "own"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        return candidates.of(ctx.world.author) == ctx.person.own if ctx.person.own >= 0 else None
+        return candidates.of(ctx.world.author) == ctx.user.own if ctx.user.own >= 0 else None

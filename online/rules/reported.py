@@ -1,4 +1,4 @@
-"""What the reader has reported is not shown to them again."""
+"""What the user has reported is not shown to them again."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ class Reported:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        return ctx.person.refused("report", candidates)
+        return ctx.user.refused("report", candidates)

@@ -18,7 +18,7 @@ class Visibility:
         """bool[n]."""
         visibility = candidates.of(ctx.world.visibility)
         for_followers = visibility == VISIBILITIES.index("followers")
-        follows = ctx.person.marks("follow", "author")
+        follows = ctx.user.marks("follow", "author")
         if follows is not None:
             for_followers &= follows.take(candidates.of(ctx.world.author)) == 0
         return for_followers | (visibility == VISIBILITIES.index("unlisted"))

@@ -29,7 +29,7 @@ class Watermark:
 
 
 class InvalidCursor(ValueError):
-    """Forged, damaged, from another version, or another person's."""
+    """Forged, damaged, from another version, or another user's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A slate: one immutable ranked list for one person, as it lies in Redis."""
+"""A slate: one immutable ranked list for one user, as it lies in Redis."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from rex.local.faults import first_line
 
 log = logging.getLogger("rex.online")
 
-# The slate key shares the hash tag of the person's keys, so naming it inside the script is safe on Redis Cluster.
+# The slate key shares the hash tag of the user's keys, so naming it inside the script is safe on Redis Cluster.
 _READ_LATEST_SLATE = """
 local id = redis.call('HGET', KEYS[1], ARGV[1])
 return {id, id and redis.call('GET', ARGV[2] .. id), false}
@@ -32,7 +32,7 @@ return {ARGV[1], slate, not slate and redis.call('GET', KEYS[2])}
 # KEYS: slate, chain, latest slates, promoted today. ARGV: slate, its ttl s, chain, its ttl s, surface, slate id, ttl s of
 # promoted, then each promotion and its cap. Without a surface it is the continuation of a chain, which no first page may
 # come from and which may not be written anew while cursors into its chain are about. Answers the slate that is kept, if
-# another; 1 when a cap was reached since the slate was begun: another surface of the person is built side by side.
+# another; 1 when a cap was reached since the slate was begun: another surface of the user is built side by side.
 _WRITE_SLATE = """
 local kept = redis.call('GET', KEYS[1])
 if kept then return kept end

@@ -24,7 +24,7 @@ class Promotions:
     ends_at: Micros
     """The first moment after."""
     daily_cap: Ints
-    """Slate entries a person and UTC day; NO_CAP: any number."""
+    """Slate entries a user and UTC day; NO_CAP: any number."""
 
     def __len__(self) -> int:
         return len(self.hashes)

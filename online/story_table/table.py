@@ -56,7 +56,7 @@ class World:
     similar: Rows  # [n, SIMILAR_KEPT]; may be superseded, see `current`
     similarity: Floats  # [n, SIMILAR_KEPT]
     static: dict[str, Floats]
-    """Features that do not depend on the person, float32[n] each, those of author, publication, topics and language included."""
+    """Features that do not depend on the user, float32[n] each, those of author, publication, topics and language included."""
     authors: Names
     publications: Names
     topic_names: Names

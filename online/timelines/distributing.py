@@ -19,7 +19,7 @@ from online.timelines.targets import Target, refusal
 from online.timelines.timeline import VIA, encode_body
 
 TOGETHER = 50
-"""People whose timelines one call of the script inserts into: half a millisecond, during which Redis serves nobody else."""
+"""Users whose timelines one call of the script inserts into: half a millisecond, during which Redis serves nobody else."""
 LEAVES_AT = 0.9
 """A pulled target is pushed again at this share of the threshold, so that one follower more or less does not flap it."""
 

@@ -1,6 +1,6 @@
-"""The fan-out worker: what happens in the streams becomes what is in people's timelines.
+"""The fan-out worker: what happens in the streams becomes what is in users' timelines.
 
-It reads the story stream, the event streams (for follows, mutes, blocks) and the stream of people who return. All work may
+It reads the story stream, the event streams (for follows, mutes, blocks) and the stream of users who return. All work may
 be repeated, so what a dead worker has left behind is done again. One worker is active at a time, under a lease.
 """
 
@@ -50,7 +50,7 @@ class Done:
     """What one round did."""
 
     stories: int = 0
-    people: int = 0
+    users: int = 0
     """Timelines brought in line."""
     parked: int = 0
 
@@ -123,7 +123,7 @@ class FanOut:
         self._done.stories += 1
 
     def _edges(self, entries: list[StreamEntry]) -> Iterator[Task]:
-        """One task for each person whose follows, mutes or blocks changed; and one for all that changes no timeline."""
+        """One task for each user whose follows, mutes or blocks changed; and one for all that changes no timeline."""
         users: dict[str, list[StreamEntry]] = {}
         others: list[StreamEntry] = []
         for entry in entries:
@@ -151,7 +151,7 @@ class FanOut:
 
     def _reconcile(self, user_id: str) -> None:
         self._reconciler.reconcile(user_id)
-        self._done.people += 1
+        self._done.users += 1
 
 
 class Renewal:
@@ -168,7 +168,7 @@ class Renewal:
 
 
 def _whose_follows(entry: StreamEntry) -> str | None:
-    """The person whose follow, mute or block of an author or publication changed; None: no such event."""
+    """The user whose follow, mute or block of an author or publication changed; None: no such event."""
     if b"user" in entry[1] or b'"target_type"' not in entry[1][b"event"]:
         return None  # accounts and most events; spares decoding them
     event = orjson.loads(entry[1][b"event"])

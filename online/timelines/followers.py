@@ -1,6 +1,6 @@
-"""Who is to be pushed to: the follower sets, and each person's own list of the targets in whose sets the person is.
+"""Who is to be pushed to: the follower sets, and each user's own list of the targets in whose sets the user is.
 
-The person's list decides: what a follower set holds beyond it is never pushed to and is removed when it is met. So a person
+The user's list decides: what a follower set holds beyond it is never pushed to and is removed when it is met. So a user
 is put into a set before the list says so, and taken off the list before the set. Killed in between, nobody misses a story.
 """
 
@@ -19,21 +19,21 @@ SCANNED = 1000
 SAMPLED = 20
 """Followers of a pulled target looked at per story, so that its set, to which nobody is pushed, loses those who left."""
 OUTLIVES_S = 3600
-"""A person's list lives longer than the hash by which the person counts as active, so that it is never missing."""
+"""A user's list lives longer than the hash by which the user counts as active, so that it is never missing."""
 
 
 class FollowerIndex:
-    """Only active people are in it: those who have a timeline."""
+    """Only active users are in it: those who have a timeline."""
 
     def __init__(self, client: redis.Redis, keys: Keys, *, ttl_s: int, sets_ttl_s: int) -> None:
-        """`ttl_s`: of a person's timeline; `sets_ttl_s`: of a follower set after one of its people was last in line."""
+        """`ttl_s`: of a user's timeline; `sets_ttl_s`: of a follower set after one of its users was last in line."""
         self._client = client
         self._keys = keys
         self._ttl_s = ttl_s
         self._sets_ttl_s = sets_ttl_s
 
     def register(self, user_id: str, follows: Follows) -> dict[Target, int]:
-        """Brings the index in line with `follows`; returns the sizes of the sets into which the person came."""
+        """Brings the index in line with `follows`; returns the sizes of the sets into which the user came."""
         mine = self._keys.registered(user_id)
         held = self._held(user_id)
         targets = follows.targets()
@@ -64,7 +64,7 @@ class FollowerIndex:
                 return
 
     def drop(self, target: Target, users: Iterable[str]) -> None:
-        """Takes people who are not there any more out of a set."""
+        """Takes users who are not there any more out of a set."""
         gone = sorted(users)
         if gone:
             self._client.srem(self._keys.followers(*target), *gone)
@@ -79,7 +79,7 @@ class FollowerIndex:
         self.drop(target, [user for user, there in zip(users, pipe.execute(), strict=True) if not there])
 
     def _held(self, user_id: str) -> set[str]:
-        """The person's list; nothing for someone who was away, for the sets may have dropped the person meanwhile."""
+        """The user's list; nothing for someone who was away, for the sets may have dropped the user meanwhile."""
         pipe = self._client.pipeline(transaction=False)
         pipe.exists(self._keys.timeline_about(user_id))
         pipe.smembers(self._keys.registered(user_id))

@@ -1,4 +1,4 @@
-"""Which rows of the story table belong in a person's timeline, and the newest of them."""
+"""Which rows of the story table belong in a user's timeline, and the newest of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripts that change one person's timeline, each atomic. All keys of a script share the person's hash tag.
+"""The scripts that change one user's timeline, each atomic. All keys of a script share the user's hash tag.
 
 An element of the list is `seq (8 bytes) published_us (8) story (8) via (1) story_id`; a body is that without `seq`. The
 `about` hash has `seq`, `snapshot`, `follows` and, once something was left out, `floor` (published_us (8) story_id): the
@@ -24,8 +24,8 @@ end
 local function floor_of(item) return string.sub(item, 9, 16) .. string.sub(item, 26) end
 """
 
-# KEYS: timeline, about, registered of each person. ARGV: body, most entries, s that the list outlives its about, target,
-# refusals. One answer a person.
+# KEYS: timeline, about, registered of each user. ARGV: body, most entries, s that the list outlives its about, target,
+# refusals. One answer a user.
 _PUSH_HEAD = """
 local body, most = ARGV[1], tonumber(ARGV[2])
 local time, id = struct.unpack('<i8', body), string.sub(body, 18)
@@ -129,7 +129,7 @@ return #list
 
 
 def push_script(*, dedupe: bool = True) -> str:
-    """Inserts a body at its place, for some people of one partition: 1 inserted, 0 nothing to do, -1 nobody to push to.
+    """Inserts a body at its place, for some users of one partition: 1 inserted, 0 nothing to do, -1 nobody to push to.
 
     Without `dedupe` a story that is there already is inserted again: for the test that shows what the check is good for.
     """

@@ -1,4 +1,4 @@
-"""What a reader gets of a timeline: the same stories, whether they were pushed or are pulled now."""
+"""What a user gets of a timeline: the same stories, whether they were pushed or are pulled now."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Found:
 
 def read_timeline(ctx: Context) -> Found:
     """Exact in every case: what the timeline cannot be trusted to hold is pulled instead."""
-    reading, follows = ctx.reading, follows_of(ctx.person.state)
+    reading, follows = ctx.reading, follows_of(ctx.user.state)
     timeline = reading.timeline
     if timeline is None:
         return _all_pulled(ctx, follows, "returning")

@@ -1,4 +1,4 @@
-"""The follower index and the timelines, made anew for the people who were active lately, as the lake tells."""
+"""The follower index and the timelines, made anew for the users who were active lately, as the lake tells."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ UNLINKED = 1000
 class Rebuilt:
     """What was done."""
 
-    people: int
+    users: int
     """Timelines made."""
     targets: int
     """Authors and publications with a follower set now."""
     removed: int
     """Keys of the index and of timelines that were there before."""
     snapshot: str
-    """Whose follows, with what people changed since, they were made from."""
+    """Whose follows, with what users changed since, they were made from."""
 
 
 def rebuild_timelines(
     settings: Settings, lake: Path, progress: Progress, online: OnlineSettings | None = None
 ) -> Rebuilt:
-    """Clears the index and all timelines, then makes them for the lake's active people. Feeds are whole meanwhile.
+    """Clears the index and all timelines, then makes them for the lake's active users. Feeds are whole meanwhile.
 
     BadInput when there is no lake; Unavailable when no snapshot is published, from which follows are read, or while a
     worker holds the lease for longer than it would live without one.
     """
-    people = active_people(lake)
+    users = active_users(lake)
     online = online or OnlineSettings()
     with connect(settings) as client:
         keys = Keys(settings.redis_prefix)
@@ -62,8 +62,8 @@ def rebuild_timelines(
             renew = Renewal(lease)
             removed = _clear(client, keys, renew)
             reconciler = Reconciler(client, keys, online, live, clock_from(online.as_if))
-            bar = progress.add_task("timelines", total=len(people))
-            for user_id in people:
+            bar = progress.add_task("timelines", total=len(users))
+            for user_id in users:
                 renew()
                 reconciler.reconcile(user_id)
                 progress.advance(bar)
@@ -71,10 +71,10 @@ def rebuild_timelines(
             with suppress(LockError):  # it ran out, and a worker has taken over
                 lease.release()
         targets = sum(1 for _ in client.scan_iter(match=_escaped(keys.follower_sets()), count=UNLINKED))
-        return Rebuilt(len(people), targets, removed, live.get().version)
+        return Rebuilt(len(users), targets, removed, live.get().version)
 
 
-def active_people(lake: Path) -> list[str]:
+def active_users(lake: Path) -> list[str]:
     """Ids of those with an event or a changed edge in the lake's last ACTIVE_DAYS days, in order. BadInput without a lake."""
     with views(lake) as db:
         found = db.execute(

@@ -1,4 +1,4 @@
-"""Bringing one person's timeline in line with whom the person follows now, and with the stories there are now."""
+"""Bringing one user's timeline in line with whom the user follows now, and with the stories there are now."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from online.timelines.pulled import Pulled, PulledTargets
 from online.timelines.pushing import REPLACE
 from online.timelines.targets import Follows, follows_of
 from online.timelines.timeline import VIA, encode_body, encode_floor
-from online.user.store import PersonStore
+from online.user.store import UserStore
 
 log = logging.getLogger("rex.online")
 
@@ -35,13 +35,13 @@ class Reconciler:
         self._settings = settings
         self._live = live
         self._clock = clock
-        self._store = PersonStore(client, keys)
+        self._store = UserStore(client, keys)
         self._replace = client.register_script(REPLACE)
         self.index = FollowerIndex(client, keys, ttl_s=settings.timeline_ttl_s, sets_ttl_s=settings.state_ttl_s)
         self.pulled = PulledTargets(client, keys)
 
     def is_active(self, user_id: str) -> bool:
-        """Whether the person has a timeline."""
+        """Whether the user has a timeline."""
         return bool(self._client.exists(self._keys.timeline_about(user_id)))
 
     def reconcile(self, user_id: str, pulled: Pulled | None = None) -> None:

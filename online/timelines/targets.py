@@ -1,4 +1,4 @@
-"""Whom a person follows, as delivery sees it: authors and publications. Topics are always pulled."""
+"""Whom a user follows, as delivery sees it: authors and publications. Topics are always pulled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from online.columns import Hashes
 from online.story_table.lookup import one_of
-from online.user.user import PersonState
+from online.user.user import UserState
 
 
 class Target(NamedTuple):
@@ -27,13 +27,13 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Follows:
-    """Hashes of the authors and publications of one person, int64[m] each."""
+    """Hashes of the authors and publications of one user, int64[m] each."""
 
     authors: Hashes
     """Followed, and neither muted nor blocked."""
     publications: Hashes
     refused_authors: Hashes
-    """Muted or blocked: their stories are in no timeline of the person, whatever brought them."""
+    """Muted or blocked: their stories are in no timeline of the user, whatever brought them."""
     refused_publications: Hashes
 
     def digest(self) -> bytes:
@@ -43,7 +43,7 @@ class Follows:
         return hashlib.blake2b(counted, digest_size=8).digest()
 
     def targets(self) -> list[Target]:
-        """Everything whose stories are to be delivered to the person."""
+        """Everything whose stories are to be delivered to the user."""
         return [
             *(Target("author", one) for one in self.authors.tolist()),
             *(Target("publication", one) for one in self.publications.tolist()),
@@ -56,11 +56,11 @@ class Follows:
 
 
 def refusal(target_type: str, target: int) -> str:
-    """The mark, among a person's targets, that stories of this one are kept out."""
+    """The mark, among a user's targets, that stories of this one are kept out."""
     return f"!{target_type}:{target}"
 
 
-def follows_of(state: PersonState) -> Follows:
+def follows_of(state: UserState) -> Follows:
     """From the edges in force."""
     refused = {kind: np.concatenate((state.edges("mute", kind), state.edges("block", kind))) for kind in _TYPES}
     followed = {kind: less(state.edges("follow", kind), refused[kind]) for kind in _TYPES}

@@ -1,4 +1,4 @@
-"""A timeline: the newest stories pushed to one person, as it lies in Redis (a list, newest first)."""
+"""A timeline: the newest stories pushed to one user, as it lies in Redis (a list, newest first)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Timeline:
     """Entries newest first by (published_at, story_id); m ≤ `timeline_length`. It lacks nothing that is newer than its floor."""
 
     seq: int
-    """The person's last sequence number; grows with every entry that is added."""
+    """The user's last sequence number; grows with every entry that is added."""
     snapshot: str
     """Version of the snapshot with whose follows it was last brought in line."""
     entries: np.ndarray
@@ -35,7 +35,7 @@ class Timeline:
     floor: tuple[int, str] | None = None
     """(published_us, story_id) of the newest story that was left out or trimmed; None: none was."""
     ttl_s: int = 0
-    """Seconds until the person counts as away."""
+    """Seconds until the user counts as away."""
 
     @property
     def stories(self) -> Hashes:
@@ -59,7 +59,7 @@ def encode_floor(published_us: int, story_id: str) -> bytes:
 
 
 def decode_timeline(raw: Sequence[bytes], about: Mapping[bytes, bytes], ttl_s: int = 0) -> Timeline | None:
-    """The timeline from its list and its `about` hash; None when there is none: the person has been away."""
+    """The timeline from its list and its `about` hash; None when there is none: the user has been away."""
     if not about:
         return None
     try:

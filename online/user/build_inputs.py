@@ -1,4 +1,4 @@
-"""What building a slate needs beyond the person's state: read in one more round trip, on a cache miss only."""
+"""What building a slate needs beyond the user's state: read in one more round trip, on a cache miss only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class BuildReading:
     """Empty where nothing is known."""
 
     timeline: Timeline | None = None
-    """None: the person has been away, and nothing is pushed to them now."""
+    """None: the user has been away, and nothing is pushed to them now."""
     pulled_version: int = 0
     """Version of the set of targets whose stories are pulled at read (0: nobody's are), read before the timeline."""
     pulled: Pulled = field(default_factory=Pulled)

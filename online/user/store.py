@@ -1,4 +1,4 @@
-"""What a request reads in Redis of one person: one pipelined round trip, and one more when a slate is built."""
+"""What a request reads in Redis of one user: one pipelined round trip, and one more when a slate is built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from online.timelines.pulled import PulledTargets
 from online.timelines.timeline import Timeline, decode_timeline
 from online.user.build_inputs import BuildReading
 from online.user.served_history import ServedHistory, decode_history
-from online.user.user import ACT, EMPTY_PROFILE, PersonState, decode_changes, since_digest
+from online.user.user import ACT, EMPTY_PROFILE, UserState, decode_changes, since_digest
 from rex.local.faults import first_line
 
 log = logging.getLogger("rex.online")
@@ -33,7 +33,7 @@ STORY_TAIL = 10_000
 """Story changes read at once; a process further behind than this reads on before it answers."""
 
 MAX_RETURNS = 100_000
-"""People whose timelines wait to be made; at some 150 bytes each 15 MB, and minutes of work."""
+"""Users whose timelines wait to be made; at some 150 bytes each 15 MB, and minutes of work."""
 
 
 def read_story_tail(client: redis.Redis, keys: Keys, position: str) -> list[StreamEntry]:
@@ -49,15 +49,15 @@ def read_story_tail(client: redis.Redis, keys: Keys, position: str) -> list[Stre
 class Reading:
     """The answer of the one round trip a request makes before it ranks."""
 
-    state: PersonState
+    state: UserState
     kept: Kept
     """What there is of the slate asked for."""
     story_changes: list[StreamEntry]
     """Entries of the story stream after the position asked from."""
 
 
-class PersonStore:
-    """What is known of people. Raises Unavailable when Redis cannot be read: without mutes and blocks no feed."""
+class UserStore:
+    """What is known of users. Raises Unavailable when Redis cannot be read: without mutes and blocks no feed."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
@@ -67,18 +67,18 @@ class PersonStore:
     def read(
         self, manifest: Manifest, user_id: str, *, surface: str, slate_id: str | None, story_position: str
     ) -> Reading:
-        """Everything a request needs of one person; `slate_id` None: the newest slate of the surface."""
+        """Everything a request needs of one user; `slate_id` None: the newest slate of the surface."""
         user_hash = hash64(user_id)
         bucket, place = profile_place(manifest, user_hash)
         pipe = self._client.pipeline(transaction=False)
-        pipe.hget(self._keys.people(bucket), place)
+        pipe.hget(self._keys.users(bucket), place)
         for key in self._keys.edge_hashes(user_id):
             pipe.hgetall(key)
         pipe.zrevrange(self._keys.acts(user_id), 0, -1)
         pipe.xrange(self._keys.story_stream(), f"({story_position}", "+", count=STORY_TAIL)
         ask_for_kept(pipe, self._keys, user_id, surface, slate_id)
         # Last, because a publisher that removes an old snapshot takes it off this list first.
-        pipe.exists(self._keys.people(bucket))
+        pipe.exists(self._keys.users(bucket))
         pipe.zscore(self._keys.versions(), manifest.version)
         try:
             profile, *edges, acts, story_changes, kept, bucket_there, version_there = pipe.execute()
@@ -86,30 +86,30 @@ class PersonStore:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
         if version_there is None or (bucket and not bucket_there):
             raise gone(manifest.version)
-        state = _decode_person(user_id, user_hash, profile, _merged(edges), acts, self._covered_by(manifest))
+        state = _decode_user(user_id, user_hash, profile, _merged(edges), acts, self._covered_by(manifest))
         return Reading(state, decode_kept(*kept), story_changes)
 
-    def read_state(self, manifest: Manifest, user_id: str) -> PersonState:
-        """The person without acts: profile, and edges changed since."""
+    def read_state(self, manifest: Manifest, user_id: str) -> UserState:
+        """The user without acts: profile, and edges changed since."""
         user_hash = hash64(user_id)
         bucket, place = profile_place(manifest, user_hash)
         pipe = self._client.pipeline(transaction=False)
-        pipe.hget(self._keys.people(bucket), place)
+        pipe.hget(self._keys.users(bucket), place)
         for key in self._keys.edge_hashes(user_id):
             pipe.hgetall(key)
-        pipe.exists(self._keys.people(bucket))
+        pipe.exists(self._keys.users(bucket))
         pipe.zscore(self._keys.versions(), manifest.version)
         profile, *edges, bucket_there, version_there = pipe.execute()
         if version_there is None or (bucket and not bucket_there):
             raise gone(manifest.version)
-        return _decode_person(user_id, user_hash, profile, _merged(edges), [], self._covered_by(manifest))
+        return _decode_user(user_id, user_hash, profile, _merged(edges), [], self._covered_by(manifest))
 
     def _covered_by(self, manifest: Manifest) -> Callable[[str], str]:
         """User → position up to which the snapshot holds their events."""
         return lambda user: manifest.positions.get(self._keys.event_stream(self._keys.partition(user)), START)
 
     def ask_for_timeline(self, user_id: str, why: str) -> None:
-        """Has the person's timeline made, or made anew. What is lost beyond MAX_RETURNS is asked for at the next build."""
+        """Has the user's timeline made, or made anew. What is lost beyond MAX_RETURNS is asked for at the next build."""
         self._client.xadd(self._keys.returns(), {"user_id": user_id, "why": why}, maxlen=MAX_RETURNS)
 
     def read_for_build(self, user_id: str, day: str) -> BuildReading:
@@ -156,20 +156,20 @@ def _decode_history(raw: list[tuple[bytes, float]]) -> tuple[ServedHistory, tupl
         return ServedHistory(), ("served_history",)
 
 
-def _decode_person(
+def _decode_user(
     user_id: str,
     user_hash: int,
     profile: bytes | None,
     edges: dict[bytes, bytes],
     acts: list[bytes],
     covered: Callable[[str], str],
-) -> PersonState:
+) -> UserState:
     raw: list[Any] = [profile or b"", *_flat(edges), *acts]
     packed = b"".join(acts)
     if len(packed) != ACT.itemsize * len(acts):
         raise CorruptValue(f"acts of {user_id}: entries must be {ACT.itemsize} bytes each")
     known = with_account(PROFILE.decode(profile) if profile else EMPTY_PROFILE, edges, covered(user_id))
-    return PersonState(
+    return UserState(
         user_id=user_id,
         user_hash=user_hash,
         profile=known,

@@ -1,4 +1,4 @@
-"""What a request knows of its reader: the snapshot's profile, overridden by what the person did since."""
+"""What a request knows of its reader: the snapshot's profile, overridden by what the user did since."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from online.story_table.table import World
 from online.streams.entries import stream_order
 
 ACT = np.dtype([("story", "<i8"), ("type", "u1")])
-"""A member of the person's sorted set of acts; the score is the time in ms."""
+"""A member of the user's sorted set of acts; the score is the time in ms."""
 ACT_CODES = {"open": 1, "read": 2}
 """Event type → code; other types change nothing that a feed is made from."""
 ACCOUNT = b"account"
@@ -57,8 +57,8 @@ class EdgeChange:
 
 
 @dataclass(frozen=True, slots=True)
-class PersonState:
-    """What the store read for one person, in one round trip; not yet related to a story table."""
+class UserState:
+    """What the store read for one user, in one round trip; not yet related to a story table."""
 
     user_id: str
     user_hash: int
@@ -69,7 +69,7 @@ class PersonState:
     digest: bytes = b""
     """Hash of the raw bytes this was read from: equal states, equal digests."""
     since: bytes = b""
-    """Hash of what the person did since the snapshot (and somewhat before): `since_digest`."""
+    """Hash of what the user did since the snapshot (and somewhat before): `since_digest`."""
     standing: bytes = b""
     """Hash of what must show on the next first page: account and edges changed, stories hidden and reported since the snapshot."""
 
@@ -107,7 +107,7 @@ class PersonState:
         return out
 
     def stories(self, act: str) -> Hashes:
-        """int64[m]: stories on which the person acted so since (and somewhat before) the snapshot, newest first."""
+        """int64[m]: stories on which the user acted so since (and somewhat before) the snapshot, newest first."""
         return self.acts["story"][self.acts["type"] == ACT_CODES[act]]
 
 
@@ -136,10 +136,10 @@ def decode_changes(raw: Mapping[bytes, bytes], user_id: str, covered: Callable[[
     return tuple(changes)
 
 
-class Person:
-    """A PersonState related to a World: edges as dense lookups, stories as rows. Computed when first asked for."""
+class User:
+    """A UserState related to a World: edges as dense lookups, stories as rows. Computed when first asked for."""
 
-    def __init__(self, state: PersonState, world: World, hint: tuple[int, ...] = ()) -> None:
+    def __init__(self, state: UserState, world: World, hint: tuple[int, ...] = ()) -> None:
         """`hint`: codes of languages that the client says are read, see `features.languages.accepted_languages`."""
         self.state = state
         self.world = world
@@ -162,7 +162,7 @@ class Person:
         return self._marks[wanted]
 
     def affinity(self, target_type: str, kind: str = "affinity") -> Floats:
-        """float32[k + 1]: the person's affinity to every author, publication or topic; 0 where unknown.
+        """float32[k + 1]: the user's affinity to every author, publication or topic; 0 where unknown.
 
         `kind`: also one of EVIDENCE, of topics.
         """
@@ -212,7 +212,7 @@ class Person:
 
     @cached_property
     def own(self) -> int:
-        """Index of the person as an author; -1: not one."""
+        """Index of the user as an author; -1: not one."""
         return int(self.world.authors.by_hash.find(np.array([self.state.user_hash]))[0])
 
     @cached_property
@@ -248,5 +248,5 @@ class Person:
 
     @cached_property
     def vector(self) -> Floats:
-        """float32[factors] of the snapshot's ALS fit; empty: the person was not in it."""
+        """float32[factors] of the snapshot's ALS fit; empty: the user was not in it."""
         return np.asarray(self.state.profile["vector"])

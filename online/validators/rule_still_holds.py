@@ -1,4 +1,4 @@
-"""What the reader or the author did since the slate was built: every rule of the pipeline runs again."""
+"""What the user or the author did since the slate was built: every rule of the pipeline runs again."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Unfollowed:
 
     def _followed(self, ctx: Context, entries: Candidates, target_type: str) -> Bools:
         world = ctx.world
-        marks = ctx.person.marks("follow", target_type)
+        marks = ctx.user.marks("follow", target_type)
         if marks is None:
             return np.zeros(len(entries), bool)
         index = {"author": world.author, "publication": world.publication, "topic": world.topics}[target_type]

@@ -11,7 +11,7 @@ from features.errors import BadInput, Unavailable
 from rex.local.http import http_client
 
 TIMEOUT_S = 30.0
-"""A person waits at the other end; a healthy service answers in milliseconds."""
+"""A user waits at the other end; a healthy service answers in milliseconds."""
 
 
 def fetch_feed(

@@ -128,7 +128,7 @@ def _refuse(sentence: str) -> NoReturn:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Progress]:
-    """Bars for a person at a terminal, plain lines of what is done elsewhere."""
+    """Bars for a user at a terminal, plain lines of what is done elsewhere."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -148,7 +148,7 @@ def utc(moment: datetime) -> datetime:
 @app.command()
 def simulate(
     lake: LakeArgument,
-    people: int = 5_000,
+    users: int = 5_000,
     stories: int = 20_000,
     events: int = 1_000_000,
     days: int = 30,
@@ -157,13 +157,13 @@ def simulate(
 ) -> None:
     """Write a synthetic Medium with known truth as a raw lake.
 
-    Example: [bold]rex simulate var/lake --people 500 --stories 2000 --events 50000[/]
+    Example: [bold]rex simulate var/lake --users 500 --stories 2000 --events 50000[/]
     """
     from lake.simulator.config import WorldConfig
     from lake.simulator.run import simulate as run
 
     end = utc(ends_at) if ends_at else datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    config = WorldConfig(people=people, stories=stories, events=events, days=days, seed=seed, ends_at=end)
+    config = WorldConfig(users=users, stories=stories, events=events, days=days, seed=seed, ends_at=end)
     with progress() as bars:
         summary = run(config, lake, bars)
     out.print(f"wrote {summary} to {lake}")
@@ -248,14 +248,12 @@ def fanout(
 
     with contextlib.suppress(KeyboardInterrupt):
         done = run_fanout(Settings(), OnlineSettings(), once)
-        out.print(
-            f"{done.stories:,} stories brought, {done.people:,} timelines brought in line, {done.parked:,} parked"
-        )
+        out.print(f"{done.stories:,} stories brought, {done.users:,} timelines brought in line, {done.parked:,} parked")
 
 
 @app.command()
 def timelines(lake: LakeOption = None) -> None:
-    """Make the follower index and the timelines anew, for the people whom the lake saw lately.
+    """Make the follower index and the timelines anew, for the users whom the lake saw lately.
 
     Example: [bold]rex timelines[/]
     """
@@ -265,7 +263,7 @@ def timelines(lake: LakeOption = None) -> None:
     with progress() as bars:
         made = rebuild_timelines(settings, lake or settings.lake, bars)
     out.print(
-        f"{made.people:,} timelines over {made.targets:,} authors and publications, follows as of [bold]{made.snapshot}[/]; "
+        f"{made.users:,} timelines over {made.targets:,} authors and publications, follows as of [bold]{made.snapshot}[/]; "
         f"{made.removed:,} old keys removed"
     )
 
@@ -460,9 +458,9 @@ def rank(
     to: Annotated[Path, typer.Option("--out", help="the Parquet file to write", show_default=False)],
     as_of: Annotated[datetime, typer.Option("--as-of", help="UTC", show_default=False)],
     users: Annotated[Path | None, typer.Option("--users", help="a file with one user_id a line; default: all")] = None,
-    top: Annotated[int, typer.Option(min=1, help="stories a person")] = 50,
+    top: Annotated[int, typer.Option(min=1, help="stories a user")] = 50,
 ) -> None:
-    """Write ranked lists for many people, by the pipeline that serves feeds: for digests, and for judging it yourself.
+    """Write ranked lists for many users, by the pipeline that serves feeds: for digests, and for judging it yourself.
 
     Example: [bold]rex rank var/lake --as-of 2026-01-31T00:00:00 --top 50 --out var/ranked.parquet[/]
     """
@@ -470,9 +468,9 @@ def rank(
     from rex.bulk_ranking import rank as run
     from rex.bulk_ranking import read_users
 
-    people = None if users is None else read_users(users)
+    wanted = None if users is None else read_users(users)
     with progress() as bars:
-        given = {"now": datetime.now(UTC), "users": people, "top": top, "batch": settings_of(lake), "progress": bars}
+        given = {"now": datetime.now(UTC), "users": wanted, "top": top, "batch": settings_of(lake), "progress": bars}
         rows = run(lake, utc(as_of), to, **given)  # type: ignore[arg-type]
     out.print(f"wrote {rows:,} rows to {to}")
 
@@ -505,7 +503,7 @@ def publish(
             progress=bars,
         )
     out.print(
-        f"published [bold]{manifest.version}[/]: {manifest.counts['stories']:,} stories, {manifest.counts['people']:,} people"
+        f"published [bold]{manifest.version}[/]: {manifest.counts['stories']:,} stories, {manifest.counts['users']:,} users"
     )
 
 
@@ -589,7 +587,7 @@ def feed(
     story: Annotated[str | None, typer.Option("--story", help="also tell the path of this story")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="also tell why the first story is on top")] = False,
 ) -> None:
-    """Print one person's feed, with reasons, and the funnel it came out of.
+    """Print one user's feed, with reasons, and the funnel it came out of.
 
     Example: [bold]rex feed u000042 --limit 5 --explain[/]
     """
@@ -611,7 +609,7 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="a DeskDrop directory instead of a simulated world")] = None,
     var: Annotated[Path, typer.Option(help="where everything is written; emptied first")] = Path("var/demo"),
     serve: Annotated[bool, typer.Option(help="keep serving after printing")] = True,
-    people: int = 5_000,
+    users: int = 5_000,
     stories: int = 20_000,
     events: int = 1_000_000,
     port: int = 8000,
@@ -622,12 +620,12 @@ def demo(
 ) -> None:
     """The whole loop: data → features → snapshot → a ranked feed over HTTP.
 
-    Example: [bold]rex demo --no-serve --people 500 --stories 2000 --events 50000[/]
+    Example: [bold]rex demo --no-serve --users 500 --stories 2000 --events 50000[/]
     """
     from rex.demo import DemoConfig, run_demo
 
     with progress() as bars:
-        run_demo(DemoConfig(data, var, serve, people, stories, events, port, redis_url), out, bars)
+        run_demo(DemoConfig(data, var, serve, users, stories, events, port, redis_url), out, bars)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Feeds, funnels and snapshots for a person at a terminal."""
+"""Feeds, funnels and snapshots for a user at a terminal."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _path(story: dict[str, Any]) -> Table:
 def snapshots_table(found: Iterable[SnapshotAbout]) -> Table:
     """One row a snapshot, newest first."""
     table = Table(title="Snapshots", title_justify="left")
-    for name in ("version", "as of", "age", "stories", "people", "MB", ""):
+    for name in ("version", "as of", "age", "stories", "users", "MB", ""):
         table.add_column(name, no_wrap=name in ("version", "as of"))  # to be copied into other commands
     for about in found:
         table.add_row(
@@ -101,7 +101,7 @@ def snapshots_table(found: Iterable[SnapshotAbout]) -> Table:
             about.as_of[:16],
             f"{about.age_s / 3600:.1f} h",
             f"{about.counts.get('stories', 0):,}",
-            f"{about.counts.get('people', 0):,}",
+            f"{about.counts.get('users', 0):,}",
             f"{about.size_bytes / 1e6:.1f}",
             "current" if about.current else "",
         )

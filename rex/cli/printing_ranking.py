@@ -1,4 +1,4 @@
-"""Why the learned ranker put a story where it stands, for a person at a terminal."""
+"""Why the learned ranker put a story where it stands, for a user at a terminal."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ pytest_plugins = ["tests.fixtures_redis"]
 JOBS = order()
 PROJECT = Path(__file__).parents[2]
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
-STORIES, PEOPLE = 30, 12
+STORIES, USERS = 30, 12
 DAYS = 6
 """Of impressions: one that no snapshot precedes, three to learn and choose from, one to calibrate and one to judge on; and one for outcomes."""
 
@@ -76,7 +76,7 @@ def write_raw(lake: Path) -> None:
             "type": kind,
             "occurred_at": AS_OF - timedelta(hours=1 + i),
         }
-        for p in range(PEOPLE)
+        for p in range(USERS)
         for i in range(8)
         for kind in ("open", "read")
     ]
@@ -95,11 +95,11 @@ def write_shown(lake: Path) -> None:
         {"story_id": f"s{i}", "published_at": first + timedelta(minutes=15 * i)} for i in range(4 * 24 * DAYS + 48)
     ]
     events = []
-    for person, sitting in itertools.product(range(PEOPLE), range(3 * DAYS)):
-        at = AS_OF - timedelta(days=DAYS) + timedelta(hours=8 * sitting + 1, minutes=person)
+    for user, sitting in itertools.product(range(USERS), range(3 * DAYS)):
+        at = AS_OF - timedelta(days=DAYS) + timedelta(hours=8 * sitting + 1, minutes=user)
         recent = [s for s in stories if timedelta(0) < at - s["published_at"] < timedelta(hours=10)]
-        for place, shown in enumerate(random.Random(person * 1000 + sitting).sample(recent, 12)):
-            row = {"user_id": f"p{person}", "story_id": shown["story_id"], "request_id": f"r{person}-{sitting}"}
+        for place, shown in enumerate(random.Random(user * 1000 + sitting).sample(recent, 12)):
+            row = {"user_id": f"p{user}", "story_id": shown["story_id"], "request_id": f"r{user}-{sitting}"}
             events.append({**row, "type": "impression", "occurred_at": at, "position": place})
             if timedelta(hours=3) < at - shown["published_at"] < timedelta(hours=6):
                 events.append({**row, "type": "open", "occurred_at": at + timedelta(seconds=30), "position": place})
@@ -155,7 +155,7 @@ class TestRun:
         assert not tuning_is_due(tmp_path / "lake", AS_OF + timedelta(days=1), 28)
         manifest = read_manifest(redis_client, Keys(), current_version(redis_client, Keys()))
         assert datetime.fromisoformat(manifest.as_of) == AS_OF
-        assert manifest.counts["people"] == PEOPLE
+        assert manifest.counts["users"] == USERS
         assert not manifest.model
         assert "no model is released: the training set has 0 rows" in log, "the log does not say why"
         assert read_tables(redis_client, Keys(), manifest)["stories"].num_rows == STORIES

@@ -29,7 +29,7 @@ def story(story_id: str, hours_ago: float, **more: Any) -> Row:
     return known | hashes | {"visibility": "public", "members_only": False} | more
 
 
-def person(user_id: str, **more: Any) -> Row:
+def user(user_id: str, **more: Any) -> Row:
     """A row of user_profiles about whom nothing is known unless given; edges were changed an hour before AS_OF."""
     lists = [c.name for c in dataset("user_profiles").columns if pa.types.is_list(c.type)]
     changed = {f"{name}_at": [AS_OF - HOUR] * len(ids) for name, ids in more.items() if f"{name}_at" in lists}
@@ -41,18 +41,18 @@ def vector(entity: str, ident: str, *values: float) -> Row:
     return {"entity": entity, "id": ident, "vector": list(values)}
 
 
-def many(stories: int, people: int) -> Rows:
-    """Plain stories `s0…`, by ten authors, and people `p0…` who follow and read some of them."""
+def many(stories: int, users: int) -> Rows:
+    """Plain stories `s0…`, by ten authors, and users `p0…` who follow and read some of them."""
     return {
         "valid_stories": [story(f"s{i}", 1 + i, author_id=f"a{i % 10}", topics=[f"t{i % 3}"]) for i in range(stories)],
         "story_features": [{"story_id": f"s{i}", "story_popularity": float(i)} for i in range(stories)],
         "user_profiles": [
-            person(f"p{i}", follow_authors=[f"a{i % 10}"], read=[{"story_id": f"s{i % stories}", "at": AS_OF - HOUR}])
-            for i in range(people)
+            user(f"p{i}", follow_authors=[f"a{i % 10}"], read=[{"story_id": f"s{i % stories}", "at": AS_OF - HOUR}])
+            for i in range(users)
         ],
         "als_vectors": [
             *(vector("story", f"s{i}", i, 1.0) for i in range(stories)),
-            *(vector("user", f"p{i}", 1.0, i) for i in range(people)),
+            *(vector("user", f"p{i}", 1.0, i) for i in range(users)),
         ],
     }
 

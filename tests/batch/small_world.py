@@ -87,7 +87,7 @@ def _edges(rng: np.random.Generator) -> list[dict[str, Any]]:
         rows.append(
             {
                 "event_id": f"edge{number}",
-                "user_id": f"u{rng.integers(8)}",  # few people, so that many edges are undone again
+                "user_id": f"u{rng.integers(8)}",  # few users, so that many edges are undone again
                 "kind": kind,
                 "target_type": target,
                 "target_id": ids.format(rng.integers(3)),

@@ -213,9 +213,9 @@ def test_profiles_tell_what_was_seen_hidden_and_reported(db: duckdb.DuckDBPyConn
     assert found == [("u3", None, ["b"], [], seen), ("u4", None, [], ["withdrawn"], seen)]
 
 
-def test_vectors_are_of_people_and_stories_with_enough_events(db: duckdb.DuckDBPyConnection) -> None:
+def test_vectors_are_of_users_and_stories_with_enough_events(db: duckdb.DuckDBPyConnection) -> None:
     found = _rows(db, "SELECT entity, id, len(vector) FROM als_vectors ORDER BY 1, 2")
-    # u1 and u2 liked two stories; a and b were liked by two people; `unlisted` by two who liked nothing else.
+    # u1 and u2 liked two stories; a and b were liked by two users; `unlisted` by two who liked nothing else.
     assert found == [("story", "a", 2), ("story", "b", 2), ("user", "u1", 2), ("user", "u2", 2)]
 
 

@@ -17,7 +17,7 @@ from features.languages import language_code
 from features.registry import BY_NAME
 from features.snapshot import ABSENT, NO_CAP, PROFILE, Manifest
 from features.snapshot_reader import profile_place, read_bucket, read_tables
-from tests.batch.feature_lake import AS_OF, HOUR, Row, Rows, many, person, story, vector, write_features
+from tests.batch.feature_lake import AS_OF, HOUR, Row, Rows, many, story, user, vector, write_features
 from tests.online.colliding_ids import colliding_ids
 
 pytest_plugins = ["tests.fixtures_redis"]
@@ -192,10 +192,10 @@ class TestPromotions:
         assert manifest.counts["promotions_without_story"] == 3
 
 
-class TestPeople:
+class TestUsers:
     def test_a_profile_holds_all_that_is_known(self, tmp_path: Path, redis_client: redis.Redis) -> None:
         created_at = AS_OF - 100 * HOUR
-        ada = person(
+        ada = user(
             "ada",
             created_at=created_at,
             updated_at=created_at + HOUR,
@@ -208,7 +208,7 @@ class TestPeople:
             seen=[{"story_id": "s4", "times": 3}],
         )
         rows: Rows = {
-            "user_profiles": [person("before ada"), ada, person("bob")],
+            "user_profiles": [user("before ada"), ada, user("bob")],
             "user_author_affinity": [
                 {"user_id": "bob", "author_id": "b", "affinity": -0.5, "weight": 1.0},
                 {"user_id": "ada", "author_id": "b", "affinity": 0.5, "weight": 1.0},
@@ -221,7 +221,7 @@ class TestPeople:
             "als_vectors": [vector("user", "bob", 1, 2), vector("user", "ada", 3, 4), vector("story", "ada", 5, 6)],
         }
         manifest = published(tmp_path, rows, redis_client)
-        assert manifest.counts["people"] == 3
+        assert manifest.counts["users"] == 3
         got = {name: values.tolist() for name, values in profile_of(redis_client, manifest, "ada").items()}
         an_hour_before = int((AS_OF - HOUR).timestamp() * 1e6)
         expected = {name: [] for name, _ in PROFILE.fields} | {
@@ -237,8 +237,8 @@ class TestPeople:
             "author_affinity": [0.25, 0.5],
             "topic_affinity_ids": [hash64("t")],
             "topic_affinity": [0.75],
-            "topic_engaged": [5.0],
-            "topic_shown": [9.0],
+            "topic_engagement": [5.0],
+            "topic_impressions": [9.0],
             "vector": [3.0, 4.0],
             "read": [hash64("s2"), hash64("s1")],
             "read_at": [int((AS_OF - HOUR).timestamp() * 1e6), int((AS_OF - 2 * HOUR).timestamp() * 1e6)],
@@ -255,7 +255,7 @@ class TestPeople:
 
     def test_everyone_is_found_in_one_of_several_buckets(self, tmp_path: Path, redis_client: redis.Redis) -> None:
         manifest = published(tmp_path, many(10, 700), redis_client)
-        assert len(manifest.people) == 4, "700 people at 256 a bucket, rounded up to a power of two"
+        assert len(manifest.users) == 4, "700 users at 256 a bucket, rounded up to a power of two"
         for i in range(700):
             profile = profile_of(redis_client, manifest, f"p{i}")
             assert profile["vector"].tolist() == [1.0, i]
@@ -266,7 +266,7 @@ class TestNothing:
     def test_an_empty_lake_makes_an_empty_snapshot(self, tmp_path: Path, redis_client: redis.Redis) -> None:
         manifest = published(tmp_path, {}, redis_client)
         assert set(manifest.counts.values()) == {0}
-        assert manifest.people == [""]
+        assert manifest.users == [""]
         assert read_tables(redis_client, KEYS, manifest)["stories"].num_rows == 0
 
 
@@ -280,12 +280,12 @@ class TestRefused:
         rows = [story("a", 1, story_hash=7), story("b", 2, story_hash=7), story("c", 3)]
         self.refuses(tmp_path, {"valid_stories": rows}, redis_client, "stories 'a' and 'b' have the same 64-bit hash")
 
-    def test_two_people_of_one_hash(
+    def test_two_users_of_one_hash(
         self, tmp_path: Path, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("batch.snapshot_people.hash64_many", lambda ids: np.full(len(ids), 7))
-        rows = {"user_profiles": [person("ada"), person("bob")]}
-        self.refuses(tmp_path, rows, redis_client, "people 'ada' and 'bob' have the same 64-bit hash")
+        monkeypatch.setattr("batch.snapshot_users.hash64_many", lambda ids: np.full(len(ids), 7))
+        rows = {"user_profiles": [user("ada"), user("bob")]}
+        self.refuses(tmp_path, rows, redis_client, "users 'ada' and 'bob' have the same 64-bit hash")
 
     def test_vectors_of_two_lengths(self, tmp_path: Path, redis_client: redis.Redis) -> None:
         rows = {"als_vectors": [vector("user", "a", 1.0), vector("user", "b", 1.0, 2.0)]}
@@ -347,9 +347,9 @@ class TestTargets:
         rows: Rows = {
             "valid_stories": [story("s", 1, author_id="a", topics=["t"])],
             "user_profiles": [
-                person("ada", follow_authors=["a", "quiet", one], mute_topics=["a", "t"], block_publications=["p"]),
-                person("bob", follow_authors=["quiet", one, other, "z-only-one-follows-beyond-the-cap"]),
-                person("cy", follow_authors=[other], block_publications=["p"], mute_topics=["a"]),
+                user("ada", follow_authors=["a", "quiet", one], mute_topics=["a", "t"], block_publications=["p"]),
+                user("bob", follow_authors=["quiet", one, other, "z-only-one-follows-beyond-the-cap"]),
+                user("cy", follow_authors=[other], block_publications=["p"], mute_topics=["a"]),
             ],
         }
         tables = read_tables(redis_client, KEYS, published(tmp_path, rows, redis_client))

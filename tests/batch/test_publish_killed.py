@@ -37,7 +37,7 @@ FLIPPED = ("flip", "retire", "delete", "trim")
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four days, each with other stories and people than the day before, and with what it shares."""
+    """Four days, each with other stories and users than the day before, and with what it shares."""
     lake = tmp_path_factory.mktemp("lake")
     for day in range(4):
         write_features(lake, many(20 + day, 600 + day), AS_OF + day * DAY)
@@ -59,7 +59,7 @@ class Reader(threading.Thread):
             while not self.stopped.is_set():
                 try:
                     self.seen.append(verify(client, KEYS, current_version(client, KEYS)).version)
-                except Exception as failure:  # noqa: BLE001  whatever a reader meets is a finding
+                except Exception as failure:  # noqa: BLE001  whatever a user meets is a finding
                     self.failures.append(failure)
 
 
@@ -70,7 +70,7 @@ def reading(url: str) -> Iterator[Reader]:
     yield reader
     reader.stopped.set()
     reader.join(timeout=30)
-    assert not reader.is_alive(), "the reader hangs"
+    assert not reader.is_alive(), "the user hangs"
 
 
 def publish_day(lake: Path, client: redis.Redis, day: int) -> str:
@@ -97,7 +97,7 @@ def everything_that_should_exist(client: redis.Redis) -> set[bytes]:
         manifest = read_manifest(client, KEYS, version)
         names.add(KEYS.manifest(version))
         names.update(KEYS.blob(piece) for pieces in manifest.tables.values() for piece in pieces)
-        names.update(KEYS.people(piece) for piece in manifest.people if piece)
+        names.update(KEYS.users(piece) for piece in manifest.users if piece)
     return {name.encode() for name in names}
 
 
@@ -113,8 +113,8 @@ def test_killed_after(step: str, times: int, lake: Path, redis_server: Server, r
         finally_current = publish_day(lake, redis_client, 3)
         time.sleep(0.05)
 
-    assert not reader.failures, f"a reader met {reader.failures[0]!r}"
+    assert not reader.failures, f"a user met {reader.failures[0]!r}"
     assert set(reader.seen) <= {before, after, finally_current}
-    assert finally_current in reader.seen, "the reader never saw the last snapshot; did it read at all?"
+    assert finally_current in reader.seen, "the user never saw the last snapshot; did it read at all?"
     assert published(redis_client, KEYS) == [finally_current, after], "not the latest two are kept"
     assert set(redis_client.keys("*")) == everything_that_should_exist(redis_client), "something was left behind"

@@ -36,7 +36,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five days, each with one more story and person than the day before."""
+    """Five days, each with one more story and user than the day before."""
     lake = tmp_path_factory.mktemp("lake") / ANY_NAME
     for day in range(5):
         positions = {"events": f"{day}-9", f"stream of day {day}": "1-0"}
@@ -143,7 +143,7 @@ class TestWritesWhatChanged:
         first = publish_day(0)
         again = publish_day(0, step=steps.append)
         assert "write" not in steps
-        assert (again.tables, again.people) == (first.tables, first.people)
+        assert (again.tables, again.users) == (first.tables, first.users)
         assert again.version != first.version
 
     def test_equal_tables_are_shared_between_versions(self, publish_day: PublishDay) -> None:
@@ -153,7 +153,7 @@ class TestWritesWhatChanged:
         assert first.tables["stories"] != second.tables["stories"]
         pieces = {p for t in first.tables.values() for p in t} | {p for t in second.tables.values() for p in t}
         changed = len(pieces) - len({p for t in first.tables.values() for p in t})
-        assert steps.count("write") == changed + len(set(second.people) - set(first.people))
+        assert steps.count("write") == changed + len(set(second.users) - set(first.users))
 
 
 class TestVerify:
@@ -180,12 +180,12 @@ class TestVerify:
         self, what: str, publish_day: PublishDay, redis_client: redis.Redis
     ) -> None:
         manifest = publish_day(0)
-        blob, bucket = manifest.tables["stories"][0], manifest.people[0]
+        blob, bucket = manifest.tables["stories"][0], manifest.users[0]
         damage: dict[str, Callable[[], object]] = {
             "blob": lambda: redis_client.append(KEYS.blob(blob), b"x"),
-            "bucket": lambda: redis_client.hset(KEYS.people(bucket), "stranger", b"x"),
+            "bucket": lambda: redis_client.hset(KEYS.users(bucket), "stranger", b"x"),
             "missing blob": lambda: redis_client.delete(KEYS.blob(blob)),
-            "missing bucket": lambda: redis_client.delete(KEYS.people(bucket)),
+            "missing bucket": lambda: redis_client.delete(KEYS.users(bucket)),
         }
         damage[what]()
         expected = Unavailable if "missing" in what else CorruptValue
@@ -263,7 +263,7 @@ class TestSnapshots:
         assert [about.age_s for about in found] == [86_400, 2 * 86_400]
         assert [about.current for about in found] == [True, False]
         assert found[0].counts["stories"] == 21
-        assert found[0].counts["people"] == 301
+        assert found[0].counts["users"] == 301
         assert found[0].as_of == "2026-02-01T00:00:00Z"
         blobs = sum(redis_client.strlen(KEYS.blob(p)) for pieces in first.tables.values() for p in pieces)
         assert found[1].size_bytes > blobs

@@ -17,7 +17,7 @@ from batch.training import horizon
 from features.datasets import dataset
 from features.formulas import GAP_MOST_H
 from features.registry import FEATURES
-from tests.batch.feature_lake import person, vector, write_dataset
+from tests.batch.feature_lake import user, vector, write_dataset
 from tests.batch.training_lake import EARLY, FIRST, GRID_FEATURES, JOBS, LATER, SECOND, SETTINGS, at, values
 from tests.lakes import Row, event, story, write_lake
 
@@ -80,7 +80,7 @@ def hit_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
             # A neighbour already, but of a story that nobody knew to be read.
             "similar_stories": [{"story_id": "twin", "rank": 0, "similar_story_id": "hit", "similarity": 0.9}],
             "user_profiles": [
-                person(
+                user(
                     "u",
                     seen=[{"story_id": "hit", "times": 5}] if hot else [],
                     read=[{"story_id": "twin", "at": at(10)}] if hot else [],

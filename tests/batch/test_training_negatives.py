@@ -41,7 +41,7 @@ class TestALakeWithoutImpressions:
             hour = READ_AT[f"e{number}"]
             stories = {row["story_id"] for row in drawn}
             assert stories <= {f"s{n}" for n in range(OLD + hour + 2)}, "published by then"
-            assert not stories & {f"s{n}" for n in range(8)}, "never read by the person, also not later that day"
+            assert not stories & {f"s{n}" for n in range(8)}, "never read by the user, also not later that day"
             newest = {row["story_id"] for row in drawn if "-newest-" in row["event_id"]}
             assert len(newest) == 2
             assert newest <= {f"s{n}" for n in range(OLD + hour + 2 - NEWEST, OLD + hour + 2)}

@@ -81,7 +81,7 @@ class TestHalfLives:
 class TestTaste:
     @pytest.fixture
     def pairs(self, spark: SparkSession) -> object:
-        """Two circles of 40 people, each reading half of their own 120 stories."""
+        """Two circles of 40 users, each reading half of their own 120 stories."""
         rng = np.random.default_rng(6)
         rows = [
             (f"{c}{u}", f"{c}-{s}", 1.0) for c in "ab" for u in range(40) for s in rng.permutation(120)[:60].tolist()
@@ -100,29 +100,29 @@ class TestTaste:
         marked = taste.with_hidden(pairs)  # type: ignore[arg-type]
         hidden = taste.hidden_of(marked, taste.passed(marked, nothing_shown(pairs)))
         assert hidden is not None
-        share = len(hidden.person) / marked.count()
+        share = len(hidden.user) / marked.count()
         assert 0.15 < share < 0.25
         touched = {(row.user_id, row.story_id) for row in marked.collect()}
-        for person, pool in zip(hidden.person.tolist(), hidden.negatives.tolist(), strict=True):
+        for user, pool in zip(hidden.user.tolist(), hidden.negatives.tolist(), strict=True):
             ids = {hidden.stories[story].as_py() for story in pool}
-            assert not {(hidden.people[person].as_py(), one) for one in ids} & touched
+            assert not {(hidden.users[user].as_py(), one) for one in ids} & touched
 
     def test_where_it_is_logged_what_was_shown_hidden_pairs_are_ranked_among_what_was_passed_over(
         self, pairs: object, spark: SparkSession
     ) -> None:
-        rows = [(f"a{u}", f"a-{s}") for u in range(10) for s in range(120)]  # ten people were shown all of their circle
+        rows = [(f"a{u}", f"a-{s}") for u in range(10) for s in range(120)]  # ten users were shown all of their circle
         shown = spark.createDataFrame(rows, "user_id string, story_id string")
         marked = taste.with_hidden(pairs)  # type: ignore[arg-type]
         hidden = taste.hidden_of(marked, taste.passed(marked, shown))
         assert hidden is not None
         touched = {(row.user_id, row.story_id) for row in marked.collect()}
-        asked = {hidden.people[person].as_py() for person in hidden.person.tolist()}
+        asked = {hidden.users[user].as_py() for user in hidden.user.tolist()}
         assert asked == {f"a{u}" for u in range(10)}
-        for person, pool in zip(hidden.person.tolist(), hidden.negatives.tolist(), strict=True):
-            ids = {(hidden.people[person].as_py(), hidden.stories[story].as_py()) for story in pool}
+        for user, pool in zip(hidden.user.tolist(), hidden.negatives.tolist(), strict=True):
+            ids = {(hidden.users[user].as_py(), hidden.stories[story].as_py()) for story in pool}
             assert ids <= set(rows) - touched
 
-    def test_too_few_people_are_told(self, spark: SparkSession) -> None:
+    def test_too_few_users_are_told(self, spark: SparkSession) -> None:
         few = spark.createDataFrame([("u", "s", 1.0)], "user_id string, story_id string, strength double")
         chosen, tried, notes = taste.choose(few, nothing_shown(few), SETTINGS, always)
         assert (chosen, tried) == ({}, [])

@@ -93,7 +93,7 @@ def test_equal_ids_with_equal_content_are_one_and_with_different_content_none(
     assert _reasons(spark, tmp_path, "events", rows) == {
         "twice": ["exact_duplicate", None],
         "clash": ["conflicting_duplicate", "conflicting_duplicate"],
-        "theirs": [None, None],  # two people chose the same id: nobody can take another's event out of the count
+        "theirs": [None, None],  # two users chose the same id: nobody can take another's event out of the count
     }
 
 

@@ -14,7 +14,7 @@ from batch.run import RunReport, run
 from batch.settings import BatchSettings
 from features.duckdb_views import partition_name
 from features.registry import registered
-from tests.batch.feature_lake import person, vector, write_dataset
+from tests.batch.feature_lake import user, vector, write_dataset
 from tests.lakes import Row, event, story, write_lake
 
 FIRST, SECOND = datetime(2026, 1, 30, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)
@@ -102,7 +102,7 @@ AT_FIRST: dict[str, list[Row]] = {
     "publication_features": [values("publication", "pub", 0.5, 0.6)],
     "topic_features": [values("topic", "x", 0.3, 0.7)],
     "language_features": [values("language", "en", 0.35, 0.55)],
-    "user_profiles": [person("u", seen=[{"story_id": "a", "times": 3}], read=[])],
+    "user_profiles": [user("u", seen=[{"story_id": "a", "times": 3}], read=[])],
     "user_author_affinity": [{"user_id": "u", "author_id": "ann", "affinity": 0.5}],
     "user_topic_affinity": [
         {"user_id": "u", "topic_id": "x", "affinity": 0.75, "engaged": 3.0, "shown": 8.0},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import redis
 
-from batch.snapshot_people import People, Ragged
+from batch.snapshot_users import Ragged, Users
 from benchmarks.big_snapshot import AS_OF, big_content, publish_big
 from benchmarks.drawn_model import drawn_model
 from features.errors import Unavailable
@@ -37,7 +37,7 @@ def test_a_strict_feed_of_learned_models_is_made_from_it(
     redis_client: redis.Redis, redis_server: Server, tmp_path: Path
 ) -> None:
     settings = Settings(var=tmp_path, lake=tmp_path / "lake", redis_url=redis_server.url)
-    publish_big(redis_client, Keys(settings.redis_prefix), stories=2_000, people=3)
+    publish_big(redis_client, Keys(settings.redis_prefix), stories=2_000, users=3)
     online = OnlineSettings(strict=True)
     rex = wire(redis_client, settings, online, default_components(), lambda: AS_OF, Metrics())
     rex.live.refresh()
@@ -58,7 +58,7 @@ def test_a_strict_service_makes_no_feed_without_a_part(
             raise OSError("gone")
 
     settings = Settings(var=tmp_path, lake=tmp_path / "lake", redis_url=redis_server.url)
-    publish_big(redis_client, Keys(settings.redis_prefix), stories=500, people=1)
+    publish_big(redis_client, Keys(settings.redis_prefix), stories=500, users=1)
     usual = default_components()
     with_it = replace(usual, providers=(*usual.providers, Broken()))
     for strict, fails in ((False, nullcontext()), (True, pytest.raises(Unavailable, match="broken failed"))):
@@ -70,7 +70,7 @@ def test_a_strict_service_makes_no_feed_without_a_part(
 
 @pytest.mark.parametrize("target", AFFINITIES)
 def test_every_field_of_an_affinity_is_drawn(target: str) -> None:
-    drawn = big_content(stories=300, people=2, seed=0).people.fields
+    drawn = big_content(stories=300, users=2, seed=0).users.fields
     lengths = {name: len(drawn[f"{target}_{name}"].of(0)) for name in ("affinity_ids", *AFFINITIES[target])}
     assert len(set(lengths.values())) == 1, lengths
     assert min(lengths.values()) > 0
@@ -78,13 +78,13 @@ def test_every_field_of_an_affinity_is_drawn(target: str) -> None:
 
 def test_users_whose_affinities_lack_a_column_are_refused() -> None:
     """Annotators would raise for every one of them, and every feed would be degraded."""
-    complete = big_content(stories=300, people=2, seed=0).people
-    lacking = {name: values for name, values in complete.fields.items() if name != "topic_shown"}
-    with pytest.raises(ValueError, match="topic_shown needs as many values for each user as topic_affinity_ids"):
-        People(complete.hashes, lacking)
-    short = complete.fields | {"topic_shown": Ragged(np.zeros(2, np.float32), np.array([0, 1, 2]))}
-    with pytest.raises(ValueError, match="topic_shown"):
-        People(complete.hashes, short)
+    complete = big_content(stories=300, users=2, seed=0).users
+    lacking = {name: values for name, values in complete.fields.items() if name != "topic_impressions"}
+    with pytest.raises(ValueError, match="topic impressions needs as many values for each user as topic_affinity_ids"):
+        Users(complete.hashes, lacking)
+    short = complete.fields | {"topic_impressions": Ragged(np.zeros(2, np.float32), np.array([0, 1, 2]))}
+    with pytest.raises(ValueError, match="topic_impressions"):
+        Users(complete.hashes, short)
     undated = {name: values for name, values in complete.fields.items() if name != "follow_author_at"}
     with pytest.raises(ValueError, match="follow_author_at needs as many values for each user as follow_author"):
-        People(complete.hashes, undated)
+        Users(complete.hashes, undated)

@@ -19,7 +19,7 @@ def at(day: float) -> datetime:
 
 
 def acts(rows: Sequence[tuple[str, str, float]], kind: str = "read") -> list[dict[str, Any]]:
-    """(person, story, day) → events."""
+    """(user, story, day) → events."""
     return [event(user, kind, story, at(day)) for user, story, day in rows]
 
 
@@ -35,6 +35,6 @@ def number(log: Log, story_id: str) -> int:
     return int(log.story_ids.to_pylist().index(story_id))
 
 
-def person(log: Log, user_id: str) -> int:
-    """Index of a person in the log."""
+def user(log: Log, user_id: str) -> int:
+    """Index of a user in the log."""
     return int(log.user_ids.to_pylist().index(user_id))

@@ -40,9 +40,9 @@ class Replay:
 
 
 def replay(lake: Path, slots: Impressions) -> Replay:
-    """Every slot of a lake of one chunk of people."""
+    """Every slot of a lake of one chunk of users."""
     truth = read_truth(lake / "world")
-    person = np.array([int(u[1:]) for u in slots.user_id], np.int32)
+    user = np.array([int(u[1:]) for u in slots.user_id], np.int32)
     story = np.array([int(s[1:]) for s in slots.story_id], np.int32)
     request = np.array([int(r[1:]) for r in slots.request_id], np.int64)
     day = (request >> 24) & 1023
@@ -53,13 +53,13 @@ def replay(lake: Path, slots: Impressions) -> Replay:
         at = np.flatnonzero(day == number)
         gone = ended[2] < number
         weights, low = _weights(truth, beliefs, int(number), (ended[0][gone], ended[1][gone]))
-        for part, values in zip(parts, _day(truth, weights, low, slots, person, story, request, at), strict=True):
+        for part, values in zip(parts, _day(truth, weights, low, slots, user, story, request, at), strict=True):
             part[at] = values
     return Replay(parts[0], parts[1], parts[2].astype(bool), parts[3], slots.position, parts[4])
 
 
 def _ended(lake: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """person, story and day of what was read, hidden or reported; the policy does not show it again from the next day on."""
+    """user, story and day of what was read, hidden or reported; the policy does not show it again from the next day on."""
     rows = duckdb.sql(
         f"SELECT DISTINCT user_id[2:]::INT, story_id[2:]::INT, (request_id[2:]::BIGINT >> 24) & 1023 "
         f"FROM '{lake}/raw/events/*/*.parquet' WHERE type IN ('read', 'hide', 'report')"
@@ -70,12 +70,12 @@ def _ended(lake: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _weights(truth: Truth, beliefs, day: int, gone):  # type: ignore[no-untyped-def]
     start = truth.config.starts_us + day * US_PER_DAY
-    people = np.arange(truth.config.people, dtype=np.int32)
-    weights = day_weights(truth, beliefs, people, start, truth.edges.in_force(start), gone)
+    users = np.arange(truth.config.users, dtype=np.int32)
+    weights = day_weights(truth, beliefs, users, start, truth.edges.in_force(start), gone)
     return weights.astype(np.float64), live_rows(truth, start)[0]
 
 
-def _day(truth, weights, low, slots, person, story, request, at):  # type: ignore[no-untyped-def]
+def _day(truth, weights, low, slots, user, story, request, at):  # type: ignore[no-untyped-def]
     """propensity, target, fresh, target_fresh and value of the slots `at`, request by request."""
     out = np.empty((5, len(at)))
     starts = np.flatnonzero(np.concatenate(([True], request[at][1:] != request[at][:-1])))
@@ -83,7 +83,7 @@ def _day(truth, weights, low, slots, person, story, request, at):  # type: ignor
         mine = at[begin:end]
         # The first impression is logged one to two seconds after the session began; positions follow every three.
         began = int(slots.at_us[mine[0]]) - 1_500_000 - int(slots.position[mine[0]]) * 3_000_000
-        who, listed = int(person[mine[0]]), story[mine] - low
+        who, listed = int(user[mine[0]]), story[mine] - low
         width = np.searchsorted(truth.stories.published_us, began) - low
         row = weights[who, :width].copy()
         fresh = truth.stories.published_us[low : low + width] > began - FRESH_US

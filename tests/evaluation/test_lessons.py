@@ -20,7 +20,7 @@ STORIES = 400
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
-    """Thirty people read eight stories a day for twelve days, of 400 that were out before."""
+    """Thirty users read eight stories a day for twelve days, of 400 that were out before."""
     rng = np.random.default_rng(9)
     stories = [{"story_id": f"s{i:03d}", "published_at": at(-1 + i / STORIES)} for i in range(STORIES)]
     rows = [
@@ -63,7 +63,7 @@ def test_all_reads_are_there_and_others_stand_for_all_that_were_not_read(log: Lo
     assert (one.features[:, 0] == one.story).all()
 
 
-def test_a_draw_follows_from_the_moment_and_the_person(log: Log, split: Split) -> None:
+def test_a_draw_follows_from_the_moment_and_the_user(log: Log, split: Split) -> None:
     one, again, other = (everything(log, task) for task in (split.teaching[0], split.teaching[0], split.teaching[1]))
     assert (one.story == again.story).all()
     assert not np.array_equal(one.story[: len(other.story)], other.story[: len(one.story)])
@@ -79,7 +79,7 @@ def test_a_day_teaches_nothing_before_its_reads_are_known(log: Log, split: Split
     assert early.shown_at.max() < last.at_us
 
 
-def test_split_at_random_people_are_spread_over_the_slices(log: Log) -> None:
+def test_split_at_random_users_are_spread_over_the_slices(log: Log) -> None:
     split = PROTOCOLS["random"](log, None)
     lessons = [everything(log, task) for task in split.teaching]
     examples = examples_by(log, split, lessons, split.tasks[0])

@@ -65,7 +65,7 @@ def test_a_request_without_positives_is_refused() -> None:
         per_request(np.array([0]), np.array([1]), 2)
 
 
-def test_what_half_of_the_people_read_surprises_by_one_bit() -> None:
+def test_what_half_of_the_users_read_surprises_by_one_bit() -> None:
     """(1 + 1) / (3 + 1), and nobody of seven: 1/8."""
     assert self_information(np.array([1]), 3)[0] == 1
     assert self_information(np.array([0]), 7)[0] == 3

@@ -97,7 +97,7 @@ def test_a_log_without_propensities_is_refused(tmp_path: Path) -> None:
 def _world(seed: int, root: Path) -> tuple[Logged, Replay]:
     lake = root / str(seed)
     config = WorldConfig(
-        people=80, stories=250, events=12_000, days=6, seed=seed, ends_at=datetime(2026, 2, 1, tzinfo=UTC)
+        users=80, stories=250, events=12_000, days=6, seed=seed, ends_at=datetime(2026, 2, 1, tzinfo=UTC)
     )
     simulate(config, lake, workers=1)
     slots = read_impressions(lake)

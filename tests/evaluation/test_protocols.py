@@ -14,7 +14,7 @@ from evaluation.reading_log import Log, read_log
 from features.errors import BadInput
 from lake.ready_files import deskdrop
 from lake.sql_import import import_sql
-from tests.evaluation.logs import START, acts, at, log_of, number, person
+from tests.evaluation.logs import START, acts, at, log_of, number, user
 from tests.lakes import event, write_lake
 
 OLD = {f"s{i}": 0.0 for i in range(8)}
@@ -43,13 +43,13 @@ def _rolling_log(lake: Path) -> Log:
 
 
 class TestRolling:
-    def test_positives_are_first_reads_of_the_day_by_people_with_history_among_stories_known_at_its_start(
+    def test_positives_are_first_reads_of_the_day_by_users_with_history_among_stories_known_at_its_start(
         self, tmp_path: Path
     ) -> None:
         log = _rolling_log(tmp_path)
         (task,) = PROTOCOLS["rolling"](log, None).tasks
         assert task.at_us == (DAY0 + 3) * DAY_US
-        assert task.users.tolist() == [person(log, "ann")]
+        assert task.users.tolist() == [user(log, "ann")]
         assert _names(log, task.positives) == {"s5"}
         assert "new" not in _names(log, np.flatnonzero(task.live))
 
@@ -77,7 +77,7 @@ class TestRolling:
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> Log:
-    """Twelve people with ten of 150 stories each, one with four."""
+    """Twelve users with ten of 150 stories each, one with four."""
     rng = np.random.default_rng(5)
     rows = [(f"u{u:02d}", f"s{s}", 1 + float(rng.random() * 9)) for u in range(12) for s in rng.permutation(150)[:10]]
     rows += [("few", f"s{s}", 1.0) for s in range(4)]
@@ -85,17 +85,17 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Log:
 
 
 class TestPublished:
-    def test_a_fifth_of_each_persons_stories_is_hidden(self, readers: Log) -> None:
+    def test_a_fifth_of_each_users_stories_is_hidden(self, readers: Log) -> None:
         (task,) = PROTOCOLS["published"](readers, None).tasks
         assert len(task) == 24
         assert np.bincount(task.asked).tolist() == [2] * 12
 
-    def test_people_with_few_stories_are_not_known_at_all(self, readers: Log) -> None:
+    def test_users_with_few_stories_are_not_known_at_all(self, readers: Log) -> None:
         (task,) = PROTOCOLS["published"](readers, None).tasks
-        assert not task.known[readers.user == person(readers, "few")].any()
-        assert person(readers, "few") not in task.users
+        assert not task.known[readers.user == user(readers, "few")].any()
+        assert user(readers, "few") not in task.users
 
-    def test_pools_are_a_hundred_different_stories_the_person_never_touched(self, readers: Log) -> None:
+    def test_pools_are_a_hundred_different_stories_the_user_never_touched(self, readers: Log) -> None:
         (task,) = PROTOCOLS["published"](readers, None).tasks
         assert task.pools is not None
         assert task.pools.shape == (24, 100)

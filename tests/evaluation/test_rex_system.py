@@ -1,4 +1,4 @@
-"""Rex judged through its own batch and pipeline, on a lake of a few people; and lists for many people."""
+"""Rex judged through its own batch and pipeline, on a lake of a few users; and lists for many users."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_snapshots_know_nothing_of_the_day_they_are_judged_on(rolling: Rex, log:
         assert world.published_at.max() < task.at_us
         assert len(world) == task.live.sum()
         for user in task.users:
-            state = rolling._offline.person(log.user_ids[int(user)].as_py())
+            state = rolling._offline.user(log.user_ids[int(user)].as_py())
             mine = task.known & (log.user == user)
             assert len(state.profile["read"]) == len(np.unique(log.story[mine]))
 
@@ -137,8 +137,8 @@ def test_one_of_many_moments_is_the_snapshot_that_a_run_of_it_alone_makes(
     assert many.world.snapshot_ids.equals(one.world.snapshot_ids)
     assert (many.world.vectors == one.world.vectors).all()
     assert (many.world.similar == one.world.similar).all()
-    assert (many.people.hashes == one.people.hashes).all()
-    assert all(many.people.profile(i) == one.people.profile(i) for i in range(len(one.people.hashes)))
+    assert (many.users.hashes == one.users.hashes).all()
+    assert all(many.users.profile(i) == one.users.profile(i) for i in range(len(one.users.hashes)))
 
 
 def test_rex_scores_every_story_that_is_live_and_unread(rolling: Rex, log: Log, split: Split) -> None:
@@ -235,13 +235,11 @@ class TestRank:
         rank(lake, moment, out, now=NOW, top=5)
         assert out.read_bytes() == first
 
-    def test_people_are_taken_from_a_file_newcomers_included(
-        self, alone: tuple[Path, datetime], tmp_path: Path
-    ) -> None:
-        people = tmp_path / "people.txt"
-        people.write_text("b-reader1\n\nnewcomer\n")
+    def test_users_are_taken_from_a_file_newcomers_included(self, alone: tuple[Path, datetime], tmp_path: Path) -> None:
+        users = tmp_path / "users.txt"
+        users.write_text("b-reader1\n\nnewcomer\n")
         out = tmp_path / "ranked.parquet"
-        rank(*alone, out, now=NOW, users=read_users(people), top=3)
+        rank(*alone, out, now=NOW, users=read_users(users), top=3)
         assert pq.read_table(out)["user_id"].to_pylist() == ["b-reader1"] * 3 + ["newcomer"] * 3
 
     def test_what_is_computed_is_seen(self, alone: tuple[Path, datetime], lake: Path) -> None:

@@ -15,7 +15,7 @@ from evaluation.reading_log import Floats, Ints, Log
 from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
 from evaluation.systems.system import LAST
 from evaluation.systems.tuning import Budget, best_of
-from tests.evaluation.logs import acts, log_of, number, person
+from tests.evaluation.logs import acts, log_of, number, user
 
 STORIES = {f"s{i}": i / 10 for i in range(12)}
 """s11 is the newest."""
@@ -104,11 +104,11 @@ def test_a_pool_is_all_that_counts_in_a_sampled_protocol(log: Log) -> None:
 def test_newest_first_and_the_popularities_order_as_they_say(log: Log, split: Split) -> None:
     """s0 was read by seven, s7 by three and later: it wins as soon as reads fade quickly."""
     (task,) = split.tasks
-    user = np.array([person(log, "ann")], np.int32)
+    row = np.array([user(log, "ann")], np.int32)
     best = {}
     for system in (NewestFirst(), Popularity(), DecayedPopularity(0.25), DecayedPopularity(128.0)):
         system.fit(log, task)
-        best[getattr(system, "half_life_d", system.name)] = log.story_ids[int(system.scores(user)[0].argmax())].as_py()
+        best[getattr(system, "half_life_d", system.name)] = log.story_ids[int(system.scores(row)[0].argmax())].as_py()
     assert best == {"newest first": "s11", "popularity": "s0", 0.25: "s7", 128.0: "s0"}
 
 

@@ -1,4 +1,4 @@
-"""Judging by what people truly want: the gain, the gap, who is judged on what."""
+"""Judging by what users truly want: the gain, the gap, who is judged on what."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from evaluation.reading_log import read_log
 from evaluation.systems.simple import Popularity
-from evaluation.true_interest import HAND, REX, SEGMENTS, ByTruth, _of_peers, _people, ndcg
+from evaluation.true_interest import HAND, REX, SEGMENTS, ByTruth, _of_peers, _users, ndcg
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
 from lake.simulator.truth import load_world
@@ -22,7 +22,7 @@ END = datetime(2026, 1, 31, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lake = tmp_path_factory.mktemp("world") / "lake"
-    simulate(WorldConfig(people=300, stories=600, events=20_000, days=6, ends_at=END), lake)
+    simulate(WorldConfig(users=300, stories=600, events=20_000, days=6, ends_at=END), lake)
     return lake
 
 
@@ -47,13 +47,13 @@ def test_the_gap_is_what_lies_between_the_named_weights_and_a_perfect_order() ->
 
 def test_those_who_joined_on_the_last_day_are_judged_apart(lake: Path) -> None:
     truth = load_world(lake)
-    people = _people(truth, END)
-    assert set(people) == {SEGMENTS[0], SEGMENTS[2]}
-    created = {f"u{i:06d}": at for i, at in enumerate(truth.truth.people.created_us)}
+    users = _users(truth, END)
+    assert set(users) == {SEGMENTS[0], SEGMENTS[2]}
+    created = {f"u{i:06d}": at for i, at in enumerate(truth.truth.users.created_us)}
     day = micros(END - timedelta(days=1))
-    assert people[SEGMENTS[2]]
-    assert all(created[one] >= day for one in people[SEGMENTS[2]])
-    assert all(created[one] < day for one in people[SEGMENTS[0]])
+    assert users[SEGMENTS[2]]
+    assert all(created[one] >= day for one in users[SEGMENTS[2]])
+    assert all(created[one] < day for one in users[SEGMENTS[0]])
 
 
 def test_peers_know_all_that_was_read(lake: Path) -> None:

@@ -17,7 +17,7 @@ LOW, HIGH = map(
 )
 PYTHONS = [f"3.{minor}" for minor in range(LOW, HIGH)]
 """Versions of Python that Rex supports, as pyproject.toml says."""
-SMALL = "--people 300 --stories 1500 --events 30000"
+SMALL = "--users 300 --stories 1500 --events 30000"
 """A demo of a minute, most of which Spark takes to start and stop."""
 INSTALL_AND_DEMO_WITHIN_S = 1500
 """Some minutes; the rest is for a slow index."""

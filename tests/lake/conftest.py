@@ -16,7 +16,7 @@ from lake.simulator import WorldConfig, WorldSummary, simulate
 from lake.simulator.truth import World, load_world
 
 ENDS_AT = datetime(2026, 11, 20, tzinfo=UTC)
-SMALL = WorldConfig(people=300, stories=1_500, events=30_000, days=30, seed=7, ends_at=ENDS_AT)
+SMALL = WorldConfig(users=300, stories=1_500, events=30_000, days=30, seed=7, ends_at=ENDS_AT)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What people do follows from their true interest, in the proportions real logs have."""
+"""What users do follows from their true interest, in the proportions real logs have."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_what_follows_an_open_comes_after_it(small: SmallLake) -> None:
 
 def test_claps_have_the_long_tail_of_real_ones(tmp_path: Path) -> None:
     # Medium's stories: median 78, p90 329, p99 1,237, so p90/median = 4.2 and p99/median = 16.
-    config = WorldConfig(people=1_000, stories=4_000, events=200_000, seed=5, ends_at=ENDS_AT)
+    config = WorldConfig(users=1_000, stories=4_000, events=200_000, seed=5, ends_at=ENDS_AT)
     simulate(config, tmp_path / "lake", workers=1)
     totals = "SELECT sum(claps) n FROM (SELECT DISTINCT * FROM events WHERE type = 'clap') GROUP BY story_id"
     row = (
@@ -83,7 +83,7 @@ def test_claps_have_the_long_tail_of_real_ones(tmp_path: Path) -> None:
     assert 10.0 < row[2] / row[0] < 24.0, f"p99/median is {row[2] / row[0]:.1f}"
 
 
-def test_knowing_a_person_pays_far_more_than_knowing_what_is_popular(small: SmallLake) -> None:
+def test_knowing_a_user_pays_far_more_than_knowing_what_is_popular(small: SmallLake) -> None:
     truth = small.world.truth
     live = np.nonzero(truth.stories.published_us >= truth.config.ends_us - 10 * US_PER_DAY)[0]
     stories = [f"s{row:07d}" for row in live]
@@ -108,11 +108,11 @@ class TestTruth:
             for column, story in enumerate(stories):
                 assert small.world.interest([user], [story])[0, 0] == matrix[row, column]
 
-    def test_a_language_the_person_does_not_read_is_of_no_interest(self, small: SmallLake) -> None:
+    def test_a_language_the_user_does_not_read_is_of_no_interest(self, small: SmallLake) -> None:
         truth = small.world.truth
-        person = int(np.nonzero(~truth.people.reads_language.all(axis=1))[0][0])
-        unread = ~truth.people.reads_language[person, truth.stories.language]
-        matrix = small.world.interest([f"u{person:06d}"], [f"s{row:07d}" for row in range(truth.config.stories)])
+        user = int(np.nonzero(~truth.users.reads_language.all(axis=1))[0][0])
+        unread = ~truth.users.reads_language[user, truth.stories.language]
+        matrix = small.world.interest([f"u{user:06d}"], [f"s{row:07d}" for row in range(truth.config.stories)])
         assert unread.any()
         assert (matrix[0, unread] == 0).all()
         assert (matrix[0, ~unread] > 0).all()

@@ -23,7 +23,7 @@ INTERACTIONS = """timestamp,eventType,contentId,personId,sessionId,userAgent,use
 """
 # 9222265156747237864 is shared twice (the first counts) and removed; 33 is only removed; 44 is never read;
 # -3499919498720038879 is only known from events. The title has a comma and the text a line break and quotes.
-ARTICLES = """timestamp,eventType,contentId,authorPersonId,authorSessionId,authorUserAgent,authorRegion,authorCountry,contentType,url,title,text,lang
+ARTICLES = """timestamp,eventType,contentId,authorUserId,authorSessionId,authorUserAgent,authorRegion,authorCountry,contentType,url,title,text,lang
 1450080000,CONTENT SHARED,9222265156747237864,7,1,,,,HTML,http://a,"Hello, world","one ""two""
 three four",en
 1450080500,CONTENT SHARED,9222265156747237864,8,1,,,,HTML,http://a,Later,five,pt
@@ -127,7 +127,7 @@ def test_the_real_data_set_comes_in_whole(tmp_path: Path) -> None:
     summary = run(REAL, tmp_path / "lake")
     assert summary.rows["events"] == 72_312
     db = open_lake(tmp_path / "lake")
-    people_and_stories = db.execute("SELECT count(DISTINCT user_id), count(DISTINCT story_id) FROM events").fetchone()
-    assert people_and_stories == (1_895, 2_987)
+    users_and_stories = db.execute("SELECT count(DISTINCT user_id), count(DISTINCT story_id) FROM events").fetchone()
+    assert users_and_stories == (1_895, 2_987)
     types = dict(db.execute("SELECT type, count(*) FROM events GROUP BY 1").fetchall())
     assert types == {"read": 61_086, "clap": 5_745, "save": 2_463 + 1_407, "share": 1_611}

@@ -65,10 +65,10 @@ class TestDrawing:
         assert (columns == NONE).all()
 
 
-def slow_weights(truth: Truth, beliefs: Beliefs, person: int, day_us: int, gone: set[int]) -> dict[int, float]:
-    """The documented weights of one person and day, story by story: the definition, not the implementation."""
-    people, stories = truth.people, truth.stories
-    mine = truth.edges.at(truth.edges.person == person).in_force(day_us)
+def slow_weights(truth: Truth, beliefs: Beliefs, user: int, day_us: int, gone: set[int]) -> dict[int, float]:
+    """The documented weights of one user and day, story by story: the definition, not the implementation."""
+    users, stories = truth.users, truth.stories
+    mine = truth.edges.at(truth.edges.user == user).in_force(day_us)
     logits: dict[int, float] = {}
     for story in range(truth.config.stories):
         bonus = shown_bonus(truth, mine, story)
@@ -78,13 +78,13 @@ def slow_weights(truth: Truth, beliefs: Beliefs, person: int, day_us: int, gone:
             or story in gone
             or not day_us - LIVE_DAYS * US_PER_DAY <= published < day_us + US_PER_DAY
             or stories.withdrawn_us[story] < day_us + US_PER_DAY
-            or not people.reads_language[person, stories.language[story]]
-            or (stories.members_only[story] and not people.is_member[person])
-            or truth.authors.person[stories.author[story]] == person
+            or not users.reads_language[user, stories.language[story]]
+            or (stories.members_only[story] and not users.is_member[user])
+            or truth.authors.user[stories.author[story]] == user
         ):
             continue
-        match = truth.topic_match(np.array([person], np.int32), np.array([story], np.int32))[0]
-        taste = float(people.taste[:, person] @ stories.character[:, story])
+        match = truth.topic_match(np.array([user], np.int32), np.array([story], np.int32))[0]
+        taste = float(users.taste[:, user] @ stories.character[:, story])
         age_days = (day_us + US_PER_DAY - published) / US_PER_DAY
         logits[story] = 0.7 * 4.0 * match + 0.5 * 1.2 * taste + float(beliefs.popularity[story]) - age_days / 3 + bonus
     total = sum(np.exp(value) for value in logits.values())
@@ -108,7 +108,7 @@ def shown_bonus(truth: Truth, mine: Edges, story: int) -> float | None:
 
 
 def test_logged_propensities_equal_brute_force(tmp_path: Path) -> None:
-    config = WorldConfig(people=40, stories=150, events=2_500, days=5, seed=11, ends_at=ENDS_AT)
+    config = WorldConfig(users=40, stories=150, events=2_500, days=5, seed=11, ends_at=ENDS_AT)
     simulate(config, tmp_path / "lake")
     db, truth = open_lake(tmp_path / "lake"), load_world(tmp_path / "lake").truth
     beliefs = make_beliefs(truth)
@@ -123,16 +123,16 @@ def test_logged_propensities_equal_brute_force(tmp_path: Path) -> None:
     ).fetchall()
     day_of = {request: (microseconds(began) - 1_000_000) // US_PER_DAY for request, _, _, _, _, began in impressions}
     above, cache, first_sums = 0.0, {}, []
-    for request, position, person, story, propensity, began in impressions:
+    for request, position, user, story, propensity, began in impressions:
         day = day_of[request]
-        if (person, day) not in cache:
-            gone = {s for u, s, r in ended if u == person and day_of[r] < day}
-            cache[person, day] = slow_weights(truth, beliefs, person, day * US_PER_DAY, gone)
+        if (user, day) not in cache:
+            gone = {s for u, s, r in ended if u == user and day_of[r] < day}
+            cache[user, day] = slow_weights(truth, beliefs, user, day * US_PER_DAY, gone)
         # The first impression comes one to two seconds after the session began.
         prefix = {
-            s: w for s, w in cache[person, day].items() if truth.stories.published_us[s] < microseconds(began) - 10**6
+            s: w for s, w in cache[user, day].items() if truth.stories.published_us[s] < microseconds(began) - 10**6
         }
-        assert story in prefix, f"story {story} may not be shown to person {person} in {request}"
+        assert story in prefix, f"story {story} may not be shown to user {user} in {request}"
         above = above if position else 0.0
         assert propensity == pytest.approx(prefix[story] / (sum(prefix.values()) - above), rel=2e-4), request
         above += prefix[story]

@@ -1,4 +1,4 @@
-"""Tables of every kind of value, written by the tools that people use, in every format, come back exactly."""
+"""Tables of every kind of value, written by the tools that users use, in every format, come back exactly."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from lake.simulator.config import LANGUAGES
 from lake.simulator.sources import SOURCES
 from tests.lake.conftest import ENDS_AT, SMALL, SmallLake
 
-TINY = WorldConfig(people=300, stories=400, events=3_000, days=4, seed=1, ends_at=ENDS_AT)
+TINY = WorldConfig(users=300, stories=400, events=3_000, days=4, seed=1, ends_at=ENDS_AT)
 
 
 def digests(path: Path) -> dict[str, str]:
@@ -58,7 +58,7 @@ def test_the_wanted_number_of_events_is_hit_within_two_percent(small: SmallLake)
 
 
 def test_the_summary_counts_what_was_written(small: SmallLake) -> None:
-    assert small.value("SELECT count(DISTINCT user_id) FROM users") == small.summary.people == SMALL.people
+    assert small.value("SELECT count(DISTINCT user_id) FROM users") == small.summary.users == SMALL.users
     assert small.value("SELECT count(DISTINCT story_id) FROM stories") == small.summary.stories == SMALL.stories
     assert small.value("SELECT count(*) FROM edges") == small.summary.edges
     distinct = "SELECT count(DISTINCT event_id) FROM events WHERE type = 'impression'"
@@ -175,7 +175,7 @@ def test_nothing_is_later_than_the_end_or_out_of_order(small: SmallLake) -> None
 
 def test_days_have_a_rhythm(small: SmallLake) -> None:
     hours = dict(small.db.execute("SELECT hour(occurred_at), count(*) FROM events GROUP BY 1").fetchall())
-    # Most people live at UTC-5: their night (2-5 h) is 7-10 h UTC, their evening (19-22 h) is 0-3 h UTC.
+    # Most users live at UTC-5: their night (2-5 h) is 7-10 h UTC, their evening (19-22 h) is 0-3 h UTC.
     assert sum(hours[h] for h in (0, 1, 2)) > 2 * sum(hours[h] for h in (7, 8, 9))
 
 
@@ -187,8 +187,8 @@ def test_follows_have_power_law_popularity_and_fit_interests(small: SmallLake) -
     truth, edges = small.world.truth, small.world.truth.edges
     chosen = edges.at((edges.kind == 0) & (edges.target_type == 0))
     topics = truth.authors.topics
-    liked = truth.people.topic_interest[chosen.person[:, None], topics[chosen.target]].mean()
-    anyone = truth.people.topic_interest[:, topics].mean()
+    liked = truth.users.topic_interest[chosen.user[:, None], topics[chosen.target]].mean()
+    anyone = truth.users.topic_interest[:, topics].mean()
     assert liked > 1.25 * anyone, "follows should go to authors of liked topics"
 
 
@@ -234,7 +234,7 @@ def test_progress_reaches_its_end(tmp_path: Path) -> None:
     ) as progress:  # a disabled one stops counting after a tenth of a second
         simulate(TINY, tmp_path / "lake", progress)
         assert [(task.description, task.finished) for task in progress.tasks] == [
-            ("simulate people", True),
+            ("simulate users", True),
             ("write events", True),
         ]
 
@@ -242,7 +242,7 @@ def test_progress_reaches_its_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("people", 19),
+        ("users", 19),
         ("stories", 0),
         ("events", -1),
         ("days", 1),
@@ -257,5 +257,5 @@ def test_config_out_of_bounds_is_refused(field: str, value: object) -> None:
 
 
 def test_the_smallest_world_works(tmp_path: Path) -> None:
-    summary = simulate(WorldConfig(people=20, stories=50, events=100, days=2, ends_at=ENDS_AT), tmp_path / "lake")
+    summary = simulate(WorldConfig(users=20, stories=50, events=100, days=2, ends_at=ENDS_AT), tmp_path / "lake")
     assert summary.events > 0

@@ -1,4 +1,4 @@
-"""Training sets made by a seed: people open what is recent and of topics they like, and rarely hide."""
+"""Training sets made by a seed: users open what is recent and of topics they like, and rarely hide."""
 
 from __future__ import annotations
 

@@ -64,12 +64,12 @@ def test_the_columns_are_those_of_the_dataset_and_every_feature_arrives(tmp_path
     assert given.sampling == "Every row is a story that was shown; no negatives were sampled."
 
 
-def test_without_requests_what_one_person_saw_in_half_an_hour_is_one() -> None:
+def test_without_requests_what_one_user_saw_in_half_an_hour_is_one() -> None:
     n = 1200
     at = [AS_OF + timedelta(minutes=minute) for minute in (0, 29, 30, 0)] + [AS_OF] * (n - 4)
-    people = ["u", "u", "u", "other"] + [f"p{i}" for i in range(n - 4)]
+    users = ["u", "u", "u", "other"] + [f"p{i}" for i in range(n - 4)]
     table = written(
-        request_id=pa.nulls(n, pa.string()), shown_at=pa.array(at, pa.timestamp("us", tz="UTC")), user_id=people
+        request_id=pa.nulls(n, pa.string()), shown_at=pa.array(at, pa.timestamp("us", tz="UTC")), user_id=users
     )
     requests = translated(table)["request_id"].to_pylist()
     assert requests[0] == requests[1]

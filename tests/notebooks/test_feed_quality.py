@@ -26,7 +26,7 @@ STORIES = [
 
 
 def event(number: int, kind: str, story_id: str, **more: Any) -> Row:
-    """By one person; the same person may meet a story in several requests."""
+    """By one user; the same user may meet a story in several requests."""
     at = AS_OF - timedelta(hours=1)
     return {
         "event_id": str(number),

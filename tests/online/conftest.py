@@ -42,12 +42,12 @@ class FeedServer:
     published: int = field(default=0)
 
     def publish(
-        self, stories: list[dict[str, Any]], people: dict[str, dict[str, Any]] | None = None, **more: Any
+        self, stories: list[dict[str, Any]], users: dict[str, dict[str, Any]] | None = None, **more: Any
     ) -> str:
         """Publishes a snapshot and waits until it is served; returns its version."""
         as_of = self.now - timedelta(hours=12) + timedelta(seconds=self.published)
         self.published += 1
-        made = content(stories, people or {}, as_of, **more)
+        made = content(stories, users or {}, as_of, **more)
         version = publish_content(lambda: made, self.client, self.keys, now=self.now, kept=3).version
         self.wait_for(version)
         return version
@@ -121,14 +121,14 @@ STORIES: list[dict[str, Any]] = [
     }
     for i in range(50)
 ]
-PEOPLE: dict[str, dict[str, Any]] = {
+USERS: dict[str, dict[str, Any]] = {
     "u-fan": {"created_at": [1], "is_member": [1], "follow_author": ["a3"], "read": ["s00"], "read_at": [5]},
 }
 
 
 @pytest.fixture
 def served(feed_server: FeedServer) -> FeedServer:
-    feed_server.publish(STORIES, PEOPLE)
+    feed_server.publish(STORIES, USERS)
     return feed_server
 
 

@@ -1,6 +1,6 @@
 """Random readers and publishers against a live service; every page is held against the model.
 
-No page repeats a story of its chain; none shows what the reader may not see at that moment; a chain that has come to its
+No page repeats a story of its chain; none shows what the user may not see at that moment; a chain that has come to its
 end has shown everything that was suitable from its slate's building on. Every answer must reflect every story change that
 was acknowledged before the request: it tells the stream position that it reflects, so nothing here waits for time to pass.
 """
@@ -123,7 +123,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.snapshots_hold_changes = True
         tails = {stream: self.server.client.xrevrange(stream, count=1) for stream in streams}
         positions = {stream: tail[0][0].decode() for stream, tail in tails.items() if tail}
-        self.server.publish(self._as_snapshot(), self._as_people(), positions=positions)
+        self.server.publish(self._as_snapshot(), self._as_users(), positions=positions)
 
     # Readers.
 
@@ -339,9 +339,9 @@ class DeliveryMachine(RuleBasedStateMachine):
             if not story.withdrawn
         ]
 
-    def _as_people(self) -> dict[str, dict[str, Any]]:
+    def _as_users(self) -> dict[str, dict[str, Any]]:
         """Profiles as the batch would make them of everything that was sent."""
-        people: dict[str, dict[str, Any]] = {}
+        known_of: dict[str, dict[str, Any]] = {}
         for user, reader in self.site.readers.items():
             known: dict[str, Any] = {"created_at": [1], "is_member": [0]}
             for kind, marked in reader.edges.items():
@@ -351,8 +351,8 @@ class DeliveryMachine(RuleBasedStateMachine):
                 known[field_name] = sorted(reader.done_with[act])
             for name in [name for name in (*HELD.values(), "read") if name in known]:
                 known[f"{name}_at"] = [micros(self.site.now)] * len(known[name])
-            people[user] = known
-        return people
+            known_of[user] = known
+        return known_of
 
 
 def _ids(page: dict[str, Any]) -> list[str]:

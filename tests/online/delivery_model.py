@@ -30,13 +30,13 @@ class Story:
 
 @dataclass
 class Reader:
-    """What one person has done."""
+    """What one user has done."""
 
     edges: dict[str, set[Target]] = field(default_factory=lambda: {"follow": set(), "mute": set(), "block": set()})
     done_with: dict[str, set[str]] = field(default_factory=lambda: {"read": set(), "hide": set(), "report": set()})
 
     def may_see(self, story: Story, now: datetime) -> bool:
-        """Whether no rule forbids the story to this reader now."""
+        """Whether no rule forbids the story to this user now."""
         if story.withdrawn or story.published_at > now or story.visibility == "unlisted":
             return False
         if story.visibility == "followers" and ("author", story.author) not in self.edges["follow"]:
@@ -80,7 +80,7 @@ class Site:
     chains: list[Chain] = field(default_factory=list)
 
     def suitable(self, user: str) -> set[str]:
-        """Everything the reader may see now."""
+        """Everything the user may see now."""
         return {story.story_id for story in self.stories.values() if self.readers[user].may_see(story, self.now)}
 
     def newest(self) -> tuple[datetime, str]:
@@ -102,7 +102,7 @@ class Site:
                 holder.due.discard(story.story_id)
 
     def newer(self, user: str, newest: tuple[datetime, str]) -> set[str]:
-        """Stories newer than `newest` that the reader may see now."""
+        """Stories newer than `newest` that the user may see now."""
         stories = (self.stories[story_id] for story_id in self.suitable(user))
         return {story.story_id for story in stories if (story.published_at, story.story_id) > newest}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from batch.snapshot_content import Content
-from batch.snapshot_people import People, Ragged
+from batch.snapshot_users import Ragged, Users
 from features.choices import ENDED, HELD
 from features.keys import hash64
 from features.languages import language_codes
@@ -39,7 +39,7 @@ from online.settings import OnlineSettings
 from online.story_table.build import build_world
 from online.story_table.table import World
 from online.user.build_inputs import BuildReading
-from online.user.user import EMPTY_PROFILE, Person, PersonState
+from online.user.user import EMPTY_PROFILE, User, UserState
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 FACTORS = 2
@@ -146,7 +146,7 @@ def _similarities(story: dict[str, Any]) -> list[float]:
     return found + [0.0] * (SIMILAR_KEPT - len(found))
 
 
-def manifest(of: dict[str, pa.Table], version: str = "20260131T000000Z-1", people: tuple[str, ...] = ("",)) -> Manifest:
+def manifest(of: dict[str, pa.Table], version: str = "20260131T000000Z-1", users: tuple[str, ...] = ("",)) -> Manifest:
     return Manifest(
         version=version,
         as_of="2026-01-31T00:00:00Z",
@@ -156,14 +156,14 @@ def manifest(of: dict[str, pa.Table], version: str = "20260131T000000Z-1", peopl
         positions={},
         counts={name: table.num_rows for name, table in of.items()},
         tables={},
-        people=list(people),
+        users=list(users),
         size_bytes=0,
     )
 
 
-def content(stories: list[dict[str, Any]], people: dict[str, dict[str, Any]], as_of: datetime, **more: Any) -> Content:
-    """What a publisher would have read from a feature lake with these stories and these people's profiles."""
-    encoded = [profile(**known) for known in people.values()]
+def content(stories: list[dict[str, Any]], users: dict[str, dict[str, Any]], as_of: datetime, **more: Any) -> Content:
+    """What a publisher would have read from a feature lake with these stories and these users' profiles."""
+    encoded = [profile(**known) for known in users.values()]
     fields = {
         name: Ragged(
             np.concatenate([p[name] for p in encoded]) if encoded else np.empty(0, dtype),
@@ -171,12 +171,12 @@ def content(stories: list[dict[str, Any]], people: dict[str, dict[str, Any]], as
         )
         for name, dtype in PROFILE.fields
     }
-    hashes = np.array([hash64(user_id) for user_id in people], np.int64)
+    hashes = np.array([hash64(user_id) for user_id in users], np.int64)
     made = tables(
         stories, more.pop("top", ()), more.pop("promotions", ()), more.pop("targets", ()), more.pop("former_keys", None)
     )
     return Content(
-        as_of, more.pop("positions", {}), FACTORS, made, People(hashes, fields), model=more.pop("model", None)
+        as_of, more.pop("positions", {}), FACTORS, made, Users(hashes, fields), model=more.pop("model", None)
     )
 
 
@@ -210,14 +210,14 @@ def context(
     ranker: Ranker | None = None,
     **known: Any,
 ) -> Context:
-    """A request of a person with the given profile (and `changes`, `acts` since the snapshot)."""
+    """A request of a user with the given profile (and `changes`, `acts` since the snapshot)."""
     changes, acts, reading = known.pop("changes", ()), known.pop("acts", None), known.pop("reading", BuildReading())
-    state = PersonState(user_id, hash64(user_id), profile(**known), tuple(changes))
+    state = UserState(user_id, hash64(user_id), profile(**known), tuple(changes))
     if acts is not None:
-        state = PersonState(user_id, hash64(user_id), profile(**known), tuple(changes), acts)
+        state = UserState(user_id, hash64(user_id), profile(**known), tuple(changes), acts)
     return Context(
         of,
-        Person(state, of),
+        User(state, of),
         micros(NOW),
         settings or OnlineSettings(),
         ranker or Weighted(),

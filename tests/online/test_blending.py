@@ -1,4 +1,4 @@
-"""What blending makes of a reader, a world and what was served before; the filler's arithmetic is in test_blocks.py."""
+"""What blending makes of a user, a world and what was served before; the filler's arithmetic is in test_blocks.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people and publishers can make Redis hold is bounded, and the bound costs nothing that a snapshot does not have."""
+"""What users and publishers can make Redis hold is bounded, and the bound costs nothing that a snapshot does not have."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ happenings = st.lists(
 
 @dataclass
 class Reading:
-    """One reader's chain of cursors over the service itself, without HTTP."""
+    """One user's chain of cursors over the service itself, without HTTP."""
 
     rex: AppState
     now: datetime = NOW

@@ -1,4 +1,4 @@
-"""Who and what nobody knows yet: people without events, stories without events."""
+"""Who and what nobody knows yet: users without events, stories without events."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def told(slate: Slate, of: World | None = None) -> dict[str, list[str]]:
     }
 
 
-class TestPeople:
+class TestUsers:
     def test_followed_topics_come_first_then_what_is_trending_and_fresh(self) -> None:
         slate = PIPELINE.build(context(world(STORIES, TOP), follow_topic=["chess"], languages=["en"]))
         found = told(slate)

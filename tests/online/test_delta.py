@@ -340,7 +340,7 @@ HISTORIED: list[Story] = [
 ]
 
 
-def test_every_feature_that_does_not_depend_on_the_person_is_a_column() -> None:
+def test_every_feature_that_does_not_depend_on_the_user_is_a_column() -> None:
     static = world([]).after(entries({"id": "s-new"})).static
     assert set(static) == {feature.name for feature in FEATURES if feature.entity != "user_story"}
     assert {len(column) for column in static.values()} == {1}

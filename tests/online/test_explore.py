@@ -90,7 +90,7 @@ class TestShare:
 
 
 class TestDraw:
-    def test_the_same_request_draws_the_same_and_another_person_draws_others(self, there: World) -> None:
+    def test_the_same_request_draws_the_same_and_another_user_draws_others(self, there: World) -> None:
         first, again, other = (built(there, user=user)[1] for user in ("u1", "u1", "u2"))
         assert first.encode() == again.encode()
         assert not np.array_equal(first.stories[drawn(there, first)], other.stories[drawn(there, other)])

@@ -18,7 +18,7 @@ from features.snapshot_reader import profile_place, read_manifest
 from online.streams.archiver import archive, read_positions
 from rex.cli.offline import loaded
 from rex.local.redis_server import Server, server
-from tests.online.conftest import PEOPLE, STORIES, FeedServer, wait_until
+from tests.online.conftest import STORIES, USERS, FeedServer, wait_until
 from tests.online.small_world import content
 
 
@@ -37,7 +37,7 @@ class TestRedisGone:
     def test_feeds_answer_503_while_redis_is_gone_and_come_back_with_it(
         self, feed_server: FeedServer, redis_server: Server
     ) -> None:
-        feed_server.publish(STORIES, PEOPLE)
+        feed_server.publish(STORIES, USERS)
         before = feed_server.stories("u-fan")
         redis_server.kill()
         event = feed_server.event("e1", "u-fan", "read", story_id="s01")
@@ -56,17 +56,17 @@ class TestRedisGone:
 
 
 def test_a_damaged_profile_refuses_the_feed_because_mutes_may_be_in_it(feed_server: FeedServer) -> None:
-    version = feed_server.publish(STORIES, PEOPLE)
+    version = feed_server.publish(STORIES, USERS)
     manifest = read_manifest(feed_server.client, feed_server.keys, version)
     bucket, place = profile_place(manifest, hash64("u-fan"))
-    feed_server.client.hset(feed_server.keys.people(bucket), place, b"damaged")
+    feed_server.client.hset(feed_server.keys.users(bucket), place, b"damaged")
     answer = feed_server.http.get("/v1/users/u-fan/feed")
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:rex:corrupt_value")
     assert feed_server.http.get("/v1/users/u-other/feed").status_code == 200
 
 
 def test_a_damaged_snapshot_is_not_loaded_and_the_one_at_hand_is_served_on(feed_server: FeedServer) -> None:
-    version = feed_server.publish(STORIES, PEOPLE)
+    version = feed_server.publish(STORIES, USERS)
     feed_server.client.set(feed_server.keys.manifest("broken"), b"{}")
     feed_server.client.set(feed_server.keys.current(), "broken")
     assert feed_server.feed("u-fan")["slate"]["snapshot"] == version
@@ -76,7 +76,7 @@ class TestRedisEmptied:
     """FLUSHALL, or a restart without persistence: the publishing sequence starts again, and every snapshot is gone."""
 
     def test_the_service_says_so_and_recovers_with_the_next_snapshot(self, feed_server: FeedServer) -> None:
-        first = feed_server.publish(STORIES, PEOPLE)
+        first = feed_server.publish(STORIES, USERS)
         assert feed_server.feed("u-fan")["items"][0]["title"].startswith("Title")
         feed_server.client.flushall()
         for asked in ("/readyz", "/v1/users/u-fan/feed"):
@@ -84,14 +84,14 @@ class TestRedisEmptied:
             assert answer.status_code == 503, f"{asked}: {answer.text}"
             assert f"snapshot {first} is not in Redis any more" in answer.json()["detail"]
         feed_server.published = 0  # the same moment and the same number, with other content
-        again = feed_server.publish([{**story, "title": "Corrected"} for story in STORIES], PEOPLE)
+        again = feed_server.publish([{**story, "title": "Corrected"} for story in STORIES], USERS)
         assert again != first, "two contents share a name"
         assert {item["title"] for item in feed_server.feed("u-fan")["items"]} == {"Corrected"}
         assert feed_server.http.get("/readyz").status_code == 200
 
     def test_what_is_held_is_compared_by_content(self, served: FeedServer) -> None:
         version = served.http.get("/readyz").json()["snapshot"]
-        other = content([{**STORIES[0], "title": "Corrected"}], PEOPLE, served.now - timedelta(hours=11))
+        other = content([{**STORIES[0], "title": "Corrected"}], USERS, served.now - timedelta(hours=11))
         served.client.flushall()
         published = publish_content(lambda: other, served.client, served.keys, now=served.now, kept=3)
         served.client.set(served.keys.manifest(version), replace(published, version=version).encode())
@@ -111,7 +111,7 @@ def test_without_a_snapshot_the_command_line_service_says_what_to_do(
 def test_events_archived_twice_after_a_crash_are_exact_repeats(feed_server: FeedServer, tmp_path: Path) -> None:
     import duckdb
 
-    feed_server.publish(STORIES, PEOPLE)
+    feed_server.publish(STORIES, USERS)
     feed_server.send(feed_server.event("e1", "u-fan", "read", story_id="s01"))
     lakes = [tmp_path / "one", tmp_path / "two"]
     moved = [archive(feed_server.client, feed_server.keys, lake) for lake in lakes]
@@ -127,7 +127,7 @@ def test_events_archived_twice_after_a_crash_are_exact_repeats(feed_server: Feed
 def test_a_second_archiver_leaves_the_work_to_the_first(
     redis_client: redis.Redis, feed_server: FeedServer, tmp_path: Path
 ) -> None:
-    feed_server.publish(STORIES, PEOPLE)
+    feed_server.publish(STORIES, USERS)
     with redis_client.lock(feed_server.keys.archive_lease(), timeout=30):
         feed_server.send(feed_server.event("e1", "u-fan", "read", story_id="s01"))
         assert archive(redis_client, feed_server.keys, tmp_path / "lake") == 0

@@ -17,7 +17,7 @@ from features.settings import Settings
 from features.snapshot_reader import current_version, read_manifest
 from online.http.app import create_app
 from rex.local.redis_server import server
-from tests.online.conftest import OFTEN, PEOPLE, STORIES, FeedServer, serving, wait_until
+from tests.online.conftest import OFTEN, STORIES, USERS, FeedServer, serving, wait_until
 
 TIMEOUT_S = 0.5
 """REX_REDIS_TIMEOUT_S of the service below."""
@@ -50,12 +50,12 @@ class TestReadiness:
         finally:
             served.client.execute_command("ACL SETUSER default +info")
 
-    @pytest.mark.parametrize("kind", ["blob", "people"])
+    @pytest.mark.parametrize("kind", ["blob", "users"])
     def test_a_piece_that_is_gone_makes_it_not_ready(self, served: FeedServer, kind: str) -> None:
         manifest = read_manifest(served.client, served.keys, current_version(served.client, served.keys))
         piece = {
             "blob": served.keys.blob(manifest.tables["stories"][0]),
-            "people": served.keys.people(next(filter(None, manifest.people))),
+            "users": served.keys.users(next(filter(None, manifest.users))),
         }[kind]
         served.client.delete(piece)
         wait_until(lambda: served.http.get("/readyz").status_code == 503)
@@ -90,7 +90,7 @@ class TestRedisHangs:
             )
             made = FeedServer(httpx.Client(), client, Keys(settings.redis_prefix), settings)
             with serving(create_app(settings, OFTEN, clock=lambda: made.now)) as made.http:
-                made.publish(STORIES, PEOPLE)
+                made.publish(STORIES, USERS)
                 made.feed("u-fan")
                 assert running.process is not None
                 os.kill(running.process.pid, signal.SIGSTOP)

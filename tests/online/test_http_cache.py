@@ -99,7 +99,7 @@ class TestSingleFlight:
         assert sorted(page["slate"]["cached"] for page in answered) == [False] + [True] * 7
         assert pair.gate.rankings == 1
 
-    def test_surfaces_and_people_do_not_wait_for_each_other(self, pair: Pair) -> None:
+    def test_surfaces_and_users_do_not_wait_for_each_other(self, pair: Pair) -> None:
         pair.gate.open.clear()
         with asked_at_once(lambda i: pair.feed(f"u-{i % 2}", app=i // 2, surface=("home", "digest")[i // 2]), 4):
             wait_until(lambda: pair.gate.rankings == 4)
@@ -140,7 +140,7 @@ class TestSingleFlight:
 
 class TestStaleness:
     def newest(self, pair: Pair, user: str) -> str:
-        """Id of the person's newest slate."""
+        """Id of the user's newest slate."""
         named = pair.served.client.hget(pair.served.keys.latest_slates(user), "home")
         assert isinstance(named, bytes)
         return named.decode()

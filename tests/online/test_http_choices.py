@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from online.clock import micros
-from tests.online.conftest import PEOPLE, STORIES, FeedServer
+from tests.online.conftest import STORIES, USERS, FeedServer
 from tests.online.small_world import NOW
 from tests.online.test_http_delta import on_feed
 
@@ -209,7 +209,7 @@ class TestAnOlderVersion:
 
     def test_is_older_than_the_version_that_only_the_snapshot_knows(self, served: FeedServer) -> None:
         known, changed_h = STORIES[0]["id"], 0.5
-        served.publish([{**STORIES[0], "updated_h": changed_h, "visibility": "unlisted"}, *STORIES[1:]], PEOPLE)
+        served.publish([{**STORIES[0], "updated_h": changed_h, "visibility": "unlisted"}, *STORIES[1:]], USERS)
         for ago_h, applied in ((changed_h + 0.1, False), (changed_h - 0.1, True)):
             at = served.now - timedelta(hours=ago_h)
             body = {"published_at": "2026-01-31T11:00:00Z", "updated_at": at.isoformat()}

@@ -17,7 +17,7 @@ from online.http import problems
 from online.http.app import create_app
 from rex.local.redis_server import Server
 from tests.online.colliding_ids import colliding_ids
-from tests.online.conftest import OFTEN, PEOPLE, STORIES, FeedServer, serving, wait_until
+from tests.online.conftest import OFTEN, STORIES, USERS, FeedServer, serving, wait_until
 from tests.online.small_world import NOW
 
 SHOP = "https://shop.example"
@@ -45,7 +45,7 @@ def served(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
         settings = Settings(var=folder / "var", lake=folder / "lake", redis_url=redis_server.url)
         with serving(create_app(settings, OFTEN, clock=lambda: NOW)) as http:
             made = FeedServer(http, client, Keys(settings.redis_prefix), settings)
-            made.publish([*STORIES, {"id": "s-known", "author": KNOWN}], PEOPLE)
+            made.publish([*STORIES, {"id": "s-known", "author": KNOWN}], USERS)
             yield made
 
 
@@ -281,7 +281,7 @@ class TestOrigins:
         def fail(*arguments: Any) -> None:
             raise ZeroDivisionError("a bug")
 
-        monkeypatch.setattr("online.http.routes.about_person", fail)
+        monkeypatch.setattr("online.http.routes.about_user", fail)
         for path, status in (
             ("/v1/users/u-fan/feed?limit=0", 422),
             ("/v1/nowhere", 404),

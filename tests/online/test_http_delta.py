@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batch.versions import rollback
-from tests.online.conftest import PEOPLE, STORIES, FeedServer, wait_until
+from tests.online.conftest import STORIES, USERS, FeedServer, wait_until
 
 PUT_AT = "2026-01-31T11:59:00Z"
 """A minute before now."""
@@ -142,7 +142,7 @@ class TestSnapshotsAndTheStream:
         return {"before": before, "after": {served.keys.story_stream(): withdrawn, events: unfollowed}}
 
     early = (*STORIES, {"id": "s-early", "author": "a3", "age_h": 1 / 60})
-    fan = PEOPLE["u-fan"]
+    fan = USERS["u-fan"]
 
     def stale(self, served: FeedServer, before: dict[str, str]) -> str:
         """Publishes a snapshot whose lake holds neither."""
@@ -209,7 +209,7 @@ class TestSnapshotsAndTheStream:
         position = put(served, "s-early", author_id="a3", topics=["t1"], language="en", title="Early")
         ms = int(position.split("-")[0])
         early = {"id": "s-early", "author": "a3", "topics": ["t1"], "language": "en", "title": "Early", "age_h": 1 / 60}
-        served.publish([*STORIES, early], PEOPLE, positions={served.keys.story_stream(): f"{ms - 300_000}-0"})
+        served.publish([*STORIES, early], USERS, positions={served.keys.story_stream(): f"{ms - 300_000}-0"})
         wait_until(lambda: served.http.get("/readyz").json()["story_position"] == position)
         wait_until(lambda: gauge(served, "rex_delta_rows") == 0)
         assert on_feed(served, "u-1", "s-early", fresh=True) is not None

@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from features.keys import hash64
 from online.http.body_limit import MAX_BODY_BYTES, BodyLimit, BodyTooLarge
 from online.settings import OnlineSettings
-from online.user.user import ACT, PersonState
+from online.user.user import ACT, UserState
 from tests.online.conftest import FeedServer, wait_until
 
 JSON = {"content-type": "application/json"}
@@ -67,7 +67,7 @@ class TestEvents:
         served.client.hset(key, "home", prepared_before["slate"]["id"])  # as a slower worker would leave it
         assert served.feed("u-new")["items"][0]["author_id"] == "a7"
 
-    def test_two_people_whose_ids_and_event_ids_run_together_do_not_collide(self, served: FeedServer) -> None:
+    def test_two_users_whose_ids_and_event_ids_run_together_do_not_collide(self, served: FeedServer) -> None:
         assert served.keys.event_seen("x", "6:e1") != served.keys.event_seen("x:6", "e1")
 
     @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ class TestEvents:
         top = served.stories("u-new")[0]
         served.send(served.event("e1", "u-new", "open", story_id=top))
         acts = np.frombuffer(b"".join(served.client.zrange(served.keys.acts("u-new"), 0, -1)), ACT)
-        assert PersonState("u-new", hash64("u-new"), acts=acts).stories("open").tolist() == [hash64(top)]
+        assert UserState("u-new", hash64("u-new"), acts=acts).stories("open").tolist() == [hash64(top)]
         assert top in served.stories("u-new")
 
     def test_an_event_id_is_remembered_to_the_last_moment_of_its_window(self, served: FeedServer) -> None:

@@ -19,7 +19,7 @@ from features.settings import Settings
 from online.http.app import create_app
 from online.settings import OnlineSettings
 from rex.local.redis_server import Server
-from tests.online.conftest import PEOPLE, STORIES, FeedServer, serving
+from tests.online.conftest import STORIES, USERS, FeedServer, serving
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 BLOCKS = re.findall(r"^```(sh|python|js)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -37,7 +37,7 @@ def site(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
             create_app(settings, OnlineSettings(poll_s=0.05, max_age_d=36_500, fresh_window_d=36_500))
         ) as http:
             made = FeedServer(http, client, Keys(settings.redis_prefix), settings, now=datetime.now(UTC))
-            made.publish(STORIES, PEOPLE)
+            made.publish(STORIES, USERS)
             yield made
 
 

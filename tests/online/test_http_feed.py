@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from online.http.schemas import Explanation
-from tests.online.conftest import PEOPLE, STORIES, FeedServer
+from tests.online.conftest import STORIES, USERS, FeedServer
 
 
 class TestFeed:
@@ -70,8 +70,8 @@ class TestFeed:
         assert served.http.get("/v1/users/ユーザー/feed").status_code == 200
 
     def test_a_slash_in_an_id_stays_in_the_id(self, served: FeedServer) -> None:
-        person = served.http.get("/v1/users/u-fan%2Ffeed").json()
-        assert (person["user_id"], person["known"]) == ("u-fan/feed", False)
+        user = served.http.get("/v1/users/u-fan%2Ffeed").json()
+        assert (user["user_id"], user["known"]) == ("u-fan/feed", False)
         url = "https%3A%2F%2Fexample.org%2F1"
         assert served.http.put(f"/v1/stories/{url}", json={"published_at": "2026-01-31T00:00:00Z"}).status_code == 202
         assert served.http.delete(f"/v1/stories/{url}").json()["story_id"] == "https://example.org/1"
@@ -87,7 +87,7 @@ class TestFeed:
 
     def test_a_new_snapshot_shows_on_the_next_first_page(self, served: FeedServer) -> None:
         served.feed("u-new")
-        served.publish([*STORIES, {"id": "s-new", "author": "a1", "language": "en", "story_open_rate": 1.0}], PEOPLE)
+        served.publish([*STORIES, {"id": "s-new", "author": "a1", "language": "en", "story_open_rate": 1.0}], USERS)
         assert "s-new" in served.stories("u-new", limit=100)
 
     def test_a_cached_slate_of_another_form_is_made_anew(self, served: FeedServer) -> None:

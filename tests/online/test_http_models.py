@@ -32,7 +32,7 @@ from rex.local.redis_server import Server
 from rex.model_service.published_models import create_app as create_models
 from rex.model_service.sources import Folder
 from tests.learning.conftest import Made, made
-from tests.online.conftest import LENIENT, OFTEN, PEOPLE, STORIES, FeedServer, serving, wait_until
+from tests.online.conftest import LENIENT, OFTEN, STORIES, USERS, FeedServer, serving, wait_until
 
 __all__ = ["made"]
 PATIENT_MS = 10_000.0
@@ -57,9 +57,9 @@ class TestSwap:
     def test_model_and_features_change_together_and_roll_back_together(
         self, feed_server: FeedServer, made: Made, opens_alone: bytes
     ) -> None:
-        first = feed_server.publish(STORIES, PEOPLE, model=made.data)
+        first = feed_server.publish(STORIES, USERS, model=made.data)
         by_first = feed_server.feed("u-new", limit=50)
-        second = feed_server.publish([*STORIES, {"id": "s-new", "author": "a1"}], PEOPLE, model=opens_alone)
+        second = feed_server.publish([*STORIES, {"id": "s-new", "author": "a1"}], USERS, model=opens_alone)
         by_second = feed_server.feed("u-newer", limit=50)
         rollback(feed_server.client, feed_server.keys, first)
         feed_server.wait_for(first)
@@ -73,8 +73,8 @@ class TestSwap:
     def test_a_snapshot_without_a_model_is_ranked_by_the_light_ranker(
         self, feed_server: FeedServer, made: Made
     ) -> None:
-        feed_server.publish(STORIES, PEOPLE, model=made.data)
-        feed_server.publish(STORIES, PEOPLE)
+        feed_server.publish(STORIES, USERS, model=made.data)
+        feed_server.publish(STORIES, USERS)
         assert feed_server.feed("u-fan")["slate"]["model"] == "weighted-1"
 
     @pytest.mark.parametrize("damage", [b"", b"no model", None])
@@ -86,11 +86,11 @@ class TestSwap:
         damage: bytes | None,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        good = feed_server.publish(STORIES, PEOPLE, model=made.data)
+        good = feed_server.publish(STORIES, USERS, model=made.data)
         with pytest.MonkeyPatch.context() as during:
             during.setattr(FeedServer, "wait_for", lambda self, version: None)
             with _damaged_on_arrival(feed_server.client, feed_server.keys.blob(digest(opens_alone)), damage):
-                bad = feed_server.publish(STORIES, PEOPLE, model=opens_alone)
+                bad = feed_server.publish(STORIES, USERS, model=opens_alone)
                 wait_until(lambda: "the current snapshot cannot be loaded" in caplog.text)
                 page = feed_server.feed("u-fan")
         assert read_manifest(feed_server.client, feed_server.keys, bad).model == digest(opens_alone)
@@ -101,28 +101,28 @@ class TestSwap:
         self, feed_server: FeedServer, made: Made, age: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Another release has published it; its bytes are as they were published."""
-        good = feed_server.publish(STORIES, PEOPLE, model=made.data)
+        good = feed_server.publish(STORIES, USERS, model=made.data)
         other, said = _made_for_other_features(made.data, age)
         with pytest.MonkeyPatch.context() as during:
             during.setattr(FeedServer, "wait_for", lambda self, version: None)
             during.setattr("batch.versions._try_model", lambda model, manifest: None)
-            bad = feed_server.publish([*STORIES, {"id": "s-new", "author": "a1"}], PEOPLE, model=other)
+            bad = feed_server.publish([*STORIES, {"id": "s-new", "author": "a1"}], USERS, model=other)
         wait_until(
             lambda: f"Snapshot {bad} cannot be ranked: model {digest(other)} was made with {said}" in caplog.text
         )
         page = feed_server.feed("u-fan", limit=50)
         assert (page["slate"]["snapshot"], page["slate"]["model"]) == (good, named(made.data))
         assert "s-new" not in scores(page), "features of one snapshot, model of another"
-        feed_server.publish(STORIES, PEOPLE, model=made.data)  # which waits until it is served: the next good one is
+        feed_server.publish(STORIES, USERS, model=made.data)  # which waits until it is served: the next good one is
 
     def test_what_is_put_meanwhile_is_still_shown(
         self, feed_server: FeedServer, made: Made, caplog: pytest.LogCaptureFixture
     ) -> None:
-        feed_server.publish(STORIES, PEOPLE, model=made.data)
+        feed_server.publish(STORIES, USERS, model=made.data)
         with pytest.MonkeyPatch.context() as during:
             during.setattr(FeedServer, "wait_for", lambda self, version: None)
             during.setattr("batch.versions._try_model", lambda model, manifest: None)
-            feed_server.publish(STORIES, PEOPLE, model=_made_for_other_features(made.data, "older")[0])
+            feed_server.publish(STORIES, USERS, model=_made_for_other_features(made.data, "older")[0])
         wait_until(lambda: "the current snapshot cannot be loaded" in caplog.text)
         story = {"author_id": "a1", "published_at": feed_server.now.isoformat(), "visibility": "public"}
         assert feed_server.http.put("/v1/stories/s-new", json=story).is_success
@@ -131,11 +131,11 @@ class TestSwap:
     def test_a_process_that_starts_meanwhile_is_not_ready_until_the_snapshot_is_rolled_back(
         self, feed_server: FeedServer, made: Made
     ) -> None:
-        good = feed_server.publish(STORIES, PEOPLE, model=made.data)
+        good = feed_server.publish(STORIES, USERS, model=made.data)
         with pytest.MonkeyPatch.context() as during:
             during.setattr(FeedServer, "wait_for", lambda self, version: None)
             during.setattr("batch.versions._try_model", lambda model, manifest: None)
-            feed_server.publish(STORIES, PEOPLE, model=_made_for_other_features(made.data, "older")[0])
+            feed_server.publish(STORIES, USERS, model=_made_for_other_features(made.data, "older")[0])
         with serving(create_app(feed_server.settings, OFTEN, clock=lambda: feed_server.now)) as http:
             assert [http.get(path).status_code for path in ("/healthz", "/readyz", "/v1/users/u/feed")] == [
                 200,
@@ -196,7 +196,7 @@ class TestModelService:
     def test_scores_elsewhere_are_those_of_this_process_to_the_bit(
         self, feed_server: FeedServer, models: httpx.Client, made: Made
     ) -> None:
-        version = feed_server.publish(STORIES, PEOPLE, model=made.data)
+        version = feed_server.publish(STORIES, USERS, model=made.data)
         wait_until(lambda: [one["name"] for one in models.get("/v1/models").json()["models"]] == [version])
         with self._feed(feed_server, str(models.base_url)) as elsewhere:
             elsewhere.wait_for(version)
@@ -230,7 +230,7 @@ class TestModelService:
         self, feed_server: FeedServer, made: Made
     ) -> None:
         """`rex serve models` as a process of its own, with SIGKILL between two requests of one feed service."""
-        version = feed_server.publish(STORIES, PEOPLE, model=made.data)
+        version = feed_server.publish(STORIES, USERS, model=made.data)
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))
             port = reserved.getsockname()[1]
@@ -251,7 +251,7 @@ class TestModelService:
     def test_a_service_that_is_late_leaves_the_light_order_and_it_is_told(
         self, feed_server: FeedServer, made: Made, caplog: pytest.LogCaptureFixture
     ) -> None:
-        version = feed_server.publish(STORIES, PEOPLE, model=made.data)
+        version = feed_server.publish(STORIES, USERS, model=made.data)
         with (
             socket.create_server(("127.0.0.1", 0)) as silent,
             self._feed(feed_server, f"http://127.0.0.1:{silent.getsockname()[1]}", 50) as feed,
@@ -267,7 +267,7 @@ class TestModelService:
         self._assert_light(feed_server, page)
 
     def _assert_light(self, feed_server: FeedServer, page: dict[str, Any]) -> None:
-        feed_server.publish(STORIES, PEOPLE)
+        feed_server.publish(STORIES, USERS)
         assert scores(feed_server.feed("u-fan", limit=50, fresh=True)) == scores(page)
 
 
@@ -298,7 +298,7 @@ def _is_ready(port: int) -> bool:
 
 class TestExplanation:
     def test_sums_hold_as_they_are_told(self, feed_server: FeedServer, made: Made) -> None:
-        feed_server.publish(STORIES, PEOPLE, model=made.data)
+        feed_server.publish(STORIES, USERS, model=made.data)
         for item in feed_server.feed("u-fan", limit=5)["items"]:
             answer = feed_server.http.get("/v1/users/u-fan/feed/explain", params={"story_id": item["story_id"]})
             story = answer.json()["story"]
@@ -318,7 +318,7 @@ class TestExplanation:
             assert ranking["phase"] == "models"
 
     def test_the_contributions_are_those_of_the_published_model(self, feed_server: FeedServer, made: Made) -> None:
-        feed_server.publish(STORIES, PEOPLE, model=made.data)
+        feed_server.publish(STORIES, USERS, model=made.data)
         top = feed_server.feed("u-fan")["items"][0]
         story = feed_server.http.get("/v1/users/u-fan/feed/explain", params={"story_id": top["story_id"]}).json()[
             "story"
@@ -331,7 +331,7 @@ class TestExplanation:
 
     @pytest.mark.parametrize("where", ["by the service", "in its own process"])
     def test_the_command_prints_it(self, feed_server: FeedServer, made: Made, where: str) -> None:
-        feed_server.publish(STORIES, PEOPLE, model=made.data)
+        feed_server.publish(STORIES, USERS, model=made.data)
         url = ["--url", str(feed_server.http.base_url)] if where == "by the service" else []
         found = subprocess.run(
             [sys.executable, "-m", "rex", "feed", "u-fan", "--limit", "3", "--explain", *url],

@@ -1,4 +1,4 @@
-"""People, metrics and what lies in Redis, over real HTTP."""
+"""Users, metrics and what lies in Redis, over real HTTP."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from rex.local.redis_fitness import UNKNOWN, doubts, info_of
 from tests.online.conftest import FeedServer
 
 
-def test_a_person_is_told_as_known_now(served: FeedServer) -> None:
+def test_a_user_is_told_as_known_now(served: FeedServer) -> None:
     served.send(
         served.event("e1", "u-fan", "follow", target_type="author", target_id="a1"),
         served.event("e2", "u-fan", "read", story_id="s05"),
     )
-    person = served.http.get("/v1/users/u-fan").json()
-    assert person["follows"]["author"] == ["a1", "a3"] or person["follows"]["author"] == ["a3", "a1"]
-    assert person["recent_reads"] == ["s05", "s00"]
-    assert (person["is_member"], person["known"], person["profile_age_s"] > 0) == (True, True, True)
+    user = served.http.get("/v1/users/u-fan").json()
+    assert user["follows"]["author"] == ["a1", "a3"] or user["follows"]["author"] == ["a3", "a1"]
+    assert user["recent_reads"] == ["s05", "s00"]
+    assert (user["is_member"], user["known"], user["profile_age_s"] > 0) == (True, True, True)
     assert served.http.get("/v1/users/never-seen").json()["known"] is False
 
 
@@ -59,7 +59,7 @@ def test_every_key_but_the_snapshots_has_a_ttl(served: FeedServer) -> None:
         "{snap}",
         "snap:",
         "blob:",
-        "people:",
+        "users:",
         ":events",
         ":served",
         "{stories}:stream",

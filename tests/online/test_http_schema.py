@@ -17,7 +17,7 @@ from online.ingest.events import TYPES, Event
 from online.ingest.stories import Story
 from online.ingest.users import Account
 from online.settings import OnlineSettings
-from tests.online.conftest import PEOPLE, STORIES, FeedServer
+from tests.online.conftest import STORIES, USERS, FeedServer
 
 FORMS: list[type[BaseModel]] = [
     *(kind for kind in vars(api_models).values() if isinstance(kind, type) and issubclass(kind, api_models.Form)),
@@ -124,7 +124,7 @@ class TestAnswers:
             assert form.model_validate(told).model_dump(mode="json", by_alias=True, exclude_unset=True) == told
 
     def test_the_examples_of_what_is_sent_are_accepted(self, feed_server: FeedServer) -> None:
-        feed_server.publish(STORIES, PEOPLE)
+        feed_server.publish(STORIES, USERS)
         story = feed_server.http.put("/v1/stories/s-1", json=api_examples.STORY)
         user = feed_server.http.put("/v1/users/u-1", json=api_examples.ACCOUNT)
         feed_server.now += timedelta(seconds=1)

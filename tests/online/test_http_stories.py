@@ -12,7 +12,7 @@ import redis
 from features.keys import Keys, hash64
 from online.ingest.stories import Story, StoryIntake
 from online.settings import OnlineSettings
-from tests.online.conftest import PEOPLE, STORIES, FeedServer
+from tests.online.conftest import STORIES, USERS, FeedServer
 from tests.online.small_world import NOW
 
 
@@ -115,7 +115,7 @@ class TestStories:
 class TestSnapshots:
     def test_a_withdrawal_that_a_snapshot_does_not_cover_survives_the_swap(self, served: FeedServer) -> None:
         served.http.delete("/v1/stories/s01")
-        served.publish(STORIES, PEOPLE)  # built from a lake that does not know of the withdrawal
+        served.publish(STORIES, USERS)  # built from a lake that does not know of the withdrawal
         assert "s01" not in served.stories("u-new", limit=100, fresh=True)
 
     def test_what_a_snapshot_covers_is_not_replayed(self, served: FeedServer) -> None:
@@ -124,12 +124,12 @@ class TestSnapshots:
         served.send(served.event("e1", "u-new", "mute", **on))
         covered = served.client.xrevrange(stream, count=1)[0][0].decode()
         served.publish(
-            STORIES, PEOPLE, positions={stream: covered}
+            STORIES, USERS, positions={stream: covered}
         )  # a lake that knows of the mute, and of a later unmute
         assert "a7" in {item["author_id"] for item in served.feed("u-new", limit=100, fresh=True)["items"]}
 
     def test_snapshots_are_listed_newest_first(self, served: FeedServer) -> None:
-        version = served.publish(STORIES, PEOPLE)
+        version = served.publish(STORIES, USERS)
         listed = served.http.get("/v1/snapshots").json()["snapshots"]
         assert [about["current"] for about in listed] == [True, False]
         assert listed[0]["version"] == version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from features.keys import hash64
-from tests.online.conftest import PEOPLE, STORIES, FeedServer, wait_until
+from tests.online.conftest import STORIES, USERS, FeedServer, wait_until
 
 
 def following(served: FeedServer, user: str) -> list[str]:
@@ -44,7 +44,7 @@ def test_a_new_snapshot_brings_timelines_in_line_once_they_are_read(served: Feed
     following(served, "u-fan")
     about = served.keys.timeline_about("u-fan")
     wait_until(lambda: served.client.exists(about))
-    version = served.publish(STORIES, PEOPLE)
+    version = served.publish(STORIES, USERS)
     following(served, "u-fan")
     wait_until(lambda: served.client.hget(about, "snapshot") == version.encode())
 

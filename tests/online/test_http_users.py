@@ -13,7 +13,7 @@ import pytest
 from features.keys import Keys
 from online.ingest.users import Account, AccountIntake
 from online.settings import OnlineSettings
-from tests.online.conftest import PEOPLE, STORIES, FeedServer, wait_until
+from tests.online.conftest import STORIES, USERS, FeedServer, wait_until
 from tests.online.small_world import NOW
 
 GERMAN = {"id": "s-de", "author": "a1", "language": "de", "title": "Guten Tag", "age_h": 3.0}
@@ -22,7 +22,7 @@ PAID = {"id": "s-paid", "author": "a2", "language": "en", "members_only": True, 
 
 @pytest.fixture
 def site(feed_server: FeedServer) -> FeedServer:
-    feed_server.publish([*STORIES, GERMAN, PAID], PEOPLE)
+    feed_server.publish([*STORIES, GERMAN, PAID], USERS)
     return feed_server
 
 
@@ -75,7 +75,7 @@ class TestAtOnce:
 
     def test_needs_no_snapshot(self, feed_server: FeedServer) -> None:
         put(feed_server, "u-new", languages=["de"])
-        feed_server.publish(STORIES, PEOPLE)
+        feed_server.publish(STORIES, USERS)
         assert about(feed_server, "u-new")["languages"] == ["de"]
 
 
@@ -102,7 +102,7 @@ class TestAnOlderVersion:
     def test_is_older_than_the_version_that_only_the_snapshot_knows(self, site: FeedServer) -> None:
         at = site.now - timedelta(hours=2)
         known = {"created_at": [1], "updated_at": [int(at.timestamp() * 1e6)], "is_member": [1]}
-        site.publish([*STORIES, GERMAN, PAID], PEOPLE | {"u-paying": known})
+        site.publish([*STORIES, GERMAN, PAID], USERS | {"u-paying": known})
         older = put(site, "u-paying", is_member=False, updated_at=(at - timedelta(minutes=1)).isoformat())
         assert (older["applied"], about(site, "u-paying")["is_member"]) == (False, True)
         later = put(site, "u-paying", is_member=False, updated_at=(at + timedelta(minutes=1)).isoformat())
@@ -148,10 +148,10 @@ class TestTheLake:
 
     def test_what_a_snapshot_does_not_cover_survives_its_publication(self, site: FeedServer) -> None:
         position = put(site, "u-fan", languages=["de"], is_member=False)["position"]
-        site.publish([*STORIES, GERMAN, PAID], PEOPLE)
+        site.publish([*STORIES, GERMAN, PAID], USERS)
         assert (about(site, "u-fan")["languages"], about(site, "u-fan")["is_member"]) == (["de"], False)
         stream = site.keys.event_stream(site.keys.partition("u-fan"))
-        site.publish([*STORIES, GERMAN, PAID], PEOPLE, positions={stream: position})  # the lake has been told otherwise
+        site.publish([*STORIES, GERMAN, PAID], USERS, positions={stream: position})  # the lake has been told otherwise
         assert (about(site, "u-fan")["languages"], about(site, "u-fan")["is_member"]) == ([], True)
 
     def test_of_two_changes_at_once_both_are_kept_and_the_last_holds(
@@ -219,8 +219,8 @@ class TestIds:
 
     def test_those_that_a_snapshot_holds_and_no_story_names_too(self, feed_server: FeedServer) -> None:
         quiet, unnamed = "author-without-a-story", "nobody-kept-this-one"
-        people = {"u-fan": {"follow_author": ["a3", quiet], "mute_topic": [unnamed]}}
-        feed_server.publish(STORIES, people, targets=[quiet])
+        users = {"u-fan": {"follow_author": ["a3", quiet], "mute_topic": [unnamed]}}
+        feed_server.publish(STORIES, users, targets=[quiet])
         told = about(feed_server, "u-fan")
         assert sorted(told["follows"]["author"]) == ["a3", quiet]
         assert told["mutes"]["topic"][0].startswith("#")  # beyond the million that are kept

@@ -19,9 +19,9 @@ from rex.local.redis_server import Server
 from tests.online.archive_lake import KEYS, accept, archived, entries, event, rows, stream_of
 
 ROOT = Path(__file__).parents[2]
-PEOPLE = [f"u{number}" for number in range(6)]
+USERS = [f"u{number}" for number in range(6)]
 """Several, so that there are several streams."""
-EVENTS = [event(f"e{number}", PEOPLE[number % len(PEOPLE)]) for number in range(60)]
+EVENTS = [event(f"e{number}", USERS[number % len(USERS)]) for number in range(60)]
 ALL = sorted(one["event_id"] for one in EVENTS)
 
 
@@ -56,7 +56,7 @@ def test_killed_after(step: str, times: int, redis_server: Server, redis_client:
     die_archiving(redis_server, tmp_path, step, times)
     claimed = read_positions(tmp_path)
     there = set(archived(tmp_path))
-    for user in PEOPLE:  # what the positions claim at this moment is true
+    for user in USERS:  # what the positions claim at this moment is true
         for entry_id, document in entries(redis_client, stream_of(user)):
             if stream_order(entry_id) <= stream_order(claimed.get(stream_of(user), START)):
                 assert document["event_id"] in there, f"the positions claim {entry_id}, which is not in the lake"

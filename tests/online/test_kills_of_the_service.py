@@ -24,10 +24,10 @@ from online.streams.archiver import archive
 from rex.local.http import http_client
 from rex.local.redis_server import Server, server
 from tests.online.archive_lake import KEYS, accept, archived, entries, event, rows, stream_of
-from tests.online.conftest import PEOPLE, STORIES, FeedServer, wait_until
+from tests.online.conftest import STORIES, USERS, FeedServer, wait_until
 
 ROOT = Path(__file__).parents[2]
-USERS = [f"u{number}" for number in range(4)]
+SENDERS = [f"u{number}" for number in range(4)]
 EVENTS = 400
 AT_ONCE = 4
 """Events of one request."""
@@ -87,7 +87,7 @@ def batches() -> list[list[dict[str, Any]]]:
         about: dict[str, Any] = {"type": "read", "story_id": f"s{number}"}
         if number % 10 == 0:
             about = {"type": "follow", "target_type": "author", "target_id": f"a{number}"}
-        made.append({"event_id": f"e{number}", "user_id": USERS[number % 4], "occurred_at": at, **about})
+        made.append({"event_id": f"e{number}", "user_id": SENDERS[number % 4], "occurred_at": at, **about})
     return [made[start : start + AT_ONCE] for start in range(0, EVENTS, AT_ONCE)]
 
 
@@ -138,14 +138,14 @@ def test_the_service_killed_while_a_client_sends(service: Service, redis_client:
     expected = sorted(event["event_id"] for event in sent)
     streams = [
         document["event_id"]
-        for stream in {stream_of(user) for user in USERS}
+        for stream in {stream_of(user) for user in SENDERS}
         for _, document in entries(redis_client, stream)
     ]
     assert sorted(streams) == expected, "an event is missing from the streams, or applied twice"
     reads = {event["event_id"] for event in sent if event["type"] == "read"}
     assert set(archived(service.lake)) == reads
     assert len(set(rows(service.lake))) == len(reads)
-    for user in USERS:
+    for user in SENDERS:
         mine = [event for event in sent if event["user_id"] == user]
         acts = redis_client.zrange(KEYS.acts(user), 0, -1)
         assert {int.from_bytes(act[:8], "little", signed=True) for act in acts} == {  # type: ignore[arg-type]
@@ -159,11 +159,11 @@ def test_the_service_killed_while_a_client_sends(service: Service, redis_client:
 
 def test_without_the_memory_of_event_ids_a_retry_is_applied_twice(redis_client: redis.Redis) -> None:
     """The guard switched off: what the test above shows does not hold then."""
-    sent = [event("e1", USERS[0]), event("e2", USERS[0])]
+    sent = [event("e1", SENDERS[0]), event("e2", SENDERS[0])]
     accept(redis_client, *sent)
     redis_client.delete(*(KEYS.event_seen(one["user_id"], one["event_id"]) for one in sent))
     accept(redis_client, *sent)
-    there = [document["event_id"] for _, document in entries(redis_client, stream_of(USERS[0]))]
+    there = [document["event_id"] for _, document in entries(redis_client, stream_of(SENDERS[0]))]
     assert there == ["e1", "e2", "e1", "e2"]
 
 
@@ -184,7 +184,7 @@ class TestRedisKilled:
     ) -> None:
         # Every showing that is noted sinks a story a little, and so would change the order of a later fresh list.
         monkeypatch.setattr(ServedLog, "note", lambda log, page: None)
-        feed_server.publish(STORIES, PEOPLE)
+        feed_server.publish(STORIES, USERS)
         feed_server.send(
             feed_server.event("e1", "u-fan", "read", story_id="s01"),
             feed_server.event("e2", "u-fan", "mute", target_type="author", target_id="a2"),

@@ -112,7 +112,7 @@ class TestWho:
         assert [found[place] for place in places] == ["ad2"]
         assert not {"ad0", "ad1"} & set(found)
 
-    def test_a_person_who_has_had_enough_today_gets_no_more_and_the_next_promotion_takes_the_slot(self) -> None:
+    def test_a_user_who_has_had_enough_today_gets_no_more_and_the_next_promotion_takes_the_slot(self) -> None:
         had = BuildReading(promoted={hash64("p0"): 2, hash64("p1"): 1})
         found, places = built(asked([promotion(0, daily_cap=2), promotion(1, daily_cap=2)], reading=had))
         assert [found[place] for place in places] == ["ad1"]

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from features.errors import BadInput, Unavailable
 from features.settings import Settings
 from online.settings import OnlineSettings
-from online.timelines.rebuild import active_people, rebuild_timelines
+from online.timelines.rebuild import active_users, rebuild_timelines
 from rex.local.redis_server import Server
 from tests.lakes import ago, event, write_lake
 from tests.online.small_world import NOW
@@ -37,10 +37,10 @@ def rebuilt(made: Site, lake: Path) -> object:
 
 
 def test_whoever_was_active_in_the_lakes_last_month_counts(lake: Path) -> None:
-    assert active_people(lake) == ["u1", "u2"]
+    assert active_users(lake) == ["u1", "u2"]
 
 
-def test_active_people_get_timelines_and_everything_old_goes(made: Site, lake: Path) -> None:
+def test_active_users_get_timelines_and_everything_old_goes(made: Site, lake: Path) -> None:
     made.publish("s1", "a1", minutes_ago=5)
     made.edges = {user: {("follow", "author", "a1")} for user in ("u1", "u2", "u3")}
     made.open()
@@ -48,7 +48,7 @@ def test_active_people_get_timelines_and_everything_old_goes(made: Site, lake: P
     made.come_back("u-stale")
     made.client.lpush(made.keys.timeline("u1"), b"something old, without an end")
     done = rebuilt(made, lake)
-    assert (done.people, done.targets, done.snapshot) == (2, 1, made.rex.live.get().version)  # type: ignore[attr-defined]
+    assert (done.users, done.targets, done.snapshot) == (2, 1, made.rex.live.get().version)  # type: ignore[attr-defined]
     assert made.listed("u1") == made.listed("u2") == ["s1"]
     assert made.timeline("u3") is None
     assert made.timeline("u-stale") is None
@@ -59,7 +59,7 @@ def test_active_people_get_timelines_and_everything_old_goes(made: Site, lake: P
     assert made.listed("u1") == ["s2", "s1"], "the worker goes on from there"
 
 
-def test_nothing_else_goes_whatever_people_are_called(made: Site, lake: Path) -> None:
+def test_nothing_else_goes_whatever_users_are_called(made: Site, lake: Path) -> None:
     made.open()
     for odd in ("x}:timeline:y", "x}:timeline-about:y", "x}:registered:y"):
         made.edge(odd, "mute", "author", "a1")

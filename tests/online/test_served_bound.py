@@ -1,4 +1,4 @@
-"""What is remembered of what a person was shown is bounded, in bytes."""
+"""What is remembered of what a user was shown is bounded, in bytes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def page(number: int, rng: np.random.Generator) -> ServedPage:
     )
 
 
-def test_a_persons_history_stays_within_pages_times_a_page(redis_client: redis.Redis) -> None:
+def test_a_users_history_stays_within_pages_times_a_page(redis_client: redis.Redis) -> None:
     settings, keys = OnlineSettings(), Keys("bound:")
     log = ServedLog(redis_client, keys, settings, Counter("lost", "", registry=CollectorRegistry()))
     rng = np.random.default_rng(0)

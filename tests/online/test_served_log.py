@@ -1,4 +1,4 @@
-"""What was answered: logged without slowing anyone, moved to the lake, and remembered for each person within bounds."""
+"""What was answered: logged without slowing anyone, moved to the lake, and remembered for each user within bounds."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from rex.local import child_service
 from rex.local.http import http_client
 from rex.local.redis_server import Server
 from rex.model_service.client import ModelService
-from tests.online.conftest import PEOPLE, STORIES, wait_until
+from tests.online.conftest import STORIES, USERS, wait_until
 from tests.online.small_world import content
 
 DEAD_PROXY = "http://127.0.0.1:9"
@@ -48,7 +48,7 @@ class Running:
 def two_workers(redis_server: Server, redis_client: redis.Redis, tmp_path: Path) -> Iterator[Running]:
     """Two workers behind one port that know that they are reached under `/rex`."""
     now = datetime.now(UTC)
-    made = content(STORIES, PEOPLE, now - timedelta(hours=12))
+    made = content(STORIES, USERS, now - timedelta(hours=12))
     publish_content(lambda: made, redis_client, Keys("rex:"), now=now, kept=3)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

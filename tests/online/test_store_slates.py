@@ -15,7 +15,7 @@ from online.slates.pagination_session import encode_chain
 from online.slates.slate import ORGANIC, Slate
 from online.slates.slate_making import slate_of
 from online.slates.slate_store import PROMOTED_TTL_S, CapReached, SlateEnds, SlateStore
-from online.user.store import PersonStore
+from online.user.store import UserStore
 from tests.online.small_world import context, everything, world
 
 FIRST = SlateEnds(slate_ttl_s=600, chain_ttl_s=3600, day="20260131", surface="home")
@@ -47,8 +47,8 @@ def test_promoted_entries_count_once_per_entry_also_when_two_write_the_slate(
     key = Keys().promoted("u", "20260131")
     assert redis_client.hgetall(key) == {b"7": b"2", b"-9": b"1"}
     assert 0 < redis_client.ttl(key) <= PROMOTED_TTL_S  # type: ignore[operator]
-    assert PersonStore(redis_client, Keys()).read_for_build("u", "20260131").promoted == {7: 2, -9: 1}
-    assert PersonStore(redis_client, Keys()).read_for_build("u", "20260201").promoted == {}
+    assert UserStore(redis_client, Keys()).read_for_build("u", "20260131").promoted == {7: 2, -9: 1}
+    assert UserStore(redis_client, Keys()).read_for_build("u", "20260201").promoted == {}
 
 
 def test_a_slate_that_would_pass_a_cap_is_not_written_and_counts_nothing(
@@ -67,7 +67,7 @@ def test_a_slate_that_would_pass_a_cap_is_not_written_and_counts_nothing(
 def test_a_damaged_history_is_gone_without_and_told(redis_client: redis.Redis) -> None:
     redis_client.flushall()
     redis_client.zadd(Keys().served_history("u"), {b"no page": 1.0})
-    reading = PersonStore(redis_client, Keys()).read_for_build("u", "20260131")
+    reading = UserStore(redis_client, Keys()).read_for_build("u", "20260131")
     assert (len(reading.served.stories), reading.degraded) == (0, ("served_history",))
 
 

@@ -1,6 +1,6 @@
 """Push only, pull only and hybrid bring the same candidates, whatever happens in whatever order, and however often.
 
-Each example plays the same history on one site per mode, and compares every reader's candidates with a brute-force answer.
+Each example plays the same history on one site per mode, and compares every user's candidates with a brute-force answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is in a person's timeline, and when it is brought in line."""
+"""What is in a user's timeline, and when it is brought in line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def small(redis_client: redis.Redis, tmp_path: Path) -> Site:
 
 
 def returned(made: Site, user: str, *authors: str) -> str:
-    """A person who follows these authors and has a timeline."""
+    """A user who follows these authors and has a timeline."""
     made.follow(user, *authors)
     made.come_back(user)
     return user
@@ -183,11 +183,11 @@ class TestFollowing:
         small.publish("s1", "a1")
         small.drain()
         assert small.listed(user) == []
-        assert small.followers("a1") == set(), "what the person's own list does not hold is taken out of the set"
+        assert small.followers("a1") == set(), "what the user's own list does not hold is taken out of the set"
 
 
 class TestAway:
-    def test_nothing_is_pushed_to_people_who_are_away_and_they_leave_the_follower_set(self, small: Site) -> None:
+    def test_nothing_is_pushed_to_users_who_are_away_and_they_leave_the_follower_set(self, small: Site) -> None:
         user = returned(small, "u1", "a1")
         small.leave(user)
         small.client.delete(small.keys.timeline(user))
@@ -210,7 +210,7 @@ class TestAway:
         small.drain()
         assert small.listed(user) == ["s2", "s1"], "after the return stories are pushed again"
 
-    def test_what_a_person_changed_while_away_counts_on_return(self, small: Site) -> None:
+    def test_what_a_user_changed_while_away_counts_on_return(self, small: Site) -> None:
         user = returned(small, "u1", "a1")
         small.leave(user)
         small.edge(user, "unfollow", "author", "a1")
@@ -220,7 +220,7 @@ class TestAway:
         small.drain()
         assert small.listed(user) == []
 
-    def test_everything_of_a_person_has_an_end_and_the_list_outlives_what_says_it_is_there(self, small: Site) -> None:
+    def test_everything_of_a_user_has_an_end_and_the_list_outlives_what_says_it_is_there(self, small: Site) -> None:
         small.publish("s1", "a1")
         user = returned(small, "u1", "a1")
         ttl = {key: small.client.ttl(key) for key in small.keys.timeline_keys(user)}

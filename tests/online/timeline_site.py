@@ -25,7 +25,7 @@ from online.settings import OnlineSettings
 from online.timelines.fanout import FanOut
 from online.timelines.timeline import Timeline as Decoded
 from online.timelines.timeline import decode_timeline
-from online.user.store import PersonStore
+from online.user.store import UserStore
 from online.wiring import wire
 from tests.online.small_world import NOW, content
 
@@ -60,7 +60,7 @@ class Site:
     def __post_init__(self) -> None:
         self.keys = Keys(self.settings.redis_prefix)
         self.rex = wire(self.client, self.settings, self.online, default_components(), lambda: self.now, Metrics())
-        self.store = PersonStore(self.client, self.keys)
+        self.store = UserStore(self.client, self.keys)
         self.worker = self.new_worker()
 
     def new_worker(self, client: redis.Redis | None = None) -> FanOut:
@@ -70,13 +70,13 @@ class Site:
 
     # The snapshot.
 
-    def open(self, people: dict[str, dict[str, Any]] | None = None) -> None:
+    def open(self, users: dict[str, dict[str, Any]] | None = None) -> None:
         """Publishes what there is as a snapshot that holds all of it, and loads it."""
         positions = {}
         for stream in (self.keys.story_stream(), *map(self.keys.event_stream, range(16))):
             if tail := self.client.xrevrange(stream, count=1):
                 positions[stream] = tail[0][0].decode()
-        made = content(self._as_snapshot(), people or self._as_people(), self.now, positions=positions)
+        made = content(self._as_snapshot(), users or self._as_users(), self.now, positions=positions)
         publish_content(lambda: made, self.client, self.keys, now=self.now, kept=2)
         self.rex.live.refresh()
 
@@ -93,14 +93,14 @@ class Site:
             if not story.withdrawn
         ]
 
-    def _as_people(self) -> dict[str, dict[str, Any]]:
-        people: dict[str, dict[str, Any]] = {}
+    def _as_users(self) -> dict[str, dict[str, Any]]:
+        users: dict[str, dict[str, Any]] = {}
         for user, edges in self.edges.items():
             known: dict[str, Any] = {"created_at": [1], "is_member": [0]}
             for kind, target_type, target in sorted(edges):
                 known.setdefault(f"{kind}_{target_type}", []).append(target)
-            people[user] = known
-        return people
+            users[user] = known
+        return users
 
     # What happens.
 
@@ -184,7 +184,7 @@ class Site:
         return [ctx.world.story_id(int(row)) for row in self.rows(ctx)]
 
     def listed(self, user: str) -> list[str]:
-        """Story ids in the person's list in Redis, as they stand there."""
+        """Story ids in the user's list in Redis, as they stand there."""
         return [item[25:].decode() for item in self.client.lrange(self.keys.timeline(user), 0, -1)]
 
     def timeline(self, user: str) -> Decoded | None:

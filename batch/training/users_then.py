@@ -1,4 +1,4 @@
-"""What a server knew of a person at a moment: the last snapshot's profile, and what the person had done since."""
+"""What a server knew of a user at a moment: the last snapshot's profile, and what the user had done since."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from features.formulas import RECENT_READS
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import AFFINITIES, SIMILAR_KEPT
 
-PERSON = ("features_as_of", "user_id")
+USER = ("features_as_of", "user_id")
 
 
-def people_then(
+def users_then(
     asked: DataFrame, events: DataFrame, stories: DataFrame, edges: DataFrame, features: dict[str, DataFrame]
 ) -> DataFrame:
-    """One row per PERSON of `asked` (PERSON, before), lists of structs or null:
+    """One row per USER of `asked` (USER, before), lists of structs or null:
 
     `<target>_affinity` (hash, and what AFFINITIES tells), `follow_<target>` (hash, from_us, until_us), `seen` (hash, times),
     `vector`, `had_read` (when, µs) and `reads` (hash, read_us, from_us, similar) with the moment from which the service knew of them.
     """
-    people = asked.groupBy(*PERSON).agg(F.max("before").alias("before")).persist()
-    rows = people
+    users = asked.groupBy(*USER).agg(F.max("before").alias("before")).persist()
+    rows = users
     for part in (
-        *(affinities(people, target, features) for target in TARGET_TYPES),
-        _of_profile(people, features).select(
-            *PERSON, _seen(), F.transform("read", lambda one: F.unix_micros(one["at"])).alias("had_read")
+        *(affinities(users, target, features) for target in TARGET_TYPES),
+        _of_profile(users, features).select(
+            *USER, _seen(), F.transform("read", lambda one: F.unix_micros(one["at"])).alias("had_read")
         ),
         _vectors(features),
-        reads(people, events, stories, features),
+        reads(users, events, stories, features),
     ):
-        rows = rows.join(part, [*PERSON], "left")
+        rows = rows.join(part, [*USER], "left")
     return rows.join(follows(edges), "user_id", "left").drop("before")
 
 
-def affinities(people: DataFrame, target: str, features: dict[str, DataFrame]) -> DataFrame:
-    """PERSON, `<target>_affinity` (hash and what AFFINITIES tells)."""
+def affinities(users: DataFrame, target: str, features: dict[str, DataFrame]) -> DataFrame:
+    """USER, `<target>_affinity` (hash and what AFFINITIES tells)."""
     rows = features[f"user_{target}_affinity"].withColumnRenamed("as_of", "features_as_of")
     told = [F.col(name).cast("float").alias(name) for name in AFFINITIES[target]]
     one = F.struct(F.xxhash64(f"{target}_id").alias("hash"), *told)
-    mine = rows.join(people.select(*PERSON), [*PERSON], "left_semi")
-    return mine.groupBy(*PERSON).agg(F.collect_list(one).alias(f"{target}_affinity"))
+    mine = rows.join(users.select(*USER), [*USER], "left_semi")
+    return mine.groupBy(*USER).agg(F.collect_list(one).alias(f"{target}_affinity"))
 
 
 def follows(edges: DataFrame) -> DataFrame:
@@ -60,9 +60,9 @@ def follows(edges: DataFrame) -> DataFrame:
     return added.groupBy("user_id").agg(*lists)
 
 
-def reads(people: DataFrame, events: DataFrame, stories: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
-    """PERSON, reads: the snapshot's latest and all since, of stories that the service knew, each with its neighbours then."""
-    both = reads_in_snapshot(people, features).unionByName(reads_since(people, events, stories, features))
+def reads(users: DataFrame, events: DataFrame, stories: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
+    """USER, reads: the snapshot's latest and all since, of stories that the service knew, each with its neighbours then."""
+    both = reads_in_snapshot(users, features).unionByName(reads_since(users, events, stories, features))
     with_similar = both.join(neighbours(features), ["features_as_of", "story_id"], "left")
     one = F.struct(
         F.xxhash64("story_id").alias("hash"),
@@ -70,33 +70,33 @@ def reads(people: DataFrame, events: DataFrame, stories: DataFrame, features: di
         F.unix_micros("from_at").alias("from_us"),
         "similar",
     )
-    return with_similar.groupBy(*PERSON).agg(F.collect_list(one).alias("reads"))
+    return with_similar.groupBy(*USER).agg(F.collect_list(one).alias("reads"))
 
 
-def reads_in_snapshot(people: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
-    """PERSON, story_id, read_at, from_at: the RECENT_READS latest of a profile whose stories the snapshot holds."""
-    of_profile = _of_profile(people, features)
-    each = of_profile.select(*PERSON, F.posexplode("read").alias("place", "read"))
-    held = each.select(*PERSON, "place", "read.story_id", F.col("read.at").alias("read_at")).join(
+def reads_in_snapshot(users: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
+    """USER, story_id, read_at, from_at: the RECENT_READS latest of a profile whose stories the snapshot holds."""
+    of_profile = _of_profile(users, features)
+    each = of_profile.select(*USER, F.posexplode("read").alias("place", "read"))
+    held = each.select(*USER, "place", "read.story_id", F.col("read.at").alias("read_at")).join(
         in_snapshot(features), ["features_as_of", "story_id"], "left_semi"
     )
-    latest = Window.partitionBy(*PERSON).orderBy("place")
+    latest = Window.partitionBy(*USER).orderBy("place")
     kept = held.withColumn("place", F.row_number().over(latest)).where(F.col("place") <= RECENT_READS)
-    return kept.select(*PERSON, "story_id", "read_at", F.col("features_as_of").alias("from_at"))
+    return kept.select(*USER, "story_id", "read_at", F.col("features_as_of").alias("from_at"))
 
 
-def reads_since(people: DataFrame, events: DataFrame, stories: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
+def reads_since(users: DataFrame, events: DataFrame, stories: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
     """As above, what was received after the snapshot. A story that came after it counts from when it was there, too."""
     done = events.where(F.col("type") == "read").select(
         "user_id", "story_id", F.col("occurred_at").alias("read_at"), F.col("valid_from").alias("received_at")
     )
     since = (F.col("received_at") > F.col("features_as_of")) & (F.col("received_at") < F.col("before"))
-    mine = with_state(people.join(done, "user_id", "inner").where(since), stories)
+    mine = with_state(users.join(done, "user_id", "inner").where(since), stories)
     held = in_snapshot(features).withColumn("held", F.lit(True))
     placed = mine.join(held, ["features_as_of", "story_id"], "left")
     from_at = F.when(F.col("held"), F.col("received_at")).otherwise(F.greatest("received_at", "put_from"))
     known = F.col("held") | (F.col("put_from") > moment(EPOCH))
-    return placed.where(known).select(*PERSON, "story_id", "read_at", from_at.alias("from_at"))
+    return placed.where(known).select(*USER, "story_id", "read_at", from_at.alias("from_at"))
 
 
 def neighbours(features: dict[str, DataFrame]) -> DataFrame:
@@ -116,9 +116,9 @@ def in_snapshot(features: dict[str, DataFrame]) -> DataFrame:
     return features["story_features"].select(F.col("as_of").alias("features_as_of"), "story_id")
 
 
-def _of_profile(people: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
+def _of_profile(users: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
     profiles = features["user_profiles"].withColumnRenamed("as_of", "features_as_of")
-    return profiles.select(*PERSON, "read", "seen").join(people.select(*PERSON), [*PERSON], "left_semi")
+    return profiles.select(*USER, "read", "seen").join(users.select(*USER), [*USER], "left_semi")
 
 
 def _seen() -> Column:

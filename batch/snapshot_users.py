@@ -1,4 +1,4 @@
-"""People of a snapshot: everything known of one person, packed, in buckets that are named by their content."""
+"""Users of a snapshot: everything known of one user, packed, in buckets that are named by their content."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from features.languages import language_codes
 from features.snapshot import AFFINITIES, PROFILE
 from features.snapshot_reader import profile_field
 
-PEOPLE_PER_BUCKET = 256
-"""At most this many on average: a bucket of busy readers stays under a few MB, a manifest of a million people under 8,000 names."""
+USERS_PER_BUCKET = 256
+"""At most this many on average: a bucket of busy readers stays under a few MB, a manifest of a million users under 8,000 names."""
 
 LISTS = {name: f"{name}s" if "_" in name and name != BLOCKED_BY else name for name in (*HELD.values(), *ENDED.values())}
 """Array of PROFILE → its column of `user_profiles`; `_at` is appended to both for the times."""
@@ -25,24 +25,24 @@ LISTS = {name: f"{name}s" if "_" in name and name != BLOCKED_BY else name for na
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """One array per person, end to end: person i has `values[offsets[i]:offsets[i + 1]]`."""
+    """One array per user, end to end: user i has `values[offsets[i]:offsets[i + 1]]`."""
 
     values: NDArray[np.generic]
     offsets: NDArray[np.int64]
 
-    def of(self, person: int) -> NDArray[np.generic]:
-        """The person's array."""
-        return self.values[self.offsets[person] : self.offsets[person + 1]]
+    def of(self, user: int) -> NDArray[np.generic]:
+        """The user's array."""
+        return self.values[self.offsets[user] : self.offsets[user + 1]]
 
 
 @dataclass(frozen=True, slots=True)
-class People:
-    """Everyone, columnar. Buckets are packed on demand, so that a million people need not be packed at once."""
+class Users:
+    """Everyone, columnar. Buckets are packed on demand, so that a million users need not be packed at once."""
 
     hashes: NDArray[np.int64]
-    """int64[people], hash of each user_id"""
+    """int64[users], hash of each user_id"""
     fields: dict[str, Ragged]
-    """Array of PROFILE → one array a person"""
+    """Array of PROFILE → one array a user"""
 
     def __post_init__(self) -> None:
         """ValueError where what is said of a user's affinities or edges is not one value for each."""
@@ -59,12 +59,12 @@ class People:
 
     @property
     def buckets(self) -> int:
-        """A power of two, so that growth moves everyone to another bucket only when the number of people doubles."""
-        wanted = -(-len(self.hashes) // PEOPLE_PER_BUCKET)
+        """A power of two, so that growth moves everyone to another bucket only when the number of users doubles."""
+        wanted = -(-len(self.hashes) // USERS_PER_BUCKET)
         return 1 << max(0, wanted - 1).bit_length()
 
     def members(self) -> list[NDArray[np.int64]]:
-        """Positions of the people of each bucket: `hash mod buckets`."""
+        """Positions of the users of each bucket: `hash mod buckets`."""
         bucket_of = self.hashes % self.buckets
         order = np.argsort(bucket_of, kind="stable")
         return np.split(order, np.searchsorted(bucket_of[order], np.arange(1, self.buckets)))
@@ -73,25 +73,25 @@ class People:
         """User hash (8 bytes LE) → PROFILE of each member."""
         return {profile_field(int(self.hashes[i])): self.profile(int(i)) for i in members}
 
-    def profile(self, person: int) -> bytes:
-        """Packed PROFILE of the person at this position."""
-        return PROFILE.encode({name: ragged.of(person) for name, ragged in self.fields.items()})
+    def profile(self, user: int) -> bytes:
+        """Packed PROFILE of the user at this position."""
+        return PROFILE.encode({name: ragged.of(user) for name, ragged in self.fields.items()})
 
 
-def read_people(connection: duckdb.DuckDBPyConnection, factors: int) -> People:
+def read_users(connection: duckdb.DuckDBPyConnection, factors: int) -> Users:
     """Everyone in `user_profiles`, by user_id. BadInput when two of them share one hash."""
     connection.execute("""
-        CREATE TEMP TABLE people AS
-        SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS person, * FROM user_profiles
+        CREATE TEMP TABLE users AS
+        SELECT (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS user, * FROM user_profiles
     """)
-    profiles = connection.sql("SELECT * FROM people ORDER BY person").to_arrow_table()
+    profiles = connection.sql("SELECT * FROM users ORDER BY user").to_arrow_table()
     hashes = hash64_many(profiles["user_id"].to_pylist())
-    refuse_collisions("people", pa.table([profiles["user_id"], pa.array(hashes)], names=["id", "hash"]))
+    refuse_collisions("users", pa.table([profiles["user_id"], pa.array(hashes)], names=["id", "hash"]))
     fields = _profile_fields(profiles)
     for target, told in AFFINITIES.items():
         fields |= _affinity_fields(connection, target, told, len(hashes))
     fields["vector"] = _vectors(connection, len(hashes), factors)
-    return People(hashes, fields)
+    return Users(hashes, fields)
 
 
 def _profile_fields(profiles: pa.Table) -> dict[str, Ragged]:
@@ -112,7 +112,7 @@ def _profile_fields(profiles: pa.Table) -> dict[str, Ragged]:
 
 
 def _hashed(lists: pa.ListArray) -> Ragged:
-    """Hashes of the ids in each person's list; each different id is hashed once."""
+    """Hashes of the ids in each user's list; each different id is hashed once."""
     return Ragged(_hashes(lists.flatten()), _offsets(lists))
 
 
@@ -141,26 +141,26 @@ def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
 
 
 def _affinity_fields(
-    connection: duckdb.DuckDBPyConnection, target: str, told: tuple[str, ...], people: int
+    connection: duckdb.DuckDBPyConnection, target: str, told: tuple[str, ...], users: int
 ) -> dict[str, Ragged]:
     table = connection.sql(f"""
-        SELECT person, a.{target}_id AS id, {", ".join(f"{name}::REAL AS {name}" for name in told)}
-        FROM user_{target}_affinity a JOIN people USING (user_id) ORDER BY person, id
+        SELECT user, a.{target}_id AS id, {", ".join(f"{name}::REAL AS {name}" for name in told)}
+        FROM user_{target}_affinity a JOIN users USING (user_id) ORDER BY user, id
     """).to_arrow_table()
-    offsets = _group_offsets(table["person"].to_numpy(), people)
+    offsets = _group_offsets(table["user"].to_numpy(), users)
     ids = {f"{target}_affinity_ids": Ragged(_hashes(table["id"].combine_chunks()), offsets)}
     return ids | {f"{target}_{name}": Ragged(table[name].to_numpy(), offsets) for name in told}
 
 
-def _vectors(connection: duckdb.DuckDBPyConnection, people: int, factors: int) -> Ragged:
+def _vectors(connection: duckdb.DuckDBPyConnection, users: int, factors: int) -> Ragged:
     table = connection.sql("""
-        SELECT person, vector FROM als_vectors v JOIN people ON people.user_id = v.id
-        WHERE v.entity = 'user' ORDER BY person
+        SELECT user, vector FROM als_vectors v JOIN users ON users.user_id = v.id
+        WHERE v.entity = 'user' ORDER BY user
     """).to_arrow_table()
-    offsets = _group_offsets(table["person"].to_numpy(), people) * factors
+    offsets = _group_offsets(table["user"].to_numpy(), users) * factors
     return Ragged(table["vector"].combine_chunks().flatten().to_numpy(), offsets)
 
 
-def _group_offsets(person: NDArray[np.int32], people: int) -> NDArray[np.int64]:
-    """Offsets of each person's rows in a table sorted by person."""
-    return np.searchsorted(person, np.arange(people + 1)).astype(np.int64)
+def _group_offsets(user: NDArray[np.int32], users: int) -> NDArray[np.int64]:
+    """Offsets of each user's rows in a table sorted by user."""
+    return np.searchsorted(user, np.arange(users + 1)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""People, the authors among them, and publications: who they are and what they like."""
+"""Users, the authors among them, and publications: who they are and what they like."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Floats = NDArray[np.float32]
 TASTE_DIMENSIONS = 8
 """Finer taste than topics: tone, depth, length … Eight are enough to make neighbours differ and few enough to be learned."""
 LOVED_TOPICS = (1.0, 0.85, 0.7, 0.5, 0.3)
-"""How much a person likes their first, second … topic; all others get INDIFFERENCE."""
+"""How much a user likes their first, second … topic; all others get INDIFFERENCE."""
 INDIFFERENCE = 0.05
 HOME_LANGUAGE_SHARES = (0.74, 0.11, 0.06, 0.05, 0.04)
 BACKLOG_DAYS = 2
 """Days of stories before the first session, which would else find next to nothing."""
 HOURS_FROM_UTC = (-5, -4, -3, 1, 1)
-"""Where most speakers of each language live, so that the daily rhythm differs between people."""
+"""Where most speakers of each language live, so that the daily rhythm differs between users."""
 
 
 @dataclass(frozen=True, slots=True)
-class People:
-    """n people; all arrays by row of person."""
+class Users:
+    """n users; all arrays by row of user."""
 
     created_us: NDArray[np.int64]
     home_language: NDArray[np.int8]
@@ -37,14 +37,14 @@ class People:
     topic_interest: Floats
     """float32[n, topics] in [0, 1]"""
     taste: Floats
-    """float32[dimensions, n], about unit length a person"""
+    """float32[dimensions, n], about unit length a user"""
 
 
 @dataclass(frozen=True, slots=True)
 class Authors:
     """m authors and their publications; all arrays by row of author."""
 
-    person: NDArray[np.int32]
+    user: NDArray[np.int32]
     quality: Floats
     """Standard normal."""
     reach: Floats
@@ -59,14 +59,14 @@ class Authors:
     """int16[publications, 3]"""
 
 
-def make_people(config: WorldConfig) -> People:
-    """One row a person; the last ones joined last."""
-    rng, n = config.random("people"), config.people
+def make_users(config: WorldConfig) -> Users:
+    """One row a user; the last ones joined last."""
+    rng, n = config.random("people"), config.users
     home = rng.choice(len(LANGUAGES), n, p=HOME_LANGUAGE_SHARES).astype(np.int8)
     reads = rng.random((n, len(LANGUAGES))) < 0.03
     reads[:, 0] |= rng.random(n) < 0.85  # most of those whose home language is not English read it
     reads[np.arange(n), home] = True
-    return People(
+    return Users(
         created_us=_created(config, rng),
         home_language=home,
         reads_language=reads,
@@ -79,7 +79,7 @@ def make_people(config: WorldConfig) -> People:
 
 def _created(config: WorldConfig, rng: np.random.Generator) -> NDArray[np.int64]:
     """Four in five joined in the two years before the first story, the others later, at least two on the last day."""
-    n = config.people
+    n = config.users
     ages = np.where(
         rng.random(n) < 0.8,
         rng.uniform(config.days + BACKLOG_DAYS, config.days + 730, n),
@@ -110,26 +110,26 @@ def _topic_interest(rng: np.random.Generator, n: int) -> Floats:
 
 
 def _taste(rng: np.random.Generator, n: int) -> Floats:
-    """People cluster around twelve tastes, which is what lets one learn from another."""
+    """Users cluster around twelve tastes, which is what lets one learn from another."""
     centres = rng.normal(size=(TASTE_DIMENSIONS, 12))
     taste = centres[:, rng.integers(0, 12, n)] + 0.5 * rng.normal(size=(TASTE_DIMENSIONS, n))
     return np.asarray(taste / np.linalg.norm(taste, axis=0), np.float32)
 
 
-def make_authors(config: WorldConfig, people: People) -> Authors:
-    """One in ten people writes, about what they like themselves; one publication for every hundred people."""
+def make_authors(config: WorldConfig, users: Users) -> Authors:
+    """One in ten users writes, about what they like themselves; one publication for every hundred users."""
     rng = config.random("authors")
-    m, publications = max(5, config.people // 10), max(5, config.people // 100)
-    old = int(np.searchsorted(people.created_us, config.starts_us - BACKLOG_DAYS * US_PER_DAY))
-    person = np.sort(rng.choice(old, m, replace=False)).astype(np.int32)  # nobody publishes before they join
-    topics = np.argsort(-people.topic_interest[person], axis=1, kind="stable")[:, :3].astype(np.int16)
+    m, publications = max(5, config.users // 10), max(5, config.users // 100)
+    old = int(np.searchsorted(users.created_us, config.starts_us - BACKLOG_DAYS * US_PER_DAY))
+    user = np.sort(rng.choice(old, m, replace=False)).astype(np.int32)  # nobody publishes before they join
+    topics = np.argsort(-users.topic_interest[user], axis=1, kind="stable")[:, :3].astype(np.int16)
     publication_topics = pick_topics(rng, publications, 3)
     return Authors(
-        person=person,
+        user=user,
         quality=rng.normal(size=m).astype(np.float32),
         reach=(rng.pareto(1.2, m) + 1).astype(np.float32),
         topics=topics,
-        style=people.taste[:, person],
+        style=users.taste[:, user],
         publication=_join_publications(rng, topics, publication_topics),
         publication_topics=publication_topics,
     )

@@ -17,7 +17,7 @@ from batch.point_in_time import DAY_S, Context, age_s, as_of_grid, decayed, unfi
 
 
 def affinities(events: DataFrame, stories: DataFrame, key: str, context: Context) -> DataFrame:
-    """as_of, user_id, `key`, affinity, weight, engaged, shown; `stories`: as_of, story_id, `key` (a row for each it has).
+    """as_of, user_id, `key`, affinity, weight, engagement, impressions; `stories`: as_of, story_id, `key` (a row for each it has).
 
     What rounds to nothing (|affinity| below `affinity_floor`) is left out: absent means 0, also of the evidence.
     """
@@ -25,40 +25,48 @@ def affinities(events: DataFrame, stories: DataFrame, key: str, context: Context
     of_key = (
         weighed.join(stories, ["as_of", "story_id"], "inner")
         .groupBy("as_of", "user_id", key)
-        .agg(F.sum("engaged").alias("engaged"), F.sum("weight").alias("weight"), F.sum("shown").alias("shown"))
+        .agg(
+            F.sum("engagement").alias("engagement"),
+            F.sum("weight").alias("weight"),
+            F.sum("impressions").alias("impressions"),
+        )
     )
     settings = context.settings
-    engaged, expected = unfixed(F.col("engaged")), unfixed(F.col("shown")) * F.col("yield")
-    affinity = (engaged - expected) / (F.abs(engaged) + expected + F.lit(settings.affinity_strength))
+    engagement, expected = unfixed(F.col("engagement")), unfixed(F.col("impressions")) * F.col("yield")
+    affinity = (engagement - expected) / (F.abs(engagement) + expected + F.lit(settings.affinity_strength))
     scored = of_key.join(F.broadcast(impression_yield(weighed, context)), "as_of", "inner").withColumn(
         "affinity", affinity
     )
-    evidence_of = {name: unfixed(F.col(name)) for name in ("weight", "engaged", "shown")}
-    return scored.where(F.abs("affinity") >= settings.affinity_floor).withColumns(evidence_of)
+    support_of = {name: unfixed(F.col(name)) for name in ("weight", "engagement", "impressions")}
+    return scored.where(F.abs("affinity") >= settings.affinity_floor).withColumns(support_of)
 
 
 def evidence(events: DataFrame, context: Context) -> DataFrame:
-    """Per event, in fixed point: `engaged` (signed), `weight` (its size) and `shown` (1 for an impression), all decayed."""
+    """Per event, in fixed point: `engagement` (signed), `weight` (its size) and `shown` (1 for an impression), all decayed."""
     half_life_s = context.settings.affinity_half_life_d * DAY_S
     amount = F.when(F.col("type") == "impression", F.lit(1.0)).otherwise(strength())
     fixed = decayed(amount, age_s(), half_life_s)
     shown = F.col("type") == "impression"
     weighed = visible(events, context).select(
-        "as_of", "user_id", "story_id", shown.alias("is_shown"), fixed.alias("fixed")
+        "as_of", "user_id", "story_id", shown.alias("is_impression"), fixed.alias("fixed")
     )
     return weighed.select(
         "as_of",
         "user_id",
         "story_id",
-        F.when(F.col("is_shown"), F.lit(0)).otherwise(F.col("fixed")).alias("engaged"),
-        F.when(F.col("is_shown"), F.lit(0)).otherwise(F.abs("fixed")).alias("weight"),
-        F.when(F.col("is_shown"), F.col("fixed")).otherwise(F.lit(0)).alias("shown"),
+        F.when(F.col("is_impression"), F.lit(0)).otherwise(F.col("fixed")).alias("engagement"),
+        F.when(F.col("is_impression"), F.lit(0)).otherwise(F.abs("fixed")).alias("weight"),
+        F.when(F.col("is_impression"), F.col("fixed")).otherwise(F.lit(0)).alias("impressions"),
     )
 
 
 def impression_yield(weighed: DataFrame, context: Context) -> DataFrame:
     """as_of, yield: mean engagement per impression, at least 0; 0 where nothing was shown."""
-    sums = weighed.groupBy("as_of").agg(F.sum("engaged").alias("engaged"), F.sum("shown").alias("shown"))
-    mean = F.when(F.col("shown") > 0, F.greatest(F.col("engaged") / F.col("shown"), F.lit(0.0))).otherwise(F.lit(0.0))
+    sums = weighed.groupBy("as_of").agg(
+        F.sum("engagement").alias("engagement"), F.sum("impressions").alias("impressions")
+    )
+    mean = F.when(
+        F.col("impressions") > 0, F.greatest(F.col("engagement") / F.col("impressions"), F.lit(0.0))
+    ).otherwise(F.lit(0.0))
     every = as_of_grid(weighed.sparkSession, context.as_ofs).join(sums, "as_of", "left")
     return every.select("as_of", mean.alias("yield"))

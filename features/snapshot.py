@@ -26,9 +26,9 @@ VERSION_DIGITS = 16
 ABSENT = -1
 """Index of a missing author, publication, topic, language or neighbour."""
 
-EVIDENCE = ("engaged", "shown")
+SUPPORT = ("engagement", "impressions")
 """What an affinity rests on."""
-AFFINITIES = {"author": ("affinity",), "publication": ("affinity",), "topic": ("affinity", *EVIDENCE)}
+AFFINITIES = {"author": ("affinity",), "publication": ("affinity",), "topic": ("affinity", *SUPPORT)}
 """Target → what a profile tells of each. Of the few topics a user has much evidence, of an author little."""
 
 PROFILE = Layout(

@@ -28,7 +28,7 @@ from features.formulas import (
     user_reads,
 )
 from features.raw_datasets import TARGET_TYPES
-from features.snapshot import AFFINITIES, EVIDENCE
+from features.snapshot import AFFINITIES, SUPPORT
 
 US_PER_MS = 1000
 """The service keeps the times of reads in milliseconds."""
@@ -104,9 +104,9 @@ class Readers:
                 values = scatter(len(of), at, lists.floats(kind)[mine])
                 out[f"{target}_{kind}"] = _of_story(target, values, of.index)
         topics = self._affinity["topic"]
-        for kind in EVIDENCE:
+        for kind in SUPPORT:
             of_all = exact_sum(topics.floats(kind)[topics.slice(user)])
-            out[f"reader_{kind}"] = np.full(len(told.story), of_all, np.float32)
+            out[f"user_{kind}"] = np.full(len(told.story), of_all, np.float32)
         return out
 
     def _current(

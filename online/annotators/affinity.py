@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from features.formulas import exact_sum, gather, gather_mean
-from features.snapshot import AFFINITIES, EVIDENCE
+from features.snapshot import AFFINITIES, SUPPORT
 from online.columns import Candidates, Floats
 from online.context import Context
 
@@ -21,7 +21,7 @@ class Affinity:
         "author_affinity",
         "publication_affinity",
         *(f"topic_{name}" for name in AFFINITIES["topic"]),
-        *(f"reader_{name}" for name in EVIDENCE),
+        *(f"user_{name}" for name in SUPPORT),
         "follows_author",
         "follows_publication",
         "follows_topics",
@@ -34,9 +34,9 @@ class Affinity:
         columns = {
             f"topic_{kind}": gather_mean(user.affinity("topic", kind)[:-1], topics) for kind in AFFINITIES["topic"]
         }
-        for kind in EVIDENCE:
+        for kind in SUPPORT:
             of_all = exact_sum(user.state.profile[f"topic_{kind}"])
-            columns[f"reader_{kind}"] = np.full(len(candidates), of_all, np.float32)
+            columns[f"user_{kind}"] = np.full(len(candidates), of_all, np.float32)
         for target_type, index in (("author", world.author), ("publication", world.publication)):
             at = candidates.of(index)
             columns[f"{target_type}_affinity"] = gather(user.affinity(target_type), at)

@@ -164,7 +164,7 @@ class User:
     def affinity(self, target_type: str, kind: str = "affinity") -> Floats:
         """float32[k + 1]: the user's affinity to every author, publication or topic; 0 where unknown.
 
-        `kind`: also one of EVIDENCE, of topics.
+        `kind`: also one of SUPPORT, of topics.
         """
         profile = self.state.profile
         return self._names[target_type].scatter(

@@ -170,14 +170,14 @@ def test_affinity_compares_engagement_with_what_impressions_yield(db: duckdb.Duc
     per_impression = engagement / (4 * decay)
     positive, expected = 0.3 * decay + 1 + 1, decay * per_impression  # u1 and ann: opened and read a, read b
     wanted = (positive - expected) / (positive + expected + 3)
-    evidence = "affinity, weight, engaged, shown"
+    evidence = "affinity, weight, engagement, impressions"
     found = _rows(db, f"SELECT {evidence} FROM user_author_affinity WHERE user_id = 'u1' AND author_id = 'ann'")
     assert found[0] == pytest.approx((wanted, positive, positive, decay), rel=1e-6)
 
 
 def test_hiding_and_reporting_make_an_affinity_negative(db: duckdb.DuckDBPyConnection) -> None:
     found = _rows(
-        db, "SELECT user_id, engaged < 0, weight > 0 FROM user_author_affinity WHERE affinity < -0.3 ORDER BY 1"
+        db, "SELECT user_id, engagement < 0, weight > 0 FROM user_author_affinity WHERE affinity < -0.3 ORDER BY 1"
     )
     assert found == [("u3", True, True), ("u4", True, True)]  # u3 hid b, u4 reported the withdrawn one
 

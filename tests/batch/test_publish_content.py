@@ -216,7 +216,14 @@ class TestUsers:
                 {"user_id": "nobody", "author_id": "a", "affinity": 0.25, "weight": 1.0},
             ],
             "user_topic_affinity": [
-                {"user_id": "ada", "topic_id": "t", "affinity": 0.75, "weight": 6.0, "engaged": 5.0, "shown": 9.0}
+                {
+                    "user_id": "ada",
+                    "topic_id": "t",
+                    "affinity": 0.75,
+                    "weight": 6.0,
+                    "engagement": 5.0,
+                    "impressions": 9.0,
+                }
             ],
             "als_vectors": [vector("user", "bob", 1, 2), vector("user", "ada", 3, 4), vector("story", "ada", 5, 6)],
         }

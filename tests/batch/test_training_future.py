@@ -49,7 +49,7 @@ def hit_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
         tmp_path_factory.mktemp("hit"),
         stories=[story("hit", at(-48), **about), story("twin", at(-48), **about)],
         events=[
-            event("u", "impression", "hit", at(10), event_id="shown"),
+            event("u", "impression", "hit", at(10), event_id="impressions"),
             event("u", "read", "twin", at(10), event_id="at-the-same-moment"),
             event("u", "read", "twin", at(9), event_id="late", received_at=at(11)),
             *(event(f"p{n}", kind, "hit", at(11)) for n in range(9) for kind in ("open", "read", "clap")),
@@ -74,7 +74,7 @@ def hit_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
             "user_author_affinity": [{"user_id": "u", "author_id": "star", "affinity": level}],
             "user_publication_affinity": [{"user_id": "u", "publication_id": "pub", "affinity": level}],
             "user_topic_affinity": [
-                {"user_id": "u", "topic_id": "x", "affinity": level, "engaged": level, "shown": level}
+                {"user_id": "u", "topic_id": "x", "affinity": level, "engagement": level, "impressions": level}
             ],
             "als_vectors": [vector("user", "u", level), vector("story", "hit", level)],
             # A neighbour already, but of a story that nobody knew to be read.

@@ -105,8 +105,8 @@ AT_FIRST: dict[str, list[Row]] = {
     "user_profiles": [user("u", seen=[{"story_id": "a", "times": 3}], read=[])],
     "user_author_affinity": [{"user_id": "u", "author_id": "ann", "affinity": 0.5}],
     "user_topic_affinity": [
-        {"user_id": "u", "topic_id": "x", "affinity": 0.75, "engaged": 3.0, "shown": 8.0},
-        {"user_id": "u", "topic_id": "unheard", "affinity": -0.5, "engaged": -1.0, "shown": 4.0},
+        {"user_id": "u", "topic_id": "x", "affinity": 0.75, "engagement": 3.0, "impressions": 8.0},
+        {"user_id": "u", "topic_id": "unheard", "affinity": -0.5, "engagement": -1.0, "impressions": 4.0},
     ],
     "als_vectors": [vector("user", "u", 1.0, 2.0), vector("story", "a", 3.0, 4.0), vector("story", "fresh", 9.0, 9.0)],
     "similar_stories": [{"story_id": "b", "rank": 0, "similar_story_id": "a", "similarity": 0.5}],

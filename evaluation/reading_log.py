@@ -21,9 +21,9 @@ Floats = NDArray[np.float32]
 Micros = NDArray[np.int64]
 
 STRENGTHS = {"open": 0.3, "read": 1.0, "clap": 2.0, "save": 2.5, "share": 4.0}
-"""What an act says about liking. From `read` on the values of DeskDrop's notebook: view 1, like 2, bookmark 2.5, comment 4."""
+"""What an interaction says about liking. From `read` on the values of DeskDrop's notebook: view 1, like 2, bookmark 2.5, comment 4."""
 SAYS_READ = ("read", "clap", "save", "share")
-"""Acts that follow from having read. A lake without any `read` is judged by its opens as well."""
+"""Interactions that follow from having read. A lake without any `read` is judged by its opens as well."""
 FOREVER = np.iinfo(np.int64).max
 
 _EVENTS = """
@@ -41,7 +41,7 @@ FROM stories WHERE story_id IS NOT NULL AND published_at IS NOT NULL GROUP BY st
 
 @dataclass(frozen=True)
 class Log:
-    """m acts by time, exact repeats kept; n stories in the order of their hashes, so that a tie broken by index favours nobody."""
+    """m interactions by time, exact repeats kept; n stories in the order of their hashes, so that a tie broken by index favours nobody."""
 
     user_ids: pa.Array
     """string[users], ascending"""
@@ -77,12 +77,12 @@ class Log:
 
     @cached_property
     def pair(self) -> NDArray[np.int64]:
-        """int64[m]: number of each act's (user, story), user by user."""
+        """int64[m]: number of each interaction's (user, story), user by user."""
         return self.user.astype(np.int64) * self.stories + self.story
 
     @cached_property
     def first(self) -> Bools:
-        """bool[m]: the first act of its (user, story), whatever is known when."""
+        """bool[m]: the first interaction of its (user, story), whatever is known when."""
         _, at = np.unique(self.pair, return_index=True)
         first = np.zeros(len(self), bool)
         first[at] = True
@@ -98,33 +98,33 @@ def read_log(lake: Path) -> Log:
     with connect(lake) as db:
         kinds = {row[0] for row in db.execute("SELECT DISTINCT type FROM events").fetchall()}
         types = SAYS_READ if "read" in kinds else (*SAYS_READ, "open")
-        acts = db.sql(_EVENTS.format(types=", ".join(f"'{kind}'" for kind in types))).to_arrow_table()
+        interactions = db.sql(_EVENTS.format(types=", ".join(f"'{kind}'" for kind in types))).to_arrow_table()
         stories = db.sql(_STORIES).to_arrow_table()
-    if not acts.num_rows:
+    if not interactions.num_rows:
         raise BadInput(
             f"The lake at {lake} has no reads and no opens, so no ranking can be judged; bring events first."
         )
-    return _log(acts, stories)
+    return _log(interactions, stories)
 
 
-def _log(acts: pa.Table, stories: pa.Table) -> Log:
+def _log(interactions: pa.Table, stories: pa.Table) -> Log:
     stories = stories.take(pa.array(np.argsort(hash64_many(stories["story_id"].to_pylist()), kind="stable")))
-    story = pc.index_in(acts["story_id"], value_set=stories["story_id"].combine_chunks())
-    acts, story = acts.filter(story.is_valid()), story.drop_null()
-    user_ids = pc.unique(acts["user_id"]).sort()
+    story = pc.index_in(interactions["story_id"], value_set=stories["story_id"].combine_chunks())
+    interactions, story = interactions.filter(story.is_valid()), story.drop_null()
+    user_ids = pc.unique(interactions["user_id"]).sort()
     authors = pc.unique(stories["author"].drop_null()).sort()
     author = pc.index_in(stories["author"], value_set=authors, skip_nulls=True).fill_null(-1)
     strength = np.array(list(STRENGTHS.values()), np.float32)
-    kind = pc.index_in(acts["type"], value_set=pa.array(list(STRENGTHS)))
+    kind = pc.index_in(interactions["type"], value_set=pa.array(list(STRENGTHS)))
     return Log(
         user_ids=user_ids,
         story_ids=stories["story_id"].combine_chunks(),
         published_us=stories["published"].to_numpy(),
         gone_us=stories["gone"].to_numpy(),
         author=author.to_numpy().astype(np.int32),
-        user=pc.index_in(acts["user_id"], value_set=user_ids).to_numpy().astype(np.int32),
+        user=pc.index_in(interactions["user_id"], value_set=user_ids).to_numpy().astype(np.int32),
         story=story.to_numpy().astype(np.int32),
-        at_us=acts["occurred"].to_numpy(),
-        known_us=acts["known"].to_numpy(),
+        at_us=interactions["occurred"].to_numpy(),
+        known_us=interactions["known"].to_numpy(),
         strength=strength[kind.to_numpy()],
     )

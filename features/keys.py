@@ -104,9 +104,9 @@ class Keys:
         """The three hashes above: together, every edge that was changed since the snapshot."""
         return self.edges(user_id), self.refusals(user_id), self.blocked_by(user_id)
 
-    def acts(self, user_id: str) -> str:
+    def interactions(self, user_id: str) -> str:
         """Sorted set: stories opened and read, by time; capped."""
-        return self._user("acts", user_id)
+        return self._user("interactions", user_id)
 
     def latest_slates(self, user_id: str) -> str:
         """Hash with TTL, surface → id of its newest slate."""

@@ -128,7 +128,7 @@ class OnlineSettings(BaseSettings):
     """How long an event_id is remembered: a client may retry for 48 hours."""
     state_ttl_s: int = Field(default=15_552_000, ge=2_592_000)
     """Life of a user's online changes; half a year, far longer than the gap between two snapshots may ever be."""
-    acts_kept: int = Field(default=2000, ge=1, le=100_000)
+    interactions_kept: int = Field(default=2000, ge=1, le=100_000)
     """Opens and reads kept online per user; beyond it the oldest go first. The snapshot has more."""
     edges_kept: int = Field(default=10_000, ge=1, le=1_000_000)
     """Changed follows kept online per user, some 1.8 MB; more are refused until a snapshot holds the earlier ones."""

@@ -17,7 +17,7 @@ TEST_SHARE = 0.2
 
 
 def published(log: Log, negatives: int | None = None) -> Split:
-    """One task at the end of the log; acts of users with fewer stories are not known at all. Units are users."""
+    """One task at the end of the log; interactions of users with fewer stories are not known at all. Units are users."""
     pairs = np.unique(log.pair)
     user = pairs // log.stories
     pairs = pairs[np.bincount(user, minlength=log.users)[user] >= MIN_STORIES]

@@ -40,7 +40,7 @@ def hide(log: Log, exists: Bools, share: float, rng: np.random.Generator) -> Tas
 
 
 def hidden(log: Log, exists: Bools, pairs: np.ndarray) -> Task:
-    """The task at the end of the log in which the acts of `pairs` are not known and their stories are the positives."""
+    """The task at the end of the log in which the interactions of `pairs` are not known and their stories are the positives."""
     at_us = int(log.at_us.max()) + 1_000_000
     out = np.isin(log.pair, pairs)
     live = log.live(at_us)

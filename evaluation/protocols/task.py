@@ -27,7 +27,7 @@ class Task:
 
     at_us: int
     known: Bools
-    """bool[m]: acts of the log that may be learnt from"""
+    """bool[m]: interactions of the log that may be learnt from"""
     live: Bools
     """bool[n]"""
     users: Ints
@@ -60,7 +60,7 @@ class Split:
     teaching: tuple[Task, ...]
     """Made of what the first task knows: here a ranking may be learned. By time: earlier moments, ascending."""
     by_time: bool
-    """Whether `known` is all that was received before `at_us`; else acts are hidden at random."""
+    """Whether `known` is all that was received before `at_us`; else interactions are hidden at random."""
     unit: Literal["user", "day"]
     """What intervals resample."""
 
@@ -68,7 +68,7 @@ class Split:
 def moment(log: Log, start_us: int, end_us: int, among: Bools | None = None) -> Task | None:
     """What users with enough history read for the first time in [start, end), ranked at its start; None: nobody did.
 
-    `among`: bool[m], the acts that exist (for validation, which must not see later ones); None: all.
+    `among`: bool[m], the interactions that exist (for validation, which must not see later ones); None: all.
     """
     exists = np.ones(len(log), bool) if among is None else among
     known = exists & (log.known_us < start_us)
@@ -80,7 +80,7 @@ def moment(log: Log, start_us: int, end_us: int, among: Bools | None = None) -> 
 
 
 def asked(log: Log, at_us: int, known: Bools, live: Bools, wanted: Bools) -> Task:
-    """The task whose positives are the (user, story) of the acts `wanted`: bool[m], each pair once."""
+    """The task whose positives are the (user, story) of the interactions `wanted`: bool[m], each pair once."""
     user, story = log.user[wanted], log.story[wanted]
     order = np.lexsort((story, user))
     users, index = np.unique(user[order], return_inverse=True)

@@ -1,4 +1,4 @@
-"""One cut: the last fifth of all acts by time is the test."""
+"""One cut: the last fifth of all interactions by time is the test."""
 
 from __future__ import annotations
 

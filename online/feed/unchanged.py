@@ -24,7 +24,7 @@ WAIT_S = 1.0
 CONNECTIONS = 32
 """Kept between requests; more are made and closed as they are needed."""
 
-# KEYS: latest slates, acts, then the hashes of changed edges. ARGV: surface, start of the slates' keys, which share the hash tag.
+# KEYS: latest slates, interactions, then the hashes of changed edges. ARGV: surface, start of the slates' keys, which share the hash tag.
 _READ = """
 local id = redis.call('HGET', KEYS[1], ARGV[1])
 if id and redis.call('EXISTS', ARGV[2] .. id) == 0 then id = false end
@@ -57,10 +57,10 @@ class Unchanged:
             return None
         try:
             async with asyncio.timeout(WAIT_S):
-                newest, edges, acts, later = await self._read(user_id, surface, loaded[1])
+                newest, edges, interactions, later = await self._read(user_id, surface, loaded[1])
         except (RedisError, OSError, TimeoutError):  # the page is then made as usual, or refused with the reason
             return None
-        since = since_digest({k: v for one in edges for k, v in zip(one[::2], one[1::2], strict=True)}, acts)
+        since = since_digest({k: v for one in edges for k, v in zip(one[::2], one[1::2], strict=True)}, interactions)
         if later or newest != known.served.slate.encode() or since != known.since:
             return None
         body, served = known.again(now_us)
@@ -71,13 +71,13 @@ class Unchanged:
         self, user_id: str, surface: str, position: str
     ) -> tuple[bytes | None, list[list[bytes]], list[bytes], Any]:
         keys = self._keys
-        of_user = (keys.latest_slates(user_id), keys.acts(user_id), *keys.edge_hashes(user_id))
+        of_user = (keys.latest_slates(user_id), keys.interactions(user_id), *keys.edge_hashes(user_id))
         of_all = ("XRANGE", keys.story_stream(), f"({position}", "+", "COUNT", 1)
         commands = _packed("EVAL", _READ, len(of_user), *of_user, surface, keys.slate(user_id, "")) + _packed(*of_all)
         connection = self._idle.pop() if self._idle else self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             await connection.send_packed_command(commands, check_health=False)  # connects first if need be
-            (newest, edges, acts), later = await connection.read_response(), await connection.read_response()
+            (newest, edges, interactions), later = await connection.read_response(), await connection.read_response()
         except BaseException:
             await connection.disconnect()  # what was not read must not answer another's question
             raise
@@ -85,7 +85,7 @@ class Unchanged:
             self._idle.append(connection)
         else:
             await connection.disconnect()
-        return newest, edges, acts, later
+        return newest, edges, interactions, later
 
     async def close(self) -> None:
         """Gives back the connections."""

@@ -20,7 +20,7 @@ from online.clock import Moment, micros
 from online.http import examples as api_examples
 from online.ingest.ids import Id
 from online.settings import OnlineSettings
-from online.user.user import ACT_CODES
+from online.user.user import INTERACTION_CODES
 from rex.local.faults import first_line
 
 TYPES = (*EVENT_TYPES, *EDGE_TYPES)
@@ -32,9 +32,9 @@ MAX_DETAIL_CHARACTERS = 300
 MAX_EVENTS = 1000
 """Events of one request; more is refused, so that one client cannot hold a worker."""
 
-# KEYS: seen, stream, state (choices or acts). ARGV: window s, event, state ttl s, what, then per kind:
+# KEYS: seen, stream, state (choices or interactions). ARGV: window s, event, state ttl s, what, then per kind:
 # choice: field, occurred_us, op, how many are kept (0: any number), whether it applies on arrival (1, 0), received_us;
-# act: member, occurred_ms, how many are kept.
+# interaction: member, occurred_ms, how many are kept.
 # Answers 1 applied, 0 seen before, -1 no room; and of a choice the state it is in now. This is the rule of
 # features/choices.py. Arrivals at one edge are strictly in order, also when clocks step back: the batch goes by them.
 # The state of an edge: occurred_us|op|received_us of the last arrival|stream id of the last change that applied on
@@ -84,7 +84,7 @@ if choice then
   state = table.concat({last_us, last_op, received, arrival, position}, '|')
   redis.call('HSET', KEYS[3], ARGV[5], state)
   redis.call('EXPIRE', KEYS[3], ARGV[3])
-elseif ARGV[4] == 'act' then
+elseif ARGV[4] == 'interaction' then
   redis.call('ZADD', KEYS[3], 'GT', ARGV[6], ARGV[5])
   redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[7]))
   redis.call('EXPIRE', KEYS[3], ARGV[3])
@@ -242,7 +242,7 @@ class EventIntake:
         if event.type in CHOICES:
             state = self._keys.refusals(user) if CHOICES[event.type][0] in REFUSALS else self._keys.edges(user)
         else:
-            state = self._keys.acts(user)
+            state = self._keys.interactions(user)
         stream = self._keys.event_stream(self._keys.partition(user))
         return [self._keys.event_seen(user, event.event_id), stream, state]
 
@@ -259,9 +259,11 @@ class EventIntake:
             return [*shared, "choice", _field(kind, target[0] or "", target[1] or ""), *how]
         document["received_at"] = now.isoformat()
         shared = [self._settings.event_window_s, orjson.dumps(document), self._settings.state_ttl_s]
-        if event.type in ACT_CODES:
-            member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes([ACT_CODES[event.type]])
-            return [*shared, "act", member, occurred_us // 1000, self._settings.acts_kept]
+        if event.type in INTERACTION_CODES:
+            member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes(
+                [INTERACTION_CODES[event.type]]
+            )
+            return [*shared, "interaction", member, occurred_us // 1000, self._settings.interactions_kept]
         return [*shared, "none"]
 
 

@@ -24,7 +24,7 @@ from online.timelines.pulled import PulledTargets
 from online.timelines.timeline import Timeline, decode_timeline
 from online.user.build_inputs import BuildReading
 from online.user.served_history import ServedHistory, decode_history
-from online.user.user import ACT, EMPTY_PROFILE, UserState, decode_changes, since_digest
+from online.user.user import EMPTY_PROFILE, INTERACTION, UserState, decode_changes, since_digest
 from rex.local.faults import first_line
 
 log = logging.getLogger("rex.online")
@@ -74,23 +74,23 @@ class UserStore:
         pipe.hget(self._keys.users(bucket), place)
         for key in self._keys.edge_hashes(user_id):
             pipe.hgetall(key)
-        pipe.zrevrange(self._keys.acts(user_id), 0, -1)
+        pipe.zrevrange(self._keys.interactions(user_id), 0, -1)
         pipe.xrange(self._keys.story_stream(), f"({story_position}", "+", count=STORY_TAIL)
         ask_for_kept(pipe, self._keys, user_id, surface, slate_id)
         # Last, because a publisher that removes an old snapshot takes it off this list first.
         pipe.exists(self._keys.users(bucket))
         pipe.zscore(self._keys.versions(), manifest.version)
         try:
-            profile, *edges, acts, story_changes, kept, bucket_there, version_there = pipe.execute()
+            profile, *edges, interactions, story_changes, kept, bucket_there, version_there = pipe.execute()
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
         if version_there is None or (bucket and not bucket_there):
             raise gone(manifest.version)
-        state = _decode_user(user_id, user_hash, profile, _merged(edges), acts, self._covered_by(manifest))
+        state = _decode_user(user_id, user_hash, profile, _merged(edges), interactions, self._covered_by(manifest))
         return Reading(state, decode_kept(*kept), story_changes)
 
     def read_state(self, manifest: Manifest, user_id: str) -> UserState:
-        """The user without acts: profile, and edges changed since."""
+        """The user without interactions: profile, and edges changed since."""
         user_hash = hash64(user_id)
         bucket, place = profile_place(manifest, user_hash)
         pipe = self._client.pipeline(transaction=False)
@@ -161,22 +161,22 @@ def _decode_user(
     user_hash: int,
     profile: bytes | None,
     edges: dict[bytes, bytes],
-    acts: list[bytes],
+    interactions: list[bytes],
     covered: Callable[[str], str],
 ) -> UserState:
-    raw: list[Any] = [profile or b"", *_flat(edges), *acts]
-    packed = b"".join(acts)
-    if len(packed) != ACT.itemsize * len(acts):
-        raise CorruptValue(f"acts of {user_id}: entries must be {ACT.itemsize} bytes each")
+    raw: list[Any] = [profile or b"", *_flat(edges), *interactions]
+    packed = b"".join(interactions)
+    if len(packed) != INTERACTION.itemsize * len(interactions):
+        raise CorruptValue(f"interactions of {user_id}: entries must be {INTERACTION.itemsize} bytes each")
     known = with_account(PROFILE.decode(profile) if profile else EMPTY_PROFILE, edges, covered(user_id))
     return UserState(
         user_id=user_id,
         user_hash=user_hash,
         profile=known,
         changes=decode_changes(edges, user_id, covered),
-        acts=np.frombuffer(packed, ACT),
+        interactions=np.frombuffer(packed, INTERACTION),
         digest=_digest(raw),
-        since=since_digest(edges, acts),
+        since=since_digest(edges, interactions),
         standing=_digest(_flat(edges)),
     )
 

@@ -20,9 +20,9 @@ from online.story_table.names import Names
 from online.story_table.table import World
 from online.streams.entries import stream_order
 
-ACT = np.dtype([("story", "<i8"), ("type", "u1")])
-"""A member of the user's sorted set of acts; the score is the time in ms."""
-ACT_CODES = {"open": 1, "read": 2}
+INTERACTION = np.dtype([("story", "<i8"), ("type", "u1")])
+"""A member of the user's sorted set of interactions; the score is the time in ms."""
+INTERACTION_CODES = {"open": 1, "read": 2}
 """Event type → code; other types change nothing that a feed is made from."""
 ACCOUNT = b"account"
 """Field beside the changed edges: the latest version of the account put online, and its stream id."""
@@ -64,8 +64,8 @@ class UserState:
     user_hash: int
     profile: Mapping[str, np.ndarray] = field(default_factory=lambda: EMPTY_PROFILE)
     changes: tuple[EdgeChange, ...] = ()
-    acts: np.ndarray = field(default_factory=lambda: np.empty(0, ACT))
-    """ACT[m], newest first."""
+    interactions: np.ndarray = field(default_factory=lambda: np.empty(0, INTERACTION))
+    """INTERACTION[m], newest first."""
     digest: bytes = b""
     """Hash of the raw bytes this was read from: equal states, equal digests."""
     since: bytes = b""
@@ -106,14 +106,14 @@ class UserState:
             out = np.where(known[place] == targets, at[place], out)
         return out
 
-    def stories(self, act: str) -> Hashes:
+    def stories(self, interaction: str) -> Hashes:
         """int64[m]: stories on which the user acted so since (and somewhat before) the snapshot, newest first."""
-        return self.acts["story"][self.acts["type"] == ACT_CODES[act]]
+        return self.interactions["story"][self.interactions["type"] == INTERACTION_CODES[interaction]]
 
 
-def since_digest(edges: Mapping[bytes, bytes], acts: Sequence[bytes]) -> bytes:
-    """Equal for equal edges and acts, as they lie in Redis."""
-    parts = (*(part for item in sorted(edges.items()) for part in item), *acts)
+def since_digest(edges: Mapping[bytes, bytes], interactions: Sequence[bytes]) -> bytes:
+    """Equal for equal edges and interactions, as they lie in Redis."""
+    parts = (*(part for item in sorted(edges.items()) for part in item), *interactions)
     return hashlib.blake2b(b"\x1f".join(parts), digest_size=12).digest()
 
 

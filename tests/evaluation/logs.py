@@ -1,4 +1,4 @@
-"""Small reading logs, act by act."""
+"""Small reading logs, interaction by interaction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def at(day: float) -> datetime:
     return START + timedelta(days=day)
 
 
-def acts(rows: Sequence[tuple[str, str, float]], kind: str = "read") -> list[dict[str, Any]]:
+def interactions(rows: Sequence[tuple[str, str, float]], kind: str = "read") -> list[dict[str, Any]]:
     """(user, story, day) → events."""
     return [event(user, kind, story, at(day)) for user, story, day in rows]
 

@@ -12,7 +12,7 @@ from evaluation.reading_log import Ints, Log, read_log
 from features.errors import BadInput
 from learning.examples import FEATURE_NAMES
 from online.columns import Candidates
-from tests.evaluation.logs import acts, at
+from tests.evaluation.logs import at, interactions
 from tests.lakes import write_lake
 
 STORIES = 400
@@ -29,7 +29,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
         for day, of_day in enumerate(rng.permutation(STORIES)[: 12 * 8].reshape(12, 8).tolist())
         for s in of_day
     ]
-    return read_log(write_lake(tmp_path_factory.mktemp("lake"), stories=stories, events=acts(rows)))
+    return read_log(write_lake(tmp_path_factory.mktemp("lake"), stories=stories, events=interactions(rows)))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from evaluation.reading_log import Log, read_log
 from features.errors import BadInput
 from lake.ready_files import deskdrop
 from lake.sql_import import import_sql
-from tests.evaluation.logs import START, acts, at, log_of, number, user
+from tests.evaluation.logs import START, at, interactions, log_of, number, user
 from tests.lakes import event, write_lake
 
 OLD = {f"s{i}": 0.0 for i in range(8)}
@@ -29,7 +29,7 @@ def _names(log: Log, stories: np.ndarray) -> set[str]:
 
 
 def _rolling_log(lake: Path) -> Log:
-    """Day 3 is the first test day: the 0.8 quantile of all acts lies on day 2."""
+    """Day 3 is the first test day: the 0.8 quantile of all interactions lies on day 2."""
     few = [("bob", f"s{i}", 1.5 + i / 10) for i in range(4)]
     filler = [("cyd", "s0", 2 + i / 100) for i in range(12)]
     tested = [
@@ -39,7 +39,7 @@ def _rolling_log(lake: Path) -> Log:
         ("bob", "s6", 3.5),  # has only four stories before
         ("ann", "s5", 4.1),  # first read the day before
     ]
-    return log_of(lake, {**OLD, "new": 3.1}, acts([*BUSY, *few, *filler, *tested]))
+    return log_of(lake, {**OLD, "new": 3.1}, interactions([*BUSY, *few, *filler, *tested]))
 
 
 class TestRolling:
@@ -56,7 +56,7 @@ class TestRolling:
     def test_what_arrives_late_is_not_known_before(self, tmp_path: Path) -> None:
         """Ann's fifth read of day 1 arrives on day 5, so on day 3 she has four stories and is not judged."""
         late = event("ann", "read", "s4", at(1.4), received_at=at(5))
-        early = acts([*BUSY[:4], *(("cyd", "s0", 2 + i / 100) for i in range(20)), ("ann", "s5", 3.2)])
+        early = interactions([*BUSY[:4], *(("cyd", "s0", 2 + i / 100) for i in range(20)), ("ann", "s5", 3.2)])
         log = log_of(tmp_path, OLD, [*early, late])
         with pytest.raises(BadInput, match="finds nobody to judge"):
             PROTOCOLS["rolling"](log, None)
@@ -70,7 +70,7 @@ class TestRolling:
     def test_a_withdrawn_story_is_not_ranked(self, tmp_path: Path) -> None:
         rows = [{"story_id": name, "published_at": at(day)} for name, day in OLD.items()]
         rows[7] |= {"deleted_at": at(2), "updated_at": at(2)}
-        lake = write_lake(tmp_path, stories=rows, events=acts([*BUSY, ("ann", "s5", 3.2)]))
+        lake = write_lake(tmp_path, stories=rows, events=interactions([*BUSY, ("ann", "s5", 3.2)]))
         log = read_log(lake)
         assert not log.live(int(at(3).timestamp()) * 1_000_000)[number(log, "s7")]
 
@@ -81,7 +81,7 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Log:
     rng = np.random.default_rng(5)
     rows = [(f"u{u:02d}", f"s{s}", 1 + float(rng.random() * 9)) for u in range(12) for s in rng.permutation(150)[:10]]
     rows += [("few", f"s{s}", 1.0) for s in range(4)]
-    return log_of(tmp_path_factory.mktemp("readers"), {f"s{i}": 0.0 for i in range(150)}, acts(rows))
+    return log_of(tmp_path_factory.mktemp("readers"), {f"s{i}": 0.0 for i in range(150)}, interactions(rows))
 
 
 class TestPublished:
@@ -136,19 +136,19 @@ def test_time_hides_what_came_after_the_cut(readers: Log) -> None:
 
 def test_a_lake_without_reads_is_refused(tmp_path: Path) -> None:
     lake = write_lake(
-        tmp_path, stories=[{"story_id": "s", "published_at": at(0)}], events=acts([("u", "s", 1)], "impression")
+        tmp_path, stories=[{"story_id": "s", "published_at": at(0)}], events=interactions([("u", "s", 1)], "impression")
     )
     with pytest.raises(BadInput, match="no reads and no opens"):
         read_log(lake)
 
 
 def test_opens_stand_in_where_a_lake_has_no_reads(tmp_path: Path) -> None:
-    log = log_of(tmp_path, OLD, acts(BUSY, "open"))
+    log = log_of(tmp_path, OLD, interactions(BUSY, "open"))
     assert len(log) == 5
 
 
 def test_opens_do_not_count_beside_reads(tmp_path: Path) -> None:
-    log = log_of(tmp_path, OLD, [*acts(BUSY), *acts([("ann", "s7", 1.9)], "open")])
+    log = log_of(tmp_path, OLD, [*interactions(BUSY), *interactions([("ann", "s7", 1.9)], "open")])
     assert len(log) == 5
 
 

@@ -28,7 +28,7 @@ from online.components import default_components
 from online.rankers.learned import Learned
 from online.rankers.weighted import Weight, Weighted
 from rex.bulk_ranking import RANKED, is_computed, rank, read_users
-from tests.evaluation.logs import acts, at
+from tests.evaluation.logs import at, interactions
 from tests.lakes import ANY_NAME, write_lake
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -51,7 +51,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for u in range(6)
         for s in rng.permutation(38)[:20]
     ]
-    return write_lake(tmp_path_factory.mktemp("lake") / ANY_NAME, stories=stories, events=acts(rows))
+    return write_lake(tmp_path_factory.mktemp("lake") / ANY_NAME, stories=stories, events=interactions(rows))
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def test_hidden_stories_are_nowhere_in_the_lake_that_rex_learns_from(tmp_path: P
     """Not even as an impression or a hide; what is not hidden is all there, and so are the stories."""
     stories = [{"story_id": f"s{i}", "published_at": at(0)} for i in range(10)]
     pairs = [(f"u{u}", f"s{s}", 1 + u / 10) for u in range(6) for s in range(10)]
-    shown = [*acts(pairs), *acts(pairs, "impression"), *acts(pairs[::7], "hide")]
+    shown = [*interactions(pairs), *interactions(pairs, "impression"), *interactions(pairs[::7], "hide")]
     source = write_lake(tmp_path / "lake", stories=stories, events=shown)
     log = read_log(source)
     split = PROTOCOLS["random"](log, None)

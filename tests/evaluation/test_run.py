@@ -13,7 +13,7 @@ from rich.console import Console
 from evaluation.report import Evaluation, write_rows
 from evaluation.run import evaluate
 from features.errors import BadInput
-from tests.evaluation.logs import acts, at
+from tests.evaluation.logs import at, interactions
 from tests.lakes import write_lake
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -28,7 +28,7 @@ def lake(tmp_path: Path) -> Path:
         for user, shift in (("ann", 0), ("ben", 2))
         for i, day in enumerate((1, 1, 1, 1, 1, 2.5, 3.5))
     ]
-    return write_lake(tmp_path / "lake", stories=stories, events=acts(rows))
+    return write_lake(tmp_path / "lake", stories=stories, events=interactions(rows))
 
 
 def _evaluated(lake: Path, tmp_path: Path, **more: object) -> list[Evaluation]:
@@ -84,7 +84,7 @@ def test_a_protocol_asked_for_by_name_must_fit(lake: Path, tmp_path: Path) -> No
 
 def test_a_lake_where_nobody_read_enough_says_what_to_do(tmp_path: Path) -> None:
     lake = write_lake(
-        tmp_path / "lake", stories=[{"story_id": "s", "published_at": at(0)}], events=acts([("ann", "s", 1)])
+        tmp_path / "lake", stories=[{"story_id": "s", "published_at": at(0)}], events=interactions([("ann", "s", 1)])
     )
     with pytest.raises(BadInput, match="bring more events"):
         _evaluated(lake, tmp_path)

@@ -15,7 +15,7 @@ from evaluation.reading_log import Floats, Ints, Log
 from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
 from evaluation.systems.system import LAST
 from evaluation.systems.tuning import Budget, best_of
-from tests.evaluation.logs import acts, log_of, number, user
+from tests.evaluation.logs import interactions, log_of, number, user
 
 STORIES = {f"s{i}": i / 10 for i in range(12)}
 """s11 is the newest."""
@@ -44,7 +44,7 @@ def log(tmp_path: Path) -> Log:
     """Ann read s0–s4 on day 2 and s5, s6 on day 3; a crowd read s0, most of them long before."""
     crowd = [(f"c{i}", "s0", 2.0) for i in range(6)] + [(f"c{i}", "s7", 2.9) for i in range(3)]
     rows = [*((("ann", f"s{i}", 2.2 + i / 100)) for i in range(5)), *crowd, ("ann", "s5", 3.1), ("ann", "s6", 3.2)]
-    return log_of(tmp_path, STORIES, acts(rows))
+    return log_of(tmp_path, STORIES, interactions(rows))
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_collaborative_filters_find_the_readers_own_circle(tmp_path: Path, kind:
         for u in range(15)
         for s in rng.permutation(10)[:8]
     ]
-    log = log_of(tmp_path, stories, acts(rows))
+    log = log_of(tmp_path, stories, interactions(rows))
     split = PROTOCOLS["random"](log, None)
     (judged,) = judge(log, split, [getattr(collaborative, kind)(SMALL[kind], Budget(0))])
     assert judged.metrics["recall@5"].value > 0.8

@@ -141,20 +141,20 @@ class DeliveryMachine(RuleBasedStateMachine):
                     self.site.note_lost_reason(user, story)
         self._send(user, kind if add else UNDO[kind], target_type=whom[0], target_id=whom[1])
 
-    @rule(user=users, act=st.sampled_from(("read", "read", "hide", "report")), pick=picks)
-    def act_on_a_story(self, user: str, act: str, pick: int) -> None:
+    @rule(user=users, interaction=st.sampled_from(("read", "read", "hide", "report")), pick=picks)
+    def act_on_a_story(self, user: str, interaction: str, pick: int) -> None:
         self._step()
         story_id = self._any_story(pick).story_id
-        self.site.readers[user].done_with[act].add(story_id)
-        self._send(user, act, story_id=story_id)
+        self.site.readers[user].done_with[interaction].add(story_id)
+        self._send(user, interaction, story_id=story_id)
 
-    @rule(user=users, act=st.sampled_from(("hide", "report")), pick=picks)
-    def take_back(self, user: str, act: str, pick: int) -> None:
+    @rule(user=users, interaction=st.sampled_from(("hide", "report")), pick=picks)
+    def take_back(self, user: str, interaction: str, pick: int) -> None:
         self._step()
-        done_with = self.site.readers[user].done_with[act]
+        done_with = self.site.readers[user].done_with[interaction]
         story_id = sorted(done_with)[pick % len(done_with)] if done_with else self._any_story(pick).story_id
         done_with.discard(story_id)
-        self._send(user, f"un{act}", story_id=story_id)
+        self._send(user, f"un{interaction}", story_id=story_id)
 
     @rule(user=users, kind=st.sampled_from(tuple(UNDO)), whom=targets)
     def undo_too_late(self, user: str, kind: str, whom: tuple[str, str]) -> None:
@@ -347,8 +347,8 @@ class DeliveryMachine(RuleBasedStateMachine):
             for kind, marked in reader.edges.items():
                 for target_type in ("author", "publication", "topic"):
                     known[f"{kind}_{target_type}"] = sorted(name for of, name in marked if of == target_type)
-            for act, field_name in (("read", "read"), ("hide", "hidden"), ("report", "reported")):
-                known[field_name] = sorted(reader.done_with[act])
+            for interaction, field_name in (("read", "read"), ("hide", "hidden"), ("report", "reported")):
+                known[field_name] = sorted(reader.done_with[interaction])
             for name in [name for name in (*HELD.values(), "read") if name in known]:
                 known[f"{name}_at"] = [micros(self.site.now)] * len(known[name])
             known_of[user] = known

@@ -210,11 +210,15 @@ def context(
     ranker: Ranker | None = None,
     **known: Any,
 ) -> Context:
-    """A request of a user with the given profile (and `changes`, `acts` since the snapshot)."""
-    changes, acts, reading = known.pop("changes", ()), known.pop("acts", None), known.pop("reading", BuildReading())
+    """A request of a user with the given profile (and `changes`, `interactions` since the snapshot)."""
+    changes, interactions, reading = (
+        known.pop("changes", ()),
+        known.pop("interactions", None),
+        known.pop("reading", BuildReading()),
+    )
     state = UserState(user_id, hash64(user_id), profile(**known), tuple(changes))
-    if acts is not None:
-        state = UserState(user_id, hash64(user_id), profile(**known), tuple(changes), acts)
+    if interactions is not None:
+        state = UserState(user_id, hash64(user_id), profile(**known), tuple(changes), interactions)
     return Context(
         of,
         User(state, of),

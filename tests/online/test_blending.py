@@ -155,11 +155,11 @@ class TestServedInVain:
         assert self.weight(("s0", half_life_h), ("s0", 2 * half_life_h), ("s1", 0)) == pytest.approx(0.5 + 0.25)
 
     def test_what_was_opened_or_read_was_not_shown_in_vain(self) -> None:
-        from tests.online.test_rules import acts
+        from tests.online.test_rules import interactions
 
         twice = ("s0", 0.0), ("s0", 0.0)
         assert self.weight(*twice) == 2
-        assert self.weight(*twice, acts=acts(open="s0")) == 0
+        assert self.weight(*twice, interactions=interactions(open="s0")) == 0
         assert self.weight(*twice, read=["s0"], read_at=[5]) == 0
 
     def test_one_showing_changes_nothing_and_several_sink_a_story(self) -> None:

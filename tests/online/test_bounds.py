@@ -95,7 +95,7 @@ class TestRefusals:
         assert intake.accept(refusals, NOW).accepted == 4
 
     def test_that_find_no_room_are_refused_with_a_code_and_push_none_out(self, redis_client: redis.Redis) -> None:
-        intake = EventIntake(redis_client, KEYS, OnlineSettings(acts_kept=3, refusals_kept=4))
+        intake = EventIntake(redis_client, KEYS, OnlineSettings(interactions_kept=3, refusals_kept=4))
         opens = [event(f"open {number}", story_id=f"s{number}") for number in range(150)]
         kinds = ("hide", "mute", "report", "block", "hide", "report")
         receipt = intake.accept([*(self.refusal(kind, n) for n, kind in enumerate(kinds)), *opens], NOW)
@@ -103,7 +103,7 @@ class TestRefusals:
         assert refused == [(4, "too_many_refusals"), (5, "too_many_refusals")]
         kept = fields_of(redis_client, KEYS.refusals("u1"))
         assert {field.decode().split("|")[0] for field in kept} == {"hide", "mute", "report", "block"}
-        assert redis_client.zcard(KEYS.acts("u1")) == 3
+        assert redis_client.zcard(KEYS.interactions("u1")) == 3
         unhide = self.refusal("hide", 0) | {"type": "unhide", "event_id": "back"}
         assert intake.accept([unhide], NOW).accepted == 1, "taking back needs no room"
 

@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from features.keys import hash64
 from online.http.body_limit import MAX_BODY_BYTES, BodyLimit, BodyTooLarge
 from online.settings import OnlineSettings
-from online.user.user import ACT, UserState
+from online.user.user import INTERACTION, UserState
 from tests.online.conftest import FeedServer, wait_until
 
 JSON = {"content-type": "application/json"}
@@ -178,8 +178,10 @@ class TestEvents:
     def test_an_open_is_known_and_hides_nothing(self, served: FeedServer) -> None:
         top = served.stories("u-new")[0]
         served.send(served.event("e1", "u-new", "open", story_id=top))
-        acts = np.frombuffer(b"".join(served.client.zrange(served.keys.acts("u-new"), 0, -1)), ACT)
-        assert UserState("u-new", hash64("u-new"), acts=acts).stories("open").tolist() == [hash64(top)]
+        interactions = np.frombuffer(
+            b"".join(served.client.zrange(served.keys.interactions("u-new"), 0, -1)), INTERACTION
+        )
+        assert UserState("u-new", hash64("u-new"), interactions=interactions).stories("open").tolist() == [hash64(top)]
         assert top in served.stories("u-new")
 
     def test_an_event_id_is_remembered_to_the_last_moment_of_its_window(self, served: FeedServer) -> None:

@@ -147,8 +147,8 @@ def test_the_service_killed_while_a_client_sends(service: Service, redis_client:
     assert len(set(rows(service.lake))) == len(reads)
     for user in SENDERS:
         mine = [event for event in sent if event["user_id"] == user]
-        acts = redis_client.zrange(KEYS.acts(user), 0, -1)
-        assert {int.from_bytes(act[:8], "little", signed=True) for act in acts} == {  # type: ignore[arg-type]
+        interactions = redis_client.zrange(KEYS.interactions(user), 0, -1)
+        assert {int.from_bytes(interaction[:8], "little", signed=True) for interaction in interactions} == {  # type: ignore[arg-type]
             hash64(event["story_id"]) for event in mine if event["type"] == "read"
         }
         edges: Any = redis_client.hkeys(KEYS.edges(user))

@@ -106,14 +106,14 @@ def test_reading_history_brings_positive_products_only() -> None:
 
 
 def test_similar_stories_come_from_reads_made_after_the_snapshot_too() -> None:
-    from tests.online.test_rules import acts
+    from tests.online.test_rules import interactions
 
     stories = [
         {"id": "s-read", "similar": [("s-neighbour", 0.8)], "age_h": 24 * 30.0},
         {"id": "s-neighbour", "age_h": 24 * 30.0},
     ]
     assert feed(context(world(stories))) == []
-    assert feed(context(world(stories), acts=acts(read="s-read"))) == ["s-neighbour"]
+    assert feed(context(world(stories), interactions=interactions(read="s-read"))) == ["s-neighbour"]
 
 
 def test_trending_is_that_of_the_readers_languages() -> None:

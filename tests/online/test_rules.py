@@ -11,7 +11,7 @@ from features.keys import hash64
 from online.components import default_components
 from online.rules.language import Language
 from online.story_table.table import World
-from online.user.user import ACT, ACT_CODES, EdgeChange
+from online.user.user import INTERACTION, INTERACTION_CODES, EdgeChange
 from tests.online.small_world import context, everything, ids, world
 
 STORIES: list[dict[str, Any]] = [
@@ -36,8 +36,10 @@ def dropped_by(rule_name: str, of: World = WORLD, **known: Any) -> set[str]:
     return set() if drops is None else set(ids(of, everything(of).take(drops)))
 
 
-def acts(**by_type: str) -> np.ndarray:
-    return np.array([(hash64(story), ACT_CODES[act]) for act, story in by_type.items()], ACT)
+def interactions(**by_type: str) -> np.ndarray:
+    return np.array(
+        [(hash64(story), INTERACTION_CODES[interaction]) for interaction, story in by_type.items()], INTERACTION
+    )
 
 
 def change(kind: str, target_type: str, target: str, *, added: bool) -> EdgeChange:
@@ -52,7 +54,7 @@ MINE = {"s-followers-only", "s-unlisted"}
     [
         ("already_read", {}, set()),
         ("already_read", {"read": ["s-plain"], "read_at": [1]}, {"s-plain"}),
-        ("already_read", {"acts": acts(read="s-old")}, {"s-old"}),
+        ("already_read", {"interactions": interactions(read="s-old")}, {"s-old"}),
         (
             "hidden",
             {"hidden": ["s-plain"], "changes": [change("hide", "story", "s-old", added=True)]},

@@ -21,7 +21,7 @@ from online.slates.slate_making import slate_of
 from online.user.user import EdgeChange
 from online.validators.page import suitable
 from tests.online.small_world import context, everything, ids, world
-from tests.online.test_rules import acts
+from tests.online.test_rules import interactions
 
 N = 120
 WORLD = world([{"id": f"s{i:03}", "age_h": float(N - i)} for i in range(N)])
@@ -143,7 +143,7 @@ def test_reasons_that_no_longer_hold_are_cleared_and_the_rest_told_anew(
     [
         ({"changes": [EdgeChange("mute", "author", hash64("a-one"), True)]}, "muted"),
         ({"changes": [EdgeChange("block", "topic", hash64("t-one"), True)]}, "blocked"),
-        ({"acts": acts(read="s-one")}, "already_read"),
+        ({"interactions": interactions(read="s-one")}, "already_read"),
         ({"changes": [EdgeChange("hide", "story", hash64("s-one"), True)]}, "hidden"),
         ({"changes": [EdgeChange("report", "story", hash64("s-one"), True)]}, "reported"),
     ],

@@ -26,7 +26,7 @@ from online.feed.preparing import FeedRequest, Prepared
 from online.metrics import Metrics
 from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
-from online.story_table.table import World
+from online.story_table.table import StoryTable
 from online.timelines.reconciling import Reconciler
 from online.wiring import AppState, wire
 from rex.local.redis_server import server
@@ -138,10 +138,10 @@ def _times(work: Callable[[int], object], n: int, done: Callable[[], None] = lam
     return out
 
 
-def _read_once_ms(world: World) -> float:
+def _read_once_ms(story_table: StoryTable) -> float:
     """Milliseconds to read once what a request reads: the least that looking at every story can take."""
     columns = [
-        world.author, world.publication, world.topics, world.language, world.published_at, world.visibility,
-        world.members_only, world.vectors, *world.static.values(),
+        story_table.author, story_table.publication, story_table.topics, story_table.language, story_table.published_at, story_table.visibility,
+        story_table.members_only, story_table.vectors, *story_table.static.values(),
     ]  # fmt: skip
     return float(np.median(_times(lambda i: [column.max() for column in columns], 9)))

@@ -60,13 +60,13 @@ def _judge_one(rex: AppState, truth: Truth, user_id: str, now_us: int) -> list[f
     rows = _eligible(rex, ctx)
     if len(rows) <= TOP:
         return None
-    interest = truth.interest([user_id], [ctx.world.story_id(int(row)) for row in rows])[0]
+    interest = truth.interest([user_id], [ctx.story_table.story_id(int(row)) for row in rows])[0]
     page = rex.feeds.feed(FeedRequest(user_id, TOP, fresh=True), now_us)
-    shown = ctx.world.by_hash.find(hash64_many([item["story_id"] for item in page["items"]]))
+    shown = ctx.story_table.by_hash.find(hash64_many([item["story_id"] for item in page["items"]]))
     orders = (
         np.flatnonzero(np.isin(rows, shown)),
         np.lexsort((-rows, ~np.isin(rows, _followed(ctx)))),
-        np.argsort(-ctx.world.static["story_popularity"][rows], kind="stable"),
+        np.argsort(-ctx.story_table.static["story_popularity"][rows], kind="stable"),
         np.argsort(-interest, kind="stable"),
     )
     return [float(interest[order[:TOP]].mean()) for order in orders]
@@ -74,12 +74,14 @@ def _judge_one(rex: AppState, truth: Truth, user_id: str, now_us: int) -> list[f
 
 def _eligible(rex: AppState, ctx: Context) -> Rows:
     """Rows of every story that no rule forbids, whether or not a provider brings it."""
-    everything = Candidates(np.arange(len(ctx.world), dtype=np.int32), np.ones(len(ctx.world), np.uint32), whole=True)
+    everything = Candidates(
+        np.arange(len(ctx.story_table), dtype=np.int32), np.ones(len(ctx.story_table), np.uint32), whole=True
+    )
     return Pipeline(rex.feeds.components, lambda ctx, slate: None).preprocess(ctx, everything).rows
 
 
 def _followed(ctx: Context) -> Rows:
-    world, user = ctx.world, ctx.user
+    world, user = ctx.story_table, ctx.user
     return np.concatenate(
         (
             world.rows_by_author.of(user.targets("follow", "author")),

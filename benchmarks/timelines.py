@@ -151,8 +151,8 @@ def _make_hybrid(rex: AppState, user: str) -> None:
         _follow(rex, user, f"pushed-{number}", number)
     _follow(rex, user, "pulled", 40)
     reading = rex.feeds.context(user, micros(AS_OF))[0].user.state
-    world = rex.live.get()
-    names = {"author": world.authors, "publication": world.publications}
+    story_table = rex.live.get()
+    names = {"author": story_table.authors, "publication": story_table.publications}
     count = 41
     for target_type, of in names.items():
         for index in of.by_hash.known(reading.edges("follow", target_type)).tolist():

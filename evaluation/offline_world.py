@@ -24,8 +24,8 @@ from online.context import Context
 from online.protocols import Ranker
 from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
-from online.story_table.build import build_world
-from online.story_table.table import World
+from online.story_table.build import build_story_table
+from online.story_table.table import StoryTable
 from online.user.user import EMPTY_PROFILE, User, UserState
 
 VALIDATED = ("valid_stories", "valid_promotions")
@@ -36,7 +36,7 @@ VALIDATED = ("valid_stories", "valid_promotions")
 class OfflineWorld:
     """The story table and everybody's profile, as of one moment."""
 
-    world: World
+    story_table: StoryTable
     users: Users
     model: Model | None = None
     """What the snapshot would be ranked with unless another ranker is given."""
@@ -55,9 +55,9 @@ class OfflineWorld:
 
     def context(self, user_id: str, now_us: int, settings: OnlineSettings, components: Components) -> Context:
         """A request of theirs at `now_us`."""
-        user, ranker = User(self.user(user_id), self.world), components.ranker or self._ranker(settings)
+        user, ranker = User(self.user(user_id), self.story_table), components.ranker or self._ranker(settings)
         wanted = frozenset(ranker.inputs)
-        return Context(self.world, user, now_us, settings, ranker, wanted=wanted, bits=components.bits)
+        return Context(self.story_table, user, now_us, settings, ranker, wanted=wanted, bits=components.bits)
 
     def _ranker(self, settings: OnlineSettings) -> Ranker:
         return ranker_for(settings, self.model, self.digest)
@@ -103,7 +103,7 @@ def _offline(content: Content) -> OfflineWorld:
         users=[],
         size_bytes=0,
     )
-    world, data = build_world(manifest, content.tables), content.model
+    story_table, data = build_story_table(manifest, content.tables), content.model
     if data is None:
-        return OfflineWorld(world, content.users)
-    return OfflineWorld(world, content.users, decode(data, digest(data)), digest(data))
+        return OfflineWorld(story_table, content.users)
+    return OfflineWorld(story_table, content.users, decode(data, digest(data)), digest(data))

@@ -182,13 +182,13 @@ class _Judge:
             f"{REX}, by openings": ranker_for(by_openings, offline.model, offline.digest),
         }
         known = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
-        self._in_log: Ints = np.searchsorted(known, offline.world.hashes).astype(np.int32)
+        self._in_log: Ints = np.searchsorted(known, offline.story_table.hashes).astype(np.int32)
 
     def judge(self, user_id: str, group: str) -> None:
         """Adds the user's NDCG of every system to `found`."""
         candidates = self._candidates(user_id)
         scores = self._scores(user_id, candidates)
-        world = self._offline.world
+        world = self._offline.story_table
         interest = self._truth.interest([user_id], [world.story_id(int(row)) for row in candidates.rows])[0]
         parts = {group: np.ones(len(candidates), bool)}
         if group == SEGMENTS[0]:

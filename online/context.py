@@ -17,7 +17,7 @@ from features.formulas import dot
 from online.columns import Candidates, Floats
 from online.settings import OnlineSettings
 from online.slates.pagination_session import Chain
-from online.story_table.table import World
+from online.story_table.table import StoryTable
 from online.user.build_inputs import BuildReading
 from online.user.user import User
 
@@ -132,9 +132,9 @@ class Trace:
 
 @dataclass
 class Context:
-    """Pinned from start to end of a request: world, ranker, user, now."""
+    """Pinned from start to end of a request: story table, ranker, user, now."""
 
-    world: World
+    story_table: StoryTable
     user: User
     now_us: int
     settings: OnlineSettings
@@ -163,7 +163,7 @@ class Context:
     @property
     def pinned(self) -> str:
         """Names everything the answer depends on besides `now`: snapshot, position in the story stream, the user's state."""
-        return f"{self.world.version}/{self.world.position}/{self._user}/{self.settings.variant}"
+        return f"{self.story_table.version}/{self.story_table.position}/{self._user}/{self.settings.variant}"
 
     @property
     def _user(self) -> str:
@@ -173,12 +173,12 @@ class Context:
     @cached_property
     def taste(self) -> Floats:
         """float32[N]: product of the user's and each story's ALS vector, shared by provider and annotator."""
-        return dot(self.world.vectors, self.user.vector)
+        return dot(self.story_table.vectors, self.user.vector)
 
     def taste_of(self, candidates: Candidates) -> Floats:
         """float32[n]: `taste` of the candidates, to the bit; of them alone when nobody has asked for all."""
         if candidates.whole or "taste" in self.__dict__:
             return candidates.of(self.taste)
         # One factor after the other: a `take` over both axes would first copy the whole table, whose rows have spares.
-        gathered = np.array([factor.take(candidates.rows) for factor in self.world.vectors])
+        gathered = np.array([factor.take(candidates.rows) for factor in self.story_table.vectors])
         return dot(gathered, self.user.vector)

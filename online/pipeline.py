@@ -14,7 +14,7 @@ Open: a component that fails is left out, and the answer says so. Closed: a fail
 
 `build` makes a slate with the first six stages, `read` makes a page of one with the seventh; online/feed/service.py looks for
 a slate, and online/feed/slate_builder.py calls `build` only if there is none. Between the stages flow candidates, as arrays: a
-row is an index into the story table of `ctx.world`, the snapshot in memory with what was published since. Every stage
+row is an index into the story table of `ctx.story_table`, the snapshot in memory with what was published since. Every stage
 reports what went in, what came out, and what was dropped for which reason; `watch` notes what becomes of the one story
 that `explain` was asked about.
 """
@@ -75,11 +75,11 @@ class Pipeline:
                     continue
                 try:
                     rows = provider.rows(ctx)
-                    report.parts[provider.name] = counted(rows, len(ctx.world))
+                    report.parts[provider.name] = counted(rows, len(ctx.story_table))
                     brought.append((rows, np.uint32(1 << self.components.bits[provider.name])))
                 except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
                     ctx.trace.degrade(provider.name, error)
-            candidates = united(brought, len(ctx.world), ctx.world.superseded)
+            candidates = united(brought, len(ctx.story_table), ctx.story_table.superseded)
             report.given = len(candidates)
         ctx.trace.watch("aggregate", candidates)
         return candidates
@@ -120,8 +120,10 @@ class Pipeline:
             score = finite(ctx.ranker.score(candidates.columns, len(candidates), ctx.trace.degrade))
             ctx.trace.watch_rank(candidates, score, ctx.ranker.contributions)
             candidates.columns["score"] = score
-            kept = best(score, candidates.rows, SPARE * ctx.settings.slate_size, ctx.world.published_at)
-            if PROMOTED in self.components.bits and len(ctx.world.promotions):  # these may stand outside the ranking
+            kept = best(score, candidates.rows, SPARE * ctx.settings.slate_size, ctx.story_table.published_at)
+            if PROMOTED in self.components.bits and len(
+                ctx.story_table.promotions
+            ):  # these may stand outside the ranking
                 promoted = candidates.sources & np.uint32(1 << self.components.bits[PROMOTED])
                 kept = np.concatenate((kept, np.setdiff1d(np.flatnonzero(promoted), kept)))
             drawn = outranked(ctx, candidates, kept)

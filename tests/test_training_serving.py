@@ -51,11 +51,11 @@ def served_values(site: Site) -> Values:
     for user in site.users():
         ctx, _ = site.rex.feeds.context(user, micros(ASKED))
         ctx.wanted = frozenset(NAMES)
-        rows = np.setdiff1d(np.arange(len(ctx.world), dtype=np.int32), ctx.world.superseded)
+        rows = np.setdiff1d(np.arange(len(ctx.story_table), dtype=np.int32), ctx.story_table.superseded)
         columns = pipeline.annotate(ctx, Candidates(rows, np.ones(len(rows), np.uint32))).columns
         assert ctx.trace.degraded == []
         matrix = np.stack([columns[name] for name in NAMES], axis=1)
-        found |= {(user, ctx.world.story_id(int(row))): matrix[at] for at, row in enumerate(rows)}
+        found |= {(user, ctx.story_table.story_id(int(row))): matrix[at] for at, row in enumerate(rows)}
     return found
 
 
@@ -79,7 +79,7 @@ def site_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def site(redis_server: Server, redis_client: redis.Redis, site_lake: Path, tmp_path: Path) -> Iterator[Site]:
-    """The world served over HTTP, by a clock that the test sets."""
+    """The story table served over HTTP, by a clock that the test sets."""
     settings = Settings(var=tmp_path, lake=site_lake, redis_url=redis_server.url)
     keys = Keys(settings.redis_prefix)
     version = publish(site_lake, AS_OF, redis_client, keys, now=AS_OF, kept=3).version

@@ -91,7 +91,7 @@ class Rex:
         self._task, self._log = task, log
         self._offline: OfflineWorld = self._worlds.of(task)
         hashes = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
-        self._story = np.searchsorted(hashes, self._offline.world.hashes).astype(np.int32)
+        self._story = np.searchsorted(hashes, self._offline.story_table.hashes).astype(np.int32)
 
     def _learn(self) -> None:
         """Too little to learn from leaves the ranking as it is (at first, the named weights), and the log says so."""
@@ -144,4 +144,4 @@ def _in_order(ctx: Context, blocks: list[Candidates]) -> Ints:
         return np.empty(0, np.int32)
     rows = np.concatenate([block.rows for block in blocks])
     score = np.concatenate([block.columns["score"] for block in blocks])
-    return rows[best(score, rows, len(rows), ctx.world.published_at)]
+    return rows[best(score, rows, len(rows), ctx.story_table.published_at)]

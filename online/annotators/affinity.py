@@ -29,15 +29,15 @@ class Affinity:
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
         """float32[n] each."""
-        world, user = ctx.world, ctx.user
-        topics = candidates.of(world.topics)
+        story_table, user = ctx.story_table, ctx.user
+        topics = candidates.of(story_table.topics)
         columns = {
             f"topic_{kind}": gather_mean(user.affinity("topic", kind)[:-1], topics) for kind in AFFINITIES["topic"]
         }
         for kind in SUPPORT:
             of_all = exact_sum(user.state.profile[f"topic_{kind}"])
             columns[f"user_{kind}"] = np.full(len(candidates), of_all, np.float32)
-        for target_type, index in (("author", world.author), ("publication", world.publication)):
+        for target_type, index in (("author", story_table.author), ("publication", story_table.publication)):
             at = candidates.of(index)
             columns[f"{target_type}_affinity"] = gather(user.affinity(target_type), at)
             columns[f"follows_{target_type}"] = self._follows(ctx, target_type, at)

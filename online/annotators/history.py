@@ -38,14 +38,14 @@ class History:
         }
         if "read_gap_h" in ctx.wanted:
             read_at = np.sort(ctx.user.state.profile["read_at"])
-            columns["read_gap_h"] = read_gap_h(candidates.of(ctx.world.published_at), read_at)
+            columns["read_gap_h"] = read_gap_h(candidates.of(ctx.story_table.published_at), read_at)
         return columns
 
     def _likeness(self, ctx: Context) -> tuple[Rows, Floats, Floats]:
         """int32[m] neighbours of the latest reads, each once; float32[m] twice: similarity to the nearest of them, and to all."""
         read = ctx.user.recent_reads[:RECENT_READS]
-        rows, values = ctx.world.similar[read].ravel(), ctx.world.similarity[read].ravel()
-        neighbours, at = np.unique(ctx.world.current(rows[rows >= 0]), return_inverse=True)
+        rows, values = ctx.story_table.similar[read].ravel(), ctx.story_table.similarity[read].ravel()
+        neighbours, at = np.unique(ctx.story_table.current(rows[rows >= 0]), return_inverse=True)
         place, known = at.astype(np.int32), values[rows >= 0]
         return (
             neighbours,
@@ -55,5 +55,5 @@ class History:
 
     def _times_seen(self, ctx: Context) -> tuple[Rows, Floats]:
         profile = ctx.user.state.profile
-        rows = ctx.world.by_hash.find(profile["seen"])
+        rows = ctx.story_table.by_hash.find(profile["seen"])
         return rows[rows >= 0], times_seen(profile["seen_times"][rows >= 0])

@@ -18,4 +18,4 @@ class Recency:
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
         """float32[n]."""
-        return {"recency": recency(age_hours(candidates.of(ctx.world.published_at), ctx.now_us))}
+        return {"recency": recency(age_hours(candidates.of(ctx.story_table.published_at), ctx.now_us))}

@@ -18,4 +18,4 @@ class Story:
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
         """float32[n] each; only those that are wanted, because each is a pass over all candidates."""
-        return {name: candidates.of(ctx.world.static[name]) for name in self.features if name in ctx.wanted}
+        return {name: candidates.of(ctx.story_table.static[name]) for name in self.features if name in ctx.wanted}

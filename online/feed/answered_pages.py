@@ -28,7 +28,7 @@ _LAST = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A first page as it was answered, and all that it depends on; of the world only its name, so that old ones can go."""
+    """A first page as it was answered, and all that it depends on; of the story table only its name, so that old ones can go."""
 
     tail: bytes
     """The answer, JSON, after the value of its first member, the request id."""
@@ -36,7 +36,7 @@ class Answered:
     limit: int
     pinned: str
     loaded: tuple[str, str]
-    """Version and story position of the world it was made in."""
+    """Version and story position of the story table it was made in."""
     since: bytes
     """`since` of the user."""
     until_us: int
@@ -65,7 +65,7 @@ class AnsweredPages:
         """Keeps a page, and forgets the oldest."""
         ctx = asked.ctx
         key = (ctx.user_id, ctx.surface, asked.limit, ctx.user.hint)
-        loaded = (ctx.world.version, ctx.world.position)
+        loaded = (ctx.story_table.version, ctx.story_table.position)
         until_us = _until_us(ctx, asked, page)
         with self._lock:
             self._pages.pop(key, None)
@@ -84,10 +84,10 @@ def _tail(answer: dict[str, Any]) -> bytes:
 
 def _until_us(ctx: Context, asked: Asked, page: Page) -> int:
     """When time first changes something: the slate is not fresh, a story is too old, a promotion begins or ends, or a story dated ahead is out."""
-    published = ctx.world.published_at.take(page.entries.rows)
-    promotions = ctx.world.promotions
-    known, behind = dated(ctx.world, ctx.now_us + 1, _LAST - 1)
-    ahead = np.concatenate((ctx.world.published_at[known], ctx.world.published_at[behind]))
+    published = ctx.story_table.published_at.take(page.entries.rows)
+    promotions = ctx.story_table.promotions
+    known, behind = dated(ctx.story_table, ctx.now_us + 1, _LAST - 1)
+    ahead = np.concatenate((ctx.story_table.published_at[known], ctx.story_table.published_at[behind]))
     turns = np.concatenate((promotions.starts_at, promotions.ends_at, ahead))
     return min(
         fresh_until_us(asked.slate, ctx.settings),

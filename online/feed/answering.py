@@ -43,7 +43,7 @@ def answer(asked: Asked, page: Page, components: Components, cursors: CursorCode
         "items": items(ctx, components, page.entries, asked.delivered),
         "next_cursor": None if after is None else cursors.encode(after, ctx.user_id),
         "new_count": asked.new_count,
-        "story_position": ctx.world.position,
+        "story_position": ctx.story_table.position,
         "slate": about(slate, cached=asked.cached),
         "degraded": list(dict.fromkeys((*slate.info.degraded, *ctx.trace.degraded))),
     }
@@ -83,7 +83,7 @@ def served_page(asked: Asked, page: Page, answered: dict[str, Any]) -> ServedPag
         request_id=answered["request_id"],
         user_id=ctx.user_id,
         slate=slate.info.id,
-        snapshot=ctx.world.version,
+        snapshot=ctx.story_table.version,
         model=slate.info.model,
         served_us=ctx.now_us,
         first_position=asked.delivered,

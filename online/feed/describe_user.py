@@ -24,13 +24,15 @@ def about_user(ctx: Context) -> dict[str, Any]:
     A target that the snapshot does not name and that was not followed, muted or blocked since is told as its hash,
     `#<64-bit hash>`: see MAX_TARGETS of batch/snapshot_targets.py.
     """
-    user, world = ctx.user, ctx.world
+    user, story_table = ctx.user, ctx.story_table
     profile = user.state.profile
-    names = dict(zip(TARGET_TYPES, (world.authors, world.publications, world.topic_names), strict=True))
+    names = dict(
+        zip(TARGET_TYPES, (story_table.authors, story_table.publications, story_table.topic_names), strict=True)
+    )
     lately = {change.target: change.target_id for change in user.state.changes}
 
     def told(target: int) -> str:
-        return lately.get(target) or world.targets.id(target) or f"#{target}"
+        return lately.get(target) or story_table.targets.id(target) or f"#{target}"
 
     return {
         "user_id": ctx.user_id,
@@ -44,9 +46,9 @@ def about_user(ctx: Context) -> dict[str, Any]:
         },
         "hides": _stories(ctx, "hide", told),
         "reports": _stories(ctx, "report", told),
-        "recent_reads": [world.story_id(int(row)) for row in user.recent_reads[:READS_TOLD]],
-        "profile_age_s": (ctx.now_us - _as_of_us(world.manifest.as_of)) / 1e6,
-        "snapshot": world.version,
+        "recent_reads": [story_table.story_id(int(row)) for row in user.recent_reads[:READS_TOLD]],
+        "profile_age_s": (ctx.now_us - _as_of_us(story_table.manifest.as_of)) / 1e6,
+        "snapshot": story_table.version,
     }
 
 
@@ -57,13 +59,14 @@ def _told(names: Names, hashes: np.ndarray, otherwise: Callable[[int], str]) -> 
 
 def _stories(ctx: Context, kind: str, otherwise: Callable[[int], str]) -> list[str]:
     """Stories that the user has refused, those of since the snapshot last."""
-    refused, world = ctx.user.state.edges(kind, "story"), ctx.world
+    refused, story_table = ctx.user.state.edges(kind, "story"), ctx.story_table
     lately = {change.target for change in ctx.user.state.changes if change.kind == kind}
     held = [target for target in refused.tolist() if target not in lately]
     told = [*held, *(target for target in refused.tolist() if target in lately)][-REFUSED_TOLD:]
-    rows = world.by_hash.find(np.array(told, np.int64))
+    rows = story_table.by_hash.find(np.array(told, np.int64))
     return [
-        world.story_id(row) if row >= 0 else otherwise(target) for target, row in zip(told, rows.tolist(), strict=True)
+        story_table.story_id(row) if row >= 0 else otherwise(target)
+        for target, row in zip(told, rows.tolist(), strict=True)
     ]
 
 

@@ -30,7 +30,7 @@ def _languages(user: User) -> dict[str, Any]:
     if not user.follows_hint:
         return {"known_from": "profile" if user.languages else None, "read": user.languages}
     assert user.reads is not None
-    named = user.world.languages.ids
+    named = user.story_table.languages.ids
     return {"known_from": "accept_language", "read": [named[i] for i in np.flatnonzero(user.reads[:-1])]}
 
 

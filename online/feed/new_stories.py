@@ -16,8 +16,8 @@ def new_count(ctx: Context, components: Components, slate: Slate) -> int:
     """Stories above the slate's watermark that a provider would bring now, no rule forbids, and the slate does not hold already
     (one may have been given a later date since)."""
     mark = slate.watermark
-    rows = ctx.world.newer_than(mark.published_us, mark.story_id, ctx.now_us)
-    rows = rows[~np.isin(ctx.world.hashes.take(rows), slate.stories)] if len(rows) else rows
+    rows = ctx.story_table.newer_than(mark.published_us, mark.story_id, ctx.now_us)
+    rows = rows[~np.isin(ctx.story_table.hashes.take(rows), slate.stories)] if len(rows) else rows
     if not len(rows):
         return 0
     newer = Candidates(rows, np.ones(len(rows), np.uint32))

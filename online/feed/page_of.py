@@ -43,8 +43,8 @@ async def page_of(rex: AppState, wanted: FeedRequest, places: CapacityLimiter) -
 async def _unchanged(rex: AppState, wanted: FeedRequest) -> bytes | None:
     if wanted.cursor or wanted.fresh:
         return None
-    world, now_us = rex.live.get(), micros(rex.clock())
-    loaded = (world.version, world.position)
+    story_table, now_us = rex.live.get(), micros(rex.clock())
+    loaded = (story_table.version, story_table.position)
     page = await rex.unchanged.page(wanted, loaded, now_us)
     if page is None:
         return None

@@ -1,4 +1,4 @@
-"""From a request to what it is answered from: the world, the user, and the slate or the place in a chain."""
+"""From a request to what it is answered from: the story table, the user, and the slate or the place in a chain."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Preparer:
         self._cursors = cursors
 
     def prepare(self, request: FeedRequest, now_us: int) -> Prepared:
-        """Pins the world, reads the user and the slate: one round trip, more only when a cursor's slate has expired.
+        """Pins the story table, reads the user and the slate: one round trip, more only when a cursor's slate has expired.
 
         InvalidCursor, CursorExpired, Unavailable.
         """
@@ -108,14 +108,14 @@ class Preparer:
     ) -> tuple[Context, Reading]:
         """A context that pins everything for one request of one user, and what was read for it."""
         loaded = self._live.loaded()
-        manifest, position = loaded.world.manifest, loaded.world.position
+        manifest, position = loaded.story_table.manifest, loaded.story_table.position
         reading = self._store.read(manifest, user_id, surface=surface, slate_id=slate_id, story_position=position)
-        world = loaded.advance(reading.story_changes)
+        story_table = loaded.advance(reading.story_changes)
         if slate_id is not None and reading.kept.slate is not None:
             hint = reading.kept.slate.info.hint  # the rest of a slate is read in the languages of its beginning
-        user = User(reading.state, world, hint)
+        user = User(reading.state, story_table, hint)
         wanted, bits = frozenset(loaded.ranker.inputs), self._components.bits
-        return Context(world, user, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits), reading
+        return Context(story_table, user, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits), reading
 
     def _usable(self, kept: Kept) -> Kept:
         """Without a slate of a service with other providers, whose source bits mean something else."""

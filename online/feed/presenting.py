@@ -17,7 +17,7 @@ from online.providers.followed_publications import FollowedPublications
 from online.slates.slate import ORGANIC
 from online.story_table.names import Names
 from online.story_table.story_columns import StoryColumns
-from online.story_table.table import World
+from online.story_table.table import StoryTable
 from online.user.user import User
 
 PROMOTED = "Promoted"
@@ -25,7 +25,7 @@ PROMOTED = "Promoted"
 KEPT_STORIES = 20_000
 """What is told of a story is kept for the next user: the popular ones, some 20 MB. Then all is forgotten at once."""
 _kept: WeakKeyDictionary[StoryColumns, dict[int, dict[str, Any]]] = WeakKeyDictionary()
-"""By story table, because a row means one version of one story in all the worlds that share its columns."""
+"""By story table, because a row means one version of one story in all the story tables that share its columns."""
 
 
 def items(ctx: Context, components: Components, entries: Candidates, first_position: int) -> list[dict[str, Any]]:
@@ -37,7 +37,7 @@ def items(ctx: Context, components: Components, entries: Candidates, first_posit
         providers = [provider for bit, provider in enumerate(components.providers) if bits >> bit & 1]
         told.append(
             {
-                **_of_story(ctx.world, row),
+                **_of_story(ctx.story_table, row),
                 "position": first_position + i,
                 "score": score,
                 "sources": [provider.name for provider in providers],
@@ -48,37 +48,37 @@ def items(ctx: Context, components: Components, entries: Candidates, first_posit
     return told
 
 
-def _of_story(world: World, row: int) -> dict[str, Any]:
+def _of_story(story_table: StoryTable, row: int) -> dict[str, Any]:
     """The part of an item that is the same for every user. Not to be written to."""
-    kept = _kept.setdefault(world.columns, {})
+    kept = _kept.setdefault(story_table.columns, {})
     if (found := kept.get(row)) is not None:
         return found
     if len(kept) >= KEPT_STORIES:
         kept.clear()
     found = kept[row] = {
-        "story_id": world.story_id(row),
-        "author_id": world.authors.id(int(world.author[row])),
-        "publication_id": world.publications.id(int(world.publication[row])),
-        "topics": [world.topic_names.id(int(topic)) for topic in world.topics[row] if topic != ABSENT],
-        "title": world.title(row),
-        "published_at": rfc3339_of(int(world.published_at[row])),
+        "story_id": story_table.story_id(row),
+        "author_id": story_table.authors.id(int(story_table.author[row])),
+        "publication_id": story_table.publications.id(int(story_table.publication[row])),
+        "topics": [story_table.topic_names.id(int(topic)) for topic in story_table.topics[row] if topic != ABSENT],
+        "title": story_table.title(row),
+        "published_at": rfc3339_of(int(story_table.published_at[row])),
     }
     return found
 
 
 def _told(user: User, reason: str, row: int) -> str:
     """The reason with its blanks filled: whom of the two is followed, the publication, the first followed topic."""
-    world = user.world
+    story_table = user.story_table
     if reason == "{followed}":
         marks = user.marks("follow", "author")
-        by_author = marks is not None and marks[world.author[row]] > 0
+        by_author = marks is not None and marks[story_table.author[row]] > 0
         reason = FollowedAuthors.reason if by_author else FollowedPublications.reason
     if "{publication}" in reason:
-        return reason.format(publication=world.publications.id(int(world.publication[row])))
+        return reason.format(publication=story_table.publications.id(int(story_table.publication[row])))
     if "{topic}" in reason:
         marks = user.marks("follow", "topic")
-        followed = [int(topic) for topic in world.topics[row] if marks is not None and marks[topic] > 0]
-        return reason.format(topic=_name(world.topic_names, followed))
+        followed = [int(topic) for topic in story_table.topics[row] if marks is not None and marks[topic] > 0]
+        return reason.format(topic=_name(story_table.topic_names, followed))
     return reason
 
 
@@ -86,18 +86,18 @@ def _name(names: Names, indices: list[int]) -> str | None:
     return names.id(indices[0]) if indices else None
 
 
-def known_document(world: World, story_id: str) -> dict[str, Any] | None:
-    """The story as a document of the raw lake, without what a snapshot does not hold; None: the world does not know it.
+def known_document(story_table: StoryTable, story_id: str) -> dict[str, Any] | None:
+    """The story as a document of the raw lake, without what a snapshot does not hold; None: the story table does not know it.
 
     `updated_at` is there when the version is the snapshot's; later ones have theirs in the document that was put.
     """
-    row = world.row(story_id)
+    row = story_table.row(story_id)
     if row < 0:
         return None
-    story = world.story(row)
-    of_snapshot = row < world.snapshot_rows
+    story = story_table.story(row)
+    of_snapshot = row < story_table.snapshot_rows
     return {
-        "story_id": world.story_id(row),
+        "story_id": story_table.story_id(row),
         "author_id": story.author_id,
         "publication_id": story.publication_id,
         "topics": list(story.topics),
@@ -106,5 +106,5 @@ def known_document(world: World, story_id: str) -> dict[str, Any] | None:
         "published_at": rfc3339_of(story.published_us),
         "visibility": VISIBILITIES[story.visibility],
         "members_only": story.members_only,
-        **({"updated_at": rfc3339_of(int(world.snapshot_updated_at[row]))} if of_snapshot else {}),
+        **({"updated_at": rfc3339_of(int(story_table.snapshot_updated_at[row]))} if of_snapshot else {}),
     }

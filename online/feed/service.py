@@ -1,4 +1,4 @@
-"""The feed service without HTTP: pins one world and one user per request, and runs the pipeline."""
+"""The feed service without HTTP: pins one story table and one user per request, and runs the pipeline."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class FeedService:
         """The funnel of a fresh ranking, and the path of one story through it. Writes nothing."""
         ctx, _ = self.context(user_id, now_us, surface, None, hint)
         if story_id is not None:
-            row = ctx.world.row(story_id)
+            row = ctx.story_table.row(story_id)
             ctx.trace.watched_row = row if row >= 0 else None
         slate = self._builder.rehearse(ctx)
         page = self._pipeline.read(ctx, slate, 0, len(slate))

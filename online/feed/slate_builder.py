@@ -68,7 +68,7 @@ class SlateBuilder:
             chain_ttl_s=settings.chain_ttl_s,
             day=utc_day(ctx.now_us),
             surface=ctx.surface if ctx.chain is None else None,
-            caps=ctx.world.promotions.caps,
+            caps=ctx.story_table.promotions.caps,
         )
         value = slate.encode()
         self._metrics.slate_bytes.observe(len(value))

@@ -1,4 +1,4 @@
-"""The snapshot that a process serves, kept current: grown by the story stream, and swapped whole for the next one."""
+"""The snapshot that a process serves, kept current: updated by the story stream, and swapped whole for the next one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from learning.model import Model
 from learning.model_file import WrongModel, decode
 from online.protocols import Ranker
 from online.rankers.weighted import Weighted
-from online.story_table.build import build_world
-from online.story_table.table import World
+from online.story_table.build import build_story_table
+from online.story_table.table import StoryTable
 from online.streams.entries import START, StreamEntry, stream_order
 from online.user.store import STORY_TAIL, read_story_tail
 
@@ -30,38 +30,40 @@ def light_alone(model: Model | None, digest: str) -> Ranker:
 
 
 class Loaded:
-    """One loaded snapshot with its ranker and its newest world. A request keeps it to its end, also when another is loaded."""
+    """One loaded snapshot with its ranker and its newest story table. A request keeps it to its end, also when another is loaded."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, world: World, ranker: Ranker) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, story_table: StoryTable, ranker: Ranker) -> None:
         self._client = client
         self._keys = keys
         self._writing = threading.Lock()
-        self.world = world
-        """The newest; worlds that were taken before stay as they are."""
+        self.story_table = story_table
+        """The newest; story tables that were taken before stay as they are."""
         self.ranker = ranker
         """Published with the features that it reads."""
 
-    def advance(self, entries: Sequence[StreamEntry]) -> World:
-        """The newest world, once these entries of the story stream are in it, too; each is applied once."""
+    def advance(self, entries: Sequence[StreamEntry]) -> StoryTable:
+        """The newest story table, once these entries of the story stream are in it, too; each is applied once."""
         if not entries:
-            return self.world
+            return self.story_table
         with self._writing:
-            held = stream_order(self.world.position)
-            self.world = self.world.after([entry for entry in entries if stream_order(entry[0].decode()) > held])
+            held = stream_order(self.story_table.position)
+            self.story_table = self.story_table.after(
+                [entry for entry in entries if stream_order(entry[0].decode()) > held]
+            )
             if len(entries) == STORY_TAIL:  # there may be more, and a withdrawal may be among it
                 self._read_on()
-            return self.world
+            return self.story_table
 
-    def catch_up(self) -> World:
-        """The newest world, once everything is in it that is in the story stream now."""
+    def catch_up(self) -> StoryTable:
+        """The newest story table, once everything is in it that is in the story stream now."""
         with self._writing:
             self._read_on()
-            return self.world
+            return self.story_table
 
     def _read_on(self) -> None:
         while True:
-            entries = read_story_tail(self._client, self._keys, self.world.position)
-            self.world = self.world.after(entries)
+            entries = read_story_tail(self._client, self._keys, self.story_table.position)
+            self.story_table = self.story_table.after(entries)
             if len(entries) < STORY_TAIL:
                 return
 
@@ -78,7 +80,7 @@ class LiveSnapshot:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether there is a world to serve."""
+        """Whether there is a story table to serve."""
         return self._loaded is not None
 
     def loaded(self) -> Loaded:
@@ -87,24 +89,24 @@ class LiveSnapshot:
             raise Unavailable("no snapshot is loaded yet; publish one with `rex publish` and try again in a second")
         return self._loaded
 
-    def get(self) -> World:
-        """The newest world; Unavailable before the first is loaded."""
-        return self.loaded().world
+    def get(self) -> StoryTable:
+        """The newest story table; Unavailable before the first is loaded."""
+        return self.loaded().story_table
 
     def refresh(self) -> bool:
         """Loads the current snapshot if its manifest is another than that of the one held; whether it was. Slow, never on a request.
 
-        Either way the world has caught up with the story stream, so that requests have little of it left to apply.
+        Either way the story table has caught up with the story stream, so that requests have little of it left to apply.
         Unavailable or CorruptValue when it cannot be loaded, its model included; what is held stays.
         """
         with self._loading:
             manifest = read_manifest(self._client, self._keys, current_version(self._client, self._keys))
-            if self._loaded is not None and self._loaded.world.manifest == manifest:
+            if self._loaded is not None and self._loaded.story_table.manifest == manifest:
                 self._loaded.catch_up()
                 return False
             position = manifest.positions.get(self._keys.story_stream(), START)
-            world = build_world(manifest, read_tables(self._client, self._keys, manifest), position)
-            loaded = Loaded(self._client, self._keys, world, self._ranker(manifest))
+            story_table = build_story_table(manifest, read_tables(self._client, self._keys, manifest), position)
+            loaded = Loaded(self._client, self._keys, story_table, self._ranker(manifest))
             loaded.catch_up()
             self._loaded = loaded
             return True

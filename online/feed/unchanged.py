@@ -50,7 +50,7 @@ class Unchanged:
         """Connections by hand: the pool and its pipelines would take half as long again. Only the event loop touches them."""
 
     async def page(self, wanted: FeedRequest, loaded: tuple[str, str], now_us: int) -> bytes | None:
-        """The answer, JSON; None: it has to be made. `loaded`: version and story position of the world in memory."""
+        """The answer, JSON; None: it has to be made. `loaded`: version and story position of the story table in memory."""
         user_id, surface = wanted.user_id, wanted.surface
         known = self._pages.find(user_id, surface, wanted.limit, wanted.hint)
         if known is None or known.loaded != loaded or not known.served.served_us <= now_us < known.until_us:

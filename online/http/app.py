@@ -97,11 +97,11 @@ def _surround(app: FastAPI, middleware: Callable[[ASGIApp], ASGIApp]) -> None:
 def _follow(state: AppState) -> None:
     try:
         swapped = state.live.refresh()
-        world = state.live.get()
-        state.metrics.stories.set(world.snapshot_rows)
-        state.metrics.delta.set(len(world) - world.snapshot_rows)
+        story_table = state.live.get()
+        state.metrics.stories.set(story_table.snapshot_rows)
+        state.metrics.delta.set(len(story_table) - story_table.snapshot_rows)
         if swapped:
-            log.info("serving snapshot %s with %d stories", world.version, world.snapshot_rows)
+            log.info("serving snapshot %s with %d stories", story_table.version, story_table.snapshot_rows)
     except (Unavailable, CorruptValue) as error:
         log.warning("the current snapshot cannot be loaded and will be tried again: %s", error)
 

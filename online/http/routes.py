@@ -175,9 +175,9 @@ def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
     _refuse_the_future("updated_at", story.updated_at, now)
     in_snapshot = None
     if rex.live.is_loaded:
-        world = rex.live.loaded().catch_up()
-        refuse_collisions(world, story_id, story)
-        in_snapshot = known_document(world, story_id)
+        story_table = rex.live.loaded().catch_up()
+        refuse_collisions(story_table, story_id, story)
+        in_snapshot = known_document(story_table, story_id)
     position, applied = rex.stories.put(story_id, story, now, in_snapshot)
     return _json({"story_id": story_id, "position": position, "applied": applied}, 202)
 
@@ -192,9 +192,9 @@ def put_story(request: Request, story_id: StoryId, story: Story) -> Response:
 def withdraw_story(request: Request, story_id: StoryId) -> Response:
     """Withdraws a story: no feed read after this answer shows it."""
     rex = _rex(request)
-    world = rex.live.get()  # without one, a story that nobody knows could not be told from one in the snapshot
+    story_table = rex.live.get()  # without one, a story that nobody knows could not be told from one in the snapshot
     try:
-        position = rex.stories.withdraw(story_id, rex.clock(), known_document(world, story_id))
+        position = rex.stories.withdraw(story_id, rex.clock(), known_document(story_table, story_id))
     except KeyError:
         raise HTTPException(404, f"no story {story_id!r} is known") from None
     return _json({"story_id": story_id, "position": position, "applied": True}, 202)
@@ -271,8 +271,12 @@ async def healthz() -> Response:
 async def readyz(request: Request) -> Response:
     """A snapshot is loaded, and Redis answers within a second and has it. `warnings`: what may be lost, and why."""
     rex = _rex(request)
-    world = rex.live.get()
-    about = {"snapshot": world.version, "stories": world.snapshot_rows, "story_position": world.position}
+    story_table = rex.live.get()
+    about = {
+        "snapshot": story_table.version,
+        "stories": story_table.snapshot_rows,
+        "story_position": story_table.position,
+    }
     about["warnings"] = await rex.health.warnings()
     return _json({"status": "ready", **about})
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from features.keys import hash64
 from online.ingest.stories import HashCollision, Story
 from online.story_table.names import Names
-from online.story_table.table import World
+from online.story_table.table import StoryTable
 
 
-def refuse_collisions(world: World, story_id: str, story: Story) -> None:
-    """HashCollision when the story, or a name that it brings, has the hash of another one that the world knows."""
-    row = world.row(story_id)
+def refuse_collisions(story_table: StoryTable, story_id: str, story: Story) -> None:
+    """HashCollision when the story, or a name that it brings, has the hash of another one that the story table knows."""
+    row = story_table.row(story_id)
     if row >= 0:
-        _refuse_other(world.story_id(row), story_id)
-    _refuse(world.authors, [story.author_id])
-    _refuse(world.publications, [story.publication_id])
-    _refuse(world.topic_names, story.topics or [])
+        _refuse_other(story_table.story_id(row), story_id)
+    _refuse(story_table.authors, [story.author_id])
+    _refuse(story_table.publications, [story.publication_id])
+    _refuse(story_table.topic_names, story.topics or [])
 
 
 def _refuse(names: Names, idents: Sequence[str | None]) -> None:

@@ -47,25 +47,25 @@ def _demands(settings: OnlineSettings) -> Demands:
 
 
 def _limits(ctx: Context, ranked: Candidates) -> Limits:
-    world, settings, today = ctx.world, ctx.settings, _served_today(ctx)
+    story_table, settings, today = ctx.story_table, ctx.settings, _served_today(ctx)
     author = Caps(settings.max_per_author, settings.max_per_author_slate, settings.max_per_author_day)
     publication = Caps(
         settings.max_per_publication, settings.max_per_publication_slate, settings.max_per_publication_day
     )
-    served = world.author.take(today), world.publication.take(today)
-    return Limits(ranked.of(world.author), ranked.of(world.publication), (author, publication), served)
+    served = story_table.author.take(today), story_table.publication.take(today)
+    return Limits(ranked.of(story_table.author), ranked.of(story_table.publication), (author, publication), served)
 
 
 def _served_today(ctx: Context) -> Rows:
     """int32[m]: one row for each entry that a slate has answered this UTC day."""
     served = ctx.reading.served
     midnight = ctx.now_us - ctx.now_us % DAY_US
-    return ctx.world.by_hash.known(served.stories[served.served_us >= midnight])
+    return ctx.story_table.by_hash.known(served.stories[served.served_us >= midnight])
 
 
 def _by_new_author(ctx: Context, ranked: Candidates) -> Bools:
     """bool[n]: the author's first story is younger than new_author_d."""
-    author = ranked.of(ctx.world.author)
-    since = ctx.world.author_since.take(author, mode="wrap")
+    author = ranked.of(ctx.story_table.author)
+    since = ctx.story_table.author_since.take(author, mode="wrap")
     new: Bools = (author >= 0) & (since > ctx.now_us - int(ctx.settings.new_author_d * DAY_US))
     return new

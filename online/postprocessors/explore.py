@@ -25,10 +25,10 @@ def eligible(ctx: Context, candidates: Candidates) -> Bools:
 
     The features hold no count of impressions; a story that many have read has been shown often enough.
     """
-    published = candidates.of(ctx.world.published_at)
+    published = candidates.of(ctx.story_table.published_at)
     fresh = published > ctx.now_us - int(ctx.settings.explore_max_age_h * HOUR_US)
     at = np.flatnonzero(fresh)
-    popularity = ctx.world.static["story_popularity"].take(candidates.rows[at])
+    popularity = ctx.story_table.static["story_popularity"].take(candidates.rows[at])
     fresh[at] = (published[at] <= ctx.now_us) & (popularity <= np.log1p(np.float32(ctx.settings.explore_max_users)))
     return fresh
 
@@ -40,7 +40,7 @@ def outranked(ctx: Context, candidates: Candidates, kept: Ints) -> Ints:
     left = eligible(ctx, candidates)
     left[kept] = False
     at = np.flatnonzero(left)
-    newest = at[np.argsort(ctx.world.published_at.take(candidates.rows[at]), kind="stable")[-POOL:]]
+    newest = at[np.argsort(ctx.story_table.published_at.take(candidates.rows[at]), kind="stable")[-POOL:]]
     return newest[np.argsort(-candidates.columns["score"][newest], kind="stable")].astype(np.int32)
 
 

@@ -17,5 +17,5 @@ class NearDuplicate:
 
     def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
         """Same order, later near-duplicates left out."""
-        _, first = np.unique(ranked.of(ctx.world.duplicate_key), return_index=True)
+        _, first = np.unique(ranked.of(ctx.story_table.duplicate_key), return_index=True)
         return ranked if len(first) == len(ranked) else ranked.take(np.sort(first))

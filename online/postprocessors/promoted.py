@@ -27,9 +27,9 @@ class PlacePromoted:
 
     def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
         """The placed ones by slot, then the others in their order; those that came as promoted only are left out."""
-        if self.name not in ctx.bits or not len(ctx.world.promotions):
+        if self.name not in ctx.bits or not len(ctx.story_table.promotions):
             return ranked
-        bit, key = np.uint32(1 << ctx.bits[self.name]), ranked.of(ctx.world.duplicate_key)
+        bit, key = np.uint32(1 << ctx.bits[self.name]), ranked.of(ctx.story_table.duplicate_key)
         which, at = _admitted(ctx, ranked, np.flatnonzero(ranked.sources & bit), key)
         organic = (ranked.sources & ~bit) != 0
         slots = _slots(ctx, len(np.setdiff1d(key[organic], key[at])), len(which))
@@ -47,7 +47,7 @@ class PlacePromoted:
 def _marks(ctx: Context, n: int, which: Integers, at: Integers, slots: Integers) -> dict[str, Integers]:
     """Column `promotion`, int64[n], and column `slot`, int32[n]."""
     promotion, slot = np.full(n, ORGANIC, np.int64), np.full(n, NO_SLOT, np.int32)
-    promotion[at], slot[at] = ctx.world.promotions.hashes[which], slots
+    promotion[at], slot[at] = ctx.story_table.promotions.hashes[which], slots
     return {"promotion": promotion, "slot": slot}
 
 
@@ -56,9 +56,9 @@ def _admitted(ctx: Context, ranked: Candidates, brought: Integers, key: Hashes) 
 
     `brought`: positions of those that came as promoted; `key`: every candidate's duplicate_key, of which each counts once.
     """
-    promotions = ctx.world.promotions
+    promotions = ctx.story_table.promotions
     fit = np.flatnonzero(promotions.running(ctx.now_us) & promotions.under_cap(ctx.reading.promoted))
-    wanted = ctx.world.current(promotions.rows[fit])
+    wanted = ctx.story_table.current(promotions.rows[fit])
     # `first`: of equal ones in `wanted`.
     _, place, first = np.intersect1d(ranked.rows.take(brought), wanted, return_indices=True)
     order = np.argsort(first)

@@ -52,16 +52,16 @@ _RANGE = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
 
 def weight_in_vain(ctx: Context, ranked: Candidates) -> NDArray[np.float64]:
     """float64[n]: Σ 0.5^(age / half-life) over the slates that showed the story; 0 for one that was opened or read."""
-    served, world = ctx.reading.served, ctx.world
+    served, story_table = ctx.reading.served, ctx.story_table
     if not len(served.stories):
         return np.zeros(len(ranked))
-    rows = world.by_hash.find(served.stories)
+    rows = story_table.by_hash.find(served.stories)
     age_us = np.maximum(ctx.now_us - served.served_us, 0)
     weight = 0.5 ** (age_us / (ctx.settings.vain_half_life_h * HOUR_US))
-    total = np.zeros(len(world))
+    total = np.zeros(len(story_table))
     np.add.at(total, rows[rows >= 0], weight[rows >= 0])
     state = ctx.user.state
     taken_up = np.concatenate((state.stories("open"), state.stories("read"), state.profile["read"]))
-    total[world.by_hash.known(taken_up)] = 0
+    total[story_table.by_hash.known(taken_up)] = 0
     out: NDArray[np.float64] = total[ranked.rows]
     return out

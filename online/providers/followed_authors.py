@@ -16,4 +16,4 @@ class FollowedAuthors:
 
     def rows(self, ctx: Context) -> Rows:
         """int32[m]: rows in the snapshot of the followed authors."""
-        return ctx.world.rows_by_author.of(ctx.user.targets("follow", "author"))
+        return ctx.story_table.rows_by_author.of(ctx.user.targets("follow", "author"))

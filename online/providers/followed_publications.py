@@ -16,4 +16,4 @@ class FollowedPublications:
 
     def rows(self, ctx: Context) -> Rows:
         """int32[m]: rows in the snapshot of the followed publications."""
-        return ctx.world.rows_by_publication.of(ctx.user.targets("follow", "publication"))
+        return ctx.story_table.rows_by_publication.of(ctx.user.targets("follow", "publication"))

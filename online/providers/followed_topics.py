@@ -16,4 +16,4 @@ class FollowedTopics:
 
     def rows(self, ctx: Context) -> Rows:
         """int32[m]: rows in the snapshot of the followed topics."""
-        return ctx.world.rows_by_topic.of(ctx.user.targets("follow", "topic"))
+        return ctx.story_table.rows_by_topic.of(ctx.user.targets("follow", "topic"))

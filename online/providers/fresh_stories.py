@@ -22,9 +22,9 @@ class FreshStories:
     def rows(self, ctx: Context) -> Rows | slice:
         """int32[m] or a slice: the rows dated inside the window and not in the future."""
         oldest = ctx.now_us - int(ctx.settings.fresh_window_d * DAY_US)
-        known, behind = dated(ctx.world, oldest, ctx.now_us)
+        known, behind = dated(ctx.story_table, oldest, ctx.now_us)
         if not len(behind):
             return known
-        if known.stop == behind[0] and len(behind) == len(ctx.world) - known.stop:
-            return slice(known.start, len(ctx.world))
+        if known.stop == behind[0] and len(behind) == len(ctx.story_table) - known.stop:
+            return slice(known.start, len(ctx.story_table))
         return np.concatenate((np.arange(known.start, known.stop, dtype=np.int32), behind))

@@ -16,5 +16,5 @@ class Promoted:
 
     def rows(self, ctx: Context) -> Rows:
         """int32[m]."""
-        promotions = ctx.world.promotions
-        return ctx.world.current(promotions.rows[promotions.running(ctx.now_us)])
+        promotions = ctx.story_table.promotions
+        return ctx.story_table.current(promotions.rows[promotions.running(ctx.now_us)])

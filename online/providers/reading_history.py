@@ -22,5 +22,5 @@ class ReadingHistory:
         if not ctx.user.vector.any():
             return np.empty(0, np.int32)
         every = np.arange(len(ctx.taste), dtype=np.int32)
-        rows = best(ctx.taste, every, ctx.settings.history_stories, ctx.world.published_at)
+        rows = best(ctx.taste, every, ctx.settings.history_stories, ctx.story_table.published_at)
         return rows[ctx.taste[rows] > 0]

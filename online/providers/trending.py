@@ -21,5 +21,5 @@ class Trending:
         """int32[m]."""
         read = ctx.user.reads
         languages = [] if read is None else np.flatnonzero(read[:-1]).tolist()
-        lists = [ctx.world.top[language] for language in languages or [ABSENT] if language in ctx.world.top]
-        return ctx.world.current(np.concatenate(lists)) if lists else np.empty(0, np.int32)
+        lists = [ctx.story_table.top[language] for language in languages or [ABSENT] if language in ctx.story_table.top]
+        return ctx.story_table.current(np.concatenate(lists)) if lists else np.empty(0, np.int32)

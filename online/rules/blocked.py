@@ -21,5 +21,5 @@ class Blocked:
         marks = ctx.user.marks(BLOCKED_BY, "author")
         if marks is None:
             return mine
-        theirs: Bools = marks.take(candidates.of(ctx.world.author)) > 0
+        theirs: Bools = marks.take(candidates.of(ctx.story_table.author)) > 0
         return theirs if mine is None else mine | theirs

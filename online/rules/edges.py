@@ -8,9 +8,13 @@ from online.context import Context
 
 def any_target(ctx: Context, candidates: Candidates, kind: str) -> Bools | None:
     """bool[n]: the author, the publication or one of the topics is the target of such an edge; None: no such edge."""
-    world, user = ctx.world, ctx.user
+    story_table, user = ctx.story_table, ctx.user
     touched: Bools | None = None
-    for target_type, column in (("author", world.author), ("publication", world.publication), ("topic", world.topics)):
+    for target_type, column in (
+        ("author", story_table.author),
+        ("publication", story_table.publication),
+        ("topic", story_table.topics),
+    ):
         marks = user.marks(kind, target_type)
         if marks is None:
             continue

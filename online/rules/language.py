@@ -16,4 +16,4 @@ class Language:
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
         read = ctx.user.reads
-        return None if read is None else ~read.take(candidates.of(ctx.world.language))
+        return None if read is None else ~read.take(candidates.of(ctx.story_table.language))

@@ -15,4 +15,4 @@ class MembersOnly:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        return None if ctx.user.is_member else candidates.of(ctx.world.members_only)
+        return None if ctx.user.is_member else candidates.of(ctx.story_table.members_only)

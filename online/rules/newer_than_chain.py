@@ -23,6 +23,6 @@ class NewerThanChain:
         if ctx.chain is None:
             return None
         mark = ctx.chain.watermark
-        newer = np.zeros(len(ctx.world), bool)
-        newer[ctx.world.newer_than(mark.published_us, mark.story_id, ctx.now_us)] = True
+        newer = np.zeros(len(ctx.story_table), bool)
+        newer[ctx.story_table.newer_than(mark.published_us, mark.story_id, ctx.now_us)] = True
         return candidates.of(newer)

@@ -15,4 +15,4 @@ class Own:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        return candidates.of(ctx.world.author) == ctx.user.own if ctx.user.own >= 0 else None
+        return candidates.of(ctx.story_table.author) == ctx.user.own if ctx.user.own >= 0 else None

@@ -20,5 +20,5 @@ class ServedInChain:
         """bool[n]; None: a chain begins here."""
         if ctx.chain is None:
             return None
-        keys = ctx.world.duplicate_key
-        return among(candidates.of(keys), keys.take(ctx.world.by_hash.known(ctx.chain.passed)))
+        keys = ctx.story_table.duplicate_key
+        return among(candidates.of(keys), keys.take(ctx.story_table.by_hash.known(ctx.chain.passed)))

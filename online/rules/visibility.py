@@ -16,9 +16,9 @@ class Visibility:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        visibility = candidates.of(ctx.world.visibility)
+        visibility = candidates.of(ctx.story_table.visibility)
         for_followers = visibility == VISIBILITIES.index("followers")
         follows = ctx.user.marks("follow", "author")
         if follows is not None:
-            for_followers &= follows.take(candidates.of(ctx.world.author)) == 0
+            for_followers &= follows.take(candidates.of(ctx.story_table.author)) == 0
         return for_followers | (visibility == VISIBILITIES.index("unlisted"))

@@ -15,5 +15,5 @@ class Withdrawn:
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        withdrawn = ctx.world.withdrawn
+        withdrawn = ctx.story_table.withdrawn
         return None if withdrawn is None else candidates.of(withdrawn)

@@ -37,7 +37,7 @@ def freshness(ctx: Context, slate: Slate) -> Freshness:
     info, settings = slate.info, ctx.settings
     made_for = (info.snapshot, info.standing, info.hint, info.variant, info.model)
     standing, hint = ctx.user.state.standing.hex(), ctx.user.deciding_hint
-    asked_by = (ctx.world.version, standing, hint, settings.variant, ctx.ranker.name)
+    asked_by = (ctx.story_table.version, standing, hint, settings.variant, ctx.ranker.name)
     fresh_until = fresh_until_us(slate, settings)
     if made_for != asked_by or ctx.now_us >= fresh_until + settings.stale_s * _SECOND_US:
         return Freshness.USED_UP

@@ -32,7 +32,7 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
     info = SlateInfo(
         id=name,
         built_at_us=ctx.now_us,
-        snapshot=ctx.world.version,
+        snapshot=ctx.story_table.version,
         standing=ctx.user.state.standing.hex(),
         hint=ctx.user.deciding_hint,
         model=ctx.ranker.name,
@@ -50,7 +50,7 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
     features = np.empty((0, 0), np.float32)
     if sampled(name, ctx.settings.served_features_rate):
         features = _features(ranked)
-    hashes = ctx.world.hashes[ranked.rows]
+    hashes = ctx.story_table.hashes[ranked.rows]
     return Slate(info, hashes, ranked.columns["score"], ranked.sources, promotions, propensities, features)
 
 
@@ -58,7 +58,7 @@ def _watermark(ctx: Context) -> Watermark:
     if ctx.chain is not None:
         return ctx.chain.watermark
     timeline = ctx.reading.timeline
-    published_us, story_id = ctx.world.newest(ctx.now_us)
+    published_us, story_id = ctx.story_table.newest(ctx.now_us)
     return Watermark(published_us, story_id, 0 if timeline is None else timeline.seq)
 
 

@@ -15,13 +15,13 @@ from online.story_table.names import Names
 from online.story_table.new_rows import Columns, NamesNow, gathered_features
 from online.story_table.promotions import promotions_of
 from online.story_table.story_columns import StoryColumns
-from online.story_table.table import World
+from online.story_table.table import StoryTable
 from online.story_table.updates import counted, earliest
 from online.streams.entries import START
 
 
-def build_world(manifest: Manifest, tables: dict[str, pa.Table], position: str = START) -> World:
-    """The world of a snapshot; `position`: up to where in the story stream its lake is complete."""
+def build_story_table(manifest: Manifest, tables: dict[str, pa.Table], position: str = START) -> StoryTable:
+    """The story table of a snapshot; `position`: up to where in the story stream its lake is complete."""
     stories = tables["stories"]
     names = NamesNow(
         author=Names("author", tables["authors"]),
@@ -32,7 +32,7 @@ def build_world(manifest: Manifest, tables: dict[str, pa.Table], position: str =
     column = _columns(stories, names)
     columns, n = StoryColumns(column), len(stories)
     row_of_topic = np.repeat(np.arange(n, dtype=np.int32), column["topics"].shape[1])
-    return World(
+    return StoryTable(
         manifest=manifest,
         position=position,
         snapshot_rows=n,

@@ -21,7 +21,7 @@ ROOM = 1024
 
 
 class Names:
-    """Immutable; `grown` gives the next one, in which every index still means the same name."""
+    """Immutable; `updated` gives the next one, in which every index still means the same name."""
 
     def __init__(self, entity: str, table: pa.Table) -> None:
         self._known: pa.Array = table["id"].combine_chunks()
@@ -56,7 +56,7 @@ class Names:
         found = self.by_hash.find(hash64_many([ident or "" for ident in idents]))
         return np.where(np.array([ident is None for ident in idents], bool), np.int32(ABSENT), found)
 
-    def grown(self, idents: Iterable[str | None]) -> Self:
+    def updated(self, idents: Iterable[str | None]) -> Self:
         """With the unknown ones among `idents` behind the known ones, in order of appearance."""
         wanted = list(dict.fromkeys(ident for ident in idents if ident is not None))
         hashes = hash64_many(wanted)

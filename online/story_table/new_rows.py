@@ -18,7 +18,7 @@ from online.story_table.names import Names
 from online.story_table.story_change import StoryVersion
 
 if TYPE_CHECKING:
-    from online.story_table.table import World
+    from online.story_table.table import StoryTable
 
 Columns = dict[str, NDArray[Any]]
 
@@ -33,8 +33,10 @@ class NamesNow:
     language: Names
 
 
-def new_rows(world: World, names: NamesNow, versions: Sequence[StoryVersion], hashes: Hashes, origins: Rows) -> Columns:
-    """The m columns' values behind the rows of `world`: [m] or [m, …] each.
+def new_rows(
+    story_table: StoryTable, names: NamesNow, versions: Sequence[StoryVersion], hashes: Hashes, origins: Rows
+) -> Columns:
+    """The m columns' values behind the rows of `story_table`: [m] or [m, …] each.
 
     `origins`, int32[m]: the row from which to take what was learned of the story: one in the world, or that of its first
     version, which may be the row itself.
@@ -52,7 +54,7 @@ def new_rows(world: World, names: NamesNow, versions: Sequence[StoryVersion], ha
         "duplicate_key": np.array(keys, np.int64),
     }
     gathered = gathered_features(told, names)
-    return told | gathered | _learned(world, gathered, origins)
+    return told | gathered | _learned(story_table, gathered, origins)
 
 
 def gathered_features(told: Columns, names: NamesNow) -> dict[str, Floats]:
@@ -65,21 +67,26 @@ def gathered_features(told: Columns, names: NamesNow) -> dict[str, Floats]:
     return out
 
 
-def _learned(world: World, gathered: dict[str, Floats], origins: Rows) -> Columns:
+def _learned(story_table: StoryTable, gathered: dict[str, Floats], origins: Rows) -> Columns:
     """What the batch has learned of a story stays its own when it is changed; of a newcomer nothing is known."""
-    n, m = len(world), len(origins)
+    n, m = len(story_table), len(origins)
     known = np.flatnonzero(origins < n)
     first = np.where(origins < n, 0, origins - n)  # row among the new ones of a newcomer's first version
-    width = world.similar.shape[1]
+    width = story_table.similar.shape[1]
     columns: Columns = {
-        "vectors": np.zeros((m, len(world.vectors)), np.float32),
+        "vectors": np.zeros((m, len(story_table.vectors)), np.float32),
         "similar": np.full((m, width), ABSENT, np.int32),
         "similarity": np.zeros((m, width), np.float32),
     }
     for feature in registered("story"):
         rate = NEWCOMER_RATES.get(feature.name)
         columns[feature.name] = gathered[rate][first] if rate else np.full(m, feature.default, np.float32)
-    before = {"vectors": world.vectors.T, "similar": world.similar, "similarity": world.similarity, **world.static}
+    before = {
+        "vectors": story_table.vectors.T,
+        "similar": story_table.similar,
+        "similarity": story_table.similarity,
+        **story_table.static,
+    }
     for name, column in columns.items():
         column[known] = before[name][origins[known]]
     return columns

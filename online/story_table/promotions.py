@@ -19,7 +19,7 @@ class Promotions:
     hashes: Hashes
     """int64[k]: hash of the promotion_id."""
     rows: Rows
-    """int32[k] of the snapshot's story table; may be superseded, see `World.current`."""
+    """int32[k] of the snapshot's story table; may be superseded, see `StoryTable.current`."""
     starts_at: Micros
     ends_at: Micros
     """The first moment after."""

@@ -38,7 +38,7 @@ class StoryColumns:
         return {name: column[:n] for name, column in self._columns.items()}
 
     def fields(self, n: int) -> dict[str, Any]:
-        """The fields of a World of n stories that are columns."""
+        """The fields of a StoryTable of n stories that are columns."""
         columns = self.view(n)
         static = {feature.name: columns.pop(feature.name) for feature in FEATURES if feature.entity != "user_story"}
         return {**columns, "vectors": columns["vectors"].T, "static": static}
@@ -46,7 +46,7 @@ class StoryColumns:
     def append(
         self, n: int, rows: Mapping[str, Column], story_ids: Sequence[str], titles: Sequence[str | None]
     ) -> StoryColumns:
-        """These columns with `rows` behind the first n; a copy of them if another view has grown from those n already."""
+        """These columns with `rows` behind the first n; a copy of them if another view has updated from those n already."""
         with self._lock:
             kept = len(self.new_ids) - (self.filled - n)
             target = self if self.filled == n else self._first(n, kept)

@@ -19,12 +19,12 @@ from online.story_table.names import Names
 from online.story_table.promotions import Promotions
 from online.story_table.story_change import StoryVersion
 from online.story_table.story_columns import StoryColumns
-from online.story_table.updates import grown
+from online.story_table.updates import updated
 from online.streams.entries import StreamEntry
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class StoryTable:
     """Immutable; `after` gives the next one. n stories, A authors, P publications, T topics, L languages.
 
     The first `snapshot_rows` rows are the snapshot's, by (published_at, story_id). Behind them, in the order of the stream,
@@ -90,12 +90,12 @@ class World:
     def version(self) -> str:
         return self.manifest.version
 
-    def after(self, entries: Sequence[StreamEntry]) -> World:
-        """This world with later entries of the story stream applied in order; how they are cut into calls does not matter.
+    def after(self, entries: Sequence[StreamEntry]) -> StoryTable:
+        """This story table with later entries of the story stream applied in order; how they are cut into calls does not matter.
 
         Entries that hold no story are logged and passed over. Safe from several threads; cheap from one after the other.
         """
-        return grown(self, entries) if entries else self
+        return updated(self, entries) if entries else self
 
     def row(self, story_id: str) -> int:
         """The newest row of a story; -1: not known."""

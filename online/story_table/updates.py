@@ -1,4 +1,4 @@
-"""How a world grows: entries of the story stream become rows behind the ones that are there."""
+"""How a story table is updated: entries of the story stream become rows behind the ones that are there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from online.story_table.story_change import StoryChange, StoryVersion, decode_ch
 from online.streams.entries import StreamEntry
 
 if TYPE_CHECKING:
-    from online.story_table.table import World
+    from online.story_table.table import StoryTable
 
 log = logging.getLogger("rex.online")
 
@@ -28,9 +28,9 @@ NEVER = np.iinfo(np.int64).max
 
 @dataclass(slots=True)
 class _Added:
-    """What a few entries add to a world, one after the other."""
+    """What a few entries add to a story table, one after the other."""
 
-    world: World
+    story_table: StoryTable
     stories: list[StoryChange] = field(default_factory=list)
     """One a new row."""
     versions: list[StoryVersion] = field(default_factory=list)
@@ -51,7 +51,7 @@ class _Added:
             self._put(change, change.version, row)
 
     def _put(self, change: StoryChange, version: StoryVersion, before: int) -> None:
-        row, n = len(self.world) + len(self.stories), len(self.world)
+        row, n = len(self.story_table) + len(self.stories), len(self.story_table)
         self.newest[change.story_hash] = row
         self.stories.append(change)
         self.versions.append(version)
@@ -60,27 +60,27 @@ class _Added:
             self.superseded.append(before)
 
     def _version(self, row: int) -> StoryVersion:
-        behind = row - len(self.world)
-        return self.versions[behind] if behind >= 0 else self.world.story(row)
+        behind = row - len(self.story_table)
+        return self.versions[behind] if behind >= 0 else self.story_table.story(row)
 
     def _is_withdrawn(self, row: int) -> bool:
-        before = self.world.withdrawn
+        before = self.story_table.withdrawn
         return row in self.withdrawn or (before is not None and row < len(before) and bool(before[row]))
 
 
-def grown(world: World, entries: Sequence[StreamEntry]) -> World:
-    """See `World.after`; at least one entry."""
+def updated(story_table: StoryTable, entries: Sequence[StreamEntry]) -> StoryTable:
+    """See `StoryTable.after`; at least one entry."""
     changes = _decoded(entries)
-    added = _Added(world)
-    known = world.by_hash.find(np.array([change.story_hash for change in changes], np.int64))
+    added = _Added(story_table)
+    known = story_table.by_hash.find(np.array([change.story_hash for change in changes], np.int64))
     for change, row in zip(changes, known.tolist(), strict=True):
         added.apply(change, row)
-    moved = _with_rows(world, added) if added.stories else world
+    moved = _with_rows(story_table, added) if added.stories else story_table
     return replace(
         moved,
         position=entries[-1][0].decode(),
-        superseded=np.union1d(world.superseded, added.superseded).astype(np.int32),
-        withdrawn=_marked(world.withdrawn, len(moved), sorted(added.withdrawn)),
+        superseded=np.union1d(story_table.superseded, added.superseded).astype(np.int32),
+        withdrawn=_marked(story_table.withdrawn, len(moved), sorted(added.withdrawn)),
     )
 
 
@@ -94,42 +94,46 @@ def _decoded(entries: Sequence[StreamEntry]) -> list[StoryChange]:
     return changes
 
 
-def _with_rows(world: World, added: _Added) -> World:
-    n, versions = len(world), added.versions
+def _with_rows(story_table: StoryTable, added: _Added) -> StoryTable:
+    n, versions = len(story_table), added.versions
     names = NamesNow(
-        author=world.authors.grown(version.author_id for version in versions),
-        publication=world.publications.grown(version.publication_id for version in versions),
-        topic=world.topic_names.grown(topic for version in versions for topic in version.topics),
-        language=world.languages.grown(version.language for version in versions),
+        author=story_table.authors.updated(version.author_id for version in versions),
+        publication=story_table.publications.updated(version.publication_id for version in versions),
+        topic=story_table.topic_names.updated(topic for version in versions for topic in version.topics),
+        language=story_table.languages.updated(version.language for version in versions),
     )
     story_ids = [change.story_id for change in added.stories]
     hashes = np.array([change.story_hash for change in added.stories], np.int64)
-    new = new_rows(world, names, versions, hashes, np.array(added.origins, np.int32))
-    columns = world.columns.append(n, new, story_ids, [version.title for version in versions])
+    new = new_rows(story_table, names, versions, hashes, np.array(added.origins, np.int32))
+    columns = story_table.columns.append(n, new, story_ids, [version.title for version in versions])
     rows = np.arange(n, n + len(versions), dtype=np.int32)
     return replace(
-        world,
+        story_table,
         columns=columns,
         **columns.fields(n + len(versions)),
-        by_hash=world.by_hash.extended(hashes, rows),
+        by_hash=story_table.by_hash.extended(hashes, rows),
         authors=names.author,
         publications=names.publication,
         topic_names=names.topic,
         languages=names.language,
-        rows_by_language=counted(world.rows_by_language, len(names.language), new),
-        rows_by_author=world.rows_by_author.extended(new["author"], rows),
-        rows_by_publication=world.rows_by_publication.extended(new["publication"], rows),
-        rows_by_topic=world.rows_by_topic.extended(new["topics"].ravel(), np.repeat(rows, new["topics"].shape[1])),
-        author_since=earliest(world.author_since, len(names.author), new["author"], new["published_at"]),
-        former_keys=_with_former_keys(world, columns.fields(n + len(versions)), np.array(added.superseded, np.int32)),
+        rows_by_language=counted(story_table.rows_by_language, len(names.language), new),
+        rows_by_author=story_table.rows_by_author.extended(new["author"], rows),
+        rows_by_publication=story_table.rows_by_publication.extended(new["publication"], rows),
+        rows_by_topic=story_table.rows_by_topic.extended(
+            new["topics"].ravel(), np.repeat(rows, new["topics"].shape[1])
+        ),
+        author_since=earliest(story_table.author_since, len(names.author), new["author"], new["published_at"]),
+        former_keys=_with_former_keys(
+            story_table, columns.fields(n + len(versions)), np.array(added.superseded, np.int32)
+        ),
     )
 
 
-def _with_former_keys(world: World, columns: dict[str, Any], superseded: Rows) -> FormerKeys:
-    """Those of the world, and of the rows that are superseded now."""
+def _with_former_keys(story_table: StoryTable, columns: dict[str, Any], superseded: Rows) -> FormerKeys:
+    """Those of the story table, and of the rows that are superseded now."""
     if not len(superseded):
-        return world.former_keys
-    return world.former_keys.extended(columns["hashes"][superseded], columns["duplicate_key"][superseded])
+        return story_table.former_keys
+    return story_table.former_keys.extended(columns["hashes"][superseded], columns["duplicate_key"][superseded])
 
 
 def counted(before: Ints, languages: int, stories: Columns) -> Ints:

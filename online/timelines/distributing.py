@@ -66,18 +66,20 @@ class Distributor:
     def release(self, now_us: int) -> None:
         """Brings the stories that were dated ahead and whose time has come since this was last called."""
         since = int(self._client.get(self._keys.released()) or now_us)  # type: ignore[arg-type]
-        world = self._live.loaded().catch_up()
-        known, behind = dated(world, since + 1, now_us)
+        story_table = self._live.loaded().catch_up()
+        known, behind = dated(story_table, since + 1, now_us)
         rows = np.concatenate((np.arange(known.start, known.stop, dtype=np.int32), behind))
-        rows = rows[~np.isin(rows, world.superseded)]
-        records = self._placements.get(world.hashes[rows].tolist())
+        rows = rows[~np.isin(rows, story_table.superseded)]
+        records = self._placements.get(story_table.hashes[rows].tolist())
         for row, record in zip(rows.tolist(), records, strict=True):
-            withdrawn = world.withdrawn is not None and world.withdrawn[row]
-            placement = None if withdrawn else placement_of(world.story(row))
-            if placement is None or not _waits(placement, record, from_snapshot=row < world.snapshot_rows):
+            withdrawn = story_table.withdrawn is not None and story_table.withdrawn[row]
+            placement = None if withdrawn else placement_of(story_table.story(row))
+            if placement is None or not _waits(placement, record, from_snapshot=row < story_table.snapshot_rows):
                 continue
-            self._bring(world.story_id(row), int(world.hashes[row]), placement)
-            self._placements.put(int(world.hashes[row]), Record(placement, record.entry_id if record else START, True))
+            self._bring(story_table.story_id(row), int(story_table.hashes[row]), placement)
+            self._placements.put(
+                int(story_table.hashes[row]), Record(placement, record.entry_id if record else START, True)
+            )
         self._client.set(self._keys.released(), now_us)
 
     def tidy_up(self) -> None:
@@ -88,8 +90,8 @@ class Distributor:
         """Where the story may be: as it was last fanned out; else as any of its rows says."""
         if before is not None:
             return {before.placement}
-        world = self._live.get()
-        return {placement_of(world.story(int(row))) for row in np.flatnonzero(world.hashes == story_hash)}
+        story_table = self._live.get()
+        return {placement_of(story_table.story(int(row))) for row in np.flatnonzero(story_table.hashes == story_hash)}
 
     def _take_out(self, story_hash: int, placement: Placement) -> None:
         story = story_hash.to_bytes(8, "little", signed=True)

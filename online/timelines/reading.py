@@ -31,21 +31,21 @@ def read_timeline(ctx: Context) -> Found:
     timeline = reading.timeline
     if timeline is None:
         return _all_pulled(ctx, follows, "returning")
-    if timeline.snapshot != ctx.world.version:
+    if timeline.snapshot != ctx.story_table.version:
         return _all_pulled(ctx, follows, "new_snapshot")
     if timeline.follows != follows.digest() or reading.pulled.version != reading.pulled_version:
         return _all_pulled(ctx, follows, "")  # something has just changed, and the timeline is about to
-    listed = ctx.world.by_hash.known(timeline.stories)
-    pushed = deliverable(ctx.world, reading.pulled.pushed(follows), listed, ctx.now_us)
+    listed = ctx.story_table.by_hash.known(timeline.stories)
+    pushed = deliverable(ctx.story_table, reading.pulled.pushed(follows), listed, ctx.now_us)
     pulled = _pulled(ctx, reading.pulled.of(follows))
-    rows = newest(ctx.world, np.union1d(pushed, pulled), ctx.settings.timeline_length)
+    rows = newest(ctx.story_table, np.union1d(pushed, pulled), ctx.settings.timeline_length)
     if not _complete(ctx, timeline, rows):
         return _all_pulled(ctx, follows, "incomplete")
     return Found(rows, "prolong" if timeline.ttl_s < ctx.settings.timeline_ttl_s - DAY_S else "")
 
 
 def _pulled(ctx: Context, follows: Follows) -> Rows:
-    return newest(ctx.world, rows_of(ctx.world, follows, ctx.now_us), ctx.settings.timeline_length)
+    return newest(ctx.story_table, rows_of(ctx.story_table, follows, ctx.now_us), ctx.settings.timeline_length)
 
 
 def _all_pulled(ctx: Context, follows: Follows, due: str) -> Found:
@@ -59,4 +59,4 @@ def _complete(ctx: Context, timeline: Timeline, rows: Rows) -> bool:
     if len(rows) < ctx.settings.timeline_length:
         return False
     oldest = int(rows[-1])
-    return (int(ctx.world.published_at[oldest]), ctx.world.story_id(oldest)) > timeline.floor
+    return (int(ctx.story_table.published_at[oldest]), ctx.story_table.story_id(oldest)) > timeline.floor

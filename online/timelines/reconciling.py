@@ -12,7 +12,7 @@ from online.clock import Clock, micros
 from online.columns import Rows
 from online.feed.snapshot_loader import LiveSnapshot
 from online.settings import OnlineSettings
-from online.story_table.table import World
+from online.story_table.table import StoryTable
 from online.timelines.followers import OUTLIVES_S, FollowerIndex
 from online.timelines.newest import newest, rows_of
 from online.timelines.pulled import Pulled, PulledTargets
@@ -50,7 +50,7 @@ class Reconciler:
         The follower sets come first and the stories after: what is published in between is pushed.
         """
         loaded = self._live.loaded()
-        follows = follows_of(self._store.read_state(loaded.world.manifest, user_id))
+        follows = follows_of(self._store.read_state(loaded.story_table.manifest, user_id))
         sizes = self.index.register(user_id, follows)
         for target, size in sizes.items():
             if size > self._settings.push_threshold:
@@ -59,15 +59,22 @@ class Reconciler:
         pulled = pulled or self.pulled.now()
         self._write(user_id, loaded.catch_up(), follows, pulled, seen)
 
-    def _write(self, user_id: str, world: World, follows: Follows, pulled: Pulled, seen: bytes) -> None:
+    def _write(self, user_id: str, story_table: StoryTable, follows: Follows, pulled: Pulled, seen: bytes) -> None:
         most = self._settings.timeline_length
         pushed = pulled.pushed(follows)
-        rows = newest(world, rows_of(world, pushed, micros(self._clock())), most + 1)
+        rows = newest(story_table, rows_of(story_table, pushed, micros(self._clock())), most + 1)
         left_out = rows[most:]
-        floor = encode_floor(*_place(world, int(left_out[0]))) if len(left_out) else b""
+        floor = encode_floor(*_place(story_table, int(left_out[0]))) if len(left_out) else b""
         keys = [self._keys.timeline(user_id), self._keys.timeline_about(user_id)]
-        args: list[bytes | str | int] = [seen, world.version, self._settings.timeline_ttl_s, OUTLIVES_S, most, floor]
-        args += [follows.digest(), *_bodies(world, pushed, rows[:most])]
+        args: list[bytes | str | int] = [
+            seen,
+            story_table.version,
+            self._settings.timeline_ttl_s,
+            OUTLIVES_S,
+            most,
+            floor,
+        ]
+        args += [follows.digest(), *_bodies(story_table, pushed, rows[:most])]
         try:
             self._replace(keys=keys, args=args)
         except redis.ResponseError as error:
@@ -76,18 +83,18 @@ class Reconciler:
             self._replace(keys=keys, args=args)
 
 
-def _place(world: World, row: int) -> tuple[int, str]:
-    return int(world.published_at[row]), world.story_id(row)
+def _place(story_table: StoryTable, row: int) -> tuple[int, str]:
+    return int(story_table.published_at[row]), story_table.story_id(row)
 
 
-def _bodies(world: World, follows: Follows, rows: Rows) -> list[bytes]:
+def _bodies(story_table: StoryTable, follows: Follows, rows: Rows) -> list[bytes]:
     """One for each row, with the follows that brought it."""
-    authors = set(world.authors.by_hash.known(follows.authors).tolist())
-    publications = set(world.publications.by_hash.known(follows.publications).tolist())
+    authors = set(story_table.authors.by_hash.known(follows.authors).tolist())
+    publications = set(story_table.publications.by_hash.known(follows.publications).tolist())
     bodies = []
     for row in rows.tolist():
-        via = VIA["author"] * (int(world.author[row]) in authors)
-        via |= VIA["publication"] * (int(world.publication[row]) in publications)
-        published_us, story_id = _place(world, row)
-        bodies.append(encode_body(published_us, int(world.hashes[row]), via, story_id))
+        via = VIA["author"] * (int(story_table.author[row]) in authors)
+        via |= VIA["publication"] * (int(story_table.publication[row]) in publications)
+        published_us, story_id = _place(story_table, row)
+        bodies.append(encode_body(published_us, int(story_table.hashes[row]), via, story_id))
     return bodies

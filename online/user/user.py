@@ -17,7 +17,7 @@ from features.snapshot import PROFILE
 from online.columns import Bools, Candidates, Floats, Hashes, Ints, Rows
 from online.story_table.lookup import one_of
 from online.story_table.names import Names
-from online.story_table.table import World
+from online.story_table.table import StoryTable
 from online.streams.entries import stream_order
 
 INTERACTION = np.dtype([("story", "<i8"), ("type", "u1")])
@@ -137,15 +137,15 @@ def decode_changes(raw: Mapping[bytes, bytes], user_id: str, covered: Callable[[
 
 
 class User:
-    """A UserState related to a World: edges as dense lookups, stories as rows. Computed when first asked for."""
+    """A UserState related to a StoryTable: edges as dense lookups, stories as rows. Computed when first asked for."""
 
-    def __init__(self, state: UserState, world: World, hint: tuple[int, ...] = ()) -> None:
+    def __init__(self, state: UserState, story_table: StoryTable, hint: tuple[int, ...] = ()) -> None:
         """`hint`: codes of languages that the client says are read, see `features.languages.accepted_languages`."""
         self.state = state
-        self.world = world
+        self.story_table = story_table
         self.hint = hint
         self._names: dict[str, Names] = dict(
-            zip(TARGET_TYPES, (world.authors, world.publications, world.topic_names), strict=True)
+            zip(TARGET_TYPES, (story_table.authors, story_table.publications, story_table.topic_names), strict=True)
         )
         self._marks: dict[tuple[str, str], Floats | None] = {}
 
@@ -186,11 +186,11 @@ class User:
         """Whether `hint` decides: nobody knows the user's languages, and there is enough to read in those of the hint."""
         if len(self.state.profile["languages"]) or not self.hint:
             return False
-        return int(self.world.rows_by_language[:-1][self._readable(self.hint)].sum()) >= ENOUGH_FOR_HINT
+        return int(self.story_table.rows_by_language[:-1][self._readable(self.hint)].sum()) >= ENOUGH_FOR_HINT
 
     @cached_property
     def reads(self) -> Bools | None:
-        """bool[languages + 1]: which languages of the world the user can read, the last entry (no language known) True; None: any.
+        """bool[languages + 1]: which languages of the story table the user can read, the last entry (no language known) True; None: any.
 
         Where the hint decides, the languages of what the user has read count beside it.
         """
@@ -198,12 +198,12 @@ class User:
             known = self.state.profile["languages"]
             return np.append(self._readable(known), True) if len(known) else None
         out = np.append(self._readable(self.hint), True)
-        out[self.world.language.take(self.recent_reads)] = True
+        out[self.story_table.language.take(self.recent_reads)] = True
         return out
 
     def _readable(self, codes: Sequence[int] | Hashes) -> Bools:
         """bool[languages]: of the world's, those that can be read by who reads the ones of `codes`."""
-        return readable(language_codes(self.world.languages.ids), np.asarray(codes, np.int64))
+        return readable(language_codes(self.story_table.languages.ids), np.asarray(codes, np.int64))
 
     @property
     def deciding_hint(self) -> tuple[int, ...]:
@@ -213,13 +213,13 @@ class User:
     @cached_property
     def own(self) -> int:
         """Index of the user as an author; -1: not one."""
-        return int(self.world.authors.by_hash.find(np.array([self.state.user_hash]))[0])
+        return int(self.story_table.authors.by_hash.find(np.array([self.state.user_hash]))[0])
 
     @cached_property
     def recent_reads(self) -> Rows:
         """int32[m]: rows read, newest first, each once."""
         hashes = np.concatenate((self.state.stories("read"), self.state.profile["read"]))
-        rows = self.world.by_hash.known(hashes)
+        rows = self.story_table.by_hash.known(hashes)
         return rows[latest_different(rows, len(rows))]
 
     def read_before(self, candidates: Candidates) -> Bools | None:
@@ -232,11 +232,11 @@ class User:
 
     def _copies(self, hashes: Hashes, candidates: Candidates) -> Bools | None:
         """bool[n]: candidates that share a duplicate key that one of these stories has or had, as each shares its own."""
-        now = self.world.duplicate_key[self.world.by_hash.known(hashes)]
-        keys = np.concatenate((now, self.world.former_keys.of(hashes)))
+        now = self.story_table.duplicate_key[self.story_table.by_hash.known(hashes)]
+        keys = np.concatenate((now, self.story_table.former_keys.of(hashes)))
         if not len(keys):
             return None
-        theirs = candidates.of(self.world.duplicate_key)
+        theirs = candidates.of(self.story_table.duplicate_key)
         if len(candidates) * len(keys) <= FEW_PAIRS:
             return np.any(theirs[:, None] == keys, axis=1)
         marks = np.zeros(MARKS, bool)

@@ -57,7 +57,7 @@ def _entries(ctx: Context, slate: Slate, window: slice) -> Candidates:
     }
     if len(slate.promotions):
         columns["promotion"] = slate.promotions[window]
-    return Candidates(ctx.world.by_hash.find(stories), slate.sources[window], columns)
+    return Candidates(ctx.story_table.by_hash.find(stories), slate.sources[window], columns)
 
 
 def _judged(ctx: Context, validators: Sequence[Validator], entries: Candidates) -> tuple[Bits, Ints]:

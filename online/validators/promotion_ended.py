@@ -20,6 +20,6 @@ class PromotionEnded:
         """uint32[n]: 0 where the promotion is over."""
         if "promotion" not in entries.columns:
             return None
-        promotions, placed_by = ctx.world.promotions, entries.columns["promotion"]
+        promotions, placed_by = ctx.story_table.promotions, entries.columns["promotion"]
         in_force = np.isin(placed_by, promotions.hashes[promotions.running(ctx.now_us)])
         return np.where(in_force | (placed_by == ORGANIC), entries.sources, np.uint32(0))

@@ -46,10 +46,12 @@ class Unfollowed:
         return np.where(sources & (came_for | follows), sources, np.uint32(0))
 
     def _followed(self, ctx: Context, entries: Candidates, target_type: str) -> Bools:
-        world = ctx.world
+        story_table = ctx.story_table
         marks = ctx.user.marks("follow", target_type)
         if marks is None:
             return np.zeros(len(entries), bool)
-        index = {"author": world.author, "publication": world.publication, "topic": world.topics}[target_type]
+        index = {"author": story_table.author, "publication": story_table.publication, "topic": story_table.topics}[
+            target_type
+        ]
         hit: Bools = marks.take(index[entries.rows]) > 0
         return hit if hit.ndim == 1 else np.logical_or.reduce(hit, axis=1)

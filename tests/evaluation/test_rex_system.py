@@ -99,7 +99,7 @@ def test_a_ranker_of_recency_alone_ranks_as_newest_first(worlds: Worlds, log: Lo
 def test_snapshots_know_nothing_of_the_day_they_are_judged_on(rolling: Rex, log: Log, split: Split) -> None:
     for task in split.tasks:
         rolling.fit(log, task)
-        world = rolling._offline.world
+        world = rolling._offline.story_table
         assert world.published_at.max() < task.at_us
         assert len(world) == task.live.sum()
         for user in task.users:
@@ -131,12 +131,12 @@ def test_one_of_many_moments_is_the_snapshot_that_a_run_of_it_alone_makes(
     """The first moment, whose fits are its own, in every array of the world and every byte of the profiles."""
     rolling.fit(log, first_of(split))
     many, one = rolling._offline, load(*alone)
-    assert many.world.static.keys() == one.world.static.keys()
-    for name, values in one.world.static.items():
-        assert (many.world.static[name] == values).all(), name
-    assert many.world.snapshot_ids.equals(one.world.snapshot_ids)
-    assert (many.world.vectors == one.world.vectors).all()
-    assert (many.world.similar == one.world.similar).all()
+    assert many.story_table.static.keys() == one.story_table.static.keys()
+    for name, values in one.story_table.static.items():
+        assert (many.story_table.static[name] == values).all(), name
+    assert many.story_table.snapshot_ids.equals(one.story_table.snapshot_ids)
+    assert (many.story_table.vectors == one.story_table.vectors).all()
+    assert (many.story_table.similar == one.story_table.similar).all()
     assert (many.users.hashes == one.users.hashes).all()
     assert all(many.users.profile(i) == one.users.profile(i) for i in range(len(one.users.hashes)))
 

@@ -36,8 +36,8 @@ from online.context import Context
 from online.protocols import Ranker
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
-from online.story_table.build import build_world
-from online.story_table.table import World
+from online.story_table.build import build_story_table
+from online.story_table.table import StoryTable
 from online.user.build_inputs import BuildReading
 from online.user.user import EMPTY_PROFILE, User, UserState
 
@@ -180,13 +180,13 @@ def content(stories: list[dict[str, Any]], users: dict[str, dict[str, Any]], as_
     )
 
 
-def world(
+def story_table(
     stories: list[dict[str, Any]],
     top: list[tuple[str | None, str]] = (),
     promotions: list[dict[str, Any]] = (),
-) -> World:
+) -> StoryTable:
     made = tables(stories, top, promotions)
-    return build_world(manifest(made), made)
+    return build_story_table(manifest(made), made)
 
 
 def profile(**of: Any) -> dict[str, np.ndarray]:
@@ -204,7 +204,7 @@ def profile(**of: Any) -> dict[str, np.ndarray]:
 
 
 def context(
-    of: World,
+    of: StoryTable,
     user_id: str = "u-reader",
     settings: OnlineSettings | None = None,
     ranker: Ranker | None = None,
@@ -231,9 +231,9 @@ def context(
     )
 
 
-def everything(of: World) -> Candidates:
+def everything(of: StoryTable) -> Candidates:
     return Candidates(np.arange(len(of), dtype=np.int32), np.ones(len(of), np.uint32), whole=True)
 
 
-def ids(of: World, candidates: Candidates) -> list[str]:
+def ids(of: StoryTable, candidates: Candidates) -> list[str]:
     return [of.story_id(int(row)) for row in candidates.rows]

@@ -1,4 +1,4 @@
-"""What blending makes of a user, a world and what was served before; the filler's arithmetic is in test_blocks.py."""
+"""What blending makes of a user, a story table and what was served before; the filler's arithmetic is in test_blocks.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from online.providers.groups import GROUPS, groups_by_bit, most_telling
 from online.settings import OnlineSettings
 from online.user.build_inputs import BuildReading
 from online.user.served_history import ServedHistory
-from tests.online.small_world import context, everything, hours_ago, world
+from tests.online.small_world import context, everything, hours_ago, story_table
 
 PIPELINE = Pipeline(default_components(), lambda ctx, slate: None)
 SHARES = {f"share_{group}": 0.0 for group in GROUPS}
@@ -27,7 +27,7 @@ SHARES = {f"share_{group}": 0.0 for group in GROUPS}
 
 def slate_of(ctx: Context) -> list[str]:
     slate = PIPELINE.build(ctx)
-    return [ctx.world.story_id(int(row)) for row in ctx.world.by_hash.find(slate.stories)]
+    return [ctx.story_table.story_id(int(row)) for row in ctx.story_table.by_hash.find(slate.stories)]
 
 
 def showings(*shown: tuple[str, float]) -> BuildReading:
@@ -76,7 +76,7 @@ class TestShares:
         mine = [{"id": f"mine{i:02}", "author": f"m{i % 15}"} for i in range(30)]
         others = [{"id": f"other{i:02}", "author": f"o{i}", "story_open_rate": 1.0} for i in range(30)]
         ctx = context(
-            world([*mine, *others]),
+            story_table([*mine, *others]),
             settings=OnlineSettings(**{**SHARES, "share_followed": 0.25, "share_discovery": 0.25}),
             follow_author=[f"m{i}" for i in range(15)],
         )
@@ -94,7 +94,7 @@ class TestShares:
             {"id": f"s{i:02}", "author": f"a{i % 7}", "publication": f"p{i % 3}", "age_h": i + 1.0} for i in range(60)
         ]
         slates = [
-            PIPELINE.build(context(world(made), follow_author=["a1"], reading=showings(("s01", 1), ("s01", 2))))
+            PIPELINE.build(context(story_table(made), follow_author=["a1"], reading=showings(("s01", 1), ("s01", 2))))
             for _ in range(2)
         ]
         assert slates[0].encode() == slates[1].encode()
@@ -110,7 +110,7 @@ class TestToday:
 
     def stars(self, reading: BuildReading) -> list[int]:
         """Places of the star's stories."""
-        found = slate_of(context(world(STARS), settings=self.settings, reading=reading))
+        found = slate_of(context(story_table(STARS), settings=self.settings, reading=reading))
         return [place for place, story in enumerate(found) if story < "s05"]
 
     def test_an_author_answered_often_today_comes_after_the_others(self) -> None:
@@ -129,7 +129,7 @@ class TestNewAuthors:
         known = [{"id": f"old{i:02}", "author": f"a{i % 20}", "age_h": 24 * 60.0} for i in range(20)]
         fresh = [{"id": f"s{i:02}", "author": f"a{i % 20}", "story_open_rate": 1.0} for i in range(60)]
         new = [{"id": f"new{i}", "author": f"n{i}"} for i in range(3)]
-        found = slate_of(context(world([*known, *fresh, *new]), settings=OnlineSettings(**SHARES)))
+        found = slate_of(context(story_table([*known, *fresh, *new]), settings=OnlineSettings(**SHARES)))
         assert [sum(story.startswith("new") for story in found[start : start + 20]) for start in (0, 20, 40)] == [
             1,
             1,
@@ -144,11 +144,11 @@ class TestServedInVain:
     plain = OnlineSettings(new_author_share=0.0, **SHARES)
 
     def weight(self, *shown: tuple[str, float], **known: Any) -> float:
-        ctx = context(world(NINE), settings=self.plain, reading=showings(*shown), **known)
-        return float(weight_in_vain(ctx, everything(ctx.world))[ctx.world.row("s0")])
+        ctx = context(story_table(NINE), settings=self.plain, reading=showings(*shown), **known)
+        return float(weight_in_vain(ctx, everything(ctx.story_table))[ctx.story_table.row("s0")])
 
     def order(self, *shown: tuple[str, float], **known: Any) -> list[str]:
-        return slate_of(context(world(NINE), settings=self.plain, reading=showings(*shown), **known))
+        return slate_of(context(story_table(NINE), settings=self.plain, reading=showings(*shown), **known))
 
     def test_showings_add_up_and_halve_every_half_life(self) -> None:
         half_life_h = self.plain.vain_half_life_h
@@ -174,7 +174,7 @@ class TestServedInVain:
 
     def test_a_list_of_equal_scores_sinks_it_too(self) -> None:
         equal = [{"id": f"s{i}", "author": f"a{i}"} for i in range(5)]
-        ctx = context(world(equal), settings=self.plain, reading=showings(("s4", 0.0), ("s4", 0.0)))
+        ctx = context(story_table(equal), settings=self.plain, reading=showings(("s4", 0.0), ("s4", 0.0)))
         assert slate_of(ctx)[-1] == "s4"
 
 
@@ -182,8 +182,8 @@ class TestExplained:
     def watched(
         self, story: str, made: list[dict[str, Any]], **known: Any
     ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-        ctx = context(world(made), **known)
-        ctx.trace.watched_row = ctx.world.row(story)
+        ctx = context(story_table(made), **known)
+        ctx.trace.watched_row = ctx.story_table.row(story)
         PIPELINE.build(ctx)
         return ctx.trace.watched.get("moves", []), ctx.trace.stages[-2].parts
 
@@ -202,7 +202,7 @@ class TestExplained:
         assert [(move["step"], move["reason"], move["from"]) for move in moves] == [
             ("served_in_vain", "served_in_vain", 0)
         ]
-        of = world(NINE, promotions=[{"id": "p", "story": "s8"}])
+        of = story_table(NINE, promotions=[{"id": "p", "story": "s8"}])
         ctx = context(of, settings=settings)
         ctx.trace.watched_row = of.row("s8")
         PIPELINE.build(ctx)

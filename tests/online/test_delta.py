@@ -1,4 +1,4 @@
-"""A world that grows by the story stream, beside one built from scratch with the stories as they are in the end."""
+"""A story table that grows by the story stream, beside one built from scratch with the stories as they are in the end."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from online.annotators.history import History
 from online.clock import micros
 from online.columns import Candidates, Rows
 from online.providers.fresh_stories import FreshStories
-from online.story_table.build import build_world
+from online.story_table.build import build_story_table
 from online.story_table.names import ROOM as NAMES_ROOM
 from online.story_table.names import Names
 from online.story_table.story_change import StoryVersion
 from online.story_table.story_columns import ROOM
-from online.story_table.table import World
+from online.story_table.table import StoryTable
 from online.story_table.updates import NEVER
 from online.streams.entries import StreamEntry
-from tests.online.small_world import NOW, context, everything, hours_ago, ids, manifest, tables, world
+from tests.online.small_world import NOW, context, everything, hours_ago, ids, manifest, story_table, tables
 from tests.online.test_pipeline import feed, pipeline
 
 Story = dict[str, Any]
@@ -62,8 +62,8 @@ def told(story: Story) -> Story:
     return {**story, "duplicate_key": duplicate_key(story.get("title"), hash64(story["id"]))}
 
 
-def built(stories: list[Story]) -> World:
-    """A world from scratch, in which RATES are known of the authors, whether they have a story or not."""
+def built(stories: list[Story]) -> StoryTable:
+    """A story table from scratch, in which RATES are known of the authors, whether they have a story or not."""
     made = tables([told(story) for story in stories])
     names = made["authors"]["id"].to_pylist()
     names += [name for name in RATES if name not in names]
@@ -75,7 +75,7 @@ def built(stories: list[Story]) -> World:
     }
     columns = {"id": names, "hash": [hash64(name) for name in names], "author_followers": [0.0] * len(names), **rates}
     made["authors"] = pa.table(columns, schema=names_schema("author"))
-    return build_world(manifest(made), made)
+    return build_story_table(manifest(made), made)
 
 
 def unrated(story: Story) -> Story:
@@ -84,7 +84,7 @@ def unrated(story: Story) -> Story:
     return story if rate is None else {**story, "story_open_rate": rate, "story_read_rate": rate / 2}
 
 
-def standing(of: World, rows: Rows) -> set[str]:
+def standing(of: StoryTable, rows: Rows) -> set[str]:
     """Ids of the stories that are in the world now: neither superseded nor withdrawn."""
     gone = np.zeros(len(of), bool) if of.withdrawn is None else of.withdrawn
     return {of.story_id(row) for row in rows.tolist() if row not in of.superseded.tolist() and not gone[row]}
@@ -125,7 +125,7 @@ def cut(all_entries: list[StreamEntry], at: list[int]) -> Iterator[list[StreamEn
         rest = rest[size:]
 
 
-def grown(of: World, these: list[StreamEntry], at: list[int]) -> World:
+def grown(of: StoryTable, these: list[StreamEntry], at: list[int]) -> StoryTable:
     for batch in cut(these, at):
         of = of.after(batch)
     return of
@@ -215,7 +215,7 @@ def test_how_the_stream_is_cut_into_batches_changes_no_byte_and_no_older_world(
     assert (bytes_of(start), bytes_of(one)) == (before, after_one)
 
 
-def bytes_of(of: World) -> dict[str, Any]:
+def bytes_of(of: StoryTable) -> dict[str, Any]:
     arrays = {
         "withdrawn": of.withdrawn,
         "superseded": of.superseded,
@@ -255,7 +255,7 @@ def test_an_author_is_known_since_the_earliest_row(snapshot: list[Story], these:
 
 def test_an_entry_that_the_snapshot_holds_already_adds_nothing() -> None:
     story: Story = {"id": "s-one", "author": "a-one", "topics": ["t-b", "t-a"], "title": "A title", "language": "en"}
-    again = world([story]).after(entries({**story, "topics": ["t-b", "t-a", "t-b"]}))
+    again = story_table([story]).after(entries({**story, "topics": ["t-b", "t-a", "t-b"]}))
     assert (len(again), again.position) == (1, "1-0")
 
 
@@ -278,31 +278,31 @@ def test_an_entry_that_holds_no_story_is_passed_over_and_told(caplog: pytest.Log
     broken += [dated % told for told in (b'"topics": [5]', b'"topics": "abc"', b'"publication_id": {}')]
     stream: list[StreamEntry] = [(f"{i}-0".encode(), {b"story": raw}) for i, raw in enumerate(broken, start=1)]
     with caplog.at_level(logging.ERROR):
-        after = world([]).after([*stream, (b"98-0", {b"else": b""}), (b"99-0", entries({"id": "s-good"})[0][1])])
+        after = story_table([]).after([*stream, (b"98-0", {b"else": b""}), (b"99-0", entries({"id": "s-good"})[0][1])])
     assert (len(after), after.position, len(caplog.records)) == (1, "99-0", len(broken) + 1)
 
 
 def test_growing_beyond_the_room_kept_moves_the_columns_and_leaves_older_worlds_as_they_are() -> None:
     start = built([{"id": "s-old", "author": "a0", "topics": ["t0"]}])
     many = [{"id": f"s{i}", "author": f"new-{i}", "topics": [f"t{i % 7}", "t9"][: i % 3]} for i in range(ROOM + 10)]
-    worlds = [start]
+    story_tables = [start]
     for batch in cut(entries(*many), [500] * 9):
-        worlds.append(worlds[-1].after(batch))
-    assert len(worlds[-1]) == ROOM + 11
-    assert len(worlds[-1].authors) > NAMES_ROOM
-    for of in worlds:
+        story_tables.append(story_tables[-1].after(batch))
+    assert len(story_tables[-1]) == ROOM + 11
+    assert len(story_tables[-1].authors) > NAMES_ROOM
+    for of in story_tables:
         row = len(of) - 1
         assert of.author[row] == of.authors.find([of.authors.id(int(of.author[row]))])[0]
         assert of.story_id(row) == (f"s{row - 1}" if row else "s-old")
         assert of.authors.features["author_open_rate"][0] == np.float32(0.5)
         assert len(of.authors.features["author_open_rate"]) == len(of.authors) + 1
         assert of.authors.features["author_open_rate"][-1] == np.float32(BY_NAME["author_open_rate"].default)
-    assert worlds[-1].story(1) == StoryVersion("new-0", None, (), None, None, micros(hours_ago(1.0)), 0, False)
+    assert story_tables[-1].story(1) == StoryVersion("new-0", None, (), None, None, micros(hours_ago(1.0)), 0, False)
 
 
 @pytest.mark.parametrize("newcomer_age_h", [2.0, 24 * 20.0, -1.0])
 def test_fresh_stories_are_those_dated_inside_the_window_also_behind_the_snapshot(newcomer_age_h: float) -> None:
-    start = world([{"id": f"s{days}", "age_h": days * 24.0} for days in (1, 10, 20)])
+    start = story_table([{"id": f"s{days}", "age_h": days * 24.0} for days in (1, 10, 20)])
     after = start.after(entries({"id": "s-recent", "age_h": 1.0}, {"id": "s-new", "age_h": newcomer_age_h}))
     bits = np.zeros(len(after), bool)
     bits[FreshStories().rows(context(after))] = True
@@ -313,7 +313,7 @@ def test_fresh_stories_are_those_dated_inside_the_window_also_behind_the_snapsho
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 29), unique=True, max_size=30))
 def test_the_history_of_a_few_candidates_is_that_of_the_whole_table_to_the_bit(few: list[int]) -> None:
-    of = world(HISTORIED).after(entries({**HISTORIED[3], "title": "Changed"}, {"id": "s-new"}))
+    of = story_table(HISTORIED).after(entries({**HISTORIED[3], "title": "Changed"}, {"id": "s-new"}))
     reader = {"read": ["s04", "s05"], "read_at": [2, 1], "seen": ["s03", "s06"], "seen_times": [3, 1]}
     vector = {"vector": np.array([0.3, -0.7], np.float32)}
     asked, whole = context(of, **reader, **vector), everything(of)
@@ -341,6 +341,6 @@ HISTORIED: list[Story] = [
 
 
 def test_every_feature_that_does_not_depend_on_the_user_is_a_column() -> None:
-    static = world([]).after(entries({"id": "s-new"})).static
+    static = story_table([]).after(entries({"id": "s-new"})).static
     assert set(static) == {feature.name for feature in FEATURES if feature.entity != "user_story"}
     assert {len(column) for column in static.values()} == {1}

@@ -17,10 +17,10 @@ from online.postprocessors.explore import POOL
 from online.postprocessors.limits import Caps, Limits
 from online.settings import OnlineSettings
 from online.slates.slate import Slate
-from online.story_table.table import World
+from online.story_table.table import StoryTable
 from online.streams.archiver import archive
 from tests.online.conftest import FeedServer, wait_until
-from tests.online.small_world import context, ids, world
+from tests.online.small_world import context, ids, story_table
 
 KNOWN, FRESH = 3000, 700
 SETTINGS = OnlineSettings(explore_share=0.05, promoted_slots=())
@@ -35,34 +35,34 @@ def stories() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def there() -> World:
-    return world(stories())
+def there() -> StoryTable:
+    return story_table(stories())
 
 
-def built(of: World, settings: OnlineSettings = SETTINGS, user: str = "u-reader") -> tuple[Context, Slate]:
+def built(of: StoryTable, settings: OnlineSettings = SETTINGS, user: str = "u-reader") -> tuple[Context, Slate]:
     ctx = context(of, user, settings)
     return ctx, Pipeline(default_components(), lambda ctx, slate: None).build(ctx)
 
 
-def drawn(of: World, slate: Slate) -> list[int]:
+def drawn(of: StoryTable, slate: Slate) -> list[int]:
     """Places of the fresh stories."""
     return [i for i, row in enumerate(of.by_hash.find(slate.stories)) if of.story_id(int(row)).startswith("f")]
 
 
 class TestShare:
     @pytest.mark.parametrize(("share", "places"), [(0.05, range(10, 1000, 20)), (0.02, range(25, 1000, 50))])
-    def test_holds_and_the_places_are_the_declared_ones(self, there: World, share: float, places: range) -> None:
+    def test_holds_and_the_places_are_the_declared_ones(self, there: StoryTable, share: float, places: range) -> None:
         settings = SETTINGS.model_copy(update={"explore_share": share, "new_author_share": 0.0})
         _, slate = built(there, settings)
         assert len(slate) == 1000
         assert drawn(there, slate) == list(places)
 
-    def test_of_nothing_changes_nothing(self, there: World) -> None:
+    def test_of_nothing_changes_nothing(self, there: StoryTable) -> None:
         _, slate = built(there, SETTINGS.model_copy(update={"explore_share": 0.0, "new_author_share": 0.0}))
         assert drawn(there, slate) == []
         assert not len(slate.propensities)
 
-    def test_what_was_not_drawn_is_placed_by_nothing_else(self, there: World) -> None:
+    def test_what_was_not_drawn_is_placed_by_nothing_else(self, there: StoryTable) -> None:
         """The floor for new authors finds only what the ranking has kept, as without exploration."""
         _, slate = built(there, SETTINGS)
         assert len(drawn(there, slate)) == 50
@@ -75,27 +75,27 @@ class TestShare:
             {"id": "f-old", "author": "b2", "age_h": 60.0, **far},
             {"id": "f-hidden", "author": "b3", "visibility": "followers", **far},
         ]
-        of = world(
+        of = story_table(
             [one for one in stories() if one["id"].startswith("k")] + [*odd, {"id": "f-one", "author": "b4", **far}]
         )
         _, slate = built(of, SETTINGS.model_copy(update={"new_author_share": 0.0}))
         assert [of.story_id(int(of.by_hash.find(slate.stories)[i])) for i in drawn(of, slate)] == ["f-one"]
 
-    def test_promoted_slots_stay_where_they_are(self, there: World) -> None:
+    def test_promoted_slots_stay_where_they_are(self, there: StoryTable) -> None:
         promotions = [{"id": f"p{i}", "story": f"k{i:04}"} for i in range(3)]
-        of = world(stories(), promotions=promotions)
+        of = story_table(stories(), promotions=promotions)
         _, slate = built(of, OnlineSettings(explore_share=0.05, promoted_slots=(10,)))
         assert np.flatnonzero(slate.promotions).tolist() == [10, 30, 50]
         assert drawn(of, slate)[:4] == [11, 31, 51, 70]
 
 
 class TestDraw:
-    def test_the_same_request_draws_the_same_and_another_user_draws_others(self, there: World) -> None:
+    def test_the_same_request_draws_the_same_and_another_user_draws_others(self, there: StoryTable) -> None:
         first, again, other = (built(there, user=user)[1] for user in ("u1", "u1", "u2"))
         assert first.encode() == again.encode()
         assert not np.array_equal(first.stories[drawn(there, first)], other.stories[drawn(there, other)])
 
-    def test_the_slates_id_alone_is_the_seed(self, there: World) -> None:
+    def test_the_slates_id_alone_is_the_seed(self, there: StoryTable) -> None:
         """Here nothing but lots is told apart: the first is drawn of the POOL, in rank order, with the id's first number."""
         settings = SETTINGS.model_copy(update={"new_author_share": 0.0, "explore_share": 0.001})
         for user in ("u1", "u2", "u3"):
@@ -107,7 +107,7 @@ class TestDraw:
             ]  # of equal scores the newest first, and they differ by recency alone
             assert there.story_id(int(there.by_hash.find(slate.stories)[at])) == newest[int(chance * POOL)]
 
-    def test_propensities_are_those_of_a_uniform_draw_among_what_is_left(self, there: World) -> None:
+    def test_propensities_are_those_of_a_uniform_draw_among_what_is_left(self, there: StoryTable) -> None:
         _, slate = built(there, SETTINGS.model_copy(update={"new_author_share": 0.0}))
         at = drawn(there, slate)
         expected = np.ones(len(slate), np.float32)
@@ -138,14 +138,14 @@ class TestDraw:
         assert len(counts) == 3 * 4 + 2 * 3
 
     def test_a_short_list_is_whole_whatever_is_drawn(self) -> None:
-        of = world([{"id": f"f{i}", "author": f"a{i}"} for i in range(7)])
+        of = story_table([{"id": f"f{i}", "author": f"a{i}"} for i in range(7)])
         ctx, slate = built(of, OnlineSettings(explore_share=0.5))
         found = ids(of, Pipeline(default_components(), lambda ctx, slate: None).read(ctx, slate, 0, 20).entries)
         assert sorted(found) == [f"f{i}" for i in range(7)]
         assert (slate.propensities < 1).any()
 
 
-def test_what_was_drawn_is_explained(there: World) -> None:
+def test_what_was_drawn_is_explained(there: StoryTable) -> None:
     _, slate = built(there)
     row = int(there.by_hash.find(slate.stories)[10])
     ctx = context(there, settings=SETTINGS)

@@ -28,7 +28,7 @@ COMMANDS = {"sh": ["bash", "-e"], "python": [sys.executable, "-"], "js": ["node"
 
 @pytest.fixture(scope="module")
 def site(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeedServer]:
-    """A service that goes by the wall clock, as the examples do; the stories of the small world are old by then."""
+    """A service that goes by the wall clock, as the examples do; the stories of the small story table are old by then."""
     with redis_server.client() as client:
         client.flushall()
         folder = tmp_path_factory.mktemp("examples")

@@ -13,8 +13,8 @@ from batch.publish import publish_content
 from features.keys import Keys
 from online.feed.snapshot_loader import LiveSnapshot, Loaded
 from online.rankers.weighted import Weighted
-from online.story_table.table import World
-from tests.online.small_world import NOW, content, everything, ids, world
+from online.story_table.table import StoryTable
+from tests.online.small_world import NOW, content, everything, ids, story_table
 from tests.online.test_delta import document, entries
 
 KEYS = Keys()
@@ -28,19 +28,19 @@ def publish(client: redis.Redis, after_h: float) -> None:
 
 
 def test_requests_that_read_the_same_tail_add_its_stories_once(redis_client: redis.Redis) -> None:
-    loaded = Loaded(redis_client, KEYS, world([STORY]), Weighted())
+    loaded = Loaded(redis_client, KEYS, story_table([STORY]), Weighted())
     assert ids(*both(loaded.advance(NEW[:3]))) == ["s-old", "s000", "s001", "s002"]
     assert ids(*both(loaded.advance(NEW[1:5]))) == ["s-old", "s000", "s001", "s002", "s003", "s004"]
-    assert loaded.advance(NEW[:2]) is loaded.world
+    assert loaded.advance(NEW[:2]) is loaded.story_table
 
 
-def both(of: World) -> tuple[World, Any]:
+def both(of: StoryTable) -> tuple[StoryTable, Any]:
     return of, everything(of)
 
 
 def test_requests_side_by_side_each_see_what_they_read_and_no_world_changes_after(redis_client: redis.Redis) -> None:
-    loaded = Loaded(redis_client, KEYS, world([STORY]), Weighted())
-    seen: list[tuple[int, World, list[str]]] = []
+    loaded = Loaded(redis_client, KEYS, story_table([STORY]), Weighted())
+    seen: list[tuple[int, StoryTable, list[str]]] = []
 
     def requests(first: int) -> None:
         for end in range(first, len(NEW) + 1, 8):
@@ -54,7 +54,7 @@ def test_requests_side_by_side_each_see_what_they_read_and_no_world_changes_afte
         thread.join()
     assert len(seen) == len(NEW)
     in_order = ["s-old", *(f"s{i:03}" for i in range(200))]
-    assert ids(*both(loaded.world)) == in_order
+    assert ids(*both(loaded.story_table)) == in_order
     for end, taken, told in seen:
         assert len(taken) > end
         assert told == ids(*both(taken)) == in_order[: len(taken)]
@@ -68,7 +68,7 @@ def test_a_request_that_began_before_a_swap_goes_on_with_its_snapshot(redis_clie
     publish(redis_client, 1)
     assert live.refresh()
     moved = begun.advance(NEW[:1])
-    assert (moved.version, moved.row("s000")) == (begun.world.version, 1)
+    assert (moved.version, moved.row("s000")) == (begun.story_table.version, 1)
     assert live.get().version != moved.version
     assert live.get().row("s000") == -1
 

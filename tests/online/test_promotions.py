@@ -16,7 +16,7 @@ from online.slates.slate import ORGANIC, Slate
 from online.user.build_inputs import BuildReading
 from online.user.user import EdgeChange
 from tests.online.conftest import FeedServer, wait_until
-from tests.online.small_world import context, ids, world
+from tests.online.small_world import context, ids, story_table
 from tests.online.test_http_cache import asked_at_once, two_apps
 
 PIPELINE = Pipeline(default_components(), lambda ctx, slate: None)
@@ -36,14 +36,14 @@ def promotion(number: int, **more: Any) -> dict[str, Any]:
 
 
 def asked(promotions: list[dict[str, Any]], settings: OnlineSettings = SMALL, **known: Any) -> Context:
-    return context(world(stories(), promotions=promotions), settings=settings, **known)
+    return context(story_table(stories(), promotions=promotions), settings=settings, **known)
 
 
 def built(ctx: Context) -> tuple[list[str], list[int]]:
     """Story ids of the slate, and the places of the promoted ones."""
     slate = PIPELINE.build(ctx)
-    rows = ctx.world.by_hash.find(slate.stories)
-    found = [ctx.world.story_id(int(row)) for row in rows]
+    rows = ctx.story_table.by_hash.find(slate.stories)
+    found = [ctx.story_table.story_id(int(row)) for row in rows]
     return found, np.flatnonzero(slate.promotions).tolist()
 
 
@@ -66,7 +66,7 @@ class TestSlots:
 
     def test_a_near_duplicate_of_a_promoted_story_goes_and_not_the_promoted_one(self) -> None:
         twins = [{"id": "ad-twin", "duplicate_key": 7, "age_h": OLD_H}, {"id": "s-twin", "duplicate_key": 7}]
-        of = world([*stories(), *twins], promotions=[{"id": "p", "story": "ad-twin"}])
+        of = story_table([*stories(), *twins], promotions=[{"id": "p", "story": "ad-twin"}])
         found, _ = built(context(of, settings=SMALL))
         assert "ad-twin" in found
         assert "s-twin" not in found
@@ -74,14 +74,16 @@ class TestSlots:
     def test_of_near_duplicates_that_are_promoted_one_has_a_slot_and_the_next_takes_the_other(self) -> None:
         twins = [{"id": f"twin{i}", "duplicate_key": 7, "age_h": OLD_H} for i in range(2)]
         placed = [{"id": f"q{i}", "story": f"twin{i}", "priority": 9} for i in range(2)]
-        of = world([*stories(), *twins], promotions=[*placed, promotion(0)])
+        of = story_table([*stories(), *twins], promotions=[*placed, promotion(0)])
         found, places = built(context(of, settings=SMALL))
         assert [(place, found[place]) for place in places] == [(2, "twin0"), (6, "ad0")]
 
     def test_a_list_that_collapses_before_it_reaches_a_slot_leaves_it_out(self) -> None:
         few = [{"id": f"s{i}", "author": f"a{i}", "age_h": i + 1.0, "duplicate_key": i // 4} for i in range(12)]
         ads = [{"id": f"ad{i}", "author": f"b{i}", "age_h": OLD_H} for i in range(2)]
-        found, places = built(context(world([*few, *ads], promotions=[promotion(0), promotion(1)]), settings=SMALL))
+        found, places = built(
+            context(story_table([*few, *ads], promotions=[promotion(0), promotion(1)]), settings=SMALL)
+        )
         assert (places, found[2], len(found)) == ([2], "ad0", 4)
 
     def test_two_promotions_of_one_story_take_one_slot(self) -> None:
@@ -90,7 +92,7 @@ class TestSlots:
 
     def test_a_list_that_does_not_reach_a_slot_leaves_it_out_and_keeps_the_story_where_it_was_ranked(self) -> None:
         few = [{"id": "s0", "author": "a0"}, {"id": "s1", "author": "a1", "age_h": 5.0}]
-        found, places = built(context(world(few, promotions=[{"id": "p", "story": "s1"}]), settings=SMALL))
+        found, places = built(context(story_table(few, promotions=[{"id": "p", "story": "s1"}]), settings=SMALL))
         assert (found, places) == (["s0", "s1"], [])
 
     def test_a_promoted_story_beyond_the_cut_of_the_ranking_is_placed_all_the_same(self) -> None:
@@ -131,7 +133,7 @@ class TestOnRead:
     def read(self, slate: Slate, promotions: list[dict[str, Any]]) -> tuple[list[str], dict[str, int]]:
         ctx = asked(promotions)
         page = PIPELINE.read(ctx, slate, 0, 50)
-        return ids(ctx.world, page.entries), page.dropped
+        return ids(ctx.story_table, page.entries), page.dropped
 
     def test_an_ended_promotion_drops_and_nothing_takes_its_place(self) -> None:
         slate = PIPELINE.build(asked([promotion(0), promotion(1)]))
@@ -154,7 +156,7 @@ class TestOnRead:
 
 def test_explain_tells_from_where_a_promotion_took_its_story() -> None:
     ctx = asked([{"id": "p", "story": "s30"}])
-    ctx.trace.watched_row = ctx.world.row("s30")
+    ctx.trace.watched_row = ctx.story_table.row("s30")
     PIPELINE.build(ctx)
     assert ctx.trace.watched["moves"] == [
         {"step": "promoted", "reason": "promoted", "from": ctx.trace.watched["positions"]["rank"], "to": 0},

@@ -10,9 +10,9 @@ import pytest
 from features.keys import hash64
 from online.components import default_components
 from online.rules.language import Language
-from online.story_table.table import World
+from online.story_table.table import StoryTable
 from online.user.user import INTERACTION, INTERACTION_CODES, EdgeChange
-from tests.online.small_world import context, everything, ids, world
+from tests.online.small_world import context, everything, ids, story_table
 
 STORIES: list[dict[str, Any]] = [
     {"id": "s-plain", "author": "a-plain", "language": "en"},
@@ -27,10 +27,10 @@ STORIES: list[dict[str, Any]] = [
     {"id": "s-old", "age_h": 24 * 366, "language": "en"},
     {"id": "s-tomorrow", "age_h": -24, "language": "en"},
 ]
-WORLD = world(STORIES)
+WORLD = story_table(STORIES)
 
 
-def dropped_by(rule_name: str, of: World = WORLD, **known: Any) -> set[str]:
+def dropped_by(rule_name: str, of: StoryTable = WORLD, **known: Any) -> set[str]:
     rule = next(rule for rule in default_components().rules if rule.name == rule_name)
     drops = rule.drops(context(of, **known), everything(of))
     return set() if drops is None else set(ids(of, everything(of).take(drops)))
@@ -105,7 +105,7 @@ def test_of_many_refused_stories_only_the_copies_go() -> None:
     stories = [{"id": f"s{i}", "author": "a", "duplicate_key": i % 300 + (i >= 300) * (1 << 20)} for i in range(n)]
     stories += [{"id": f"copy{i}", "author": "a", "duplicate_key": i} for i in range(refused)]
     hidden = [f"s{i}" for i in range(refused)]
-    assert dropped_by("hidden", world(stories), hidden=hidden) == {*hidden, *(f"copy{i}" for i in range(refused))}
+    assert dropped_by("hidden", story_table(stories), hidden=hidden) == {*hidden, *(f"copy{i}" for i in range(refused))}
 
 
 def entry(position: str, story: str, more: str = "") -> tuple[bytes, dict[bytes, bytes]]:
@@ -132,7 +132,7 @@ def test_visibility_narrowed_after_the_snapshot_acts_at_once() -> None:
 
 def test_scripts_are_compared_only_where_both_state_one() -> None:
     stories = [{"id": language, "language": language} for language in ("zh", "zh-Hans", "zh-Hant", "en")]
-    made = world(stories)
+    made = story_table(stories)
 
     def left(*languages: str) -> set[str]:
         drops = Language().drops(context(made, languages=list(languages)), everything(made))

@@ -16,11 +16,11 @@ from online.slates.slate import ORGANIC, Slate
 from online.slates.slate_making import slate_of
 from online.slates.slate_store import PROMOTED_TTL_S, CapReached, SlateEnds, SlateStore
 from online.user.store import UserStore
-from tests.online.small_world import context, everything, world
+from tests.online.small_world import context, everything, story_table
 
 FIRST = SlateEnds(slate_ttl_s=600, chain_ttl_s=3600, day="20260131", surface="home")
 PROMOTIONS = np.array([ORGANIC, 7, 7, -9], np.int64)
-WORLD = world([{"id": f"s{i}"} for i in range(4)])
+WORLD = story_table([{"id": f"s{i}"} for i in range(4)])
 
 
 def a_slate(promotions: Hashes = PROMOTIONS) -> Slate:

@@ -202,7 +202,7 @@ class TestAway:
         small.publish("s1", "a1", minutes_ago=1)
         small.drain()
         ctx = small.context(user)
-        assert [ctx.world.story_id(int(row)) for row in small.rows(ctx)] == ["s1"]
+        assert [ctx.story_table.story_id(int(row)) for row in small.rows(ctx)] == ["s1"]
         assert ctx.timeline_due == "returning"
         small.come_back(user)
         assert small.listed(user) == ["s1"]
@@ -300,7 +300,7 @@ class TestThreshold:
         made.withdraw("s-popular")
         made.drain()
         ctx = made.context(user)
-        assert [ctx.world.story_id(int(row)) for row in made.rows(ctx)] == ["s-next", "s-old"]
+        assert [ctx.story_table.story_id(int(row)) for row in made.rows(ctx)] == ["s-next", "s-old"]
         assert ctx.timeline_due == "incomplete"
         made.come_back(user)
         assert made.listed(user) == ["s-next", "s-old"]
@@ -315,7 +315,7 @@ class TestManyFollows:
             made.stories[f"s{i:02}"] = Version(f"a{i}", None, made.now - timedelta(minutes=i))
         made.open()
         ctx = made.context(returned(made, "u1", *(f"a{i}" for i in range(30))))
-        assert [ctx.world.story_id(int(row)) for row in made.rows(ctx)] == [f"s{i:02}" for i in range(20)]
+        assert [ctx.story_table.story_id(int(row)) for row in made.rows(ctx)] == [f"s{i:02}" for i in range(20)]
         assert ctx.trace.degraded == []
 
 
@@ -327,7 +327,7 @@ class TestSurfaces:
         small.drain()
         ctx = small.context(user)
         pipeline = Pipeline(small.rex.feeds.components, lambda ctx, slate: None)
-        assert [ctx.world.story_id(int(row)) for row in pipeline.aggregate(ctx).rows] == ["s1"]
+        assert [ctx.story_table.story_id(int(row)) for row in pipeline.aggregate(ctx).rows] == ["s1"]
         home, _ = small.rex.feeds.context(user, ctx.now_us, "home")
         assert len(pipeline.aggregate(home)) == 2
 
@@ -360,7 +360,7 @@ def test_a_damaged_timeline_takes_no_feed_down_and_is_made_anew(small: Site, dam
     else:
         small.client.hset(about, "seq", "many")
     ctx = small.context(user)
-    assert [ctx.world.story_id(int(row)) for row in small.rows(ctx)] == ["s1"]
+    assert [ctx.story_table.story_id(int(row)) for row in small.rows(ctx)] == ["s1"]
     small.store.ask_for_timeline(user, ctx.timeline_due)
     small.drain()
     assert small.listed(user) == ["s1"]

@@ -20,11 +20,11 @@ from online.slates.slate import Slate
 from online.slates.slate_making import slate_of
 from online.user.user import EdgeChange
 from online.validators.page import suitable
-from tests.online.small_world import context, everything, ids, world
+from tests.online.small_world import context, everything, ids, story_table
 from tests.online.test_rules import interactions
 
 N = 120
-WORLD = world([{"id": f"s{i:03}", "age_h": float(N - i)} for i in range(N)])
+WORLD = story_table([{"id": f"s{i:03}", "age_h": float(N - i)} for i in range(N)])
 
 
 class Refusing:
@@ -41,7 +41,7 @@ class Refusing:
 
 def whole_slate(ctx: Context, sources: int = 3) -> Slate:
     """Every story, in the order of the table, brought by providers 0 and 1."""
-    found = everything(ctx.world)
+    found = everything(ctx.story_table)
     ranked = Candidates(found.rows, np.full(len(found), sources, np.uint32), {"score": np.ones(len(found), np.float32)})
     return slate_of(ctx, ranked, len(found))
 
@@ -91,9 +91,9 @@ def test_the_pages_of_a_chain_count_every_drop_once() -> None:
 def test_a_story_that_left_the_snapshot_drops_under_that_name() -> None:
     ctx = context(WORLD)
     slate = whole_slate(ctx)
-    smaller = context(world([{"id": f"s{i:03}", "age_h": float(N - i)} for i in range(N) if i != 5]))
+    smaller = context(story_table([{"id": f"s{i:03}", "age_h": float(N - i)} for i in range(N) if i != 5]))
     page = suitable(smaller, (), slate, 0, 10)
-    assert ids(smaller.world, page.entries) == [f"s{i:03}" for i in range(11) if i != 5]
+    assert ids(smaller.story_table, page.entries) == [f"s{i:03}" for i in range(11) if i != 5]
     assert page.dropped == {"not_in_snapshot": 1}
 
 
@@ -103,7 +103,7 @@ STORY = {"id": "s-one", "author": "a-one", "publication": "p-one", "topics": ["t
 
 def built(**known: Any) -> tuple[Pipeline, Slate]:
     made_by = Pipeline(default_components(), lambda ctx, slate: None)
-    return made_by, made_by.build(context(world([STORY]), **known))
+    return made_by, made_by.build(context(story_table([STORY]), **known))
 
 
 def told(made_by: Pipeline, ctx: Context, slate: Slate) -> tuple[list[dict[str, Any]], dict[str, int]]:
@@ -130,7 +130,7 @@ def test_reasons_that_no_longer_hold_are_cleared_and_the_rest_told_anew(
     made_by, slate = built(**FOLLOWS)
     ids_of = {"author": "a-one", "publication": "p-one", "topic": "t-one"}
     changes = [EdgeChange("follow", kind, hash64(ids_of[kind]), False) for kind in sorted(given_up)]
-    shown, dropped = told(made_by, context(world([STORY]), changes=changes, **FOLLOWS), slate)
+    shown, dropped = told(made_by, context(story_table([STORY]), changes=changes, **FOLLOWS), slate)
     if left is None:
         assert (shown, dropped) == ([], {"unfollowed": 1})
     else:
@@ -151,7 +151,7 @@ def test_reasons_that_no_longer_hold_are_cleared_and_the_rest_told_anew(
 def test_what_the_reader_did_since_drops_the_entry_under_its_rule(since: dict[str, Any], reason: str) -> None:
     made_by, slate = built(**FOLLOWS)
     assert len(slate) == 1
-    assert told(made_by, context(world([STORY]), **FOLLOWS, **since), slate) == ([], {reason: 1})
+    assert told(made_by, context(story_table([STORY]), **FOLLOWS, **since), slate) == ([], {reason: 1})
 
 
 @pytest.mark.parametrize(
@@ -164,9 +164,11 @@ def test_what_the_reader_did_since_drops_the_entry_under_its_rule(since: dict[st
 )
 def test_what_became_of_the_story_since_drops_the_entry_under_its_rule(change: dict[str, Any], reason: str) -> None:
     made_by, slate = built(**FOLLOWS)
-    now = context(world([STORY]), **FOLLOWS)
+    now = context(story_table([STORY]), **FOLLOWS)
     document = {"story_id": "s-one", "author_id": "a-one", "published_at": "2026-01-01T12:00:00Z", "topics": ["t-one"]}
-    changed = now.world.after([(b"1-0", {b"story": orjson.dumps({**document, "publication_id": "p-one", **change})})])
+    changed = now.story_table.after(
+        [(b"1-0", {b"story": orjson.dumps({**document, "publication_id": "p-one", **change})})]
+    )
     ctx = context(changed, **FOLLOWS)
     assert told(made_by, ctx, slate) == ([], {reason: 1})
 
@@ -174,7 +176,10 @@ def test_what_became_of_the_story_since_drops_the_entry_under_its_rule(change: d
 def test_a_followers_only_story_is_gone_for_who_has_unfollowed_its_author() -> None:
     story = {**STORY, "visibility": "followers"}
     made_by = Pipeline(default_components(), lambda ctx, slate: None)
-    slate = made_by.build(context(world([story]), **FOLLOWS))
+    slate = made_by.build(context(story_table([story]), **FOLLOWS))
     assert len(slate) == 1
     unfollowed = EdgeChange("follow", "author", hash64("a-one"), False)
-    assert told(made_by, context(world([story]), changes=[unfollowed], **FOLLOWS), slate) == ([], {"visibility": 1})
+    assert told(made_by, context(story_table([story]), changes=[unfollowed], **FOLLOWS), slate) == (
+        [],
+        {"visibility": 1},
+    )

@@ -181,7 +181,7 @@ class Site:
     def provided(self, user: str) -> list[str]:
         """Story ids that the provider brings, newest first."""
         ctx = self.context(user)
-        return [ctx.world.story_id(int(row)) for row in self.rows(ctx)]
+        return [ctx.story_table.story_id(int(row)) for row in self.rows(ctx)]
 
     def listed(self, user: str) -> list[str]:
         """Story ids in the user's list in Redis, as they stand there."""

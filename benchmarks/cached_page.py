@@ -116,14 +116,14 @@ def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
 
 
 def _slate_sizes(client: redis.Redis, keys: Keys) -> list[Result]:
-    """Bytes in Redis of the one slate that was built, its place in its chain included."""
+    """Bytes in Redis of the one slate that was built, its place in its pagination session included."""
     (slate_id,) = client.hvals(keys.latest_slates("user-0"))  # type: ignore[misc]
     assert isinstance(slate_id, bytes)
     of = ("user-0", slate_id.decode())
-    slate, chain = (client.memory_usage(key(*of)) or 0 for key in (keys.slate, keys.chain))
+    slate, pagination_session = (client.memory_usage(key(*of)) or 0 for key in (keys.slate, keys.pagination_session))
     entries = OnlineSettings().slate_size
     return [
         measured("slate_1000_bytes", float(slate), "B"),
-        measured("slate_1000_chain_bytes", float(chain), "B"),
-        measured("slate_entry_bytes", (slate + chain) / entries, "B"),
+        measured("slate_1000_session_bytes", float(pagination_session), "B"),
+        measured("slate_entry_bytes", (slate + pagination_session) / entries, "B"),
     ]

@@ -261,7 +261,7 @@ TRAINING_EXAMPLES = Dataset(
         Column("shown_at", TS, "when"),
         Column("features_as_of", TS, "the as_of of the snapshot that a server would have had"),
         Column("author_id", ID, "author of the story as told by then; null: unknown", required=False),
-        Column("position", pa.int32(), "0-based position in the chain of cursors; null: unknown", required=False),
+        Column("position", pa.int32(), "0-based position in the pagination session; null: unknown", required=False),
         Column("source", pa.string(), "provider that brought it; null: unknown", required=False),
         Column("propensity", F64, "probability that it was shown there; null: unknown", required=False),
         Column("open", pa.bool_(), "opened, or liked in any way, within the outcome window"),

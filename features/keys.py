@@ -116,9 +116,9 @@ class Keys:
         """String with TTL: one immutable slate."""
         return f"{self._user('slate', user_id)}:{slate_id}"
 
-    def chain(self, user_id: str, slate_id: str) -> str:
-        """String with TTL: the story hashes of a slate and of the slates before it in its chain; outlives the slate."""
-        return f"{self._user('chain', user_id)}:{slate_id}"
+    def pagination_session(self, user_id: str, slate_id: str) -> str:
+        """String with TTL: the story hashes of a slate and of the slates before it in its pagination session; outlives the slate."""
+        return f"{self._user('pagination_session', user_id)}:{slate_id}"
 
     def building(self, user_id: str, surface: str) -> str:
         """String with TTL: a slate of this surface is being built, so that others wait for it."""

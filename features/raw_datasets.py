@@ -171,7 +171,7 @@ EVENTS = Dataset(
         Column("claps", pa.int32(), "claps given; null: one", required=False),
         Column("strength", pa.float32(), "rating or play count, on the site's own scale; null: none", required=False),
         Column("request_id", ID, "the feed request that showed it; null: unknown", required=False),
-        Column("position", pa.int32(), "0-based position in the chain of cursors; null: unknown", required=False),
+        Column("position", pa.int32(), "0-based position in the pagination session; null: unknown", required=False),
         Column("source", pa.string(), "provider that brought it; null: unknown", required=False),
         Column(
             "propensity",
@@ -213,7 +213,7 @@ SERVED = Dataset(
         Column("request_id", ID, "the feed request"),
         Column("user_id", ID, "whose feed"),
         Column("slate", ID, "slate the page was cut from"),
-        Column("position", pa.int32(), "0-based position in the chain of cursors"),
+        Column("position", pa.int32(), "0-based position in the pagination session"),
         Column("story_id", ID, "what was answered"),
         Column("source", pa.string(), "provider named in the reason"),
         Column("propensity", pa.float64(), "P(this story at this position | request, entries above)"),

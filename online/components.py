@@ -42,10 +42,10 @@ from online.rules.hidden import Hidden
 from online.rules.language import Language
 from online.rules.members_only import MembersOnly
 from online.rules.muted import Muted
-from online.rules.newer_than_chain import NewerThanChain
+from online.rules.newer_than_session import NewerThanSession
 from online.rules.own import Own
 from online.rules.reported import Reported
-from online.rules.served_in_chain import ServedInChain
+from online.rules.served_in_session import ServedInSession
 from online.rules.too_old import TooOld
 from online.rules.visibility import Visibility
 from online.rules.withdrawn import Withdrawn
@@ -143,8 +143,8 @@ def default_components(ranker: Ranker | None = None) -> Components:
             MembersOnly(),
             Language(),
             TooOld(),
-            ServedInChain(),
-            NewerThanChain(),
+            ServedInSession(),
+            NewerThanSession(),
             *_plugged_in("rules"),
         ),
         annotators=(Story(), Affinity(), History(), Recency(), *_plugged_in("annotators")),

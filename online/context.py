@@ -16,7 +16,7 @@ from features.errors import Unavailable
 from features.formulas import dot
 from online.columns import Candidates, Floats
 from online.settings import OnlineSettings
-from online.slates.pagination_session import Chain
+from online.slates.pagination_session import PaginationSession
 from online.story_table.table import StoryTable
 from online.user.build_inputs import BuildReading
 from online.user.user import User
@@ -147,8 +147,8 @@ class Context:
     """Read before a slate is built; empty while a cached one is served."""
     bits: Mapping[str, int] = field(default_factory=dict)
     """Provider name → bit of the candidates' `sources`."""
-    chain: Chain | None = None
-    """The chain of cursors that the new slate continues; None: a chain begins with it."""
+    pagination_session: PaginationSession | None = None
+    """The pagination session that the new slate continues; None: a session begins with it."""
     timeline_due: str = ""
     """Why the user's timeline is to be made anew, noted by the provider that reads it; empty: it is not."""
     trace: Trace = field(init=False)

@@ -34,10 +34,10 @@ class OnlineSettings(BaseSettings):
     """After this a builder counts as dead and the next request builds; far longer than any ranking takes."""
     pages_kept: int = Field(default=1000, ge=0, le=1_000_000)
     """First pages a process keeps as they were answered, for when nothing has changed: some 15 kB each at the usual length."""
-    chain_ttl_s: int = Field(default=86_400, ge=60, le=2_592_000)
-    """How long a chain of cursors can go on after its slate has expired; longer than slate_ttl_s. A day: back after a night's sleep."""
-    chain_cap: int = Field(default=5000, ge=1, le=100_000)
-    """Stories a chain of cursors passes before it ends; five slates, and some 48 kB of hashes at most."""
+    pagination_session_ttl_s: int = Field(default=86_400, ge=60, le=2_592_000)
+    """How long a pagination session can go on after its slate has expired; longer than slate_ttl_s. A day: back after a night's sleep."""
+    pagination_session_cap: int = Field(default=5000, ge=1, le=100_000)
+    """Stories a pagination session passes before it ends; five slates, and some 48 kB of hashes at most."""
     max_age_d: float = Field(default=365.0, gt=0, le=36_500)
     """Stories older than this are not candidates."""
     fresh_window_d: float = Field(default=14.0, gt=0, le=36_500)
@@ -143,8 +143,10 @@ class OnlineSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _lives_fit(self) -> OnlineSettings:
-        if self.chain_ttl_s < 2 * self.slate_ttl_s:
-            raise ValueError("chain_ttl_s must be at least twice slate_ttl_s, or a chain could go before its slate")
+        if self.pagination_session_ttl_s < 2 * self.slate_ttl_s:
+            raise ValueError(
+                "pagination_session_ttl_s must be at least twice slate_ttl_s, or a pagination session could go before its slate"
+            )
         return self
 
     @model_validator(mode="after")

@@ -28,7 +28,7 @@ class Asked:
     """Index in the slate."""
     limit: int
     delivered: int
-    """Items that the chain has delivered before."""
+    """Items that the pagination session has delivered before."""
     cached: bool
     """Whether the slate was there before the call."""
     new_count: int
@@ -50,11 +50,11 @@ def answer(asked: Asked, page: Page, components: Components, cursors: CursorCode
 
 
 def _after(asked: Asked, page: Page) -> Cursor | None:
-    """None at the end of the slate, and when the chain has passed as much as is remembered of one."""
+    """None at the end of the slate, and when the pagination session has passed as much as is remembered of one."""
     if page.next_index is None:
         return None
     slate, ctx = asked.slate, asked.ctx
-    if slate.info.passed_before + page.next_index >= ctx.settings.chain_cap:
+    if slate.info.passed_before + page.next_index >= ctx.settings.pagination_session_cap:
         return None
     delivered = asked.delivered + len(page.entries)
     return Cursor(slate.info.id, page.next_index, delivered, ctx.surface, slate.watermark)

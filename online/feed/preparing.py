@@ -1,4 +1,4 @@
-"""From a request to what it is answered from: the story table, the user, and the slate or the place in a chain."""
+"""From a request to what it is answered from: the story table, the user, and the slate or the place in a pagination session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from online.feed.snapshot_loader import LiveSnapshot
 from online.settings import OnlineSettings
 from online.slates.cursor import Cursor, CursorCodec
 from online.slates.freshness import Freshness, freshness
-from online.slates.pagination_session import Chain, Kept, find_place
+from online.slates.pagination_session import Kept, PaginationSession, find_place
 from online.slates.slate import Slate
 from online.slates.slate_store import SlateStore
 from online.user.store import Reading, UserStore
@@ -41,7 +41,7 @@ class Prepared:
     start: int = 0
     """Index in the slate."""
     delivered: int = 0
-    """Items that the chain has delivered before."""
+    """Items that the pagination session has delivered before."""
     stale: bool = False
     """Whether the next slate is to be built in the background."""
     newest: str | None = None
@@ -84,18 +84,20 @@ class Preparer:
         return Prepared(request, ctx, kept.slate, stale=state is Freshness.STALE, newest=kept.slate_id)
 
     def _resumed(self, request: FeedRequest, cursor: Cursor, now_us: int) -> Prepared:
-        """The place in its chain to which a cursor points."""
+        """The place in its pagination session to which a cursor points."""
         ctx, reading = self.context(request.user_id, now_us, cursor.surface, cursor.slate_id, request.hint)
 
         def read(slate_id: str) -> Kept:
             return self._usable(self._slates.read(request.user_id, slate_id))
 
         kept = self._usable(reading.kept)
-        if kept.slate is None and kept.chain is None:  # a slate of no use here: what its chain has passed was not read
+        if (
+            kept.slate is None and kept.pagination_session is None
+        ):  # a slate of no use here: what its pagination session has passed was not read
             kept = read(cursor.slate_id)
         place = find_place(kept, cursor.index, read)
         if place.passed is not None:
-            ctx.chain = Chain(place.slate_id, place.passed, cursor.watermark)
+            ctx.pagination_session = PaginationSession(place.slate_id, place.passed, cursor.watermark)
         return Prepared(request, ctx, place.slate, place.index, cursor.delivered)
 
     def context(

@@ -50,7 +50,7 @@ class ServedPage:
     served_us: int
     """When it was answered, microseconds since 1970, UTC."""
     first_position: int
-    """Position of the first item in the chain of cursors; the others follow."""
+    """Position of the first item in the pagination session; the others follow."""
     story_ids: Sequence[str]
     stories: Hashes
     """int64[k]: their hashes."""

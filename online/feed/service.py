@@ -80,7 +80,9 @@ class FeedService:
         try:
             return self.answer(self.prepare(request, now_us))
         except Busy as error:
-            raise Unavailable("the chain of this cursor is being continued elsewhere; try again") from error
+            raise Unavailable(
+                "the pagination session of this cursor is being continued elsewhere; try again"
+            ) from error
 
     def renew(self, request: FeedRequest, now_us: int) -> None:
         """Builds the next slate in place of a stale one, unless someone else does or has done so."""

@@ -16,7 +16,7 @@ from online.metrics import Metrics
 from online.pipeline import Pipeline
 from online.rankers.explanation import explained
 from online.slates.freshness import ttl_s
-from online.slates.pagination_session import encode_chain
+from online.slates.pagination_session import encode_session
 from online.slates.slate import Slate
 from online.slates.slate_making import features_wanted
 from online.slates.slate_store import CapReached, SlateEnds, SlateStore
@@ -35,7 +35,7 @@ class SlateBuilder:
 
     def build(self, ctx: Context) -> Slate:
         """The slate in force: a new one, made again from what has been placed by then when a promotion's cap was reached
-        meanwhile; or one that another had put under its name. Busy when the chain it continues has gone on from it long ago.
+        meanwhile; or one that another had put under its name. Busy when the pagination session it continues has gone on from it long ago.
         """
         while True:
             self._read_for(ctx)
@@ -62,17 +62,17 @@ class SlateBuilder:
 
     def _write(self, ctx: Context, slate: Slate) -> Slate:
         settings = ctx.settings
-        before = np.empty(0, np.int64) if ctx.chain is None else ctx.chain.passed
+        before = np.empty(0, np.int64) if ctx.pagination_session is None else ctx.pagination_session.passed
         ends = SlateEnds(
             slate_ttl_s=ttl_s(slate.info.id, settings),
-            chain_ttl_s=settings.chain_ttl_s,
+            pagination_session_ttl_s=settings.pagination_session_ttl_s,
             day=utc_day(ctx.now_us),
-            surface=ctx.surface if ctx.chain is None else None,
+            surface=ctx.surface if ctx.pagination_session is None else None,
             caps=ctx.story_table.promotions.caps,
         )
         value = slate.encode()
         self._metrics.slate_bytes.observe(len(value))
-        kept = self._slates.write(ctx.user_id, slate, value, encode_chain(before, slate.stories), ends)
+        kept = self._slates.write(ctx.user_id, slate, value, encode_session(before, slate.stories), ends)
         if kept is None:
             raise Busy
         return kept

@@ -122,7 +122,7 @@ DETAILS = {
     "not_found": "there is nothing at /v1/stories/s-1/, which ends in a slash",
     "method_not_allowed": "/v1/events takes POST",
     "hash_collision": "the id 'a-2' has the same 64-bit hash as 'a-1'; choose another id",
-    "cursor_expired": "the chain of this cursor is forgotten",
+    "cursor_expired": "the pagination session of this cursor is forgotten",
     "body_too_large": "the body is larger than 4 MiB",
     "too_many_events": "1001 events in one request; send at most 1000",
     "unsupported_media_type": "Content-Type 'text/csv': send JSON as application/json",

@@ -36,7 +36,7 @@ class Item(Form):
     title: str | None
     published_at: datetime
     position: int
-    """Items delivered before it in this chain of cursors."""
+    """Items delivered before it in this pagination session."""
     score: float
     sources: list[str]
     """Providers that brought it, by priority."""

@@ -1,4 +1,4 @@
-"""Cursors: opaque, signed, bound to their user; they point into one slate of a chain and know how the chain began."""
+"""Cursors: opaque, signed, bound to their user; they point into one slate of a pagination session and know how the session began."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """What was newest when a chain of cursors began."""
+    """What was newest when a pagination session began."""
 
     published_us: int
     """published_at of the newest story; 0: there was none."""
@@ -34,17 +34,17 @@ class InvalidCursor(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where the next page of a chain starts."""
+    """Where the next page of a pagination session starts."""
 
     slate_id: str
     index: int
     """Index in the slate."""
     delivered: int
-    """Items that this chain of cursors has delivered so far."""
+    """Items that this pagination session has delivered so far."""
     surface: str
-    """Where the feed is shown; a chain never leaves its surface."""
+    """Where the feed is shown; a pagination session never leaves its surface."""
     watermark: Watermark
-    """Nothing newer than this is in the chain."""
+    """Nothing newer than this is in the pagination session."""
 
 
 class CursorCodec:

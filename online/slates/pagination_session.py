@@ -1,7 +1,7 @@
-"""A chain of cursors: which stories its pages have passed, and how it goes on when its slate has expired.
+"""A pagination session: which stories its pages have passed, and how it goes on when its slate has expired.
 
-With every slate a second, longer-lived value is written: the stories that earlier slates of the chain had passed, and the
-slate's own in order. A cursor (slate, index) so tells exactly what its chain has passed, without a write per page, and
+With every slate a second, longer-lived value is written: the stories that earlier slates of the session had passed, and the
+slate's own in order. A cursor (slate, index) so tells exactly what its session has passed, without a write per page, and
 using a cursor twice does no harm.
 """
 
@@ -17,16 +17,16 @@ from online.columns import Hashes
 from online.slates.cursor import Watermark
 from online.slates.slate import Slate, identify
 
-CHAIN = Layout("chain", 1, (("before", "<i8"), ("story", "<i8")))
+PAGINATION_SESSION = Layout("pagination_session", 1, (("before", "<i8"), ("story", "<i8")))
 
 
 class CursorExpired(Exception):
-    """The slate that a cursor points into is gone, and so is what its chain has passed."""
+    """The slate that a cursor points into is gone, and so is what its pagination session has passed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """A chain that goes on with a new slate; the rules on it read this."""
+class PaginationSession:
+    """A pagination session that goes on with a new slate; the rules on it read this."""
 
     slate_id: str
     """Id of the new slate."""
@@ -42,13 +42,13 @@ class Kept:
     slate_id: str
     """Empty: no slate was ever named."""
     slate: Slate | None
-    chain: bytes | None
-    """Encoded with CHAIN; not read while the slate is there."""
+    pagination_session: bytes | None
+    """Encoded with PAGINATION_SESSION; not read while the slate is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a chain goes on: in `slate` at `index`, or, with a new slate, after `passed`."""
+    """Where a pagination session goes on: in `slate` at `index`, or, with a new slate, after `passed`."""
 
     slate_id: str
     slate: Slate | None
@@ -56,19 +56,19 @@ class Place:
     passed: Hashes | None = None
 
 
-def encode_chain(before: Hashes, stories: Hashes) -> bytes:
-    """Packed bytes of one slate's place in its chain."""
-    return CHAIN.encode({"before": before, "story": stories})
+def encode_session(before: Hashes, stories: Hashes) -> bytes:
+    """Packed bytes of one slate's place in its pagination session."""
+    return PAGINATION_SESSION.encode({"before": before, "story": stories})
 
 
-def passed(chain: bytes, index: int) -> Hashes:
-    """int64[k]: what a chain has passed when it stands at `index` of the slate that `chain` was written with."""
-    arrays = CHAIN.decode(chain)
+def passed(pagination_session: bytes, index: int) -> Hashes:
+    """int64[k]: what a pagination session has passed when it stands at `index` of the slate that `pagination_session` was written with."""
+    arrays = PAGINATION_SESSION.decode(pagination_session)
     return np.concatenate((arrays["before"], arrays["story"][:index]))
 
 
 def continuation_id(slate_id: str, index: int) -> str:
-    """Id of the slate with which a chain goes on from there: a retry of the cursor finds the same one."""
+    """Id of the slate with which a pagination session goes on from there: a retry of the cursor finds the same one."""
     return identify("continuation", slate_id, index)
 
 
@@ -80,12 +80,12 @@ def find_place(kept: Kept, index: int, read: Callable[[str], Kept]) -> Place:
     """
     gone_by: Hashes | None = None
     while kept.slate is None:
-        if kept.chain is None:
+        if kept.pagination_session is None:
             if gone_by is None:
                 raise CursorExpired("the list this cursor pointed into is gone; start again without a cursor")
             return Place(kept.slate_id, None, 0, gone_by)
         try:
-            gone_by = passed(kept.chain, index)
+            gone_by = passed(kept.pagination_session, index)
         except CorruptValue as error:
             raise CursorExpired(
                 "the list this cursor pointed into was made by another release; start again without a cursor"

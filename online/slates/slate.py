@@ -49,13 +49,13 @@ class SlateInfo:
     sources: tuple[str, ...]
     """Provider names by bit."""
     watermark_us: int
-    """published_at of the newest story when the chain of cursors began that this slate serves."""
+    """published_at of the newest story when the pagination session began that this slate serves."""
     watermark_id: str
     """Its story_id; empty: there was no story."""
     timeline_seq: int
-    """The timeline's sequence number when the chain began; 0: no timeline."""
+    """The timeline's sequence number when the pagination session began; 0: no timeline."""
     passed_before: int
-    """Stories that earlier slates of the chain had passed; 0: a chain begins with this slate."""
+    """Stories that earlier slates of the pagination session had passed; 0: a session begins with this slate."""
     degraded: tuple[str, ...]
     """Parts that failed while it was built."""
 
@@ -80,7 +80,7 @@ class Slate:
 
     @property
     def watermark(self) -> Watermark:
-        """What was newest when the chain began that this slate serves."""
+        """What was newest when the pagination session began that this slate serves."""
         return Watermark(self.info.watermark_us, self.info.watermark_id, self.info.timeline_seq)
 
     def encode(self) -> bytes:

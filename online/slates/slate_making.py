@@ -13,9 +13,9 @@ from online.slates.slate import Slate, SlateInfo, identify
 
 
 def slate_id(ctx: Context) -> str:
-    """Named after what it depends on; the continuation of a chain after where the chain stands."""
-    if ctx.chain is not None:
-        return ctx.chain.slate_id
+    """Named after what it depends on; the continuation of a pagination session after where the session stands."""
+    if ctx.pagination_session is not None:
+        return ctx.pagination_session.slate_id
     return identify(ctx.user_id, ctx.surface, ctx.now_us, ctx.pinned, ctx.reading.digest.hex(), ctx.ranker.name)
 
 
@@ -43,7 +43,7 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
         watermark_us=mark.published_us,
         watermark_id=mark.story_id,
         timeline_seq=mark.seq,
-        passed_before=0 if ctx.chain is None else len(ctx.chain.passed),
+        passed_before=0 if ctx.pagination_session is None else len(ctx.pagination_session.passed),
     )
     promotions = ranked.columns.get("promotion", np.empty(0, np.int64))
     propensities = ranked.columns.get("propensity", np.empty(0, np.float32))
@@ -55,8 +55,8 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
 
 
 def _watermark(ctx: Context) -> Watermark:
-    if ctx.chain is not None:
-        return ctx.chain.watermark
+    if ctx.pagination_session is not None:
+        return ctx.pagination_session.watermark
     timeline = ctx.reading.timeline
     published_us, story_id = ctx.story_table.newest(ctx.now_us)
     return Watermark(published_us, story_id, 0 if timeline is None else timeline.seq)

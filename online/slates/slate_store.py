@@ -1,4 +1,4 @@
-"""Slates as they lie in Redis, each with its place in its chain and what it promotes."""
+"""Slates as they lie in Redis, each with its place in its pagination session and what it promotes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _READ_LATEST_SLATE = """
 local id = redis.call('HGET', KEYS[1], ARGV[1])
 return {id, id and redis.call('GET', ARGV[2] .. id), false}
 """
-# What a chain has passed is needed only when its slate is gone.
+# What a pagination session has passed is needed only when its slate is gone.
 _READ_SLATE_OF_CHAIN = """
 local slate = redis.call('GET', KEYS[1])
 return {ARGV[1], slate, not slate and redis.call('GET', KEYS[2])}
 """
-# KEYS: slate, chain, latest slates, promoted today. ARGV: slate, its ttl s, chain, its ttl s, surface, slate id, ttl s of
-# promoted, then each promotion and its cap. Without a surface it is the continuation of a chain, which no first page may
-# come from and which may not be written anew while cursors into its chain are about. Answers the slate that is kept, if
+# KEYS: slate, pagination session, latest slates, promoted today. ARGV: slate, its ttl s, session, its ttl s, surface, slate id, ttl s of
+# promoted, then each promotion and its cap. Without a surface it is the continuation of a pagination session, which no first page may
+# come from and which may not be written anew while cursors into its pagination session are about. Answers the slate that is kept, if
 # another; 1 when a cap was reached since the slate was begun: another surface of the user is built side by side.
 _WRITE_SLATE = """
 local kept = redis.call('GET', KEYS[1])
@@ -65,11 +65,11 @@ class SlateEnds:
     """How long a new slate lives and what it counts for."""
 
     slate_ttl_s: int
-    chain_ttl_s: int
+    pagination_session_ttl_s: int
     day: str
     """UTC day on which its promotions count, `YYYYMMDD`."""
     surface: str | None
-    """Surface whose newest slate it becomes; None: it continues a chain, and no first page comes from it."""
+    """Surface whose newest slate it becomes; None: it continues a pagination session, and no first page comes from it."""
     caps: Mapping[int, int] = field(default_factory=dict)
     """Promotion → its daily cap, NO_CAP or absent: none."""
 
@@ -82,33 +82,44 @@ class SlateStore:
         self._keys = keys
 
     def read(self, user_id: str, slate_id: str) -> Kept:
-        """What there is of one slate, its place in its chain included."""
+        """What there is of one slate, its place in its pagination session included."""
         try:
-            found = self._client.mget(self._keys.slate(user_id, slate_id), self._keys.chain(user_id, slate_id))
+            found = self._client.mget(
+                self._keys.slate(user_id, slate_id), self._keys.pagination_session(user_id, slate_id)
+            )
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
         return decode_kept(slate_id.encode(), *found)  # type: ignore[arg-type]
 
-    def write(self, user_id: str, slate: Slate, value: bytes, chain: bytes, ends: SlateEnds) -> Slate | None:
-        """Stores a slate as `value`, and `chain`, its place in its chain. Returns the slate in force: the one stored first under this
-        id. None: its chain has already gone on from it, so it may not be made again. CapReached.
+    def write(
+        self, user_id: str, slate: Slate, value: bytes, pagination_session: bytes, ends: SlateEnds
+    ) -> Slate | None:
+        """Stores a slate as `value`, and `pagination_session`, its place in its pagination session. Returns the slate in force: the one stored first under this
+        id. None: its session has already gone on from it, so it may not be made again. CapReached.
         """
         keys = (
             self._keys.slate(user_id, slate.info.id),
-            self._keys.chain(user_id, slate.info.id),
+            self._keys.pagination_session(user_id, slate.info.id),
             self._keys.latest_slates(user_id),
             self._keys.promoted(user_id, ends.day),
         )
         placed = slate.promotions[slate.promotions != ORGANIC].tolist()
         promoted = [part for promotion in placed for part in (promotion, ends.caps.get(promotion, NO_CAP))]
-        values = (value, ends.slate_ttl_s, chain, ends.chain_ttl_s, ends.surface or "", slate.info.id)
+        values = (
+            value,
+            ends.slate_ttl_s,
+            pagination_session,
+            ends.pagination_session_ttl_s,
+            ends.surface or "",
+            slate.info.id,
+        )
         try:
             kept = self._client.eval(_WRITE_SLATE, 4, *keys, *values, PROMOTED_TTL_S, *promoted)
             if (
                 isinstance(kept, bytes) and kept and (other := _decode_slate(kept)) is None
             ):  # of another release: it serves nobody
                 self._client.delete(keys[0])
-                return self.write(user_id, slate, value, chain, ends)
+                return self.write(user_id, slate, value, pagination_session, ends)
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be written, so no feed can be made: {first_line(error)}") from error
         if kept == _CAP_REACHED:
@@ -123,12 +134,14 @@ def ask_for_kept(pipe: Any, keys: Keys, user_id: str, surface: str, slate_id: st
     if slate_id is None:
         pipe.eval(_READ_LATEST_SLATE, 1, keys.latest_slates(user_id), surface, keys.slate(user_id, ""))
     else:
-        pipe.eval(_READ_SLATE_OF_CHAIN, 2, keys.slate(user_id, slate_id), keys.chain(user_id, slate_id), slate_id)
+        pipe.eval(
+            _READ_SLATE_OF_CHAIN, 2, keys.slate(user_id, slate_id), keys.pagination_session(user_id, slate_id), slate_id
+        )
 
 
-def decode_kept(slate_id: bytes | None, slate: bytes | None, chain: bytes | None) -> Kept:
-    """From the slate's id, its value and that of its chain; None or false: not there."""
-    return Kept((slate_id or b"").decode(), _decode_slate(slate), chain)
+def decode_kept(slate_id: bytes | None, slate: bytes | None, pagination_session: bytes | None) -> Kept:
+    """From the slate's id, its value and that of its pagination session; None or false: not there."""
+    return Kept((slate_id or b"").decode(), _decode_slate(slate), pagination_session)
 
 
 def _decode_slate(data: bytes | None) -> Slate | None:

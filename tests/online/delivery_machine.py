@@ -1,6 +1,6 @@
 """Random readers and publishers against a live service; every page is held against the model.
 
-No page repeats a story of its chain; none shows what the user may not see at that moment; a chain that has come to its
+No page repeats a story of its pagination session; none shows what the user may not see at that moment; a session that has come to its
 end has shown everything that was suitable from its slate's building on. Every answer must reflect every story change that
 was acknowledged before the request: it tells the stream position that it reflects, so nothing here waits for time to pass.
 """
@@ -21,7 +21,7 @@ from features.errors import BadInput
 from online.clock import micros
 from online.streams.entries import START, stream_order
 from tests.online.conftest import FeedServer
-from tests.online.delivery_model import Chain, Reader, Site, SlateSeen, Story, document
+from tests.online.delivery_model import PaginationSession, Reader, Site, SlateSeen, Story, document
 from tests.online.small_world import NOW
 
 USERS = ("u-ann", "u-bob", "u-cay")
@@ -183,12 +183,12 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @rule(pick=picks, limit=st.sampled_from((7, 20)))
     def read_to_the_end(self, pick: int, limit: int) -> None:
-        if (chain := self._running_chain(pick)) is None:
+        if (pagination_session := self._running_session(pick)) is None:
             return
-        self._go_on(chain, limit)
-        while chain.cursor:
+        self._go_on(pagination_session, limit)
+        while pagination_session.cursor:
             self._step()
-            self._go_on(chain, limit)
+            self._go_on(pagination_session, limit)
 
     def _begin(self, user: str, limit: int, fresh: bool) -> None:
         page = self._page(user, limit=limit, fresh=fresh)
@@ -197,69 +197,78 @@ class DeliveryMachine(RuleBasedStateMachine):
             newer = self.site.newer(user, slate.newest)
             self.met["first page from a slate with newer stories about" if newer else "first page from a slate"] += 1
             assert (page["new_count"] > 0) == bool(newer), f"new_count {page['new_count']}, newer: {newer}"
-        chain = Chain(user, "home", [page["slate"]["id"]], None if slate.due is None else set(slate.due))
-        self.site.chains.append(chain)
-        self._take(chain, page)
+        pagination_session = PaginationSession(
+            user, "home", [page["slate"]["id"]], None if slate.due is None else set(slate.due)
+        )
+        self.site.pagination_sessions.append(pagination_session)
+        self._take(pagination_session, page)
 
     @rule(pick=picks, limit=st.sampled_from((1, 7, 20, 100)), again=st.booleans())
     def next_page(self, pick: int, limit: int, again: bool) -> None:
-        if (chain := self._running_chain(pick)) is None:
+        if (pagination_session := self._running_session(pick)) is None:
             return
         if again:
-            cursor = chain.cursor
-            page, repeated = (self._page(chain.user, limit=limit, cursor=cursor) for _ in range(2))
+            cursor = pagination_session.cursor
+            page, repeated = (self._page(pagination_session.user, limit=limit, cursor=cursor) for _ in range(2))
             assert _ids(repeated) == _ids(page), "the same cursor gave another page though nothing had changed"
-        self._go_on(chain, limit)
+        self._go_on(pagination_session, limit)
 
-    def _go_on(self, chain: Chain, limit: int) -> None:
-        page = self._page(chain.user, limit=limit, cursor=chain.cursor)
-        self._slate(chain.user, page)
-        self.met["page of a new slate in a running chain"] += page["slate"]["id"] != chain.slates[-1]
-        chain.slates.append(page["slate"]["id"])
-        self._take(chain, page)
+    def _go_on(self, pagination_session: PaginationSession, limit: int) -> None:
+        page = self._page(pagination_session.user, limit=limit, cursor=pagination_session.cursor)
+        self._slate(pagination_session.user, page)
+        self.met["page of a new slate in a running pagination session"] += (
+            page["slate"]["id"] != pagination_session.slates[-1]
+        )
+        pagination_session.slates.append(page["slate"]["id"])
+        self._take(pagination_session, page)
 
     @rule(pick=picks)
     def let_slates_expire(self, pick: int) -> None:
-        if (chain := self._running_chain(pick)) is None:
+        if (pagination_session := self._running_session(pick)) is None:
             return
-        self.server.client.delete(*(self.server.keys.slate(chain.user, slate) for slate in set(chain.slates)))
-        self._go_on(chain, 5)
+        self.server.client.delete(
+            *(self.server.keys.slate(pagination_session.user, slate) for slate in set(pagination_session.slates))
+        )
+        self._go_on(pagination_session, 5)
 
     @rule(pick=picks)
-    def let_a_chain_expire(self, pick: int) -> None:
-        if (chain := self._running_chain(pick, at_least=4)) is None:
+    def let_a_session_expire(self, pick: int) -> None:
+        if (pagination_session := self._running_session(pick, at_least=4)) is None:
             return
-        for slate in set(chain.slates):
+        for slate in set(pagination_session.slates):
             self.server.client.delete(
-                self.server.keys.slate(chain.user, slate), self.server.keys.chain(chain.user, slate)
+                self.server.keys.slate(pagination_session.user, slate),
+                self.server.keys.pagination_session(pagination_session.user, slate),
             )
-        answer = self.server.http.get(f"/v1/users/{chain.user}/feed", params={"cursor": chain.cursor})
+        answer = self.server.http.get(
+            f"/v1/users/{pagination_session.user}/feed", params={"cursor": pagination_session.cursor}
+        )
         assert (answer.status_code, answer.json()["type"]) == (410, "urn:rex:cursor_expired")
-        gone = set(chain.slates)
-        for other in self.site.chains:
+        gone = set(pagination_session.slates)
+        for other in self.site.pagination_sessions:
             if gone & set(other.slates):
                 other.cursor = None
 
     @rule(pick=picks)
     def use_anothers_cursor(self, pick: int) -> None:
-        if (chain := self._running_chain(pick, at_least=4)) is None:
+        if (pagination_session := self._running_session(pick, at_least=4)) is None:
             return
-        thief = next(user for user in USERS if user != chain.user)
-        answer = self.server.http.get(f"/v1/users/{thief}/feed", params={"cursor": chain.cursor})
+        thief = next(user for user in USERS if user != pagination_session.user)
+        answer = self.server.http.get(f"/v1/users/{thief}/feed", params={"cursor": pagination_session.cursor})
         assert (answer.status_code, answer.json()["type"]) == (400, "urn:rex:invalid_cursor")
 
     # How it is done.
 
-    def running(self) -> list[Chain]:
-        """Chains that can go on."""
-        return [chain for chain in self.site.chains if chain.cursor]
+    def running(self) -> list[PaginationSession]:
+        """Pagination sessions that can go on."""
+        return [pagination_session for pagination_session in self.site.pagination_sessions if pagination_session.cursor]
 
     def _step(self) -> None:
         type(self).steps += 1
         self.server.now += timedelta(seconds=1)
         self.site.now = self.server.now
 
-    def _running_chain(self, pick: int, at_least: int = 1) -> Chain | None:
+    def _running_session(self, pick: int, at_least: int = 1) -> PaginationSession | None:
         """One that can go on; where there are too few of them, begins another instead and gives none."""
         self._step()
         running = self.running()
@@ -310,18 +319,18 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.site.slates[about["id"]] = SlateSeen(user, due, self.site.newest())
         return self.site.slates[about["id"]]
 
-    def _take(self, chain: Chain, page: dict[str, Any]) -> None:
-        repeated = set(_ids(page)) & set(chain.served)
-        assert not repeated, f"shown twice in one chain: {repeated}"
+    def _take(self, pagination_session: PaginationSession, page: dict[str, Any]) -> None:
+        repeated = set(_ids(page)) & set(pagination_session.served)
+        assert not repeated, f"shown twice in one pagination session: {repeated}"
         assert [item["position"] for item in page["items"]] == list(
-            range(len(chain.served), len(chain.served) + len(page["items"]))
+            range(len(pagination_session.served), len(pagination_session.served) + len(page["items"]))
         )
-        chain.served += _ids(page)
-        chain.cursor = page["next_cursor"]
-        if chain.cursor is None and chain.due is not None:
-            self.met["chain read to its end"] += 1
-            assert chain.due <= set(chain.served), (
-                f"skipped though suitable throughout: {chain.due - set(chain.served)}"
+        pagination_session.served += _ids(page)
+        pagination_session.cursor = page["next_cursor"]
+        if pagination_session.cursor is None and pagination_session.due is not None:
+            self.met["pagination session read to its end"] += 1
+            assert pagination_session.due <= set(pagination_session.served), (
+                f"skipped though suitable throughout: {pagination_session.due - set(pagination_session.served)}"
             )
 
     def _as_snapshot(self) -> list[dict[str, Any]]:

@@ -58,8 +58,8 @@ class SlateSeen:
 
 
 @dataclass
-class Chain:
-    """One chain of cursors, as the client that follows it knows it."""
+class PaginationSession:
+    """One pagination session, as the client that follows it knows it."""
 
     user: str
     surface: str
@@ -77,7 +77,7 @@ class Site:
     stories: dict[str, Story] = field(default_factory=dict)
     readers: dict[str, Reader] = field(default_factory=dict)
     slates: dict[str, SlateSeen] = field(default_factory=dict)
-    chains: list[Chain] = field(default_factory=list)
+    pagination_sessions: list[PaginationSession] = field(default_factory=list)
 
     def suitable(self, user: str) -> set[str]:
         """Everything the user may see now."""
@@ -88,16 +88,16 @@ class Site:
         return max((s.published_at, s.story_id) for s in self.stories.values() if s.published_at <= self.now)
 
     def note_change(self) -> None:
-        """After any change: what is not suitable any more is no longer due in any running chain or slate."""
+        """After any change: what is not suitable any more is no longer due in any running pagination session or slate."""
         suitable = {user: self.suitable(user) for user in self.readers}
-        for holder in (*self.slates.values(), *self.chains):
+        for holder in (*self.slates.values(), *self.pagination_sessions):
             if holder.due is not None:
                 holder.due &= suitable[holder.user]
 
     def note_lost_reason(self, user: str, story: Story) -> None:
         """After the user, or the story, has parted with a target. An entry that came for the follow of it goes from the slates
         that there are, whatever else brought it; nobody outside can tell which did, so the story is due in them no more."""
-        for holder in (*self.slates.values(), *self.chains):
+        for holder in (*self.slates.values(), *self.pagination_sessions):
             if holder.user == user and holder.due is not None:
                 holder.due.discard(story.story_id)
 

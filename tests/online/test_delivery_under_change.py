@@ -19,13 +19,13 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from online.components import Components
 from online.ingest.events import Event, EventIntake
-from online.rules.served_in_chain import ServedInChain
+from online.rules.served_in_session import ServedInSession
 from tests.online.conftest import FeedServer
 from tests.online.delivery_machine import DeliveryMachine
 
 STEPS = int(os.environ.get("REX_TEST_STEPS", "1000"))
 STEPS_AN_EXAMPLE = 50
-"""Long enough for a slate to expire under a chain and a snapshot to come; short enough to be understood when it fails."""
+"""Long enough for a slate to expire under a pagination session and a snapshot to come; short enough to be understood when it fails."""
 STEPS_OF_A_SHORT_EXAMPLE = 50
 """Hypothesis ends a few examples early."""
 MOST_SEEDS = 5
@@ -34,8 +34,8 @@ all modules loaded, on the tests that ran before: a thousand steps of one seed m
 WORTH_SEEING = (
     "first page from a slate",
     "first page from a slate with newer stories about",
-    "page of a new slate in a running chain",
-    "chain read to its end",
+    "page of a new slate in a running pagination session",
+    "pagination session read to its end",
 )
 
 
@@ -73,8 +73,8 @@ def without_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Components, "validators", ())
 
 
-def without_chain_exclusion(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ServedInChain, "drops", lambda rule, ctx, candidates: None)
+def without_session_exclusion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ServedInSession, "drops", lambda rule, ctx, candidates: None)
 
 
 def without_event_dedupe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def without_event_dedupe(monkeypatch: pytest.MonkeyPatch) -> None:
     ("switch_off", "noticed"),
     [
         (without_validation, "was shown"),
-        (without_chain_exclusion, "shown twice in one chain"),
+        (without_session_exclusion, "shown twice in one pagination session"),
         (without_event_dedupe, "sent again was applied again"),
     ],
 )

@@ -97,7 +97,7 @@ class TestFeed:
 
 
 class TestCursors:
-    def test_the_pages_of_a_chain_partition_the_slate(self, served: FeedServer) -> None:
+    def test_the_pages_of_a_session_partition_the_slate(self, served: FeedServer) -> None:
         page = served.feed("u-new", limit=8)
         seen = page["items"]
         while page["next_cursor"]:
@@ -106,7 +106,7 @@ class TestCursors:
         assert sorted(item["story_id"] for item in seen) == [story["id"] for story in STORIES]
         assert [item["position"] for item in seen] == list(range(50))
 
-    def test_a_chain_stays_in_its_slate_while_another_one_is_built(self, served: FeedServer) -> None:
+    def test_a_session_stays_in_its_slate_while_another_one_is_built(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
         served.now += timedelta(seconds=1)
         served.feed("u-new", fresh=True)

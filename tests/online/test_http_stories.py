@@ -17,7 +17,7 @@ from tests.online.small_world import NOW
 
 
 class TestStories:
-    def test_a_withdrawal_acts_on_the_very_next_page_of_a_running_chain(self, served: FeedServer) -> None:
+    def test_a_withdrawal_acts_on_the_very_next_page_of_a_running_session(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=5)
         coming = served.stories("u-new", limit=5, cursor=first["next_cursor"])
         assert served.http.delete(f"/v1/stories/{coming[0]}").status_code == 202

@@ -54,7 +54,7 @@ class TestAtOnce:
         put(site, "u-fan", is_member=False, languages=["en"])
         assert "s-paid" not in site.stories("u-fan", limit=100)
 
-    def test_a_chain_that_has_begun_shows_nothing_for_members_any_more(self, site: FeedServer) -> None:
+    def test_a_session_that_has_begun_shows_nothing_for_members_any_more(self, site: FeedServer) -> None:
         put(site, "u-new", is_member=True)
         ranked = site.stories("u-new", limit=100)
         before = ranked.index("s-paid")

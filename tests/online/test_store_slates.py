@@ -11,14 +11,14 @@ import redis
 from features.keys import Keys
 from features.snapshot import NO_CAP
 from online.columns import Hashes
-from online.slates.pagination_session import encode_chain
+from online.slates.pagination_session import encode_session
 from online.slates.slate import ORGANIC, Slate
 from online.slates.slate_making import slate_of
 from online.slates.slate_store import PROMOTED_TTL_S, CapReached, SlateEnds, SlateStore
 from online.user.store import UserStore
 from tests.online.small_world import context, everything, story_table
 
-FIRST = SlateEnds(slate_ttl_s=600, chain_ttl_s=3600, day="20260131", surface="home")
+FIRST = SlateEnds(slate_ttl_s=600, pagination_session_ttl_s=3600, day="20260131", surface="home")
 PROMOTIONS = np.array([ORGANIC, 7, 7, -9], np.int64)
 WORLD = story_table([{"id": f"s{i}"} for i in range(4)])
 
@@ -30,7 +30,7 @@ def a_slate(promotions: Hashes = PROMOTIONS) -> Slate:
 
 
 def write(store: SlateStore, slate: Slate, ends: SlateEnds = FIRST) -> Slate | None:
-    return store.write("u", slate, slate.encode(), encode_chain(np.empty(0, np.int64), slate.stories), ends)
+    return store.write("u", slate, slate.encode(), encode_session(np.empty(0, np.int64), slate.stories), ends)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_slate_that_would_pass_a_cap_is_not_written_and_counts_nothing(
     with pytest.raises(CapReached):
         write(store, second, capped)
     assert redis_client.hget(Keys().promoted("u", "20260131"), "7") == b"2"
-    assert not redis_client.exists(Keys().slate("u", second.info.id), Keys().chain("u", second.info.id))
+    assert not redis_client.exists(Keys().slate("u", second.info.id), Keys().pagination_session("u", second.info.id))
 
 
 def test_a_damaged_history_is_gone_without_and_told(redis_client: redis.Redis) -> None:
@@ -81,7 +81,7 @@ def test_the_first_slate_under_a_name_is_in_force(store: SlateStore) -> None:
     assert store.read("u", first.info.id).slate is not None
 
 
-def test_a_continuation_is_not_written_anew_while_its_chain_is_remembered(
+def test_a_continuation_is_not_written_anew_while_its_session_is_remembered(
     store: SlateStore, redis_client: redis.Redis
 ) -> None:
     continuation = replace(FIRST, surface=None)

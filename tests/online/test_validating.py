@@ -1,4 +1,4 @@
-"""Reading a slate: whatever drops, the page is filled from what follows, and every drop is counted once per chain."""
+"""Reading a slate: whatever drops, the page is filled from what follows, and every drop is counted once per pagination session."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_pages_are_what_one_look_at_every_entry_would_give(
     assert page.looked_at - sum(page.dropped.values()) == len(page.entries)
 
 
-def test_the_pages_of_a_chain_count_every_drop_once() -> None:
+def test_the_pages_of_a_session_count_every_drop_once() -> None:
     gone = set(range(0, N, 3))
     ctx = context(WORLD)
     slate, dropped, start = whole_slate(ctx), 0, 0

@@ -1,4 +1,4 @@
-"""Chains of cursors over real HTTP: whatever expires on the way, no story comes twice and none is skipped."""
+"""Pagination sessions of cursors over real HTTP: whatever expires on the way, no story comes twice and none is skipped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def expire(served: FeedServer, user: str, page: Page) -> None:
     assert served.client.delete(served.keys.slate(user, page["slate"]["id"])) == 1
 
 
-def rest_of_chain(
+def rest_of_session(
     served: FeedServer, user: str, page: Page, between: Callable[[Page], None] = lambda page: None, limit: int = 8
 ) -> list[Page]:
     """The page and all that follow it; `between` happens before each next one."""
@@ -67,7 +67,7 @@ class Fickle:
 
 
 class TestExpiry:
-    def test_a_chain_goes_on_when_its_slate_has_expired(self, served: FeedServer) -> None:
+    def test_a_session_goes_on_when_its_slate_has_expired(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
         expire(served, "u-new", first)
         second = served.feed("u-new", limit=8, cursor=first["next_cursor"])
@@ -76,11 +76,11 @@ class TestExpiry:
         assert [item["position"] for item in second["items"]] == list(range(8, 16))
         assert not set(ids(first)) & set(ids(second))
 
-    def test_a_chain_whose_slates_expire_after_every_page_still_partitions_the_stories(
+    def test_a_session_whose_slates_expire_after_every_page_still_partitions_the_stories(
         self, served: FeedServer
     ) -> None:
         first = served.feed("u-new", limit=8)
-        pages = rest_of_chain(served, "u-new", first, lambda page: expire(served, "u-new", page))
+        pages = rest_of_session(served, "u-new", first, lambda page: expire(served, "u-new", page))
         delivered = [story for page in pages for story in ids(page)]
         assert sorted(delivered) == ALL
         assert [item["position"] for page in pages for item in page["items"]] == list(range(50))
@@ -96,10 +96,10 @@ class TestExpiry:
         ]
         feed_server.publish(twins)
         first = feed_server.feed("u-new", limit=8)
-        pages = rest_of_chain(feed_server, "u-new", first, lambda page: expire(feed_server, "u-new", page))
+        pages = rest_of_session(feed_server, "u-new", first, lambda page: expire(feed_server, "u-new", page))
         assert sorted(int(story[1:]) for page in pages for story in ids(page)) == list(range(20))
 
-    def test_a_chain_goes_on_from_a_slate_that_another_release_wrote(self, served: FeedServer) -> None:
+    def test_a_session_goes_on_from_a_slate_that_another_release_wrote(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
         key = served.keys.slate("u-new", first["slate"]["id"])
         slate = Slate.decode(served.client.get(key))  # type: ignore[arg-type]
@@ -109,10 +109,10 @@ class TestExpiry:
         assert sorted(ids(first) + ids(rest)) == ALL
         assert served.feed("u-new", limit=8)["slate"]["cached"] is False
 
-    def test_a_chain_whose_memory_another_release_wrote_has_expired(self, served: FeedServer) -> None:
+    def test_a_session_whose_memory_another_release_wrote_has_expired(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
         expire(served, "u-new", first)
-        served.client.set(served.keys.chain("u-new", first["slate"]["id"]), b"another form", ex=500)
+        served.client.set(served.keys.pagination_session("u-new", first["slate"]["id"]), b"another form", ex=500)
         answer = served.http.get("/v1/users/u-new/feed", params={"cursor": first["next_cursor"]})
         assert (answer.status_code, answer.json()["type"]) == (410, "urn:rex:cursor_expired")
 
@@ -137,7 +137,7 @@ class TestExpiry:
         assert again["slate"]["id"] not in (first["slate"]["id"], second["slate"]["id"])
         for before, page in (([first], again), ([first, second], None)):
             tail = page or served.feed("u-new", limit=8, cursor=second["next_cursor"])
-            pages = [*before, *rest_of_chain(served, "u-new", tail)]
+            pages = [*before, *rest_of_session(served, "u-new", tail)]
             assert sorted(story for page in pages for story in ids(page)) == ALL
 
     def test_concurrent_uses_of_a_cursor_agree_on_one_continuation(self, served: FeedServer) -> None:
@@ -157,21 +157,22 @@ class TestExpiry:
         assert len({tuple(ids(answer.json())) for answer in answers}) == 1
         assert len({answer.json()["slate"]["id"] for answer in answers}) == 1
 
-    def test_without_slate_and_without_chain_a_cursor_has_expired(self, served: FeedServer) -> None:
+    def test_without_slate_and_without_session_a_cursor_has_expired(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
         expire(served, "u-new", first)
-        assert served.client.delete(served.keys.chain("u-new", first["slate"]["id"])) == 1
+        assert served.client.delete(served.keys.pagination_session("u-new", first["slate"]["id"])) == 1
         answer = served.http.get("/v1/users/u-new/feed", params={"cursor": first["next_cursor"]})
         assert (answer.status_code, answer.json()["type"]) == (410, "urn:rex:cursor_expired")
         assert "without a cursor" in answer.json()["detail"]
 
-    def test_what_a_chain_passed_outlives_its_slate(self, served: FeedServer) -> None:
+    def test_what_a_session_passed_outlives_its_slate(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
-        slate_s, chain_s = (
-            served.client.ttl(key("u-new", first["slate"]["id"])) for key in (served.keys.slate, served.keys.chain)
+        slate_s, pagination_session_s = (
+            served.client.ttl(key("u-new", first["slate"]["id"]))
+            for key in (served.keys.slate, served.keys.pagination_session)
         )
         assert 530 <= slate_s <= 660  # ten minutes, give or take a tenth
-        assert 86_000 <= chain_s <= 86_400
+        assert 86_000 <= pagination_session_s <= 86_400
 
     def test_no_first_page_comes_from_a_continuation(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
@@ -182,7 +183,7 @@ class TestExpiry:
         assert page["slate"]["id"] != second["slate"]["id"]
         assert sorted(ids(page)) == ALL
 
-    def test_a_chain_of_a_slate_with_other_sources_goes_on_too(self, served: FeedServer) -> None:
+    def test_a_session_of_a_slate_with_other_sources_goes_on_too(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
         fewer = replace(default_components(), providers=default_components().providers[1:])
         with serving(create_app(served.settings, OFTEN, components=fewer, clock=lambda: served.now)) as other:
@@ -191,9 +192,9 @@ class TestExpiry:
         assert sorted(ids(first) + ids(answer)) == ALL
 
 
-class TestChain:
-    def test_a_chain_ends_when_it_has_passed_as_much_as_is_remembered(self, served: FeedServer) -> None:
-        short = LENIENT.model_copy(update={"chain_cap": 20})
+class TestSession:
+    def test_a_session_ends_when_it_has_passed_as_much_as_is_remembered(self, served: FeedServer) -> None:
+        short = LENIENT.model_copy(update={"pagination_session_cap": 20})
         with serving(create_app(served.settings, short, clock=lambda: served.now)) as other:
             page = other.get("/v1/users/u-cap/feed", params={"limit": 8}).json()
             second = other.get("/v1/users/u-cap/feed", params={"limit": 8, "cursor": page["next_cursor"]}).json()
@@ -202,11 +203,13 @@ class TestChain:
         assert second["next_cursor"] is not None
         assert (len(third["items"]), third["next_cursor"]) == (8, None)
 
-    def test_a_chain_keeps_its_surface(self, served: FeedServer) -> None:
+    def test_a_session_keeps_its_surface(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8, surface="digest")
         expire(served, "u-new", first)
         served.feed("u-new", limit=8, cursor=first["next_cursor"])
-        assert served.feed("u-new")["slate"]["cached"] is False, "the chain's slate was taken for one of home"
+        assert served.feed("u-new")["slate"]["cached"] is False, (
+            "the pagination session's slate was taken for one of home"
+        )
 
     def test_what_was_muted_meanwhile_drops_out_and_the_rest_stays_whole(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
@@ -216,7 +219,7 @@ class TestChain:
                 expire(served, "u-new", page)
             served.send(served.event("e-mute", "u-new", "mute", target_type="author", target_id="a3"))
 
-        pages = rest_of_chain(served, "u-new", first, between)
+        pages = rest_of_session(served, "u-new", first, between)
         later = [item for page in pages[1:] for item in page["items"]]
         assert "a3" not in {item["author_id"] for item in later}
         everything = ids(first) + [item["story_id"] for item in later]
@@ -226,7 +229,7 @@ class TestChain:
 
 
 class TestNewer:
-    def test_a_newer_story_is_never_in_the_middle_of_a_chain(self, served: FeedServer) -> None:
+    def test_a_newer_story_is_never_in_the_middle_of_a_session(self, served: FeedServer) -> None:
         first = served.feed("u-new", limit=8)
 
         def between(page: Page) -> None:
@@ -234,7 +237,7 @@ class TestNewer:
             served.now += timedelta(seconds=1)
             publish_story(served, f"s-newer-{page['items'][0]['position']}")
 
-        pages = rest_of_chain(served, "u-new", first, between)
+        pages = rest_of_session(served, "u-new", first, between)
         assert sorted(story for page in pages for story in ids(page)) == ALL
 
     def test_a_newer_story_counts_on_the_first_page_until_a_new_slate_holds_it(self, served: FeedServer) -> None:

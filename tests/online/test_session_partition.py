@@ -1,4 +1,4 @@
-"""The pages of a chain partition what was suitable throughout, whatever happens between them, slate expiries included."""
+"""The pages of a pagination session partition what was suitable throughout, whatever happens between them, slate expiries included."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ happenings = st.lists(
 
 @dataclass
 class Reading:
-    """One user's chain of cursors over the service itself, without HTTP."""
+    """One user's pagination session over the service itself, without HTTP."""
 
     rex: AppState
     now: datetime = NOW
@@ -85,7 +85,7 @@ class Reading:
 
     def _publish(self, story_id: str) -> None:
         self.rex.stories.put(story_id, Story(published_at=self.now, author_id="a-other"), self.now)
-        self.forbidden.add(story_id)  # newer than the chain
+        self.forbidden.add(story_id)  # newer than the pagination session
 
     def _forbid(self, stories: set[str]) -> None:
         self.forbidden |= stories

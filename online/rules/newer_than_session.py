@@ -1,0 +1,28 @@
+"""A pagination session that goes on with a new slate shows nothing that came after the session began."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from online.columns import Bools, Candidates
+from online.context import Context
+
+
+class NewerThanSession:
+    """Stories above the pagination session's watermark, by (published_at, story_id). They show as `new_count` on a first page.
+
+    The timeline's sequence number does not decide: a story that was pulled when the session began may have been pushed since.
+    """
+
+    name: ClassVar[str] = "newer_than_session"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
+        """bool[n]; None: a pagination session begins here."""
+        if ctx.pagination_session is None:
+            return None
+        mark = ctx.pagination_session.watermark
+        newer = np.zeros(len(ctx.story_table), bool)
+        newer[ctx.story_table.newer_than(mark.published_us, mark.story_id, ctx.now_us)] = True
+        return candidates.of(newer)

@@ -60,7 +60,7 @@ JOBS = (
     _derive("language_features", "story_counters", "valid_stories"),
     _derive("story_features", "story_counters", "valid_stories", "author_features"),
     _derive("top_stories", "story_counters", "valid_stories"),
-    # Who likes what: profiles, affinities, vectors of taste (matrix factorisation), stories with the same users.
+    # Who likes what: profiles, affinities, ALS vectors (matrix factorisation), stories with the same users.
     _derive("user_profiles", "valid_users", "valid_edges", "valid_events"),
     _derive("user_author_affinity", "valid_events", "valid_stories"),
     _derive("user_publication_affinity", "valid_events", "valid_stories"),

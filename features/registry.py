@@ -149,7 +149,7 @@ FEATURES: tuple[Feature, ...] = (
         "formulas.gather_mean",
     ),
     Feature(
-        "taste",
+        "als_score",
         "user_story",
         0.0,
         "dot product of the ALS vectors: people with a reading history like yours",

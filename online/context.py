@@ -171,14 +171,14 @@ class Context:
         return f"{digest}/{self.user.hint}" if self.user.follows_hint else digest
 
     @cached_property
-    def taste(self) -> Floats:
+    def als_score(self) -> Floats:
         """float32[N]: product of the user's and each story's ALS vector, shared by provider and annotator."""
         return dot(self.story_table.vectors, self.user.vector)
 
-    def taste_of(self, candidates: Candidates) -> Floats:
-        """float32[n]: `taste` of the candidates, to the bit; of them alone when nobody has asked for all."""
-        if candidates.whole or "taste" in self.__dict__:
-            return candidates.of(self.taste)
+    def als_score_of(self, candidates: Candidates) -> Floats:
+        """float32[n]: `als_score` of the candidates, to the bit; of them alone when nobody has asked for all."""
+        if candidates.whole or "als_score" in self.__dict__:
+            return candidates.of(self.als_score)
         # One factor after the other: a `take` over both axes would first copy the whole table, whose rows have spares.
         gathered = np.array([factor.take(candidates.rows) for factor in self.story_table.vectors])
         return dot(gathered, self.user.vector)

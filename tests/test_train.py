@@ -80,10 +80,10 @@ def test_only_what_was_missing_was_computed_and_fits_at_their_cadence(trained: T
 def test_examples_of_days_without_a_fit_of_their_own_have_taste(trained: Trained) -> None:
     rows = pq.read_table(trained.lake / "features" / "training_examples" / partition_name(AS_OF), partitioning=None)
     moments = np.asarray(rows["features_as_of"].cast(pa.int64()))
-    taste = np.asarray(rows["taste"])
+    als_score = np.asarray(rows["als_score"])
     assert len(np.unique(moments)) == 5
     for moment in np.unique(moments):
-        assert (taste[moments == moment] != 0).any(), "the fit of an earlier moment does not reach this one"
+        assert (als_score[moments == moment] != 0).any(), "the fit of an earlier moment does not reach this one"
 
 
 class TestLearningFromExamplesThatAreThere:
@@ -127,7 +127,7 @@ class TestLearningFromExamplesThatAreThere:
         self.refused(changed(without_outcomes), "both classes of one are needed")
 
     def test_older_features(self, changed: Callable[..., Path]) -> None:
-        self.refused(changed(lambda table: table.drop_columns(["taste"])), "it is older than the registry")
+        self.refused(changed(lambda table: table.drop_columns(["als_score"])), "it is older than the registry")
 
     def test_newer_features(self, changed: Callable[..., Path]) -> None:
         more = lambda table: table.append_column("mood", pa.array(np.ones(len(table), np.float32)))  # noqa: E731
@@ -145,14 +145,14 @@ class TestLearningFromExamplesThatAreThere:
     def test_a_constant_feature_is_left_out_and_told(self, changed: Callable[..., Path]) -> None:
         def flat(table: pa.Table) -> pa.Table:
             constant = pa.array(np.zeros(len(table), np.float32))
-            return table.set_column(table.column_names.index("taste"), "taste", constant)
+            return table.set_column(table.column_names.index("als_score"), "als_score", constant)
 
         lake = changed(flat)
         said = rex("train", str(lake), "--as-of", TOLD, "--from-examples", "--force", var=lake.parent, **QUICK)
         assert said.returncode == 0, said.stderr
         note = last_release(lake)
         assert note is not None
-        assert "taste has one value in all rows" in (lake / "models" / note.sha256 / "card.md").read_text()
+        assert "ALS score has one value in all rows" in (lake / "models" / note.sha256 / "card.md").read_text()
 
 
 def test_a_lake_without_a_batch_is_told(tmp_path: Path) -> None:

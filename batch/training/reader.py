@@ -93,7 +93,7 @@ class Readers:
         vector = self._vectors[user][: told.vectors.shape[1]]
         out = {
             "times_seen": gather(shown, stories.index),
-            "taste": dot(np.ascontiguousarray(told.vectors.T), vector),
+            "als_score": dot(np.ascontiguousarray(told.vectors.T), vector),
             "user_reads": np.full(len(told.story), user_reads(len(had_read)), np.float32),
             "read_gap_h": read_gap_h(told.published_us, had_read),
         }

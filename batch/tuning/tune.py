@@ -16,7 +16,7 @@ from batch.jobs.als_vectors import strengths
 from batch.point_in_time import Context, visible
 from batch.run import run, session
 from batch.settings import BatchSettings
-from batch.tuning import half_lives, taste
+from batch.tuning import als, half_lives
 from batch.tuning.tuned import Tuned, write_tuned
 from features.datasets import dataset
 
@@ -57,7 +57,7 @@ def tune(
         if progress is not None and bar is not None:
             progress.advance(bar)
         shown = visible(events.where(F.col("type") == "impression"), context).select("user_id", "story_id")
-        vectors = taste.choose(strengths(events, context), shown, settings, lambda: clock() < until)
+        vectors = als.choose(strengths(events, context), shown, settings, lambda: clock() < until)
         used.catalog.clearCache()
     if progress is not None and bar is not None:
         progress.advance(bar)

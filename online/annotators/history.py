@@ -1,4 +1,4 @@
-"""What the user's own history says of a story: taste, likeness to the latest reads, shown in vain before."""
+"""What the user's own history says of a story: ALS score, similarity to the latest reads, shown in vain before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class History:
 
     name: ClassVar[str] = "history"
     features: ClassVar[tuple[str, ...]] = (
-        "taste",
+        "als_score",
         "similarity",
         "co_reading",
         "user_reads",
@@ -30,7 +30,7 @@ class History:
         neighbours, nearest, together = self._likeness(ctx)
         many = user_reads(len(ctx.user.state.profile["read"]))
         columns = {
-            "taste": ctx.taste_of(candidates),
+            "als_score": ctx.als_score_of(candidates),
             "similarity": candidates.spread(neighbours, nearest),
             "co_reading": candidates.spread(neighbours, together),
             "user_reads": np.full(len(candidates), many, np.float32),

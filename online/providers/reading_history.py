@@ -21,6 +21,6 @@ class ReadingHistory:
         """int32[≤ history_stories]: positive products only; none for a user without a vector."""
         if not ctx.user.vector.any():
             return np.empty(0, np.int32)
-        every = np.arange(len(ctx.taste), dtype=np.int32)
-        rows = best(ctx.taste, every, ctx.settings.history_stories, ctx.story_table.published_at)
-        return rows[ctx.taste[rows] > 0]
+        every = np.arange(len(ctx.als_score), dtype=np.int32)
+        rows = best(ctx.als_score, every, ctx.settings.history_stories, ctx.story_table.published_at)
+        return rows[ctx.als_score[rows] > 0]

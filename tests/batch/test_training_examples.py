@@ -101,14 +101,14 @@ def test_features_of_a_language_are_those_of_the_version_shown(by_id: dict[str, 
 
 def test_a_fresh_story_has_its_authors_rates_and_no_vector(by_id: dict[str, dict[str, Any]]) -> None:
     fresh, stray = by_id["of-fresh"], by_id["of-stray"]
-    assert told(fresh, "story_open_rate", "story_read_rate", "story_popularity", "taste") == near(0.15, 0.35, 0, 0)
+    assert told(fresh, "story_open_rate", "story_read_rate", "story_popularity", "als_score") == near(0.15, 0.35, 0, 0)
     assert told(stray, "story_open_rate", "story_read_rate", "author_open_rate") == near(0.1, 0.3, 0.1)
     assert fresh["recency"] == pytest.approx(0.5 ** (1 / 24))  # an hour old
 
 
 def test_features_of_user_and_story(by_id: dict[str, dict[str, Any]]) -> None:
     first = by_id["first"]
-    assert told(first, "taste", "times_seen") == near(1 * 3 + 2 * 4, math.log1p(3))
+    assert told(first, "als_score", "times_seen") == near(1 * 3 + 2 * 4, math.log1p(3))
     assert told(first, "author_affinity", "topic_affinity", "publication_affinity") == near(0.5, 0.75 / 2, 0)
     assert told(first, "topic_engagement", "topic_impressions") == near(3 / 2, 8 / 2)
     assert told(first, "user_engagement", "user_impressions") == near(3 - 1, 8 + 4)

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from batch.settings import BatchSettings
-from batch.tuning import half_lives, taste
+from batch.tuning import als, half_lives
 from batch.tuning.half_lives import DAY_H, Reads
 from batch.tuning.judging import gain, places_among, places_in
 from batch.tuning.printing import tuned_table
@@ -90,15 +90,15 @@ class TestTaste:
 
     def test_the_best_of_what_was_tried_is_chosen_and_the_budget_ends_it(self, pairs: object) -> None:
         asked = itertools.count()
-        chosen, tried, notes = taste.choose(pairs, nothing_shown(pairs), SETTINGS, lambda: next(asked) < 2)  # type: ignore[arg-type]
+        chosen, tried, notes = als.choose(pairs, nothing_shown(pairs), SETTINGS, lambda: next(asked) < 2)  # type: ignore[arg-type]
         assert len(tried) == 3  # the first is always tried, then as long as there is time
         assert chosen == max(tried, key=lambda one: one.value).settings
         assert min(one.value for one in tried) > 0.25  # by chance it is 0.22: circles are told apart
         assert not notes
 
     def test_hidden_pairs_are_hidden_and_ranked_among_what_was_never_touched(self, pairs: object) -> None:
-        marked = taste.with_hidden(pairs)  # type: ignore[arg-type]
-        hidden = taste.hidden_of(marked, taste.passed(marked, nothing_shown(pairs)))
+        marked = als.with_hidden(pairs)  # type: ignore[arg-type]
+        hidden = als.hidden_of(marked, als.passed(marked, nothing_shown(pairs)))
         assert hidden is not None
         share = len(hidden.user) / marked.count()
         assert 0.15 < share < 0.25
@@ -112,8 +112,8 @@ class TestTaste:
     ) -> None:
         rows = [(f"a{u}", f"a-{s}") for u in range(10) for s in range(120)]  # ten users were shown all of their circle
         shown = spark.createDataFrame(rows, "user_id string, story_id string")
-        marked = taste.with_hidden(pairs)  # type: ignore[arg-type]
-        hidden = taste.hidden_of(marked, taste.passed(marked, shown))
+        marked = als.with_hidden(pairs)  # type: ignore[arg-type]
+        hidden = als.hidden_of(marked, als.passed(marked, shown))
         assert hidden is not None
         touched = {(row.user_id, row.story_id) for row in marked.collect()}
         asked = {hidden.users[user].as_py() for user in hidden.user.tolist()}
@@ -124,7 +124,7 @@ class TestTaste:
 
     def test_too_few_users_are_told(self, spark: SparkSession) -> None:
         few = spark.createDataFrame([("u", "s", 1.0)], "user_id string, story_id string, strength double")
-        chosen, tried, notes = taste.choose(few, nothing_shown(few), SETTINGS, always)
+        chosen, tried, notes = als.choose(few, nothing_shown(few), SETTINGS, always)
         assert (chosen, tried) == ({}, [])
         assert "keep their defaults" in notes[0]
 

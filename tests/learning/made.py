@@ -23,7 +23,7 @@ def examples_table(
     features["recency"] = rng.random(n, np.float32)
     position = np.tile(np.arange(shown, dtype=np.float32), requests)
     # An interaction and a bend, which named weights cannot express, beside what they can.
-    liking = features["topic_affinity"] * (features["recency"] > 0.5) * 2 + np.abs(features["taste"]) - 1
+    liking = features["topic_affinity"] * (features["recency"] > 0.5) * 2 + np.abs(features["als_score"]) - 1
     open_ = rng.random(n) < _sigmoid(signal * liking - 1.0 - 0.1 * position)
     read = open_ & (rng.random(n) < _sigmoid(signal * features["story_read_rate"]))
     applause = read & (rng.random(n) < 0.3)

@@ -34,7 +34,7 @@ def test_a_row_keeps_its_own_values_through_the_ordering() -> None:
     examples = examples_of(TABLE)
     order = pc.sort_indices(TABLE, [("shown_at", "ascending"), ("request_id", "ascending"), ("story_id", "ascending")])
     expected = TABLE.take(order)
-    assert (examples.column("taste") == expected["taste"].to_numpy()).all()
+    assert (examples.column("als_score") == expected["als_score"].to_numpy()).all()
     assert (examples.labels["read"] == expected["read"].to_numpy()).all()
 
 
@@ -42,10 +42,10 @@ def test_a_row_keeps_its_own_values_through_the_ordering() -> None:
     ("table", "said"),
     [
         (TABLE.slice(0, 900), "has 900 rows; at least 1000"),
-        (TABLE.drop_columns(["taste"]), r"lacks \['taste'\].*older than the registry"),
-        (TABLE.append_column("mood", TABLE["taste"]), r"has \['mood'\].*newer than the registry"),
-        (_with("taste", ["a"] * 1500), "wrong type"),
-        (_with("taste", np.full(1500, np.inf, np.float32)), r"infinite values in \['taste'\]"),
+        (TABLE.drop_columns(["als_score"]), r"lacks \['ALS score'\].*older than the registry"),
+        (TABLE.append_column("mood", TABLE["als_score"]), r"has \['mood'\].*newer than the registry"),
+        (_with("als_score", ["a"] * 1500), "wrong type"),
+        (_with("als_score", np.full(1500, np.inf, np.float32)), r"infinite values in \['ALS score'\]"),
         (_with("open", pa.nulls(1500, pa.bool_())), r"nulls in \['open'\]"),
         (TABLE.append_column("weight", pa.array(np.zeros(1500))), "weights that are not positive"),
     ],
@@ -64,16 +64,16 @@ def test_one_class_only_is_refused() -> None:
 
 
 def test_a_constant_feature_is_told_and_left_out() -> None:
-    examples = examples_of(_with("taste", np.full(1500, 3, np.float32)))
-    assert "taste" not in examples.inputs
-    assert examples.notes == ("taste has one value in all rows and was left out",)
-    assert (examples.column("taste") == 3).all(), "what is left out is still the column that it was"
+    examples = examples_of(_with("als_score", np.full(1500, 3, np.float32)))
+    assert "als_score" not in examples.inputs
+    assert examples.notes == ("ALS score has one value in all rows and was left out",)
+    assert (examples.column("als_score") == 3).all(), "what is left out is still the column that it was"
 
 
 def test_a_missing_feature_value_stays_missing() -> None:
-    values = TABLE["taste"].to_numpy().copy()
+    values = TABLE["als_score"].to_numpy().copy()
     values[0] = np.nan
-    assert np.isnan(examples_of(_with("taste", values)).column("taste")).sum() == 1
+    assert np.isnan(examples_of(_with("als_score", values)).column("als_score")).sum() == 1
 
 
 def test_the_cuts_are_whole_days_one_after_the_other() -> None:

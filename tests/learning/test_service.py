@@ -144,7 +144,7 @@ class TestBadRequests:
         ("body", "said"),
         [
             (b"no arrow", "no Arrow IPC stream"),
-            (pack({"taste": np.zeros(3, np.float32)}), "missing"),
+            (pack({"als_score": np.zeros(3, np.float32)}), "missing"),
             (pack({feature.name: np.zeros(3) for feature in FEATURES}), "not float32"),
         ],
     )

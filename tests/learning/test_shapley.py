@@ -60,7 +60,7 @@ def _small_forest() -> tuple[Forest, np.ndarray]:
 def test_values_match_brute_force_over_all_subsets_on_small_trees() -> None:
     forest, x = _small_forest()
     outcomes = (OutcomeModel("open", forest, IDENTITY), *(OutcomeModel(n, constant(0.0), IDENTITY) for n in NAMES[1:]))
-    told = shapley(Model(("position", "taste", "recency", "similarity"), outcomes, WEIGHTS), x)["open"]
+    told = shapley(Model(("position", "als_score", "recency", "similarity"), outcomes, WEIGHTS), x)["open"]
     assert np.isnan(x).any()
     assert told.base == pytest.approx(_game(forest, x[0], frozenset()), abs=1e-12)
     for row, values in zip(x, told.values, strict=True):
@@ -79,5 +79,5 @@ def test_base_and_values_add_up_to_the_log_odds_of_every_outcome(made: Made) -> 
 
 def test_a_constant_model_is_explained_by_its_base_alone() -> None:
     outcomes = tuple(OutcomeModel(name, constant(-2.0), IDENTITY) for name in NAMES)
-    told = shapley(Model(("position", "taste"), outcomes, WEIGHTS), np.zeros((2, 2), np.float32))
+    told = shapley(Model(("position", "als_score"), outcomes, WEIGHTS), np.zeros((2, 2), np.float32))
     assert all(why.base == -2.0 and not why.values.any() for why in told.values())

@@ -323,7 +323,7 @@ def test_the_history_of_a_few_candidates_is_that_of_the_whole_table_to_the_bit(f
     for ctx in (asked, context(of, **reader, **vector)):  # all products computed before, or none
         for name, column in History().columns(ctx, candidates).items():
             assert column.tobytes() == every[name][rows].tobytes(), name
-    assert "taste" not in ctx.__dict__
+    assert "als_score" not in ctx.__dict__
     assert (every["similarity"] > 0).sum() == 2
     assert (every["times_seen"] > 0).sum() == 2
     assert every["times_seen"][of.row("s03")] == np.log1p(np.float32(3))

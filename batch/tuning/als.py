@@ -1,4 +1,4 @@
-"""Length, regularisation and confidence of the vectors of taste: the fit that best finds stories that were hidden from it.
+"""Length, regularisation and confidence of the ALS vectors: the fit that best finds stories that were hidden from it.
 
 A fifth of the stories of some users is hidden; each hidden one is ranked, by the product of the vectors, among stories that its
 user was shown in vain, or, in a lake that does not log what is shown, never touched. The fit is the batch's own.

@@ -133,8 +133,8 @@ def latest_different(keys: NDArray[np.generic], kept: int = RECENT_READS) -> NDA
     return np.sort(first)[:kept]
 
 
-def times_seen(times: NDArray[np.int32]) -> Floats:
-    """log1p of how often a story was shown in vain: int32[n] → float32[n]."""
+def unopened_impressions(times: NDArray[np.int32]) -> Floats:
+    """log1p of how often a story was shown without being opened: int32[n] → float32[n]."""
     return np.log1p(times.astype(np.float32))
 
 

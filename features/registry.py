@@ -181,11 +181,11 @@ FEATURES: tuple[Feature, ...] = (
         "formulas.read_gap_h",
     ),
     Feature(
-        "times_seen",
+        "unopened_impressions",
         "user_story",
         0.0,
         "log1p of impressions of it by the user, before today's",
-        "formulas.times_seen",
+        "formulas.unopened_impressions",
     ),
     Feature("recency", "user_story", 0.0, "0.5 ** (age / RECENCY_HALF_LIFE_H), (0, 1]", "formulas.recency"),
 )

@@ -21,9 +21,9 @@ from online.annotators.history import History
 from online.annotators.recency import Recency
 from online.annotators.story import Story
 from online.postprocessors.blend import Blend
+from online.postprocessors.discount_impressions import DiscountImpressions
 from online.postprocessors.near_duplicate import NearDuplicate
 from online.postprocessors.promoted import PlacePromoted
-from online.postprocessors.served_in_vain import ServedInVain
 from online.protocols import Annotator, Postprocessor, Provider, Ranker, Rule, Validator
 from online.providers.followed_authors import FollowedAuthors
 from online.providers.followed_publications import FollowedPublications
@@ -148,6 +148,12 @@ def default_components(ranker: Ranker | None = None) -> Components:
             *_plugged_in("rules"),
         ),
         annotators=(Story(), Affinity(), History(), Recency(), *_plugged_in("annotators")),
-        postprocessors=(PlacePromoted(), NearDuplicate(), ServedInVain(), Blend(), *_plugged_in("postprocessors")),
+        postprocessors=(
+            PlacePromoted(),
+            NearDuplicate(),
+            DiscountImpressions(),
+            Blend(),
+            *_plugged_in("postprocessors"),
+        ),
         ranker=ranker,
     )

@@ -5,7 +5,7 @@
     annotate     features, one column each                                  online/annotators/        open
     rank         one score; the best stay                                   online/rankers/           closed
     postprocess  place promoted ones, collapse near-duplicates, sink what
-                 was shown in vain, blend, cut to the slate                 online/postprocessors/    closed
+                 was shown without being opened, blend, cut to the slate                 online/postprocessors/    closed
     cache        the slate, immutable, into Redis                           online/slates/slate.py           closed
     validate     on every read: what is not allowed any more drops out,     online/validators/        closed
                  and later entries move up

@@ -64,10 +64,10 @@ def histories(events: DataFrame) -> DataFrame:
         F.max(_when("impression")).alias("shown_at"),
         F.count(_when("impression")).cast("int").alias("times"),
     )
-    vain = F.col("shown_at").isNotNull() & F.col("opened_at").isNull()
+    unopened = F.col("shown_at").isNotNull() & F.col("opened_at").isNull()
     return per_story.groupBy("as_of", "user_id").agg(
         _newest(F.col("read_at"), F.col("read_at").isNotNull(), READ_KEPT, F.col("read_at").alias("at")).alias("read"),
-        _newest(F.col("shown_at"), vain, SEEN_KEPT, F.col("times")).alias("seen"),
+        _newest(F.col("shown_at"), unopened, SEEN_KEPT, F.col("times")).alias("seen"),
     )
 
 

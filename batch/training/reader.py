@@ -24,7 +24,7 @@ from features.formulas import (
     scatter,
     scatter_max,
     scatter_sum,
-    times_seen,
+    unopened_impressions,
     user_reads,
 )
 from features.raw_datasets import TARGET_TYPES
@@ -87,12 +87,12 @@ class Readers:
     def _learned(self, user: int, told: Told, names: Mapping[str, Names]) -> dict[str, Floats]:
         """What the snapshot says of the user, however much has happened since."""
         seen, stories = self._seen.slice(user), names["story"]
-        times = times_seen(self._seen.ints("times")[seen].astype(np.int32))
+        times = unopened_impressions(self._seen.ints("times")[seen].astype(np.int32))
         shown = scatter(len(stories), stories.find(self._seen.ints("hash")[seen]), times)
         had_read = np.sort(np.array(self._had_read[user].as_py() or [], np.int64))
         vector = self._vectors[user][: told.vectors.shape[1]]
         out = {
-            "times_seen": gather(shown, stories.index),
+            "unopened_impressions": gather(shown, stories.index),
             "als_score": dot(np.ascontiguousarray(told.vectors.T), vector),
             "user_reads": np.full(len(told.story), user_reads(len(had_read)), np.float32),
             "read_gap_h": read_gap_h(told.published_us, had_read),

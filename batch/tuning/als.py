@@ -1,9 +1,9 @@
 """Length, regularisation and confidence of the ALS vectors: the fit that best finds stories that were hidden from it.
 
 A fifth of the stories of some users is hidden; each hidden one is ranked, by the product of the vectors, among stories that its
-user was shown in vain, or, in a lake that does not log what is shown, never touched. The fit is the batch's own.
+user was shown without being opened, or, in a lake that does not log what is shown, never touched. The fit is the batch's own.
 
-What was shown in vain is the better question where it can be asked: among all stories, one that was read differs most from the others
+What was shown without being opened is the better question where it can be asked: among all stories, one that was read differs most from the others
 by having been shown at all, and the fit would learn the feed that was.
 """
 
@@ -46,7 +46,7 @@ JUDGED = 2000
 """Users at most of whom stories are hidden: their mean has a standard error of about one per cent of itself."""
 NEGATIVES = 100
 FEWEST_PASSED = 20
-"""Stories shown in vain that a user must have to be asked about them."""
+"""Stories shown without being opened that a user must have to be asked about them."""
 SEED = 42
 CRITERION = f"NDCG of a hidden story among {NEGATIVES}"
 
@@ -105,12 +105,12 @@ def passed(marked: DataFrame, impressions: DataFrame) -> pa.Table:
     """user_id, story_id of what users who are judged were shown and never acted on, of stories that anybody did."""
     judged = impressions.join(marked.where("judged").select("user_id").distinct(), "user_id", "left_semi").distinct()
     known = judged.join(marked.select("story_id").distinct(), "story_id", "left_semi")
-    vain = known.join(marked.select("user_id", "story_id"), ["user_id", "story_id"], "left_anti")
-    return vain.orderBy("user_id", "story_id").select("user_id", "story_id").toArrow()
+    unopened = known.join(marked.select("user_id", "story_id"), ["user_id", "story_id"], "left_anti")
+    return unopened.orderBy("user_id", "story_id").select("user_id", "story_id").toArrow()
 
 
-def hidden_of(marked: DataFrame, vain: pa.Table) -> Hidden | None:
-    """None when nothing is hidden or there are too few stories to rank among. `vain`: what `passed` found."""
+def hidden_of(marked: DataFrame, unopened: pa.Table) -> Hidden | None:
+    """None when nothing is hidden or there are too few stories to rank among. `unopened`: what `passed` found."""
     stories = marked.select("story_id").distinct().orderBy("story_id").toArrow()["story_id"].combine_chunks()
     mine = marked.where("judged").select("user_id", "story_id", "hidden").orderBy("user_id", "story_id").toArrow()
     if not len(mine) or not any(mine["hidden"].to_pylist()):
@@ -120,7 +120,7 @@ def hidden_of(marked: DataFrame, vain: pa.Table) -> Hidden | None:
     story = _places(mine["story_id"], stories)
     wanted = mine["hidden"].to_numpy()
     offered = np.zeros((len(users), len(stories)), np.bool_)
-    offered[_places(vain["user_id"], users), _places(vain["story_id"], stories)] = True
+    offered[_places(unopened["user_id"], users), _places(unopened["story_id"], stories)] = True
     asked = wanted & (offered.sum(axis=1)[user] >= FEWEST_PASSED)
     if not asked.any():
         offered[:] = True

@@ -1,4 +1,4 @@
-"""What the user's own history says of a story: ALS score, similarity to the latest reads, shown in vain before."""
+"""What the user's own history says of a story: ALS score, similarity to the latest reads, shown without being opened before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from features.formulas import RECENT_READS, read_gap_h, scatter_max, scatter_sum, times_seen, user_reads
+from features.formulas import RECENT_READS, read_gap_h, scatter_max, scatter_sum, unopened_impressions, user_reads
 from online.columns import Candidates, Floats, Rows
 from online.context import Context
 
@@ -22,7 +22,7 @@ class History:
         "co_reading",
         "user_reads",
         "read_gap_h",
-        "times_seen",
+        "unopened_impressions",
     )
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
@@ -34,7 +34,7 @@ class History:
             "similarity": candidates.spread(neighbours, nearest),
             "co_reading": candidates.spread(neighbours, together),
             "user_reads": np.full(len(candidates), many, np.float32),
-            "times_seen": candidates.spread(*self._times_seen(ctx)),
+            "unopened_impressions": candidates.spread(*self._times_seen(ctx)),
         }
         if "read_gap_h" in ctx.wanted:
             read_at = np.sort(ctx.user.state.profile["read_at"])
@@ -56,4 +56,4 @@ class History:
     def _times_seen(self, ctx: Context) -> tuple[Rows, Floats]:
         profile = ctx.user.state.profile
         rows = ctx.story_table.by_hash.find(profile["seen"])
-        return rows[rows >= 0], times_seen(profile["seen_times"][rows >= 0])
+        return rows[rows >= 0], unopened_impressions(profile["seen_times"][rows >= 0])

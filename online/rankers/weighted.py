@@ -34,7 +34,7 @@ WEIGHTS: tuple[Weight, ...] = (
     Weight("author_open_rate", 1.0, "stands in while the story itself is unknown"),
     Weight("story_popularity", 0.1, "a logarithm of up to ten; popularity is a tie-breaker, not the point"),
     Weight("recency", 0.5, "of two equal stories the newer one"),
-    Weight("times_seen", -0.5, "what was shown in vain sinks"),
+    Weight("unopened_impressions", -0.5, "what was shown without being opened sinks"),
 )
 
 

@@ -1,4 +1,4 @@
-"""What was answered to one user lately: bounded, for sinking what is shown in vain and for capping what dominates."""
+"""What was answered to one user lately: bounded, for sinking what is shown without being opened and for capping what dominates."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_a_fresh_story_has_its_authors_rates_and_no_vector(by_id: dict[str, dict
 
 def test_features_of_user_and_story(by_id: dict[str, dict[str, Any]]) -> None:
     first = by_id["first"]
-    assert told(first, "als_score", "times_seen") == near(1 * 3 + 2 * 4, math.log1p(3))
+    assert told(first, "als_score", "unopened_impressions") == near(1 * 3 + 2 * 4, math.log1p(3))
     assert told(first, "author_affinity", "topic_affinity", "publication_affinity") == near(0.5, 0.75 / 2, 0)
     assert told(first, "topic_engagement", "topic_impressions") == near(3 / 2, 8 / 2)
     assert told(first, "user_engagement", "user_impressions") == near(3 - 1, 8 + 4)

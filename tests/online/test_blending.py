@@ -14,7 +14,7 @@ from online.clock import micros
 from online.components import default_components
 from online.context import Context
 from online.pipeline import Pipeline
-from online.postprocessors.served_in_vain import weight_in_vain
+from online.postprocessors.discount_impressions import unopened_weight
 from online.providers.groups import GROUPS, groups_by_bit, most_telling
 from online.settings import OnlineSettings
 from online.user.build_inputs import BuildReading
@@ -140,18 +140,18 @@ class TestNewAuthors:
 NINE = [{"id": f"s{i}", "author": f"a{i}", "story_open_rate": (9 - i) / 10} for i in range(9)]
 
 
-class TestServedInVain:
+class TestDiscountImpressions:
     plain = OnlineSettings(new_author_share=0.0, **SHARES)
 
     def weight(self, *shown: tuple[str, float], **known: Any) -> float:
         ctx = context(story_table(NINE), settings=self.plain, reading=showings(*shown), **known)
-        return float(weight_in_vain(ctx, everything(ctx.story_table))[ctx.story_table.row("s0")])
+        return float(unopened_weight(ctx, everything(ctx.story_table))[ctx.story_table.row("s0")])
 
     def order(self, *shown: tuple[str, float], **known: Any) -> list[str]:
         return slate_of(context(story_table(NINE), settings=self.plain, reading=showings(*shown), **known))
 
     def test_showings_add_up_and_halve_every_half_life(self) -> None:
-        half_life_h = self.plain.vain_half_life_h
+        half_life_h = self.plain.impression_half_life_h
         assert self.weight(("s0", half_life_h), ("s0", 2 * half_life_h), ("s1", 0)) == pytest.approx(0.5 + 0.25)
 
     def test_what_was_opened_or_read_was_not_shown_in_vain(self) -> None:
@@ -200,7 +200,7 @@ class TestExplained:
         settings = OnlineSettings(new_author_share=0.0, **SHARES)
         moves, _ = self.watched("s0", NINE, settings=settings, reading=showings(("s0", 0.0), ("s0", 0.0)))
         assert [(move["step"], move["reason"], move["from"]) for move in moves] == [
-            ("served_in_vain", "served_in_vain", 0)
+            ("discount_impressions", "discount_impressions", 0)
         ]
         of = story_table(NINE, promotions=[{"id": "p", "story": "s8"}])
         ctx = context(of, settings=settings)

@@ -325,8 +325,8 @@ def test_the_history_of_a_few_candidates_is_that_of_the_whole_table_to_the_bit(f
             assert column.tobytes() == every[name][rows].tobytes(), name
     assert "als_score" not in ctx.__dict__
     assert (every["similarity"] > 0).sum() == 2
-    assert (every["times_seen"] > 0).sum() == 2
-    assert every["times_seen"][of.row("s03")] == np.log1p(np.float32(3))
+    assert (every["unopened_impressions"] > 0).sum() == 2
+    assert every["unopened_impressions"][of.row("s03")] == np.log1p(np.float32(3))
 
 
 HISTORIED: list[Story] = [

@@ -63,7 +63,7 @@ class TestSwap:
         by_second = feed_server.feed("u-newer", limit=50)
         rollback(feed_server.client, feed_server.keys, first)
         feed_server.wait_for(first)
-        again = feed_server.feed("u-newest", limit=50)  # others, for what was shown in vain sinks
+        again = feed_server.feed("u-newest", limit=50)  # others, for what was shown without being opened sinks
 
         told = [(page["slate"]["snapshot"], page["slate"]["model"]) for page in (by_first, by_second, again)]
         assert told == [(first, named(made.data)), (second, named(opens_alone)), (first, named(made.data))]
@@ -244,7 +244,7 @@ class TestModelService:
                 pages["again"] = feed.feed("u-newer", limit=50, fresh=True)
         degraded = {when: page["degraded"] for when, page in pages.items()}
         assert degraded == {"served": [], "killed": [MODEL_SERVICE], "again": []}
-        here = feed_server.feed("u-newest", limit=50)  # others, for what was shown in vain sinks
+        here = feed_server.feed("u-newest", limit=50)  # others, for what was shown without being opened sinks
         assert scores(pages["served"]) == scores(pages["again"]) == scores(here)
         self._assert_light(feed_server, pages["killed"])
 

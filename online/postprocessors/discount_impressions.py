@@ -25,39 +25,39 @@ FREE = 1.0
 """Weight of showings without a penalty: one that was just now."""
 
 
-class ServedInVain:
-    """Lowers the scores of stories served in vain and sorts anew; equal scores keep their order."""
+class DiscountImpressions:
+    """Lowers the scores of stories shown without being opened and sorts anew; equal scores keep their order."""
 
-    name: ClassVar[str] = "served_in_vain"
+    name: ClassVar[str] = "discount_impressions"
 
     def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
         """All candidates, with the lowered scores; promoted ones keep theirs, because slots do not depend on it."""
-        excess = np.maximum(weight_in_vain(ctx, ranked) - FREE, 0)
+        excess = np.maximum(unopened_weight(ctx, ranked) - FREE, 0)
         if "promotion" in ranked.columns:
             excess[ranked.columns["promotion"] != ORGANIC] = 0
         if not excess.any():
             return ranked
         score = ranked.columns["score"].astype(np.float64)
         upper, lower = np.quantile(score, (0.75, 0.25))
-        lowered = score - ctx.settings.vain_strength * ((upper - lower) or 1.0) * excess
+        lowered = score - ctx.settings.impression_discount * ((upper - lower) or 1.0) * excess
         columns = {**ranked.columns, "score": finite(lowered.clip(*_RANGE).astype(np.float32))}
         sunk = Candidates(ranked.rows, ranked.sources, columns)
         after = sunk.take(np.argsort(-columns["score"], kind="stable"))
-        ctx.trace.displaced(self.name, ranked, after, (excess > 0).astype(np.uint8), ("", "served_in_vain"))
+        ctx.trace.displaced(self.name, ranked, after, (excess > 0).astype(np.uint8), ("", "discount_impressions"))
         return after
 
 
 _RANGE = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
 
 
-def weight_in_vain(ctx: Context, ranked: Candidates) -> NDArray[np.float64]:
+def unopened_weight(ctx: Context, ranked: Candidates) -> NDArray[np.float64]:
     """float64[n]: Σ 0.5^(age / half-life) over the slates that showed the story; 0 for one that was opened or read."""
     served, story_table = ctx.reading.served, ctx.story_table
     if not len(served.stories):
         return np.zeros(len(ranked))
     rows = story_table.by_hash.find(served.stories)
     age_us = np.maximum(ctx.now_us - served.served_us, 0)
-    weight = 0.5 ** (age_us / (ctx.settings.vain_half_life_h * HOUR_US))
+    weight = 0.5 ** (age_us / (ctx.settings.impression_half_life_h * HOUR_US))
     total = np.zeros(len(story_table))
     np.add.at(total, rows[rows >= 0], weight[rows >= 0])
     state = ctx.user.state

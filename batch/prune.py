@@ -107,7 +107,7 @@ def _forget_documents(client: redis.Redis, keys: Keys, oldest: str) -> None:
 
 
 def _document(raw: bytes) -> tuple[bytes | str, ...]:
-    """The field and the value of a story in the hash of documents; empty for an entry that is none (it was parked)."""
+    """The field and the value of a story in the hash of documents; empty for an entry that is none (it was set aside as a dead letter)."""
     try:
         return str(hash64(orjson.loads(raw)["story_id"])), raw
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -195,9 +195,9 @@ class Keys:
         """Hash with TTL, story hash -> under which author, publication and time it was fanned out, and by which entry."""
         return f"{self.prefix}{{delivery}}:placed"
 
-    def parked(self) -> str:
+    def dead_letters(self) -> str:
         """Stream, capped: entries that could not be processed after several tries, with the reason."""
-        return f"{self.prefix}parked"
+        return f"{self.prefix}dead_letters"
 
     # Stories.
     def story_stream(self) -> str:

@@ -35,7 +35,9 @@ class Metrics:
         self.events = Counter("rex_events", "Events by outcome", ["outcome"], registry=self.registry)
         self.rejected = Counter("rex_rejected_events", "Events rejected", ["code"], registry=self.registry)
         self.archived = Counter("rex_archived_entries", "Stream entries moved to the lake", registry=self.registry)
-        self.parked = Gauge("rex_parked", "Entries set aside as impossible to process", registry=self.registry)
+        self.dead_letters = Gauge(
+            "rex_dead_letters", "Entries set aside as impossible to process", registry=self.registry
+        )
         self.fanned_out = Counter(
             "rex_fanned_out", "Stories fanned out, timelines brought in line", ["what"], registry=self.registry
         )

@@ -29,7 +29,7 @@ from online.metrics import Metrics
 from online.postprocessors.blocks import warm_up
 from online.settings import OnlineSettings
 from online.streams.archiver import archive
-from online.streams.dead_letters import parked_count
+from online.streams.dead_letters import dead_letter_count
 from online.timelines.fanout import FanOut
 from online.wiring import AppState, wire
 from rex.local.faults import refusal
@@ -109,7 +109,7 @@ def _follow(state: AppState) -> None:
 def _archive(state: AppState) -> None:
     try:
         state.metrics.archived.inc(archive(state.client, state.keys, state.settings.lake, lost=state.health.note_lost))
-        state.metrics.parked.set(parked_count(state.client, state.keys))
+        state.metrics.dead_letters.set(dead_letter_count(state.client, state.keys))
     except (Unavailable, redis.RedisError, OSError) as error:
         log.warning("events stay in Redis for now: %s", error)
 

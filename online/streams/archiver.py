@@ -23,7 +23,7 @@ from features.keys import PARTITIONS, Keys
 from features.streams import START, done_by_group
 from online.streams.archive_files import Converted, convert, replace, write
 from online.streams.archive_group import GROUP, align, batches, reached
-from online.streams.dead_letters import MAX_TRIES, park
+from online.streams.dead_letters import MAX_TRIES, set_aside
 from online.streams.entries import StreamEntry
 from rex.local.faults import first_line
 
@@ -34,7 +34,7 @@ LOST = (
 )
 """What is said of a stream that has vanished."""
 POSITIONS_FILE = "_archived.json"
-"""Under `<lake>/raw`: stream → position up to which every entry is in the lake (or parked)."""
+"""Under `<lake>/raw`: stream → position up to which every entry is in the lake (or dead letters)."""
 BATCH_ENTRIES = 20_000
 """Entries moved at once: 5 MB of plain events in Redis, 50 MB as rows here, and files that are not tiny."""
 BATCH_PAGES = 2_000
@@ -113,29 +113,33 @@ def _drain(work: _Work, stream: str, count: int) -> int:
     for entries in batches(work.client, stream, count):
         work.step("read")
         converted = convert(entries)
-        parked = _park(work, stream, entries, converted.refused)
+        dead_letters = _set_aside(work, stream, entries, converted.refused)
         _settle(
-            work, stream, converted, parked, reached(work.client, stream, entries, converted.refused.keys() - parked)
+            work,
+            stream,
+            converted,
+            dead_letters,
+            reached(work.client, stream, entries, converted.refused.keys() - dead_letters),
         )
         moved += len(converted.entries)
     return moved
 
 
-def _park(work: _Work, stream: str, entries: list[StreamEntry], refused: dict[bytes, str]) -> set[bytes]:
+def _set_aside(work: _Work, stream: str, entries: list[StreamEntry], refused: dict[bytes, str]) -> set[bytes]:
     """Sets aside those of the refused that have been tried often enough; returns their ids."""
     fields = dict(entries)
-    parked = set()
+    dead_letters = set()
     for entry_id, reason in refused.items():
         about = cast("list[Any]", work.client.xpending_range(stream, GROUP, entry_id, entry_id, 1))
         tries = about[0]["times_delivered"] if about else 0
         if tries >= MAX_TRIES or not fields[entry_id]:  # of what was trimmed Redis counts no tries, and none would help
-            park(work.client, work.keys, stream, entry_id.decode(), fields[entry_id], reason)
-            parked.add(entry_id)
-    return parked
+            set_aside(work.client, work.keys, stream, entry_id.decode(), fields[entry_id], reason)
+            dead_letters.add(entry_id)
+    return dead_letters
 
 
-def _settle(work: _Work, stream: str, converted: Converted, parked: set[bytes], position: str) -> None:
-    done = [*(entry_id for entry_id, _ in converted.entries), *parked]
+def _settle(work: _Work, stream: str, converted: Converted, dead_letters: set[bytes], position: str) -> None:
+    done = [*(entry_id for entry_id, _ in converted.entries), *dead_letters]
 
     def make_durable() -> None:
         write(work.lake, stream, converted)

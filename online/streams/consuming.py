@@ -1,4 +1,4 @@
-"""Reading streams as one consumer group: pending entries first, acknowledged when their work is done, parked when it fails."""
+"""Reading streams as one consumer group: pending entries first, acknowledged when their work is done, dead letters when it fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis.exceptions import LockError, OutOfMemoryError, ReadOnlyError
 
 from features.errors import Unavailable
 from features.keys import Keys
-from online.streams.dead_letters import MAX_TRIES, park
+from online.streams.dead_letters import MAX_TRIES, set_aside
 from online.streams.entries import START, StreamEntry
 
 log = logging.getLogger("rex.online")
@@ -48,11 +48,11 @@ class Consumer:
         self._plans = dict(plans)
 
     def drain(self, go_on: Callable[[], None]) -> int:
-        """Does all that is there; returns how many entries were parked. `go_on` is called before every task."""
-        parked = sum(self._recover(stream, go_on) for stream, count in self._pending().items() if count)
+        """Does all that is there; returns how many entries were set aside as a dead letter. `go_on` is called before every task."""
+        dead_letters = sum(self._recover(stream, go_on) for stream, count in self._pending().items() if count)
         while (answers := self._read_new()) is not None:
-            parked += sum(self._run(stream, entries, go_on) for stream, entries in answers)
-        return parked
+            dead_letters += sum(self._run(stream, entries, go_on) for stream, entries in answers)
+        return dead_letters
 
     def _pending(self) -> dict[str, int]:
         """Stream → its pending entries. Makes groups that are missing; a new one reads its stream from the start."""
@@ -72,20 +72,20 @@ class Consumer:
 
     def _recover(self, stream: str, go_on: Callable[[], None]) -> int:
         """What was read and not acknowledged, one by one: an entry that kills its worker harms no other."""
-        parked = 0
+        dead_letters = 0
         for about in cast("list[Any]", self._client.xpending_range(stream, self._group, "-", "+", PENDING_READ)):
             entry_id = about["message_id"]
             left = cast("list[StreamEntry]", self._client.xrange(stream, entry_id, entry_id))
             if about["times_delivered"] >= MAX_TRIES and left:
-                self._park(stream, left[0], "no worker has survived it")
-                parked += 1
+                self._set_aside(stream, left[0], "no worker has survived it")
+                dead_letters += 1
                 continue
             claimed = cast("list[Any]", self._client.xclaim(stream, self._group, self._group, 0, [entry_id]))
             entries = [entry for entry in claimed if entry[1]]
             if not entries:
                 self._client.xack(stream, self._group, entry_id)  # trimmed: every kept snapshot holds it
-            parked += self._run(stream, entries, go_on)
-        return parked
+            dead_letters += self._run(stream, entries, go_on)
+        return dead_letters
 
     def _read_new(self) -> list[tuple[str, list[StreamEntry]]] | None:
         """At most BATCH new entries of every stream; None: there are none."""
@@ -96,7 +96,7 @@ class Consumer:
         return found or None
 
     def _run(self, stream: str, entries: list[StreamEntry], go_on: Callable[[], None]) -> int:
-        parked = 0
+        dead_letters = 0
         for task in self._plans[stream](entries):
             try:
                 go_on()
@@ -106,13 +106,13 @@ class Consumer:
                 raise
             except Exception as error:
                 log.exception("entry %s of %s could not be processed", task.entries[0][0].decode(), stream)
-                parked += self._give_up(stream, task.entries, error)
+                dead_letters += self._give_up(stream, task.entries, error)
                 continue
             self._client.xack(stream, self._group, *(entry_id for entry_id, _ in task.entries))
-        return parked
+        return dead_letters
 
     def _uncount(self, stream: str, entries: Iterable[StreamEntry]) -> None:
-        """Takes back one delivery of each: an outage, however many rounds it lasts, is no reason to park them."""
+        """Takes back one delivery of each: an outage, however many rounds it lasts, is no reason to set aside them."""
         for entry_id, _ in entries:
             for about in cast("list[Any]", self._client.xpending_range(stream, self._group, entry_id, entry_id, 1)):
                 tries = max(about["times_delivered"] - 1, 0)
@@ -120,14 +120,14 @@ class Consumer:
 
     def _give_up(self, stream: str, entries: Iterable[StreamEntry], error: Exception) -> int:
         """Parks those that have been tried often enough; the others stay pending and are tried again."""
-        parked = 0
+        dead_letters = 0
         for entry in entries:
             about = cast("list[Any]", self._client.xpending_range(stream, self._group, entry[0], entry[0], 1))
             if about and about[0]["times_delivered"] >= MAX_TRIES:
-                self._park(stream, entry, error)
-                parked += 1
-        return parked
+                self._set_aside(stream, entry, error)
+                dead_letters += 1
+        return dead_letters
 
-    def _park(self, stream: str, entry: StreamEntry, error: object) -> None:
-        park(self._client, self._keys, stream, entry[0].decode(), entry[1], error)
+    def _set_aside(self, stream: str, entry: StreamEntry, error: object) -> None:
+        set_aside(self._client, self._keys, stream, entry[0].decode(), entry[1], error)
         self._client.xack(stream, self._group, entry[0])

@@ -1,6 +1,6 @@
 """Entries that could not be processed after several tries: set aside with the reason, so that they block nobody.
 
-Whoever parks an entry acknowledges it afterwards. Killed in between, the entry is parked a second time; nothing is lost.
+Whoever sets an entry aside acknowledges it afterwards. Killed in between, the entry is set aside as a dead letter a second time; nothing is lost.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from online.streams.entries import StreamEntry
 log = logging.getLogger("rex.online")
 
 MAX_TRIES = 3
-"""Deliveries before an entry is parked: one for a fault that passes, one for the consumer that died of it."""
-MAX_PARKED = 10_000
-"""Parked entries kept, newest last; of events of at most 16 kB some 160 MB, and far more than anyone reads."""
+"""Deliveries before an entry is set aside as a dead letter: one for a fault that passes, one for the consumer that died of it."""
+MAX_DEAD_LETTERS = 10_000
+"""DeadLetter entries kept, newest last; of events of at most 16 kB some 160 MB, and far more than anyone reads."""
 MAX_ERROR_CHARACTERS = 500
 """Of the reason; an error that quotes its input may be as long as the input."""
 _FIELD = b"field:"
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class DeadLetter:
     """One entry set aside."""
 
     position: str
-    """Its id in the stream of parked entries."""
-    parked_at: datetime
+    """Its id in the stream of dead letters."""
+    failed_at: datetime
     stream: str
     """Key of the stream it came from."""
     entry_id: str
@@ -43,33 +43,33 @@ class Parked:
     """What the entry held."""
 
 
-def park(
+def set_aside(
     client: redis.Redis, keys: Keys, stream: str, entry_id: str, fields: Mapping[bytes, bytes], error: object
 ) -> None:
     """Sets an entry aside and logs it. RedisError when that cannot be stored: then it must not be acknowledged."""
     reason = str(error)[:MAX_ERROR_CHARACTERS]
     about: dict[Any, Any] = {"stream": stream, "entry_id": entry_id, "error": reason}
     held = {_FIELD + name: value for name, value in fields.items()}
-    client.xadd(keys.parked(), about | held, maxlen=MAX_PARKED, approximate=False)
-    log.error("entry %s of %s is parked: %s", entry_id, stream, reason)
+    client.xadd(keys.dead_letters(), about | held, maxlen=MAX_DEAD_LETTERS, approximate=False)
+    log.error("entry %s of %s is set aside as a dead letter: %s", entry_id, stream, reason)
 
 
-def parked(client: redis.Redis, keys: Keys, count: int = MAX_PARKED) -> list[Parked]:
-    """The newest `count` parked entries, oldest first."""
-    newest_first = cast("list[StreamEntry]", client.xrevrange(keys.parked(), count=count))
+def dead_letters(client: redis.Redis, keys: Keys, count: int = MAX_DEAD_LETTERS) -> list[DeadLetter]:
+    """The newest `count` Dead letters, oldest first."""
+    newest_first = cast("list[StreamEntry]", client.xrevrange(keys.dead_letters(), count=count))
     return [_decoded(entry) for entry in reversed(newest_first)]
 
 
-def parked_count(client: redis.Redis, keys: Keys) -> int:
+def dead_letter_count(client: redis.Redis, keys: Keys) -> int:
     """How many are set aside."""
-    return client.xlen(keys.parked())
+    return client.xlen(keys.dead_letters())
 
 
-def _decoded(entry: StreamEntry) -> Parked:
+def _decoded(entry: StreamEntry) -> DeadLetter:
     position, about = entry
-    return Parked(
+    return DeadLetter(
         position=position.decode(),
-        parked_at=datetime.fromtimestamp(int(position.split(b"-")[0]) / 1000, UTC),
+        failed_at=datetime.fromtimestamp(int(position.split(b"-")[0]) / 1000, UTC),
         stream=about[b"stream"].decode(),
         entry_id=about[b"entry_id"].decode(),
         error=about[b"error"].decode(),

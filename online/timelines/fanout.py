@@ -52,7 +52,7 @@ class Done:
     stories: int = 0
     users: int = 0
     """Timelines brought in line."""
-    parked: int = 0
+    dead_letters: int = 0
 
 
 class FanOut:
@@ -108,7 +108,7 @@ class FanOut:
         return self._done
 
     def _round(self, renewal: Renewal) -> None:
-        self._done.parked = self._consumer.drain(renewal)
+        self._done.dead_letters = self._consumer.drain(renewal)
         self._distributor.release(micros(self._clock()))
         if self._tidied != (version := self._live.get().version):
             self._distributor.tidy_up()

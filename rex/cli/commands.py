@@ -248,7 +248,9 @@ def fanout(
 
     with contextlib.suppress(KeyboardInterrupt):
         done = run_fanout(Settings(), OnlineSettings(), once)
-        out.print(f"{done.stories:,} stories brought, {done.users:,} timelines brought in line, {done.parked:,} parked")
+        out.print(
+            f"{done.stories:,} stories brought, {done.users:,} timelines brought in line, {done.dead_letters:,} dead letters"
+        )
 
 
 @app.command()
@@ -269,20 +271,20 @@ def timelines(lake: LakeOption = None) -> None:
 
 
 @app.command()
-def parked(
+def dead_letters(
     newest: Annotated[int, typer.Option(min=1, max=10_000, help="how many to list")] = 20,
 ) -> None:
     """List the stream entries that could not be processed after several tries, and why.
 
-    Example: [bold]rex parked --newest 5[/]
+    Example: [bold]rex dead-letters --newest 5[/]
     """
-    from online.streams.dead_letters import parked as listed
-    from rex.cli.printing import parked_table
+    from online.streams.dead_letters import dead_letters as listed
+    from rex.cli.printing import dead_letters_table
     from rex.local.redis import connect
 
     settings = Settings()
     with connect(settings) as client:
-        out.print(parked_table(listed(client, Keys(settings.redis_prefix), newest)))
+        out.print(dead_letters_table(listed(client, Keys(settings.redis_prefix), newest)))
 
 
 @app.command()

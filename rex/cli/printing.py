@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from features.snapshot_reader import SnapshotAbout
-from online.streams.dead_letters import Parked
+from online.streams.dead_letters import DeadLetter
 from rex.cli.printing_ranking import shapley_table, value_table
 
 
@@ -108,11 +108,11 @@ def snapshots_table(found: Iterable[SnapshotAbout]) -> Table:
     return table
 
 
-def parked_table(found: Iterable[Parked]) -> Table:
-    """One row an entry that was set aside, oldest first; what it held is in the stream of parked entries."""
-    table = Table(title="Parked entries", title_justify="left")
-    for name in ("parked at", "stream", "entry", "why"):
+def dead_letters_table(found: Iterable[DeadLetter]) -> Table:
+    """One row an entry that was set aside, oldest first; what it held is in the stream of dead letters."""
+    table = Table(title="DeadLetter entries", title_justify="left")
+    for name in ("failed at", "stream", "entry", "why"):
         table.add_column(name, no_wrap=name == "entry")
     for entry in found:
-        table.add_row(f"{entry.parked_at:%Y-%m-%d %H:%M:%S}", escape(entry.stream), entry.entry_id, escape(entry.error))
+        table.add_row(f"{entry.failed_at:%Y-%m-%d %H:%M:%S}", escape(entry.stream), entry.entry_id, escape(entry.error))
     return table

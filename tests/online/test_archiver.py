@@ -15,7 +15,7 @@ from features.streams import before, stream_order
 from online.streams.archive_files import convert, write
 from online.streams.archive_group import GROUP
 from online.streams.archiver import POSITIONS_FILE, Step, archive, read_positions
-from online.streams.dead_letters import MAX_TRIES, parked
+from online.streams.dead_letters import MAX_TRIES, dead_letters
 from rex.local.redis_server import server
 from tests.online.archive_lake import KEYS, accept, archived, entries, event, poison, stream_of
 
@@ -117,9 +117,9 @@ class TestPoison:
         assert read_positions(tmp_path)[STREAM] == before(bad), "the positions claim what is not in the lake"
         for _ in range(MAX_TRIES - 2):
             archive(redis_client, KEYS, tmp_path)
-        assert parked(redis_client, KEYS) == [], "it was given up too early"
+        assert dead_letters(redis_client, KEYS) == [], "it was given up too early"
         archive(redis_client, KEYS, tmp_path)
-        (one,) = parked(redis_client, KEYS)
+        (one,) = dead_letters(redis_client, KEYS)
         assert (one.stream, one.entry_id, one.fields) == (STREAM, bad, {b"event": raw})
         assert one.error
         assert stream_order(read_positions(tmp_path)[STREAM]) > stream_order(bad)
@@ -142,7 +142,7 @@ class TestPoison:
                 archive(redis_client, KEYS, tmp_path)
         (tmp_path / "raw").unlink()
         assert archive(redis_client, KEYS, tmp_path) == 1
-        assert parked(redis_client, KEYS) == []
+        assert dead_letters(redis_client, KEYS) == []
 
     def test_an_entry_trimmed_while_it_was_pending_is_reported(self, redis_client: redis.Redis, tmp_path: Path) -> None:
         accept(redis_client, event("e1"))
@@ -150,7 +150,7 @@ class TestPoison:
         redis_client.xreadgroup(GROUP, "archiver", {STREAM: ">"})
         redis_client.xtrim(STREAM, maxlen=0, approximate=False)
         archive(redis_client, KEYS, tmp_path)
-        (one,) = parked(redis_client, KEYS)
+        (one,) = dead_letters(redis_client, KEYS)
         assert "trimmed" in one.error
 
 

@@ -19,7 +19,7 @@ from features.errors import Unavailable
 from features.keys import hash64
 from online.clock import micros
 from online.story_table.story_change import decode_change
-from online.streams.dead_letters import MAX_TRIES, parked
+from online.streams.dead_letters import MAX_TRIES, dead_letters
 from online.timelines.fanout import GROUP
 from rex.local.redis_server import Server
 from tests.online.killing_client import Killed, killing_client
@@ -238,10 +238,10 @@ class TestWhatCannotBeProcessed:
         made.publish("s1", "a1")
         made.drain()
         assert made.listed("u1") == ["s1"]
-        assert not parked(made.client, made.keys)
+        assert not dead_letters(made.client, made.keys)
         for _ in range(MAX_TRIES - 1):
             made.drain()
-        (found,) = parked(made.client, made.keys)
+        (found,) = dead_letters(made.client, made.keys)
         assert (found.stream, found.entry_id) == (stream, poison.decode())
         assert "holds no story" in found.error
         assert _group(made)["pending"] == 0
@@ -266,7 +266,7 @@ class TestWhatCannotBeProcessed:
                     made.drain()
         made.drain()
         assert made.listed("u1") == ["s2", "s1"]
-        assert not parked(made.client, made.keys)
+        assert not dead_letters(made.client, made.keys)
 
     def test_an_entry_that_kills_every_worker_is_parked_alone(
         self, redis_server: Server, redis_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -289,7 +289,7 @@ class TestWhatCannotBeProcessed:
                 worker.work()
             made.client.delete(made.keys.fanout_lease())
         made.drain()
-        assert [found.fields[b"story"].count(b"s2") for found in parked(made.client, made.keys)] == [1]
+        assert [found.fields[b"story"].count(b"s2") for found in dead_letters(made.client, made.keys)] == [1]
         assert set(made.listed("u1")) == {"s1", "s3"}
 
     def test_malformed_events_and_returns_are_parked_too(self, redis_client: redis.Redis, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ class TestWhatCannotBeProcessed:
         made.client.xadd(made.keys.returns(), {"nothing": b""})
         for _ in range(MAX_TRIES):
             made.drain()
-        assert len(parked(made.client, made.keys)) == 3
+        assert len(dead_letters(made.client, made.keys)) == 3
 
     def test_it_goes_on_when_pending_entries_were_trimmed(
         self, redis_server: Server, redis_client: redis.Redis, tmp_path: Path

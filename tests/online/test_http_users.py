@@ -144,7 +144,7 @@ class TestTheLake:
             return len(groups) == 2 and all(g["pending"] == 0 and g["last-delivered-id"] == position for g in groups)
 
         wait_until(all_done)
-        assert site.client.xlen(site.keys.parked()) == 0
+        assert site.client.xlen(site.keys.dead_letters()) == 0
 
     def test_what_a_snapshot_does_not_cover_survives_its_publication(self, site: FeedServer) -> None:
         position = put(site, "u-fan", languages=["de"], is_member=False)["position"]

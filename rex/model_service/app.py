@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 
 from features.errors import BadInput, Unavailable
 from learning.outcomes import shares, value
-from rex.model_service.registry import Hosted, Shelf
+from rex.model_service.registry import Hosted, Registry
 from rex.model_service.sources import Source
 from rex.model_service.wire import MEDIA_TYPE, MODEL_HEADER, VALUE, pack, unpack_features
 
@@ -53,13 +53,13 @@ router = APIRouter()
 
 def create_model_app(source: Source, poll_s: float = POLL_S, closed: Callable[[], None] = lambda: None) -> FastAPI:
     """The app. Models are loaded when it starts and whenever the source publishes others; `closed` is called when it ends."""
-    shelf, metrics = Shelf(source), ModelMetrics()
+    registry, metrics = Registry(source), ModelMetrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         stop = threading.Event()
-        _refresh(shelf, metrics)
-        thread = threading.Thread(target=_follow, args=(shelf, metrics, stop, poll_s), daemon=True)
+        _refresh(registry, metrics)
+        thread = threading.Thread(target=_follow, args=(registry, metrics, stop, poll_s), daemon=True)
         thread.start()
         app.state.places = CapacityLimiter(SCORINGS_AT_ONCE)
         yield
@@ -70,26 +70,26 @@ def create_model_app(source: Source, poll_s: float = POLL_S, closed: Callable[[]
     app = FastAPI(
         title="Rex models", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    app.state.shelf, app.state.metrics = shelf, metrics
+    app.state.registry, app.state.metrics = registry, metrics
     app.include_router(router)
     app.add_exception_handler(HTTPException, _problem)
     return app
 
 
-def _follow(shelf: Shelf, metrics: ModelMetrics, stop: threading.Event, poll_s: float) -> None:
+def _follow(registry: Registry, metrics: ModelMetrics, stop: threading.Event, poll_s: float) -> None:
     while not stop.wait(poll_s):
-        _refresh(shelf, metrics)
+        _refresh(registry, metrics)
 
 
-def _refresh(shelf: Shelf, metrics: ModelMetrics) -> None:
+def _refresh(registry: Registry, metrics: ModelMetrics) -> None:
     try:
-        metrics.loaded.inc(shelf.refresh())
+        metrics.loaded.inc(registry.refresh())
     except Unavailable as error:
         log.warning("the models at hand are served on: %s", error)
     except Exception:
         log.exception("looking for models failed; the models at hand are served on")
-    metrics.hosted.set(len(shelf.all()))
-    metrics.failing.set(len(shelf.failing))
+    metrics.hosted.set(len(registry.all()))
+    metrics.failing.set(len(registry.failing))
 
 
 def _problem(request: Request, error: Exception) -> Response:
@@ -108,7 +108,7 @@ def _problem(request: Request, error: Exception) -> Response:
 @router.post("/v1/models/{name}/score")
 async def score(request: Request, name: str) -> Response:
     """float32 feature columns → `value` (float32) and one float64 probability an outcome, as columns."""
-    hosted: Hosted | None = request.app.state.shelf.get(name)
+    hosted: Hosted | None = request.app.state.registry.get(name)
     if hosted is None:
         raise HTTPException(404, f"no model {name!r} is served here; GET /v1/models lists them")
     body = bytearray()
@@ -139,12 +139,12 @@ def _scored(metrics: ModelMetrics, hosted: Hosted, body: bytes) -> bytes:
 @router.get("/v1/models")
 async def models(request: Request) -> Response:
     """What is served, and what is published but cannot be."""
-    shelf: Shelf = request.app.state.shelf
+    registry: Registry = request.app.state.registry
     served = [
         {"name": one.name, "sha256": one.sha256, "features": one.model.features, "weights": one.model.weights}
-        for one in shelf.all().values()
+        for one in registry.all().values()
     ]
-    return Response(orjson.dumps({"models": served, "failing": shelf.failing}), media_type="application/json")
+    return Response(orjson.dumps({"models": served, "failing": registry.failing}), media_type="application/json")
 
 
 @router.get("/healthz")
@@ -156,7 +156,7 @@ async def healthz() -> Response:
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
     """At least one model is loaded."""
-    count = len(request.app.state.shelf.all())
+    count = len(request.app.state.registry.all())
     if not count:
         raise HTTPException(503, "no model is loaded yet")
     return Response(orjson.dumps({"status": "ready", "models": count}), media_type="application/json")

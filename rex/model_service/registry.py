@@ -24,7 +24,7 @@ class Hosted:
     model: Model
 
 
-class Shelf:
+class Registry:
     """Read by requests, changed by `refresh` alone; what a request holds stays as it is."""
 
     def __init__(self, source: Source) -> None:

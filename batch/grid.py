@@ -1,6 +1,6 @@
 """The earlier moments whose features train models: which they are, and which of them a lake has.
 
-Two datasets are learned from everybody's whole history, and are dear: they may be fitted at a cadence (REFITTED). A moment
+Two datasets are learned from everybody's whole history, and are costly: they may be fitted at a cadence (REFITTED). A moment
 between two fits uses the latest that is not after it, whole: its users' and its stories' vectors are of one fit.
 """
 

@@ -1,4 +1,4 @@
-"""What users read, as arrays: the part of a raw lake that protocols split and peers learn from."""
+"""What users read, as arrays: the part of a raw lake that protocols split and baselines learn from."""
 
 from __future__ import annotations
 

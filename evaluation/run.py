@@ -43,12 +43,12 @@ def evaluate(
     protocols: Sequence[str] | None = None,
     negatives: int | None = None,
     rankers: Sequence[Ranker | None] = RANKERS,
-    peers: bool = True,
+    baselines: bool = True,
     budget_s: float = Budget().seconds,
     console: Console | None = None,
     progress: Progress | None = None,
 ) -> list[Reported]:
-    """Judges Rex, once per ranker (None: models learned from what each task knows), and its peers on a raw lake.
+    """Judges Rex, once per ranker (None: models learned from what each task knows), and its baselines on a raw lake.
 
     `source`: a lake, or a directory with DeskDrop's files. `protocols`: names of evaluation.protocols.PROTOCOLS, or
     TRUE_INTEREST for a simulated lake; None: all that fit, with a line on `console` for each that does not. `negatives`: rank
@@ -63,12 +63,14 @@ def evaluate(
         for split in _splits(log, protocols, negatives, console):
             with _scratch(work) as scratch:
                 worlds = Worlds(lake, scratch / "rex", now=now, tuning_s=budget_s, progress=progress)
-                systems = _rex(worlds, rankers) + _simple(budget_s) + _peers(peers, budget_s, console)
+                systems = _rex(worlds, rankers) + _simple(budget_s) + _baselines(baselines, budget_s, console)
                 found.append(Evaluation(data, split, judge(log, split, systems, progress)))
         if TRUE_INTEREST in (protocols or ()) or (protocols is None and (lake / "world").is_dir()):
             with _scratch(work) as scratch:
-                others = _peers(peers, budget_s, console)
-                found.append(judge_by_truth(lake, scratch, log, now=now, data=data, peers=others, progress=progress))
+                others = _baselines(baselines, budget_s, console)
+                found.append(
+                    judge_by_truth(lake, scratch, log, now=now, data=data, baselines=others, progress=progress)
+                )
     if not found:
         raise BadInput(f"No protocol fits the lake at {source}; bring more events.")
     return found
@@ -104,7 +106,7 @@ def _simple(budget_s: float) -> list[System]:
     return [NewestFirst(), Popularity(), DecayedPopularity(budget=Budget(budget_s))]
 
 
-def _peers(wanted: bool, budget_s: float, console: Console) -> list[System]:
+def _baselines(wanted: bool, budget_s: float, console: Console) -> list[System]:
     """Where their package is installed; else a line that says so."""
     if not wanted:
         return []

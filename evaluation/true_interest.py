@@ -1,7 +1,7 @@
 """Rankings of a simulated world judged by what users truly want: at the world's end, of everything a rule admits.
 
 The gain of a story is its true interest, so that a perfect order has an NDCG of 1. Rex learns as `rex train` does, from
-logged impressions; peers learn from everything that was read.
+logged impressions; baselines learn from everything that was read.
 """
 
 from __future__ import annotations
@@ -117,14 +117,14 @@ def judge_by_truth(
     *,
     now: datetime,
     data: str,
-    peers: Sequence[System] = (),
+    baselines: Sequence[System] = (),
     progress: Progress | None = None,
 ) -> ByTruth:
     """Ranks at the world's end. `work`: an empty directory to compute in. BadInput for a lake that was not simulated."""
     truth = load_world(lake)
     end = truth.truth.config.ends_at.astimezone(UTC)
     offline = _learned(lake, work, end, now, progress)
-    judge = _Judge(truth, end, offline, log, _of_peers(log, micros(end), peers))
+    judge = _Judge(truth, end, offline, log, _of_baselines(log, micros(end), baselines))
     users = _users(truth, end)
     bar = None if progress is None else progress.add_task(PROTOCOL, total=sum(map(len, users.values())))
     for group, user_ids in users.items():
@@ -153,26 +153,26 @@ def _users(truth: World, end: datetime) -> dict[str, list[str]]:
     return {name: [f"u{user:06d}" for user in sorted(rows.tolist())] for name, rows in drawn.items()}
 
 
-def _of_peers(log: Log, at_us: int, peers: Sequence[System]) -> dict[str, System]:
-    """Peers that know everything that was read by then; constants from the random protocol's validation."""
+def _of_baselines(log: Log, at_us: int, baselines: Sequence[System]) -> dict[str, System]:
+    """Baselines that know everything that was read by then; constants from the random protocol's validation."""
     split = PROTOCOLS["random"](log, None)
     known = log.known_us < at_us
     everybody = np.arange(log.users, dtype=np.int32)
     task = Task(at_us, known, log.live(at_us), everybody, np.empty(0, np.int32), np.empty(0, np.int32))
-    for peer in peers:
-        peer.prepare(log, split)
-        peer.fit(log, task)
-    return {peer.name: peer for peer in peers}
+    for baseline in baselines:
+        baseline.prepare(log, split)
+        baseline.fit(log, task)
+    return {baseline.name: baseline for baseline in baselines}
 
 
 class _Judge:
     """Scores of every system, for one user after the other."""
 
     def __init__(
-        self, truth: World, end: datetime, offline: OfflineWorld, log: Log, peers: Mapping[str, System]
+        self, truth: World, end: datetime, offline: OfflineWorld, log: Log, baselines: Mapping[str, System]
     ) -> None:
         self.found: dict[str, dict[str, list[float]]] = {segment: {} for segment in SEGMENTS}
-        self._truth, self._offline, self._log, self._peers = truth, offline, log, peers
+        self._truth, self._offline, self._log, self._baselines = truth, offline, log, baselines
         self._now_us, self._day_us = micros(end), micros(end - timedelta(days=1))
         self._settings = OnlineSettings(max_age_d=EVERY_AGE_D, fresh_window_d=EVERY_AGE_D, explore_share=0, strict=True)
         self._pipeline = Pipeline(default_components(ALL_FEATURES), lambda ctx, slate: None)
@@ -215,8 +215,8 @@ class _Judge:
             "decayed popularity": columns["story_trend"],
         }
         place, story = self._log.user_ids.index(user_id).as_py(), self._in_log[candidates.rows]
-        for name, peer in self._peers.items():
-            of_user = peer.scores(np.array([place], np.int32))[0] if place >= 0 else np.zeros(self._log.stories)
+        for name, baseline in self._baselines.items():
+            of_user = baseline.scores(np.array([place], np.int32))[0] if place >= 0 else np.zeros(self._log.stories)
             scores[name] = of_user[story].astype(np.float32)
         return scores
 

@@ -20,7 +20,7 @@ from evaluation.reading_log import Log
 from evaluation.training_lake import Moments, as_of, make_training_lake, moments, run_batch, world_of
 
 TUNING_S = 60.0
-"""Time for choosing the batch's constants, as much as each peer has for its own."""
+"""Time for choosing the batch's constants, as much as each baseline has for its own."""
 
 
 @dataclass(frozen=True, slots=True)

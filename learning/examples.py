@@ -171,7 +171,7 @@ def _varying(names: tuple[str, ...], x: Floats) -> tuple[tuple[str, ...], Floats
     """Names and columns of what varies; name and value of what does not."""
     infinite = [name for name, column in zip(names, x.T, strict=True) if np.isinf(column).any()]
     if infinite:
-        raise BadInput(f"the training set has infinite values in {infinite}; mend the job that computes them.")
+        raise BadInput(f"the training set has infinite values in {infinite}; fix the job that computes them.")
     same = [bool((column == column[0]).all() or np.isnan(column).all()) for column in x.T]
     constant = {name: float(column[0]) for name, column, flat in zip(names, x.T, same, strict=True) if flat}
     if len(constant) == len(names):

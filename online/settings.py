@@ -67,7 +67,7 @@ class OnlineSettings(BaseSettings):
     share_history: float = Field(default=0.1, ge=0, le=1)
     """Least share for what is like what was read; two in twenty, for the ranking knows this best by itself."""
     share_discovery: float = Field(default=0.05, ge=0, le=1)
-    """Least share for what none of these would bring: one in twenty, against a closed circle. The dearest one: see decisions/blending.md."""
+    """Least share for what none of these would bring: one in twenty, against a closed circle. The costliest one: see decisions/blending.md."""
     new_author_share: float = Field(default=0.05, ge=0, le=1)
     """Least share of a block for new authors, where there are any: one in twenty, for without a first showing nobody is ever read."""
     new_author_d: float = Field(default=30.0, ge=0, le=36_500)

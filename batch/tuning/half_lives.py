@@ -1,4 +1,4 @@
-"""How fast popularity fades on a lake: the half-life whose decayed reads best foretell what is read next.
+"""How fast popularity fades on a lake: the half-life whose decayed reads best predict what is read next.
 
 The trending half-life is judged by the reads of the next day, the story half-life, which rates go by as well, by those of
 the week after it.
@@ -18,9 +18,9 @@ from batch.tuning.judging import gain, places_in
 from batch.tuning.tuned import Tried
 
 DAYS = 14
-"""Latest days that are foretold: two of each weekday."""
+"""Latest days that are predicted: two of each weekday."""
 HISTORY_DAYS = 2
-"""Days of reads that have to lie before the first that is foretold."""
+"""Days of reads that have to lie before the first that is predicted."""
 DAY_H = 24
 
 
@@ -32,7 +32,7 @@ class Goal:
     hours_per_unit: float
     from_d: int
     until_d: int
-    """The reads that are to be foretold lie so many days ahead."""
+    """The reads that are to be predicted lie so many days ahead."""
     hours: tuple[float, ...]
     """Half-lives tried, in this order."""
 
@@ -83,7 +83,7 @@ def choose(reads: Reads, in_time: Callable[[], bool]) -> tuple[dict[str, float],
         for hours in goal.hours:
             if goal.setting in chosen and not in_time():
                 break
-            value = foretold(reads, days, hours, goal)
+            value = predicted(reads, days, hours, goal)
             setting = {goal.setting: hours / goal.hours_per_unit}
             tried.append(Tried(setting, f"mean gain of reads {goal.from_d} to {goal.until_d} d ahead", value))
             if value > best:
@@ -91,7 +91,7 @@ def choose(reads: Reads, in_time: Callable[[], bool]) -> tuple[dict[str, float],
     return chosen, tried, []
 
 
-def foretold(reads: Reads, days: NDArray[np.int64], half_life_h: float, goal: Goal) -> float:
+def predicted(reads: Reads, days: NDArray[np.int64], half_life_h: float, goal: Goal) -> float:
     """Mean gain of the reads that lie as far from each day's start as the goal says, of stories that were out then."""
     total = weight = 0.0
     for start in (days * DAY_H).tolist():

@@ -1,4 +1,4 @@
-"""How well an order of stories foretells what is read: the discounted place of what was wanted."""
+"""How well an order of stories predicts what is read: the discounted place of what was wanted."""
 
 from __future__ import annotations
 

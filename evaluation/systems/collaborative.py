@@ -1,4 +1,4 @@
-"""Peers from PyPI (`implicit`): ALS, BPR and item-kNN. They learn who likes what, from (user, story) alone."""
+"""Baselines from PyPI (`implicit`): ALS, BPR and item-kNN. They learn who likes what, from (user, story) alone."""
 
 from __future__ import annotations
 

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 
-from evaluation.lessons import Lesson, examples_by, lesson
 from evaluation.offline_world import OfflineWorld
 from evaluation.protocols.task import DAY_US, Split, Task
 from evaluation.reading_log import Floats, Ints, Log
+from evaluation.sampled_examples import Sample, examples_by, sample
 from evaluation.systems.system import LAST
 from evaluation.training_lake import REFIT_D, as_of
 from evaluation.worlds import Worlds
@@ -59,15 +59,15 @@ class Rex:
     def prepare(self, log: Log, split: Split) -> str:
         """Runs the batch for every task at once, and gathers what can be learned before the first. Whatever the batch raises."""
         self._split, self._ranker, self._learned_at = split, self._given or Weighted(), -np.inf
-        self._lessons: list[Lesson] = []
+        self._samples: list[Sample] = []
         self._pipelines: dict[Ranker, Pipeline] = {}
         told = self._worlds.prepare(log, split)
         if self._given is not None:
             return f"{told}, ranker {self._given.name}"
         for task in split.teaching:
             self._enter(log, task)
-            self._lessons.append(self._lesson())
-        return f"{told}, models of {sum(len(one.user) for one in self._lessons):,} examples at first"
+            self._samples.append(self._sample())
+        return f"{told}, models of {sum(len(one.user) for one in self._samples):,} examples at first"
 
     def fit(self, log: Log, task: Task) -> None:
         """Loads the snapshot of the task's moment; learns anew when the models are REFIT_D old."""
@@ -77,7 +77,7 @@ class Rex:
         if task.at_us - self._learned_at >= REFIT_D * DAY_US:
             self._learn()
         if self._split.by_time:
-            self._lessons.append(self._lesson())
+            self._samples.append(self._sample())
 
     def scores(self, users: Ints) -> Floats:
         """float32[users, n]: the place in the pipeline's order, counted from its end."""
@@ -96,7 +96,7 @@ class Rex:
     def _learn(self) -> None:
         """Too little to learn from leaves the ranking as it is (at first, the named weights), and the log says so."""
         try:
-            examples = examples_by(self._log, self._split, self._lessons, self._task)
+            examples = examples_by(self._log, self._split, self._samples, self._task)
             slices = cut(examples, judged=False)
         except BadInput as error:
             warnings.warning(
@@ -110,8 +110,8 @@ class Rex:
     def _moment(self) -> str:
         return as_of(self._task.at_us).isoformat()
 
-    def _lesson(self) -> Lesson:
-        return lesson(self._log, self._task, self._annotated)
+    def _sample(self) -> Sample:
+        return sample(self._log, self._task, self._annotated)
 
     def _annotated(self, user: int) -> tuple[Candidates, Ints]:
         candidates = self._candidates(*self._context(user, ALL_FEATURES))

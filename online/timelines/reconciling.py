@@ -25,7 +25,7 @@ log = logging.getLogger("rex.online")
 
 
 class Reconciler:
-    """Makes and mends timelines. Repeating it changes nothing; killed anywhere, the next time makes up for it."""
+    """Makes and repairs timelines. Repeating it changes nothing; killed anywhere, the next time makes up for it."""
 
     def __init__(
         self, client: redis.Redis, keys: Keys, settings: OnlineSettings, live: LiveSnapshot, clock: Clock

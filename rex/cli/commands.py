@@ -424,13 +424,13 @@ def evaluate(
     negatives: Annotated[
         int | None, typer.Option(min=1, help="rank among so many sampled stories; default: among all")
     ] = None,
-    peers: Annotated[bool, typer.Option(help="judge collaborative filters from PyPI, too")] = True,
+    baselines: Annotated[bool, typer.Option(help="judge collaborative filters from PyPI, too")] = True,
     budget_s: Annotated[
         float, typer.Option(min=0, max=86_400, help="seconds for choosing each one's constants")
     ] = 60.0,
     json: Annotated[Path | None, typer.Option("--json", help="write all figures as rows")] = None,
 ) -> None:
-    """Judge Rex beside its peers on raw lakes, by several protocols, with intervals.
+    """Judge Rex beside its baselines on raw lakes, by several protocols, with intervals.
 
     Example: [bold]rex eval var/lake --protocol rolling --json var/eval.json[/]
     """
@@ -443,7 +443,7 @@ def evaluate(
             given = {
                 "protocols": protocol,
                 "negatives": negatives,
-                "peers": peers,
+                "baselines": baselines,
                 "budget_s": budget_s,
                 "progress": bars,
             }

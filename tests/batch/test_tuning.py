@@ -67,10 +67,10 @@ class TestHalfLives:
         reads = counts(lambda s, d: float(s + 1))
         day = np.array([int(reads.hour.max()) // DAY_H])
         goal = half_lives.GOALS[0]
-        value = half_lives.foretold(reads, day, 12.0, goal)
+        value = half_lives.predicted(reads, day, 12.0, goal)
         later = reads.hour // DAY_H == day[0]
         turned = Reads(reads.story, reads.hour, np.where(later, 21 - reads.count, reads.count), reads.published_hour)
-        assert half_lives.foretold(turned, day, 12.0, goal) < value
+        assert half_lives.predicted(turned, day, 12.0, goal) < value
 
     def test_too_few_days_are_told(self) -> None:
         chosen, tried, notes = half_lives.choose(counts(lambda s, d: 1.0, days=2), always)

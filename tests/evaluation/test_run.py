@@ -32,7 +32,7 @@ def lake(tmp_path: Path) -> Path:
 
 
 def _evaluated(lake: Path, tmp_path: Path, **more: object) -> list[Evaluation]:
-    return evaluate(lake, now=NOW, work=tmp_path / "work", rankers=(), peers=False, **more)  # type: ignore[arg-type]
+    return evaluate(lake, now=NOW, work=tmp_path / "work", rankers=(), baselines=False, **more)  # type: ignore[arg-type]
 
 
 def test_rows_have_the_agreed_columns_and_one_row_a_metric(lake: Path, tmp_path: Path) -> None:

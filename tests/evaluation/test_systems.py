@@ -1,4 +1,4 @@
-"""Ranks out of scores, and peers on logs whose answer is known."""
+"""Ranks out of scores, and baselines on logs whose answer is known."""
 
 from __future__ import annotations
 

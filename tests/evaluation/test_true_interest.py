@@ -10,7 +10,7 @@ import pytest
 
 from evaluation.reading_log import read_log
 from evaluation.systems.simple import Popularity
-from evaluation.true_interest import HAND, REX, SEGMENTS, ByTruth, _of_peers, _users, ndcg
+from evaluation.true_interest import HAND, REX, SEGMENTS, ByTruth, _of_baselines, _users, ndcg
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
 from lake.simulator.truth import load_world
@@ -56,8 +56,8 @@ def test_those_who_joined_on_the_last_day_are_judged_apart(lake: Path) -> None:
     assert all(created[one] < day for one in users[SEGMENTS[0]])
 
 
-def test_peers_know_all_that_was_read(lake: Path) -> None:
+def test_baselines_know_all_that_was_read(lake: Path) -> None:
     log = read_log(lake)
-    (peer,) = _of_peers(log, micros(END), [Popularity()]).values()
-    scores = peer.scores(np.array([0], np.int32))[0]
+    (baseline,) = _of_baselines(log, micros(END), [Popularity()]).values()
+    scores = baseline.scores(np.array([0], np.int32))[0]
     assert (scores > 0).sum() == len(np.unique(log.story))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluation.lessons import BALANCE, DRAWN, DRAWN_A_READ, NEWEST, Lesson, examples_by, lesson
 from evaluation.protocols import PROTOCOLS, Split
 from evaluation.protocols.task import Task
 from evaluation.reading_log import Ints, Log, read_log
+from evaluation.sampled_examples import BALANCE, DRAWN, DRAWN_A_READ, NEWEST, Sample, examples_by, sample
 from features.errors import BadInput
 from learning.examples import FEATURE_NAMES
 from online.columns import Candidates
@@ -37,15 +37,15 @@ def split(log: Log) -> Split:
     return PROTOCOLS["rolling"](log, None)
 
 
-def everything(log: Log, task: Task) -> Lesson:
-    """A lesson about candidates whose features are all their own number."""
+def everything(log: Log, task: Task) -> Sample:
+    """A sample about candidates whose features are all their own number."""
 
     def candidates(user: int) -> tuple[Candidates, Ints]:
         story = np.argsort(log.published_us, kind="stable").astype(np.int32)  # rows are by date
         values = story.astype(np.float32)
         return Candidates(np.arange(STORIES, dtype=np.int32), np.ones(STORIES, np.uint32), dict.fromkeys(FEATURE_NAMES, values)), story  # fmt: skip
 
-    return lesson(log, task, candidates)
+    return sample(log, task, candidates)
 
 
 def test_all_reads_are_there_and_others_stand_for_all_that_were_not_read(log: Log, split: Split) -> None:
@@ -70,19 +70,19 @@ def test_a_draw_follows_from_the_moment_and_the_user(log: Log, split: Split) -> 
 
 
 def test_a_day_teaches_nothing_before_its_reads_are_known(log: Log, split: Split) -> None:
-    lessons = [everything(log, task) for task in split.teaching]
+    samples = [everything(log, task) for task in split.teaching]
     first, last = split.tasks[0], split.teaching[-1]
-    examples = examples_by(log, split, lessons, first)
+    examples = examples_by(log, split, samples, first)
     assert examples.shown_at.max() == last.at_us
-    assert examples.labels["read"].sum() == sum(one.read.sum() for one in lessons)
-    early = examples_by(log, split, lessons, last)  # of the last teaching day itself nothing is known at its start
+    assert examples.labels["read"].sum() == sum(one.read.sum() for one in samples)
+    early = examples_by(log, split, samples, last)  # of the last teaching day itself nothing is known at its start
     assert early.shown_at.max() < last.at_us
 
 
 def test_split_at_random_users_are_spread_over_the_slices(log: Log) -> None:
     split = PROTOCOLS["random"](log, None)
-    lessons = [everything(log, task) for task in split.teaching]
-    examples = examples_by(log, split, lessons, split.tasks[0])
+    samples = [everything(log, task) for task in split.teaching]
+    examples = examples_by(log, split, samples, split.tasks[0])
     assert len(np.unique(examples.shown_at)) == len(np.unique(examples.request))
     assert not examples.labels["open"].any(), "what is asked for is whether it is read"
 

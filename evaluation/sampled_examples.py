@@ -32,7 +32,7 @@ BALANCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class Sample:
     """One task's examples, r rows, the requests one after another."""
 
     task: Task
@@ -44,7 +44,7 @@ class Lesson:
     weight: NDArray[np.float64]
 
 
-def lesson(log: Log, task: Task, candidates_of: Callable[[int], tuple[Candidates, Ints]]) -> Lesson:
+def sample(log: Log, task: Task, candidates_of: Callable[[int], tuple[Candidates, Ints]]) -> Sample:
     """`candidates_of` a user: everything they might be shown, annotated with all features, by row of the story table, and
     int32[n] the log's number of each story."""
     parts = []
@@ -57,8 +57,8 @@ def lesson(log: Log, task: Task, candidates_of: Callable[[int], tuple[Candidates
             parts.append((np.stack(columns, axis=1), np.full(len(at), user, np.int32), story[at], read[at], weight))
     if not parts:
         empty = np.empty(0, np.int32)
-        return Lesson(task, np.empty((0, len(FEATURE_NAMES)), np.float32), empty, empty, empty > 0, np.empty(0))
-    return Lesson(task, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return Sample(task, np.empty((0, len(FEATURE_NAMES)), np.float32), empty, empty, empty > 0, np.empty(0))
+    return Sample(task, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _chosen(read: Bools, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -73,17 +73,17 @@ def _chosen(read: Bools, rng: np.random.Generator) -> tuple[NDArray[np.int64], N
     return np.concatenate(at), np.concatenate(weight)
 
 
-def examples_by(log: Log, split: Split, lessons: Sequence[Lesson], task: Task) -> Examples:
+def examples_by(log: Log, split: Split, samples: Sequence[Sample], task: Task) -> Examples:
     """All that `task` may learn from. BadInput when that is too little.
 
     Split by time, what was read counts once it is known to the task, so a day that has not ended teaches nothing yet. At random,
     users are taken in any order, and which of them are chosen and calibrated on is drawn.
     """
-    parts = [table for table in (_table(log, split, one, task) for one in lessons) if table.num_rows]
+    parts = [table for table in (_table(log, split, one, task) for one in samples) if table.num_rows]
     return examples_of(pa.concat_tables(parts or [_empty()]))
 
 
-def _table(log: Log, split: Split, one: Lesson, task: Task) -> pa.Table:
+def _table(log: Log, split: Split, one: Sample, task: Task) -> pa.Table:
     keep = np.ones(len(one.user), bool)
     if split.by_time:
         pair = one.user.astype(np.int64) * log.stories + one.story

@@ -81,13 +81,13 @@ def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> tup
 
 
 def _measure_learned(rex: AppState, progress: Progress) -> list[Result]:
-    """The same feeds with models for the best candidates of the light ranker, as a snapshot with a model is ranked."""
-    light = rex.live.loaded().ranker
+    """The same feeds with models for the best candidates of the first-stage ranker, as a snapshot with a model is ranked."""
+    first_stage = rex.live.loaded().ranker
     rex.live.loaded().ranker = ranker_for(rex.online, drawn_model(), "drawn")
     try:
         missed, stages, _ = _measure_missed(rex, progress)
     finally:
-        rex.live.loaded().ranker = light
+        rex.live.loaded().ranker = first_stage
     p50, p95 = np.percentile(missed, [50, 95])
     return [
         measured("feed_miss_500k_learned_p50", float(p50), "ms", bar=BAR_MS, aim=AIM_MS),

@@ -57,12 +57,12 @@ def batch_graph() -> str:
 
 def pipeline() -> str:
     """The components of the seven stages, from online/components.py."""
-    made_of, light = default_components(), Weighted()
+    made_of, first_stage = default_components(), Weighted()
     stages = {
         "aggregate": [provider.name for provider in made_of.providers],
         "preprocess": [rule.name for rule in made_of.rules],
         "annotate": [annotator.name for annotator in made_of.annotators],
-        "rank": [light.name, "the snapshot's model"],
+        "rank": [first_stage.name, "the snapshot's model"],
         "postprocess": [postprocessor.name for postprocessor in made_of.postprocessors],
         "cache": ["slate"],
         "validate": [validator.name for validator in made_of.validators],
@@ -78,7 +78,7 @@ def pipeline() -> str:
         "|---|---|",
     ]
     lines += [f"| `{provider.name}` | {provider.reason} |" for provider in made_of.providers]
-    lines += ["", f"## What `{light.name}` weighs\n", "| feature | weight | why |", "|---|---|---|"]
+    lines += ["", f"## What `{first_stage.name}` weighs\n", "| feature | weight | why |", "|---|---|---|"]
     lines += [f"| `{weight.feature}` | {weight.value} | {weight.why} |" for weight in WEIGHTS]
     return "\n".join([*lines, ""])
 
@@ -169,7 +169,7 @@ same run, `ratio` is value / baseline, `bar` is the most that is accepted, `aim`
 - `publish_500k`, `load_500k`, `snapshot_500k`: publishing and loading that snapshot; `slate_*`, `timeline_*`: bytes in Redis.
 - `celebrity_publish_1m`: publishing with a million followers; the baseline is a thousand.
 - `trees_2000x4`, `models_*`: four models of 100 trees over 2,000 stories, also in the model service; the baseline is scikit-learn on one
-  thread. `two_phases_500k`: with scoring all stories by the light ranker first, which is the baseline.
+  thread. `two_phases_500k`: with scoring all stories by the first-stage ranker first, which is the baseline.
 - `simulate_10m`: simulating 10 million events.
 """
 

@@ -52,12 +52,12 @@ class Evaluation:
 
 def baselines(examples: Examples) -> dict[str, Doubles]:
     """System → float64[n] scores."""
-    light = Weighted()
-    columns = {name: examples.column(name) for name in light.inputs}
+    first_stage = Weighted()
+    columns = {name: examples.column(name) for name in first_stage.inputs}
     return {
         "popularity": examples.column("story_popularity").astype(np.float64),
         "recency": examples.column("recency").astype(np.float64),
-        "hand_weighted": light.score(columns, len(examples)).astype(np.float64),
+        "hand_weighted": first_stage.score(columns, len(examples)).astype(np.float64),
     }
 
 

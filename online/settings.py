@@ -97,7 +97,7 @@ class OnlineSettings(BaseSettings):
     surfaces: dict[str, tuple[str, ...]] = {"following": ("timeline",)}
     """Surface → the providers that bring its candidates, and no others; a surface not named here has all of them."""
     rank_top_k: int = Field(default=2000, ge=1, le=100_000)
-    """Best candidates of the light ranker that the models score: two per entry of the largest slate; the rest stay below."""
+    """Best candidates of the first-stage ranker that the models score: two per entry of the largest slate; the rest stay below."""
     value_weights: dict[str, float] = {}
     """Worth of outcomes where it differs from the model's, for a variant: `{"read": 6}`."""
     root_path: str = Field(default="", pattern=r"^(/[^/?#]+)*$")
@@ -105,7 +105,7 @@ class OnlineSettings(BaseSettings):
     model_service_url: str = ""
     """Where models are hosted (`http://…`); empty: they run in this process."""
     model_timeout_ms: float = Field(default=100.0, gt=0, le=10_000)
-    """Longest wait for the model service: some five times what it takes; then the feed is in the light ranker's order."""
+    """Longest wait for the model service: some five times what it takes; then the feed is in the first-stage ranker's order."""
     strict: bool = False
     """Whether a request fails where it would be answered without a part: for measuring and testing, never for users."""
     variant: str = Field(default="control", pattern=r"^[a-z0-9_-]{1,32}$")

@@ -145,9 +145,9 @@ def ranked_by(page: Mapping[str, Any]) -> str:
     """What put the page's items into their order, in words."""
     name = page["slate"]["model"]
     if not name.startswith("learned-"):
-        return f"the light ranker ({name}): named weights"
+        return f"the first-stage ranker ({name}): named weights"
     if MODEL_SERVICE in page["degraded"]:
-        return f"the light ranker: the model service did not score with {name} in time"
+        return f"the first-stage ranker: the model service did not score with {name} in time"
     return f"the learned model ({name}), scored by the model service"
 
 

@@ -24,7 +24,7 @@ RankerOf = Callable[[Model | None, str], Ranker]
 """The ranker of a snapshot with this model (None: it has none) under this digest. ValueError: it cannot rank here."""
 
 
-def light_alone(model: Model | None, digest: str) -> Ranker:
+def first_stage_only(model: Model | None, digest: str) -> Ranker:
     """Named weights, for processes that rank nothing."""
     return Weighted()
 
@@ -71,7 +71,7 @@ class Loaded:
 class LiveSnapshot:
     """Holds what is loaded. Requests take it once and keep it; `refresh` puts another in its place."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, ranker_of: RankerOf = light_alone) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, ranker_of: RankerOf = first_stage_only) -> None:
         self._client = client
         self._keys = keys
         self._ranker_of = ranker_of

@@ -42,32 +42,32 @@ class OutcomeExplanation:
 class Explanation:
     """How one candidate got its score."""
 
-    phase: Literal["models", "light"]
-    """`light`: not among the candidates that the models scored, or they were not available; then the value below is
+    phase: Literal["models", "first_stage"]
+    """`first_stage`: not among the candidates that the models scored, or they were not available; then the value below is
     what the models would have said."""
     score: float
     value: float
-    light_score: float
-    light_rank: int
-    """How many candidates the light ranker puts higher."""
-    light: dict[str, float]
-    """Input → what it adds to the light score."""
+    first_stage_score: float
+    first_stage_rank: int
+    """How many candidates the first-stage ranker puts higher."""
+    first_stage: dict[str, float]
+    """Input → what it adds to the first-stage score."""
     outcomes: tuple[OutcomeExplanation, ...]
 
 
 def explain(ranker: Learned, columns: Mapping[str, Floats], scores: Floats, at: int) -> Explanation:
     """Of the candidate at position `at`, given all candidates' feature columns and the scores that they got."""
-    light = finite(ranker.light.score(columns, len(scores)))
+    first_stage = finite(ranker.first_stage.score(columns, len(scores)))
     one = {name: columns[name][at : at + 1] for name in ranker.inputs}
     outcomes, value = _outcomes(ranker, one)
-    by_models = at in ranker.top(light) and value == scores[at]
+    by_models = at in ranker.top(first_stage) and value == scores[at]
     return Explanation(
-        phase="models" if by_models else "light",
+        phase="models" if by_models else "first_stage",
         score=float(scores[at]),
         value=float(value),
-        light_score=float(light[at]),
-        light_rank=int(np.count_nonzero(light > light[at])),
-        light=_light(ranker.light, one),
+        first_stage_score=float(first_stage[at]),
+        first_stage_rank=int(np.count_nonzero(first_stage > first_stage[at])),
+        first_stage=_first_stage(ranker.first_stage, one),
         outcomes=outcomes,
     )
 
@@ -77,8 +77,8 @@ def explained(ranker: Ranker, columns: Mapping[str, Floats], scores: Floats, at:
     return asdict(explain(ranker, columns, scores, at)) if isinstance(ranker, Learned) else None
 
 
-def _light(light: Ranker, one: Mapping[str, Floats]) -> dict[str, float]:
-    return {name: float(part[0]) for name, part in light.contributions(one, 1).items()}
+def _first_stage(first_stage: Ranker, one: Mapping[str, Floats]) -> dict[str, float]:
+    return {name: float(part[0]) for name, part in first_stage.contributions(one, 1).items()}
 
 
 def _outcomes(ranker: Learned, one: Mapping[str, Floats]) -> tuple[tuple[OutcomeExplanation, ...], np.float32]:

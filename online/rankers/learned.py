@@ -1,4 +1,4 @@
-"""The learned ranker, in two phases: a light ranker scores every candidate, the models score the best of them."""
+"""The learned ranker, in two phases: a first-stage ranker scores every candidate, the models score the best of them."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class InProcess:
 
 
 class Learned:
-    """Value = Σ weight · probability for the `top_k` best of the light ranker; the others stay below, in light order.
+    """Value = Σ weight · probability for the `top_k` best of the first-stage ranker; the others stay below, in first-stage order.
 
-    When the scorer fails, all are in light order, and the feed says so.
+    When the scorer fails, all are in first-stage order, and the feed says so.
     """
 
     def __init__(
         self,
-        light: Ranker,
+        first_stage: Ranker,
         model: Model,
         name: str,
         top_k: int,
@@ -56,33 +56,33 @@ class Learned:
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self.name = name
-        self.light = light
+        self.first_stage = first_stage
         self.model = model
         self.top_k = top_k
         self.weights = dict(weights or model.weights)
-        self.inputs = tuple(dict.fromkeys((*light.inputs, *model.features)))
+        self.inputs = tuple(dict.fromkeys((*first_stage.inputs, *model.features)))
         self._scorer = scorer or InProcess(model)
 
     def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = refused) -> Floats:
         """float32[n]."""
-        light = finite(self.light.score(columns, n))
-        top = self.top(light)
+        first_stage = finite(self.first_stage.score(columns, n))
+        top = self.top(first_stage)
         try:
             values = self.values(
                 self._scorer.probabilities(_rows(columns, self.model.features, top), len(top)), len(top)
             )
         except Exception as error:  # noqa: BLE001 - ranking by models fails open, and says so
             degrade(MODEL_SERVICE, error)
-            return light
-        return _stacked(light, top, values)
+            return first_stage
+        return _stacked(first_stage, top, values)
 
-    def top(self, light: Floats) -> Ints:
+    def top(self, first_stage: Floats) -> Ints:
         """int32[≤ top_k], ascending: the candidates that the models score. Of equals at the edge the later rows of the
         table, which are the newer stories."""
-        if len(light) <= self.top_k:
-            return np.arange(len(light), dtype=np.int32)
-        edge = np.partition(light, -self.top_k)[-self.top_k]
-        above, level = np.flatnonzero(light > edge), np.flatnonzero(light == edge)
+        if len(first_stage) <= self.top_k:
+            return np.arange(len(first_stage), dtype=np.int32)
+        edge = np.partition(first_stage, -self.top_k)[-self.top_k]
+        above, level = np.flatnonzero(first_stage > edge), np.flatnonzero(first_stage == edge)
         return np.union1d(above, level[len(level) - (self.top_k - len(above)) :]).astype(np.int32)
 
     def values(self, probabilities: Mapping[str, Doubles], n: int) -> Floats:
@@ -97,7 +97,7 @@ class Learned:
 def ranker_for(
     settings: OnlineSettings, model: Model | None, digest: str, service: ModelService | None = None
 ) -> Ranker:
-    """The ranker of a snapshot with `model`, whose hash is `digest`; the light one alone without a model.
+    """The ranker of a snapshot with `model`, whose hash is `digest`; the first stage one alone without a model.
 
     With `service` the models run there, else here. `service` is one for all snapshots of a process.
     """
@@ -112,22 +112,22 @@ def _rows(columns: Mapping[str, Floats], names: tuple[str, ...], at: Ints) -> di
     return {name: columns[name].take(at) for name in names}
 
 
-def _stacked(light: Floats, top: Ints, values: Floats) -> Floats:
-    """The values at `top`; everywhere else the light score, moved below the least value.
+def _stacked(first_stage: Floats, top: Ints, values: Floats) -> Floats:
+    """The values at `top`; everywhere else the first-stage score, moved below the least value.
 
-    Moving is monotone, so the light order stays; scores closer together than float32 can tell at that height become
+    Moving is monotone, so the first-stage order stays; scores closer together than float32 can tell at that height become
     equal, and equal means newest first.
     """
-    if len(top) == len(light):
-        out = np.empty_like(light)
+    if len(top) == len(first_stage):
+        out = np.empty_like(first_stage)
     else:
-        rest = np.ones(len(light), np.bool_)
+        rest = np.ones(len(first_stage), np.bool_)
         rest[top] = False
-        greatest = light.max(where=rest, initial=np.finfo(np.float32).min)
+        greatest = first_stage.max(where=rest, initial=np.finfo(np.float32).min)
         below = (
             np.nextafter(values.min(initial=np.inf), np.float32(-np.inf), dtype=np.float32) if len(top) else greatest
         )
-        out = np.minimum(light - (greatest - below), below)
+        out = np.minimum(first_stage - (greatest - below), below)
         out[~rest] = 0.0
     out[top] = values
     return out

@@ -24,9 +24,11 @@ def value_table(ranking: dict[str, Any]) -> Table:
         )
     table.add_section()
     table.add_row("value", "", "", f"{ranking['value']:.4f}")
-    if ranking["phase"] == "light":
-        table.add_row("scored by the light ranker", "", "", f"{ranking['score']:.4f}")
-    table.add_row("light ranker", "", f"{ranking['light_rank'] + 1:,}.", f"{ranking['light_score']:.4f}")
+    if ranking["phase"] == "first_stage":
+        table.add_row("scored by the first-stage ranker", "", "", f"{ranking['score']:.4f}")
+    table.add_row(
+        "first-stage ranker", "", f"{ranking['first_stage_rank'] + 1:,}.", f"{ranking['first_stage_score']:.4f}"
+    )
     return table
 
 

@@ -1,4 +1,4 @@
-"""Two phases: the models order the best of the light ranker, everything else stays below in light order."""
+"""Two phases: the models order the best of the first-stage ranker, everything else stays below in first-stage order."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def ranker(made: Made) -> Learned:
 def test_the_best_of_the_light_ranker_are_on_top_by_value(ranker: Learned) -> None:
     columns = _columns()
     score = ranker.score(columns, N)
-    light = ranker.light.score(columns, N)
-    top = np.sort(np.argsort(light)[-500:])
+    first_stage = ranker.first_stage.score(columns, N)
+    top = np.sort(np.argsort(first_stage)[-500:])
     values = ranker.model.value(ranker.model.matrix(columns, N))
     assert set(np.argsort(score)[-500:]) == set(top)
     assert score[top].tobytes() == values[top].tobytes()
@@ -41,10 +41,10 @@ def test_the_best_of_the_light_ranker_are_on_top_by_value(ranker: Learned) -> No
 
 def test_the_others_stay_below_in_light_order(ranker: Learned) -> None:
     columns = _columns()
-    score, light = ranker.score(columns, N), ranker.light.score(columns, N)
-    rest = np.setdiff1d(np.arange(N), ranker.top(light))
+    score, first_stage = ranker.score(columns, N), ranker.first_stage.score(columns, N)
+    rest = np.setdiff1d(np.arange(N), ranker.top(first_stage))
     assert score[rest].max() < np.delete(score, rest).min()
-    assert (np.diff(score[rest][np.argsort(light[rest], kind="stable")]) >= 0).all()
+    assert (np.diff(score[rest][np.argsort(first_stage[rest], kind="stable")]) >= 0).all()
     assert len(np.unique(score[rest])) > 0.99 * len(rest)
 
 
@@ -58,7 +58,7 @@ def test_any_number_of_candidates_can_be_ranked(ranker: Learned, n: int) -> None
 
 def test_among_equal_light_scores_the_models_take_the_newest(ranker: Learned) -> None:
     columns = {name: np.zeros(N, np.float32) for name in _columns(1)}
-    assert ranker.top(ranker.light.score(columns, N)).tolist() == list(range(N - 500, N))
+    assert ranker.top(ranker.first_stage.score(columns, N)).tolist() == list(range(N - 500, N))
 
 
 def test_a_story_has_the_same_value_whatever_else_is_ranked(ranker: Learned) -> None:
@@ -89,7 +89,7 @@ def test_without_the_model_service_the_light_order_stands_and_it_is_told(made: M
     told: list[tuple[str, Exception]] = []
     ranker = Learned(Weighted(), made.loaded, "learned-test", 500, scorer=_Gone())
     score = ranker.score(columns, N, lambda part, error: told.append((part, error)))
-    assert (score == ranker.light.score(columns, N)).all()
+    assert (score == ranker.first_stage.score(columns, N)).all()
     assert [part for part, _ in told] == [MODEL_SERVICE]
 
 
@@ -97,7 +97,7 @@ class TestExplanation:
     def test_shares_add_up_to_the_value_and_the_value_is_the_score(self, ranker: Learned) -> None:
         columns = _columns()
         scores = ranker.score(columns, N)
-        for at in ranker.top(ranker.light.score(columns, N))[:20]:
+        for at in ranker.top(ranker.first_stage.score(columns, N))[:20]:
             told = explain(ranker, columns, scores, int(at))
             total = np.float32(0)
             for outcome in told.outcomes:
@@ -120,14 +120,14 @@ class TestExplanation:
 
     def test_a_story_below_the_cut_is_explained_by_the_light_ranker(self, ranker: Learned) -> None:
         columns = _columns()
-        scores, light = ranker.score(columns, N), ranker.light.score(columns, N)
-        at = int(np.argmin(light))
+        scores, first_stage = ranker.score(columns, N), ranker.first_stage.score(columns, N)
+        at = int(np.argmin(first_stage))
         told = explain(ranker, columns, scores, at)
-        assert (told.phase, told.light_rank) == ("light", N - 1)
-        assert np.float32(sum(told.light.values())) == pytest.approx(light[at], abs=1e-5)
+        assert (told.phase, told.first_stage_rank) == ("first_stage", N - 1)
+        assert np.float32(sum(told.first_stage.values())) == pytest.approx(first_stage[at], abs=1e-5)
 
     def test_a_feed_that_went_without_the_models_is_told_so(self, made: Made) -> None:
         columns = _columns()
         ranker = Learned(Weighted(), made.loaded, "learned-test", 500, scorer=_Gone())
         scores = ranker.score(columns, N, lambda part, error: None)
-        assert explain(ranker, columns, scores, int(np.argmax(scores))).phase == "light"
+        assert explain(ranker, columns, scores, int(np.argmax(scores))).phase == "first_stage"

@@ -218,7 +218,7 @@ class TestFailing:
         score = ranker.score(columns, 3000, lambda part, error: told.append(f"{part}: {error}"))
         spent = time.monotonic() - started
         client.close()
-        assert (score == ranker.light.score(columns, 3000)).all()
+        assert (score == ranker.first_stage.score(columns, 3000)).all()
         return told, spent
 
     def test_nobody_listens(self, made: Made) -> None:

@@ -44,8 +44,8 @@ USERS = 400
 NEWCOMERS = 200
 """Users judged who joined on the last day, at most."""
 HAND, REX = "rex, weighted-1", "rex"
-OPENINGS = {"open": 1.0, "read": 0.0, "applause": 0.0, "rejection": 0.0}
-"""Worth of outcomes for one variant: true interest is the chance of an opening, and reading, applause and rejection follow other laws."""
+OPENINGS = {"open": 1.0, "read": 0.0, "positive_feedback": 0.0, "negative_feedback": 0.0}
+"""Worth of outcomes for one variant: true interest is the chance of an opening, and reading, positive feedback and negative feedback follow other laws."""
 SEGMENTS = ("all", "stories of the last day", "users of the last day")
 Row = dict[str, str | float | None]
 Doubles = NDArray[np.float64]

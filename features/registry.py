@@ -40,7 +40,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("story_momentum", "story", 0.0, "log1p of reads in the last day", "story_features"),
     Feature("story_trend", "story", 0.0, "log1p of reads, halved every trending half-life", "story_features"),
     Feature("story_reads", "story", 0.0, "log1p of all reads so far", "story_features"),
-    Feature("story_applause", "story", 0.0, "log1p of decayed claps", "story_features"),
+    Feature("story_claps", "story", 0.0, "log1p of decayed claps", "story_features"),
     # Of the author, the publication, the topics, the language: one row each, gathered through the story's indices.
     Feature(
         "author_open_rate",

@@ -28,8 +28,10 @@ class Outcome:
 OUTCOMES: tuple[Outcome, ...] = (
     Outcome("open", 1.0, "opened the story", "the unit: one sign of interest in a title"),
     Outcome("read", 4.0, "read it", "what a feed is for: opened and left is worth a fifth of opened and read"),
-    Outcome("applause", 8.0, "clapped, saved or shared", "costs an effort, and a share brings other users"),
-    Outcome("rejection", -20.0, "hid or reported it", "users who hide stories leave; worth four good reads lost"),
+    Outcome("positive_feedback", 8.0, "clapped, saved or shared", "costs an effort, and a share brings other users"),
+    Outcome(
+        "negative_feedback", -20.0, "hid or reported it", "users who hide stories leave; worth four good reads lost"
+    ),
 )
 NAMES = tuple(outcome.name for outcome in OUTCOMES)
 WEIGHTS: dict[str, float] = {outcome.name: outcome.weight for outcome in OUTCOMES}

@@ -120,7 +120,7 @@ class TestLearningFromExamplesThatAreThere:
 
     def test_one_class_only(self, changed: Callable[..., Path]) -> None:
         def without_outcomes(table: pa.Table) -> pa.Table:
-            for name in ("open", "read", "applause", "rejection"):
+            for name in ("open", "read", "positive_feedback", "negative_feedback"):
                 table = table.set_column(table.column_names.index(name), name, pa.array(np.zeros(len(table), bool)))
             return table
 
@@ -136,7 +136,7 @@ class TestLearningFromExamplesThatAreThere:
     def test_a_model_that_beats_nothing(self, changed: Callable[..., Path]) -> None:
         def by_chance(table: pa.Table) -> pa.Table:
             at = np.random.default_rng(1).permutation(len(table))
-            for name in ("open", "read", "applause", "rejection"):
+            for name in ("open", "read", "positive_feedback", "negative_feedback"):
                 table = table.set_column(table.column_names.index(name), name, table[name].take(pa.array(at)))
             return table
 

@@ -25,7 +25,7 @@ def story_features(
         {
             "story_popularity": F.log1p("decayed_reads"),
             "story_momentum": F.log1p("reads_1d"),
-            "story_applause": F.log1p("decayed_claps"),
+            "story_claps": F.log1p("decayed_claps"),
             "story_trend": F.log1p(unfixed(F.coalesce("hot_reads", F.lit(0)))),
             "story_reads": F.log1p(F.coalesce("reads_ever", F.lit(0))),
         }

@@ -13,8 +13,8 @@ EXAMPLE = ("as_of", "user_id", "event_id")
 LABELS = {
     "open": LIKING,  # each implies that the story was opened, also in a lake that notes no opens
     "read": ("read",),
-    "applause": ("clap", "save", "share"),
-    "rejection": ("hide", "report"),
+    "positive_feedback": ("clap", "save", "share"),
+    "negative_feedback": ("hide", "report"),
 }
 """Label → the events that make it true."""
 SHOWN = ("event_id", "story_id", "request_id", "shown_at", "position", "source", "propensity", "weight")

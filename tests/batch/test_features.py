@@ -136,10 +136,8 @@ def test_rates_of_a_language_are_over_all_its_published_stories(db: duckdb.DuckD
     assert found[1][1:] == pytest.approx(((1 + 10 * all_open) / (2 + 10), (3 + 10 * all_read) / (3 + 10)), rel=1e-6)
 
 
-def test_popularity_momentum_and_applause_are_logarithms(db: duckdb.DuckDBPyConnection) -> None:
-    found = _rows(
-        db, "SELECT story_popularity, story_momentum, story_applause FROM story_features WHERE story_id = 'a'"
-    )
+def test_popularity_momentum_and_positive_feedback_are_logarithms(db: duckdb.DuckDBPyConnection) -> None:
+    found = _rows(db, "SELECT story_popularity, story_momentum, story_claps FROM story_features WHERE story_id = 'a'")
     assert found[0] == pytest.approx((math.log(2), math.log(2), math.log(8)), rel=1e-6)
 
 

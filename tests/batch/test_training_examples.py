@@ -67,7 +67,7 @@ def test_features_are_those_of_the_latest_moment_whose_snapshot_is_out(together:
 
 def test_an_outcome_belongs_to_its_request_or_to_the_latest_impression(together: tuple[Path, RunReport]) -> None:
     early, later = rows(together[0], EARLY), rows(together[0], LATER)
-    labels = ("open", "read", "applause", "rejection")
+    labels = ("open", "read", "positive_feedback", "negative_feedback")
     assert told(early["first"], *labels) == [True, False, False, False]
     assert told(early["again"], *labels) == [True, True, False, False]  # a read is an open, too
     assert told(later["again"], *labels) == [True, True, True, False]  # the clap has arrived

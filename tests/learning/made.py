@@ -26,8 +26,8 @@ def examples_table(
     liking = features["topic_affinity"] * (features["recency"] > 0.5) * 2 + np.abs(features["als_score"]) - 1
     open_ = rng.random(n) < _sigmoid(signal * liking - 1.0 - 0.1 * position)
     read = open_ & (rng.random(n) < _sigmoid(signal * features["story_read_rate"]))
-    applause = read & (rng.random(n) < 0.3)
-    rejection = ~open_ & (rng.random(n) < _sigmoid(-3.0 - signal * 2 * features["author_affinity"]))
+    positive_feedback = read & (rng.random(n) < 0.3)
+    negative_feedback = ~open_ & (rng.random(n) < _sigmoid(-3.0 - signal * 2 * features["author_affinity"]))
     order = rng.permutation(n)  # the contract promises no order
     return pa.table(
         {
@@ -40,8 +40,8 @@ def examples_table(
             **features,
             "open": open_,
             "read": read,
-            "applause": applause,
-            "rejection": rejection,
+            "positive_feedback": positive_feedback,
+            "negative_feedback": negative_feedback,
         },
         schema=SCHEMA,
     ).take(order)

@@ -57,7 +57,7 @@ def test_a_training_set_that_cannot_be_used_is_refused_with_one_sentence(table: 
 
 def test_one_class_only_is_refused() -> None:
     table = TABLE
-    for name in ("open", "read", "applause", "rejection"):
+    for name in ("open", "read", "positive_feedback", "negative_feedback"):
         table = table.set_column(table.column_names.index(name), name, pa.array(np.zeros(1500, bool)))
     with pytest.raises(BadInput, match="both classes"):
         examples_of(table)

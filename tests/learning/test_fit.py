@@ -49,18 +49,18 @@ def test_the_choice_with_the_least_validation_loss_is_taken(made: Made) -> None:
 
 def test_an_outcome_with_too_few_positives_gets_its_rate_and_a_note(made: Made) -> None:
     none = np.zeros(len(made.examples), bool)
-    examples = replace(made.examples, labels={**made.examples.labels, "rejection": none})
+    examples = replace(made.examples, labels={**made.examples.labels, "negative_feedback": none})
     model = fit(examples, made.slices, _never, grid=SMALL)
-    probability = model.probabilities(examples.x[:5])["rejection"]
+    probability = model.probabilities(examples.x[:5])["negative_feedback"]
     seen = made.slices.calibration.stop
     assert probability == pytest.approx(0.5 / (seen + 1))
-    assert any(note.startswith("rejection has 0 rows") for note in model.about["notes"])
+    assert any(note.startswith("negative feedback has 0 rows") for note in model.about["notes"])
 
 
 def test_probabilities_on_held_out_days_are_near_what_happened(made: Made) -> None:
     held = made.examples.part(made.slices.held_out)
     said = made.fitted.probabilities(held.x)
-    for name in ("open", "read", "rejection"):
+    for name in ("open", "read", "negative_feedback"):
         # Some 900 rows: three standard errors of a rate of one in four.
         assert said[name].mean() == pytest.approx(held.labels[name].mean(), abs=0.045), name
 

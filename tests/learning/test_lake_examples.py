@@ -107,7 +107,7 @@ def test_older_and_newer_features_are_told_apart() -> None:
 def test_too_few_and_one_class_are_told() -> None:
     with pytest.raises(BadInput, match="has 900 rows; at least 1000"):
         examples_of(translated(written().slice(0, 900)))
-    none = {name: np.zeros(1200, bool) for name in ("open", "read", "applause", "rejection")}
+    none = {name: np.zeros(1200, bool) for name in ("open", "read", "positive_feedback", "negative_feedback")}
     with pytest.raises(BadInput, match="both classes"):
         examples_of(translated(written(**none)))
 

@@ -71,7 +71,11 @@ def test_a_story_has_the_same_value_whatever_else_is_ranked(ranker: Learned) -> 
 def test_weights_of_a_variant_change_the_value_alone(made: Made) -> None:
     columns = _columns(300)
     opens = Learned(
-        Weighted(), made.loaded, "opens", 500, weights=weights_with({"read": 0, "applause": 0, "rejection": 0})
+        Weighted(),
+        made.loaded,
+        "opens",
+        500,
+        weights=weights_with({"read": 0, "positive_feedback": 0, "negative_feedback": 0}),
     )
     probability = made.loaded.probabilities(made.loaded.matrix(columns, 300))["open"]
     assert opens.score(columns, 300) == pytest.approx(probability.astype(np.float32))

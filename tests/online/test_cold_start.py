@@ -103,7 +103,7 @@ class TestStories:
             "language_read_rate": 0.55,
         }
         assert {name: found[name] for name in expected} == pytest.approx(expected)
-        assert (found["story_popularity"], found["story_momentum"], found["story_applause"]) == (0, 0, 0)
+        assert (found["story_popularity"], found["story_momentum"], found["story_claps"]) == (0, 0, 0)
 
     def test_of_unknown_ones_it_has_the_registered_defaults(self, known: StoryTable) -> None:
         unknown = {"id": "new", "author": "b", "publication": "q", "topics": ["x"], "language": "fi"}

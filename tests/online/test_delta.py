@@ -260,12 +260,12 @@ def test_an_entry_that_the_snapshot_holds_already_adds_nothing() -> None:
 
 
 def test_a_changed_story_keeps_what_was_learned_of_it_and_takes_its_new_authors_features() -> None:
-    old = built([{"id": "s-one", "author": "a0", "story_applause": 3.0, "vector": [1.0, 2.0], "similar": [("s-two", 0.5)]},
+    old = built([{"id": "s-one", "author": "a0", "story_claps": 3.0, "vector": [1.0, 2.0], "similar": [("s-two", 0.5)]},
                  {"id": "s-two", "author": "a1"}])  # fmt: skip
     new = old.after(entries({"id": "s-one", "author": "a1", "title": "Changed"}))
     row = new.row("s-one")
     assert (row, new.superseded.tolist(), new.current(np.array([old.row("s-one")])).tolist()) == (2, [0], [2])
-    assert (new.static["story_applause"][row], new.vectors[:, row].tolist()) == (3.0, [1.0, 2.0])
+    assert (new.static["story_claps"][row], new.vectors[:, row].tolist()) == (3.0, [1.0, 2.0])
     assert new.static["author_open_rate"][row] == np.float32(RATES["a1"])
     assert new.similar[row, 0] == old.row("s-two")
     assert (old.row("s-one"), len(old)) == (0, 2)

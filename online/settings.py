@@ -73,7 +73,7 @@ class OnlineSettings(BaseSettings):
     new_author_d: float = Field(default=30.0, ge=0, le=36_500)
     """An author is new for so many days from the first story on: a month is what a handful of users needs to gather."""
     explore_share: float = Field(default=0.05, ge=0, le=0.5)
-    """Share of a list that is drawn by lot among fresh stories that hardly anybody has read: one in twenty. 0: none is."""
+    """Share of a list that is drawn at random among fresh stories that hardly anybody has read: one in twenty. 0: none is."""
     explore_max_age_h: float = Field(default=48.0, gt=0, le=8760)
     """A story is fresh for so long: two days, after which most have found their readers or are old news."""
     explore_max_users: float = Field(default=10.0, ge=0, le=1_000_000)

@@ -1,7 +1,7 @@
 """`rex rank`: ranked lists for many users at one moment, by the pipeline that serves feeds; for digests and for judging Rex.
 
 Row by row what `GET /v1/users/{user_id}/feed` would answer to somebody who has done nothing since `as_of`, all stages and
-told reasons included; only Redis is left out, and nothing is drawn by lot unless the settings given say so.
+told reasons included; only Redis is left out, and nothing is drawn at random unless the settings given say so.
 """
 
 from __future__ import annotations

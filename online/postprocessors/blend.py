@@ -1,4 +1,4 @@
-"""The final order of a list: shares of sources, a floor for new authors, caps, promoted slots, places drawn by lot.
+"""The final order of a list: shares of sources, a floor for new authors, caps, promoted slots, places drawn at random.
 
 How a block is filled, and what gives way to what, stands in blocks.py; this says what the demands are made of.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from online.columns import Bools, Candidates, Rows
 from online.context import Context
 from online.postprocessors.blocks import REASONS, Demands, Ranked, fill
-from online.postprocessors.explore import lots
+from online.postprocessors.explore import exploration_draws
 from online.postprocessors.limits import Caps, Limits
 from online.postprocessors.promoted import NO_SLOT
 from online.providers.groups import GROUPS
@@ -32,7 +32,7 @@ class Blend:
         pinned = np.flatnonzero(slot != NO_SLOT)
         pinned = pinned[np.argsort(slot[pinned])]
         seen = Ranked(_limits(ctx, ranked), ranked.columns["group"], _by_new_author(ctx, ranked), pinned, slot[pinned])
-        filled = fill(seen, _demands(ctx.settings), lots(ctx, ranked))
+        filled = fill(seen, _demands(ctx.settings), exploration_draws(ctx, ranked))
         if (filled.propensity < 1).any():
             ranked.columns["propensity"] = filled.propensity
         after = ranked.take(filled.order)

@@ -15,7 +15,7 @@ What is still empty then is filled by letting go of one constraint after another
 
 So a group that has too little leaves its room to the best of the others before any cap gives way, and the floor, which is
 taken under all caps, never breaks one. Places for exploration stay free until the rest of the block stands; then each is
-drawn by lot, under all caps of the block as it stands; if there is nothing to draw, steps 3 to 7 fill it. Nothing is dropped. Inside a block rank order holds, except that the entries that
+drawn at random, under all caps of the block as it stands; if there is nothing to draw, steps 3 to 7 fill it. Nothing is dropped. Inside a block rank order holds, except that the entries that
 a group's share guarantees are spread over it: the k-th comes at about place (k + 1) / share at the latest.
 """
 
@@ -31,7 +31,7 @@ from online.columns import Bools, Floats
 from online.postprocessors.filling import EMPTY, HELD, REASONS, SEEN, fill_places
 from online.postprocessors.limits import Caps, Integers, Limits
 
-__all__ = ["REASONS", "Demands", "Filled", "Lots", "Ranked", "fill", "warm_up"]
+__all__ = ["REASONS", "Demands", "ExplorationDraws", "Filled", "Ranked", "fill", "warm_up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Demands:
 
 
 @dataclass(frozen=True, slots=True)
-class Lots:
+class ExplorationDraws:
     """What is drawn instead of ranked."""
 
     share: float
@@ -99,10 +99,10 @@ class Filled:
     """float32[n], by position before: probability of its place, given all that stands above; 1 unless it was drawn."""
 
 
-def fill(ranked: Ranked, demands: Demands, lots: Lots | None = None) -> Filled:
+def fill(ranked: Ranked, demands: Demands, exploration_draws: ExplorationDraws | None = None) -> Filled:
     """Every candidate once: as many as demanded in blocks, the others behind them in rank order."""
     n, pinned = len(ranked.group), len(ranked.pinned)
-    is_organic = np.ones(n, bool) if lots is None else ~lots.only
+    is_organic = np.ones(n, bool) if exploration_draws is None else ~exploration_draws.only
     beside = n - int(np.count_nonzero(is_organic))
     is_organic[ranked.pinned] = False
     order = np.full(n, EMPTY, np.int32)
@@ -110,10 +110,10 @@ def fill(ranked: Ranked, demands: Demands, lots: Lots | None = None) -> Filled:
     order[slots] = ranked.pinned
     size, seen, chances = min(demands.size, n - beside), np.zeros(n, SEEN), np.empty(0)
     seen["propensity"] = 1.0
-    if lots is not None:
-        held = lots.places(size, demands.block, slots)
+    if exploration_draws is not None:
+        held = exploration_draws.places(size, demands.block, slots)
         order[held] = HELD
-        seen["eligible"], chances = lots.eligible, lots.random.random(len(held))
+        seen["eligible"], chances = exploration_draws.eligible, exploration_draws.random.random(len(held))
     seen["author"], seen["publication"] = ranked.limits.author, ranked.limits.publication
     seen["group"], seen["is_new"] = ranked.group, ranked.is_new
     shares, organic = np.array(demands.shares, np.float64), np.flatnonzero(is_organic).astype(np.int32)

@@ -1,7 +1,7 @@
-"""Exploration: a stated share of a list goes to fresh stories that hardly anybody has read yet, drawn by lot.
+"""Exploration: a stated share of a list goes to fresh stories that hardly anybody has read yet, drawn at random.
 
 Without it a story that the ranker knows nothing of is never shown, and so never known. Blending leaves the places free and
-draws once the rest of a block stands, so that every lot is uniform among those that may have the place, whatever is above.
+draws once the rest of a block stands, so that every draw is uniform among those that may have the place, whatever is above.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import numpy as np
 
 from online.columns import Bools, Candidates, Ints
 from online.context import Context
-from online.postprocessors.blocks import Lots
+from online.postprocessors.blocks import ExplorationDraws
 from online.slates.slate_making import slate_id
 
 HOUR_US = 3_600_000_000
 POOL = 500
-"""Stories that the ranking left out and that take part nevertheless, the newest: ten for every lot of the largest slate."""
+"""Stories that the ranking left out and that take part nevertheless, the newest: ten for every draw of the largest slate."""
 ONLY_DRAWN = "only_drawn"
 """Column of those."""
 
@@ -44,10 +44,10 @@ def outranked(ctx: Context, candidates: Candidates, kept: Ints) -> Ints:
     return newest[np.argsort(-candidates.columns["score"][newest], kind="stable")].astype(np.int32)
 
 
-def lots(ctx: Context, ranked: Candidates) -> Lots | None:
+def exploration_draws(ctx: Context, ranked: Candidates) -> ExplorationDraws | None:
     """What is to be drawn; None when nothing is. The draws follow from the slate's id alone, so that replays agree."""
     if not ctx.settings.explore_share:
         return None
     may = eligible(ctx, ranked)
     only = ranked.columns.get(ONLY_DRAWN, np.zeros(len(ranked), bool))
-    return Lots(ctx.settings.explore_share, may, only, np.random.default_rng(int(slate_id(ctx), 16)))
+    return ExplorationDraws(ctx.settings.explore_share, may, only, np.random.default_rng(int(slate_id(ctx), 16)))

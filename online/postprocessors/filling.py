@@ -13,10 +13,10 @@ from online.postprocessors.limits import BLOCK, DAY, SLATE, Integers
 EMPTY = -1
 """A place without a candidate yet."""
 HELD = -2
-"""A place that is to be drawn by lot."""
+"""A place that is to be drawn at random."""
 REASONS = ("", "floor", "share", "made_room", "author_cap", "publication_cap", "gave_way", "spread", "explored")
 """Why an entry does not stand where it was ranked: code → name. What comes to stand higher: floor, share or made_room
-(others were held back), explored (drawn by lot). What comes to stand lower: a cap, or gave_way to a floor or share. `spread`: inside its block."""
+(others were held back), explored (drawn at random). What comes to stand lower: a cap, or gave_way to a floor or share. `spread`: inside its block."""
 IN_PLACE, FLOOR, SHARE, MADE_ROOM, AUTHOR_CAP, PUBLICATION_CAP, GAVE_WAY, SPREAD, EXPLORED = range(len(REASONS))
 WAITING = 0
 """Not taken by any step."""

@@ -1,4 +1,4 @@
-"""Exploration: a stated share of a list is drawn by lot among fresh stories, the same for the same slate, and says how likely it was."""
+"""Exploration: a stated share of a list is drawn at random among fresh stories, the same for the same slate, and says how likely it was."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from features.raw_datasets import VISIBILITIES
 from online.components import default_components
 from online.context import Context
 from online.pipeline import Pipeline
-from online.postprocessors.blocks import Demands, Lots, Ranked, fill
+from online.postprocessors.blocks import Demands, ExplorationDraws, Ranked, fill
 from online.postprocessors.explore import POOL
 from online.postprocessors.limits import Caps, Limits
 from online.settings import OnlineSettings
@@ -96,7 +96,7 @@ class TestDraw:
         assert not np.array_equal(first.stories[drawn(there, first)], other.stories[drawn(there, other)])
 
     def test_the_slates_id_alone_is_the_seed(self, there: StoryTable) -> None:
-        """Here nothing but lots is told apart: the first is drawn of the POOL, in rank order, with the id's first number."""
+        """Here nothing but exploration draws is told apart: the first is drawn of the POOL, in rank order, with the id's first number."""
         settings = SETTINGS.model_copy(update={"new_author_share": 0.0, "explore_share": 0.001})
         for user in ("u1", "u2", "u3"):
             _, slate = built(there, settings, user)
@@ -124,8 +124,8 @@ class TestDraw:
         for seed in range(n):
             limits = Limits(author, np.full(8, -1, np.int32), (caps, Caps(9, 9, 9)), (nobody, nobody))
             ranked = Ranked(limits, np.zeros(8, np.int16), np.zeros(8, bool), nobody, nobody)
-            lots = Lots(0.5, eligible, np.zeros(8, bool), np.random.default_rng(seed))
-            filled = fill(ranked, Demands(4, 4, (0.0,), 0.0), lots)
+            exploration_draws = ExplorationDraws(0.5, eligible, np.zeros(8, bool), np.random.default_rng(seed))
+            filled = fill(ranked, Demands(4, 4, (0.0,), 0.0), exploration_draws)
             first, second = filled.order[1], filled.order[3]
             assert sorted(filled.order.tolist()) == list(range(8))
             counts[int(first), int(second)] += 1

@@ -113,8 +113,8 @@ def _fill_up(seen: Seen, room: Integers, places: Integers, left: Integers) -> in
     for i in places:
         short += i == EMPTY
     wanted = short
-    for let_go in range(RELAXATIONS + 1):
-        wanted -= _take_any(seen, room, left, wanted, let_go)
+    for relaxation in range(RELAXATIONS + 1):
+        wanted -= _take_any(seen, room, left, wanted, relaxation)
     if short:
         _put(places, _by_step(seen, left, MADE_ROOM, True))
     return short
@@ -141,9 +141,9 @@ def _take_block(seen: Seen, room: Integers, left: Integers, natural: Integers, q
         due[group] = min(max(due[group], 0), places)
         places -= due[group]
     wanted -= _take_shares(seen, room, left, due)
-    for let_go in range(RELAXATIONS + 1):
-        wanted -= _take_any(seen, room, left, wanted, let_go)
-        if let_go == 0:
+    for relaxation in range(RELAXATIONS + 1):
+        wanted -= _take_any(seen, room, left, wanted, relaxation)
+        if relaxation == 0:
             _tell_late(seen, room, natural)
 
 
@@ -180,13 +180,13 @@ def _take_shares(seen: Seen, room: Integers, left: Integers, due: Integers) -> i
 
 
 @part
-def _take_any(seen: Seen, room: Integers, left: Integers, most: int, let_go: int) -> int:
-    """How many were taken, all caps but the first `let_go` kinds being in force."""
+def _take_any(seen: Seen, room: Integers, left: Integers, most: int, relaxation: int) -> int:
+    """How many were taken, all caps but the first `relaxation` kinds being in force."""
     taken = 0
     for i in left:
         if taken == most:
             break
-        if _fits(seen, room, i, let_go):
+        if _fits(seen, room, i, relaxation):
             seen[i].taken = MADE_ROOM
             _count(seen, room, i)
             taken += 1
@@ -194,15 +194,15 @@ def _take_any(seen: Seen, room: Integers, left: Integers, most: int, let_go: int
 
 
 @part
-def _fits(seen: Seen, room: Integers, i: int, let_go: int) -> bool:
-    """Whether a candidate waits, and all caps but the first `let_go` kinds have room for it."""
+def _fits(seen: Seen, room: Integers, i: int, relaxation: int) -> bool:
+    """Whether a candidate waits, and all caps but the first `relaxation` kinds have room for it."""
     author, publication = seen[i].author, seen[i].publication
     return (
         seen[i].taken == WAITING
-        and (let_go >= 1 or (room[author, DAY] > 0 and room[publication, DAY] > 0))
-        and (let_go >= 2 or (room[author, SLATE] > 0 and room[publication, SLATE] > 0))
-        and (let_go >= 3 or room[publication, BLOCK] > 0)
-        and (let_go >= 4 or room[author, BLOCK] > 0)
+        and (relaxation >= 1 or (room[author, DAY] > 0 and room[publication, DAY] > 0))
+        and (relaxation >= 2 or (room[author, SLATE] > 0 and room[publication, SLATE] > 0))
+        and (relaxation >= 3 or room[publication, BLOCK] > 0)
+        and (relaxation >= 4 or room[author, BLOCK] > 0)
     )
 
 

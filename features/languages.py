@@ -118,7 +118,7 @@ def readable(languages: NDArray[np.int64], read: NDArray[np.int64]) -> NDArray[n
 def accepted_languages(header: str | None) -> tuple[int, ...]:
     """Codes of the languages in an Accept-Language header, ascending; empty where it says nothing that can be used.
 
-    A hint: what is malformed, refused (`q=0`), unknown, or too long is passed over. `*` says nothing.
+    A hint: what is malformed, refused (`q=0`), unknown, or too long is skipped. `*` says nothing.
     """
     if header is None or len(header) > MAX_HEADER:
         return ()

@@ -20,7 +20,7 @@ from features.registry import BY_NAME
 NEWEST = 100
 """Stories that count as the newest: the first five pages of a feed of fresh stories."""
 TRIES = 8
-"""Draws made for each wanted one; what was read, withdrawn, not public or drawn before is passed over."""
+"""Draws made for each wanted one; what was read, withdrawn, not public or drawn before is skipped."""
 STRATA = {"newest": NEWEST, "all": 1 << 62}
 """Stratum → from how many of the newest stories it is drawn."""
 OPEN_RATE = BY_NAME["story_open_rate"].default

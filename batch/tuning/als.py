@@ -45,7 +45,7 @@ HIDDEN = 5
 JUDGED = 2000
 """Users at most of whom stories are hidden: their mean has a standard error of about one per cent of itself."""
 NEGATIVES = 100
-FEWEST_PASSED = 20
+FEWEST_SKIPPED = 20
 """Stories shown without being opened that a user must have to be asked about them."""
 SEED = 42
 CRITERION = f"NDCG of a hidden story among {NEGATIVES}"
@@ -73,7 +73,7 @@ def choose(
     `pairs`: user_id, story_id, strength. `impressions`: user_id, story_id of what was shown; may be empty.
     """
     marked = with_hidden(pairs).persist()
-    hidden = hidden_of(marked, passed(marked, impressions))
+    hidden = hidden_of(marked, skipped(marked, impressions))
     if hidden is None:
         said = f"vectors keep their defaults: too few users with {MIN_STORIES} stories, or too few stories"
         return {}, [], [said]
@@ -101,7 +101,7 @@ def with_hidden(pairs: DataFrame) -> DataFrame:
     return both.withColumn("hidden", F.col("judged") & drawn)
 
 
-def passed(marked: DataFrame, impressions: DataFrame) -> pa.Table:
+def skipped(marked: DataFrame, impressions: DataFrame) -> pa.Table:
     """user_id, story_id of what users who are judged were shown and never acted on, of stories that anybody did."""
     judged = impressions.join(marked.where("judged").select("user_id").distinct(), "user_id", "left_semi").distinct()
     known = judged.join(marked.select("story_id").distinct(), "story_id", "left_semi")
@@ -121,12 +121,12 @@ def hidden_of(marked: DataFrame, unopened: pa.Table) -> Hidden | None:
     wanted = mine["hidden"].to_numpy()
     offered = np.zeros((len(users), len(stories)), np.bool_)
     offered[_places(unopened["user_id"], users), _places(unopened["story_id"], stories)] = True
-    asked = wanted & (offered.sum(axis=1)[user] >= FEWEST_PASSED)
+    asked = wanted & (offered.sum(axis=1)[user] >= FEWEST_SKIPPED)
     if not asked.any():
         offered[:] = True
         offered[user, story] = False
         asked = wanted
-    if offered[user[asked]].sum(axis=1).min() < FEWEST_PASSED:
+    if offered[user[asked]].sum(axis=1).min() < FEWEST_SKIPPED:
         return None
     rng = np.random.default_rng(SEED)
     pools = [rng.choice(np.flatnonzero(offered[who]), NEGATIVES) for who in user[asked]]

@@ -50,11 +50,11 @@ def answer(asked: Asked, page: Page, components: Components, cursors: CursorCode
 
 
 def _after(asked: Asked, page: Page) -> Cursor | None:
-    """None at the end of the slate, and when the pagination session has passed as much as is remembered of one."""
+    """None at the end of the slate, and when the pagination session has consumed as much as is remembered of one."""
     if page.next_index is None:
         return None
     slate, ctx = asked.slate, asked.ctx
-    if slate.info.passed_before + page.next_index >= ctx.settings.pagination_session_cap:
+    if slate.info.consumed_before + page.next_index >= ctx.settings.pagination_session_cap:
         return None
     delivered = asked.delivered + len(page.entries)
     return Cursor(slate.info.id, page.next_index, delivered, ctx.surface, slate.watermark)

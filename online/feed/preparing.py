@@ -93,11 +93,11 @@ class Preparer:
         kept = self._usable(reading.kept)
         if (
             kept.slate is None and kept.pagination_session is None
-        ):  # a slate of no use here: what its pagination session has passed was not read
+        ):  # a slate of no use here: what its pagination session has consumed was not read
             kept = read(cursor.slate_id)
         place = find_place(kept, cursor.index, read)
-        if place.passed is not None:
-            ctx.pagination_session = PaginationSession(place.slate_id, place.passed, cursor.watermark)
+        if place.consumed is not None:
+            ctx.pagination_session = PaginationSession(place.slate_id, place.consumed, cursor.watermark)
         return Prepared(request, ctx, place.slate, place.index, cursor.delivered)
 
     def context(

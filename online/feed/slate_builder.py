@@ -62,7 +62,7 @@ class SlateBuilder:
 
     def _write(self, ctx: Context, slate: Slate) -> Slate:
         settings = ctx.settings
-        before = np.empty(0, np.int64) if ctx.pagination_session is None else ctx.pagination_session.passed
+        before = np.empty(0, np.int64) if ctx.pagination_session is None else ctx.pagination_session.consumed
         ends = SlateEnds(
             slate_ttl_s=ttl_s(slate.info.id, settings),
             pagination_session_ttl_s=settings.pagination_session_ttl_s,

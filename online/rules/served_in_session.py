@@ -10,7 +10,7 @@ from online.selection import among
 
 
 class ServedInSession:
-    """Stories that earlier slates of the pagination session have delivered or passed over, and near-duplicates of these: the slate in
+    """Stories that earlier slates of the pagination session have delivered or skipped, and near-duplicates of these: the slate in
     which they had collapsed would not have shown them either. Judges candidates, not entries of a slate.
     """
 
@@ -21,4 +21,4 @@ class ServedInSession:
         if ctx.pagination_session is None:
             return None
         keys = ctx.story_table.duplicate_key
-        return among(candidates.of(keys), keys.take(ctx.story_table.by_hash.known(ctx.pagination_session.passed)))
+        return among(candidates.of(keys), keys.take(ctx.story_table.by_hash.known(ctx.pagination_session.consumed)))

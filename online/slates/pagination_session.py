@@ -1,7 +1,7 @@
-"""A pagination session: which stories its pages have passed, and how it goes on when its slate has expired.
+"""A pagination session: which stories its pages have consumed, and how it goes on when its slate has expired.
 
-With every slate a second, longer-lived value is written: the stories that earlier slates of the session had passed, and the
-slate's own in order. A cursor (slate, index) so tells exactly what its session has passed, without a write per page, and
+With every slate a second, longer-lived value is written: the stories that earlier slates of the session had consumed, and the
+slate's own in order. A cursor (slate, index) so tells exactly what its session has consumed, without a write per page, and
 using a cursor twice does no harm.
 """
 
@@ -21,7 +21,7 @@ PAGINATION_SESSION = Layout("pagination_session", 1, (("before", "<i8"), ("story
 
 
 class CursorExpired(Exception):
-    """The slate that a cursor points into is gone, and so is what its pagination session has passed."""
+    """The slate that a cursor points into is gone, and so is what its pagination session has consumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class PaginationSession:
 
     slate_id: str
     """Id of the new slate."""
-    passed: Hashes
-    """int64[k]: stories delivered, or passed over because they were unsuitable then."""
+    consumed: Hashes
+    """int64[k]: stories delivered, or skipped because they were unsuitable then."""
     watermark: Watermark
 
 
@@ -48,12 +48,12 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a pagination session goes on: in `slate` at `index`, or, with a new slate, after `passed`."""
+    """Where a pagination session goes on: in `slate` at `index`, or, with a new slate, after `consumed`."""
 
     slate_id: str
     slate: Slate | None
     index: int
-    passed: Hashes | None = None
+    consumed: Hashes | None = None
 
 
 def encode_session(before: Hashes, stories: Hashes) -> bytes:
@@ -61,8 +61,8 @@ def encode_session(before: Hashes, stories: Hashes) -> bytes:
     return PAGINATION_SESSION.encode({"before": before, "story": stories})
 
 
-def passed(pagination_session: bytes, index: int) -> Hashes:
-    """int64[k]: what a pagination session has passed when it stands at `index` of the slate that `pagination_session` was written with."""
+def consumed(pagination_session: bytes, index: int) -> Hashes:
+    """int64[k]: what a pagination session has consumed when it stands at `index` of the slate that `pagination_session` was written with."""
     arrays = PAGINATION_SESSION.decode(pagination_session)
     return np.concatenate((arrays["before"], arrays["story"][:index]))
 
@@ -85,7 +85,7 @@ def find_place(kept: Kept, index: int, read: Callable[[str], Kept]) -> Place:
                 raise CursorExpired("the list this cursor pointed into is gone; start again without a cursor")
             return Place(kept.slate_id, None, 0, gone_by)
         try:
-            gone_by = passed(kept.pagination_session, index)
+            gone_by = consumed(kept.pagination_session, index)
         except CorruptValue as error:
             raise CursorExpired(
                 "the list this cursor pointed into was made by another release; start again without a cursor"

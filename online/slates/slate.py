@@ -54,8 +54,8 @@ class SlateInfo:
     """Its story_id; empty: there was no story."""
     timeline_seq: int
     """The timeline's sequence number when the pagination session began; 0: no timeline."""
-    passed_before: int
-    """Stories that earlier slates of the pagination session had passed; 0: a session begins with this slate."""
+    consumed_before: int
+    """Stories that earlier slates of the pagination session had consumed; 0: a session begins with this slate."""
     degraded: tuple[str, ...]
     """Parts that failed while it was built."""
 

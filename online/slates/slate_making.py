@@ -43,7 +43,7 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
         watermark_us=mark.published_us,
         watermark_id=mark.story_id,
         timeline_seq=mark.seq,
-        passed_before=0 if ctx.pagination_session is None else len(ctx.pagination_session.passed),
+        consumed_before=0 if ctx.pagination_session is None else len(ctx.pagination_session.consumed),
     )
     promotions = ranked.columns.get("promotion", np.empty(0, np.int64))
     propensities = ranked.columns.get("propensity", np.empty(0, np.float32))

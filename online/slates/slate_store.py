@@ -24,7 +24,7 @@ _READ_LATEST_SLATE = """
 local id = redis.call('HGET', KEYS[1], ARGV[1])
 return {id, id and redis.call('GET', ARGV[2] .. id), false}
 """
-# What a pagination session has passed is needed only when its slate is gone.
+# What a pagination session has consumed is needed only when its slate is gone.
 _READ_SLATE_OF_CHAIN = """
 local slate = redis.call('GET', KEYS[1])
 return {ARGV[1], slate, not slate and redis.call('GET', KEYS[2])}

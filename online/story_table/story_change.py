@@ -72,7 +72,7 @@ def _version(document: dict[str, Any]) -> StoryVersion:
 
 
 def _text(value: Any) -> str | None:
-    """TypeError for what is no text: found out here, one bad entry is passed over; found out later, it stops every story table."""
+    """TypeError for what is no text: found out here, one bad entry is skipped; found out later, it stops every story table."""
     if value is not None and not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value

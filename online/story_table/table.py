@@ -93,7 +93,7 @@ class StoryTable:
     def after(self, entries: Sequence[StreamEntry]) -> StoryTable:
         """This story table with later entries of the story stream applied in order; how they are cut into calls does not matter.
 
-        Entries that hold no story are logged and passed over. Safe from several threads; cheap from one after the other.
+        Entries that hold no story are logged and skipped. Safe from several threads; cheap from one after the other.
         """
         return updated(self, entries) if entries else self
 

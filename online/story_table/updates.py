@@ -90,7 +90,7 @@ def _decoded(entries: Sequence[StreamEntry]) -> list[StoryChange]:
         try:
             changes.append(decode_change(fields))
         except CorruptValue as error:
-            log.error("entry %s is passed over: %s", position.decode(), error)
+            log.error("entry %s is skipped: %s", position.decode(), error)
     return changes
 
 

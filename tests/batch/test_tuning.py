@@ -98,7 +98,7 @@ class TestTaste:
 
     def test_hidden_pairs_are_hidden_and_ranked_among_what_was_never_touched(self, pairs: object) -> None:
         marked = als.with_hidden(pairs)  # type: ignore[arg-type]
-        hidden = als.hidden_of(marked, als.passed(marked, nothing_shown(pairs)))
+        hidden = als.hidden_of(marked, als.skipped(marked, nothing_shown(pairs)))
         assert hidden is not None
         share = len(hidden.user) / marked.count()
         assert 0.15 < share < 0.25
@@ -113,7 +113,7 @@ class TestTaste:
         rows = [(f"a{u}", f"a-{s}") for u in range(10) for s in range(120)]  # ten users were shown all of their circle
         shown = spark.createDataFrame(rows, "user_id string, story_id string")
         marked = als.with_hidden(pairs)  # type: ignore[arg-type]
-        hidden = als.hidden_of(marked, als.passed(marked, shown))
+        hidden = als.hidden_of(marked, als.skipped(marked, shown))
         assert hidden is not None
         touched = {(row.user_id, row.story_id) for row in marked.collect()}
         asked = {hidden.users[user].as_py() for user in hidden.user.tolist()}

@@ -64,13 +64,13 @@ def test_pages_are_what_one_look_at_every_entry_would_give(
     assert page.entries.sources.tolist() == [sources[i] for i in left[:limit]]
     assert page.next_index == (left[limit] if len(left) > limit else None)
     end = N if page.next_index is None else page.next_index
-    passed = range(start, max(start, end))
+    consumed = range(start, max(start, end))
     counted = {
-        "gone": sum(i in gone for i in passed),
-        "clipped_too": sum(i not in gone and i in clipped and i in twice for i in passed),
+        "gone": sum(i in gone for i in consumed),
+        "clipped_too": sum(i not in gone and i in clipped and i in twice for i in consumed),
     }
     assert page.dropped == {name: n for name, n in counted.items() if n}
-    assert page.looked_at == len(passed)
+    assert page.looked_at == len(consumed)
     assert page.looked_at - sum(page.dropped.values()) == len(page.entries)
 
 

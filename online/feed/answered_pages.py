@@ -37,8 +37,8 @@ class Answered:
     pinned: str
     loaded: tuple[str, str]
     """Version and story position of the story table it was made in."""
-    since: bytes
-    """`since` of the user."""
+    overlay_digest: bytes
+    """`overlay_digest` of the user."""
     until_us: int
     """From then on the clock alone may change it."""
 
@@ -69,8 +69,10 @@ class AnsweredPages:
         until_us = _until_us(ctx, asked, page)
         with self._lock:
             self._pages.pop(key, None)
-            since = ctx.user.state.since
-            self._pages[key] = Answered(_tail(answer), served, asked.limit, ctx.pinned, loaded, since, until_us)
+            overlay_digest = ctx.user.state.overlay_digest
+            self._pages[key] = Answered(
+                _tail(answer), served, asked.limit, ctx.pinned, loaded, overlay_digest, until_us
+            )
             while len(self._pages) > self._kept:
                 self._pages.popitem(last=False)
 

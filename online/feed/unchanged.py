@@ -17,7 +17,7 @@ from features.keys import Keys
 from online.feed.answered_pages import AnsweredPages
 from online.feed.preparing import FeedRequest
 from online.feed.served_log import ServedLog
-from online.user.user import since_digest
+from online.user.user import digest_of_overlay
 
 WAIT_S = 1.0
 """Longest wait for Redis; the usual way waits longer and tries again."""
@@ -60,8 +60,10 @@ class Unchanged:
                 newest, edges, interactions, later = await self._read(user_id, surface, loaded[1])
         except (RedisError, OSError, TimeoutError):  # the page is then made as usual, or refused with the reason
             return None
-        since = since_digest({k: v for one in edges for k, v in zip(one[::2], one[1::2], strict=True)}, interactions)
-        if later or newest != known.served.slate.encode() or since != known.since:
+        overlay_digest = digest_of_overlay(
+            {k: v for one in edges for k, v in zip(one[::2], one[1::2], strict=True)}, interactions
+        )
+        if later or newest != known.served.slate.encode() or overlay_digest != known.overlay_digest:
             return None
         body, served = known.again(now_us)
         self._served.note(served)

@@ -35,9 +35,9 @@ def ttl_s(slate_id: str, settings: OnlineSettings) -> int:
 def freshness(ctx: Context, slate: Slate) -> Freshness:
     """By the slate's age, and at once when the snapshot, the variant, the model or what its owner asked for has changed."""
     info, settings = slate.info, ctx.settings
-    made_for = (info.snapshot, info.standing, info.hint, info.variant, info.model)
-    standing, hint = ctx.user.state.standing.hex(), ctx.user.deciding_hint
-    asked_by = (ctx.story_table.version, standing, hint, settings.variant, ctx.ranker.name)
+    made_for = (info.snapshot, info.invalidation_digest, info.hint, info.variant, info.model)
+    invalidation_digest, hint = ctx.user.state.invalidation_digest.hex(), ctx.user.deciding_hint
+    asked_by = (ctx.story_table.version, invalidation_digest, hint, settings.variant, ctx.ranker.name)
     fresh_until = fresh_until_us(slate, settings)
     if made_for != asked_by or ctx.now_us >= fresh_until + settings.stale_s * _SECOND_US:
         return Freshness.USED_UP

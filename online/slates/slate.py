@@ -38,8 +38,8 @@ class SlateInfo:
     id: str
     built_at_us: int
     snapshot: str
-    standing: str
-    """The user's `standing` when it was built."""
+    invalidation_digest: str
+    """The user's `invalidation_digest` when it was built."""
     hint: tuple[int, ...]
     """Codes of the languages of the Accept-Language header that decided what is in it; empty: none did."""
     model: str

@@ -33,7 +33,7 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
         id=name,
         built_at_us=ctx.now_us,
         snapshot=ctx.story_table.version,
-        standing=ctx.user.state.standing.hex(),
+        invalidation_digest=ctx.user.state.invalidation_digest.hex(),
         hint=ctx.user.deciding_hint,
         model=ctx.ranker.name,
         variant=ctx.settings.variant,

@@ -68,9 +68,9 @@ class UserState:
     """INTERACTION[m], newest first."""
     digest: bytes = b""
     """Hash of the raw bytes this was read from: equal states, equal digests."""
-    since: bytes = b""
-    """Hash of what the user did since the snapshot (and somewhat before): `since_digest`."""
-    standing: bytes = b""
+    overlay_digest: bytes = b""
+    """Hash of what the user did since the snapshot (and somewhat before): `digest_of_overlay`."""
+    invalidation_digest: bytes = b""
     """Hash of what must show on the next first page: account and edges changed, stories hidden and reported since the snapshot."""
 
     _edges: dict[tuple[str, str], Hashes] = field(default_factory=dict, compare=False, repr=False)
@@ -111,7 +111,7 @@ class UserState:
         return self.interactions["story"][self.interactions["type"] == INTERACTION_CODES[interaction]]
 
 
-def since_digest(edges: Mapping[bytes, bytes], interactions: Sequence[bytes]) -> bytes:
+def digest_of_overlay(edges: Mapping[bytes, bytes], interactions: Sequence[bytes]) -> bytes:
     """Equal for equal edges and interactions, as they lie in Redis."""
     parts = (*(part for item in sorted(edges.items()) for part in item), *interactions)
     return hashlib.blake2b(b"\x1f".join(parts), digest_size=12).digest()

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.engagement import strength
-from batch.point_in_time import DAY_S, Context, age_s, as_of_grid, decayed, unfixed, visible
+from batch.point_in_time import DAY_S, Context, age_s, as_of_rows, decayed, unfixed, visible
 
 
 def affinities(events: DataFrame, stories: DataFrame, key: str, context: Context) -> DataFrame:
@@ -68,5 +68,5 @@ def impression_yield(weighed: DataFrame, context: Context) -> DataFrame:
     mean = F.when(
         F.col("impressions") > 0, F.greatest(F.col("engagement") / F.col("impressions"), F.lit(0.0))
     ).otherwise(F.lit(0.0))
-    every = as_of_grid(weighed.sparkSession, context.as_ofs).join(sums, "as_of", "left")
+    every = as_of_rows(weighed.sparkSession, context.as_ofs).join(sums, "as_of", "left")
     return every.select("as_of", mean.alias("yield"))

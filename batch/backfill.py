@@ -1,4 +1,4 @@
-"""Makes up for what training misses: the features of earlier moments of the grid, as many as possible in one pass.
+"""Makes up for what training misses: the features of earlier moments of the schedule, as many as possible in one pass.
 
 Daily runs leave the features of every day behind; a lake that was just imported has none of the past. What is made up for is
 the same as what daily runs would have left, because no job sees beyond its as_of.
@@ -14,8 +14,8 @@ from pyspark.sql import SparkSession
 from rich.progress import Progress
 
 from batch.graph import Job, closure, order
-from batch.grid import REFITTED, cadence, fits_wanted, fits_written, grid_of, is_written
 from batch.run import RunReport, run
+from batch.schedule import REFITTED, cadence, fits_wanted, fits_written, is_written, schedule_of
 from batch.settings import BatchSettings
 from features.duckdb_views import connect
 
@@ -61,7 +61,7 @@ def not_validated(lake: Path, as_of: datetime, daily: bool) -> list[Part]:
 
 def missing(lake: Path, as_of: datetime, settings: BatchSettings, daily: bool) -> list[Part]:
     """All other jobs, in an order in which they can run; valid_events are there already, and tell how far back to go."""
-    moments = tuple(at for at in grid_of(as_of, settings) if at > _useless_until(lake, as_of, settings))
+    moments = tuple(at for at in schedule_of(as_of, settings) if at > _useless_until(lake, as_of, settings))
     fits = fits_wanted(moments, fits_written(lake, moments, settings), cadence(settings))
     learned = {job.name for job in closure(EXAMPLES)}
     parts: list[Part] = []
@@ -88,5 +88,5 @@ def _useless_until(lake: Path, as_of: datetime, settings: BatchSettings) -> date
         [(first,)] = db.execute("SELECT min(occurred_at) FROM valid_events").fetchall()
     if first is None:
         return as_of
-    step = timedelta(minutes=settings.training_lag_min) + timedelta(hours=settings.training_grid_h)
+    step = timedelta(minutes=settings.training_lag_min) + timedelta(hours=settings.training_schedule_h)
     return first.astimezone(UTC) - step  # type: ignore[no-any-return]

@@ -30,10 +30,10 @@ class Context:
     now: datetime
     """The caller's clock; only rows from the future are judged by it."""
     settings: BatchSettings
-    grid: tuple[datetime, ...] = ()
+    schedule: tuple[datetime, ...] = ()
     """Earlier moments whose features are there, ascending; filled for a job that looks back."""
     fits: Mapping[datetime, datetime] = field(default_factory=dict)
-    """Of each moment of the grid, the as_of of the fit that it uses (see batch/grid.py)."""
+    """Of each moment of the schedule, the as_of of the fit that it uses (see batch/schedule.py)."""
     validated: datetime | None = None
     """The moment at which what came in was validated; None: the latest of as_ofs."""
 
@@ -53,18 +53,18 @@ def moment(instant: datetime) -> Column:
     return F.timestamp_micros(F.lit(seconds * 1_000_000 + micros).cast("bigint"))
 
 
-def as_of_grid(spark: SparkSession, as_ofs: Sequence[datetime]) -> DataFrame:
+def as_of_rows(spark: SparkSession, as_ofs: Sequence[datetime]) -> DataFrame:
     """One row an as_of."""
     return spark.range(0, 1, 1, 1).select(F.explode(F.array(*map(moment, as_ofs))).alias("as_of"))
 
 
 def visible(rows: DataFrame, context: Context) -> DataFrame:
     """The rows of a validated dataset that each as_of sees, with `as_of`, without the interval's columns."""
-    grid = F.broadcast(as_of_grid(rows.sparkSession, context.as_ofs))
+    schedule = F.broadcast(as_of_rows(rows.sparkSession, context.as_ofs))
     seen = (F.col("valid_from") <= F.col("as_of")) & (
         F.col("valid_until").isNull() | (F.col("as_of") < F.col("valid_until"))
     )
-    return rows.join(grid, seen, "inner").drop("valid_from", "valid_until")
+    return rows.join(schedule, seen, "inner").drop("valid_from", "valid_until")
 
 
 def ever_in_force(rows: DataFrame) -> DataFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from batch.point_in_time import FIXED_ONE, Context, as_of_grid, unfixed
+from batch.point_in_time import FIXED_ONE, Context, as_of_rows, unfixed
 from features.derived_datasets import COUNTED, WINDOWS_D
 from features.registry import BY_NAME
 
@@ -32,7 +32,7 @@ def with_counts(sums: DataFrame) -> DataFrame:
 def global_rates(counters: DataFrame, context: Context) -> DataFrame:
     """as_of, open_prior, read_prior: rates over all stories; the registry's defaults where nothing has happened yet."""
     sums = counters.groupBy("as_of").agg(*(F.sum(name).alias(name) for name in FIXED_COUNTS))
-    every = as_of_grid(counters.sparkSession, context.as_ofs).join(sums, "as_of", "left").fillna(0)
+    every = as_of_rows(counters.sparkSession, context.as_ofs).join(sums, "as_of", "left").fillna(0)
     strength = context.settings.global_strength
     default_open, default_read = (F.lit(BY_NAME[f"story_{rate}_rate"].default) for rate in ("open", "read"))
     return every.select(

@@ -20,11 +20,11 @@ from rich.table import Table
 
 from batch.checks import Validation, check_partition, quarantine, refuse_emptied, warnings_of
 from batch.graph import BY_NAME, Job, order
-from batch.grid import REFITTED, at_grid, looking_back, not_written
 from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
 from batch.moments import checked_moments
 from batch.point_in_time import Context
 from batch.positions import clipped, earliest, read_archived
+from batch.schedule import REFITTED, at_schedule, looking_back, not_written
 from batch.session import start_session
 from batch.settings import BatchSettings
 from features.datasets import dataset
@@ -146,7 +146,7 @@ def _written(
 
 
 def _input(name: str, job: Job, lake: Path, context: Context, spark: SparkSession) -> DataFrame:
-    """A raw dataset; a validated one, which serves all as_ofs; or a derived one, with `as_of`: the run's, or the grid's."""
+    """A raw dataset; a validated one, which serves all as_ofs; or a derived one, with `as_of`: the run's, or the schedule's."""
     if name not in BY_NAME:
         return read_raw(spark, lake, dataset(name))
     if BY_NAME[name].validates:
@@ -154,8 +154,8 @@ def _input(name: str, job: Job, lake: Path, context: Context, spark: SparkSessio
     if not job.looks_back:
         return read_derived(spark, lake, dataset(name), context.as_ofs)
     if name not in REFITTED:
-        return read_derived(spark, lake, dataset(name), context.grid)
-    return at_grid(read_derived(spark, lake, dataset(name), tuple(sorted({*context.fits.values()}))), context)
+        return read_derived(spark, lake, dataset(name), context.schedule)
+    return at_schedule(read_derived(spark, lake, dataset(name), tuple(sorted({*context.fits.values()}))), context)
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class BatchSettings(BaseSettings):
     tuning_budget_s: float = Field(default=120.0, ge=0, le=86_400)
     """Seconds for trying; a fit of a small lake takes a few, of a million reads tens."""
 
-    training_grid_h: int = Field(default=24, ge=1, le=8760)
+    training_schedule_h: int = Field(default=24, ge=1, le=8760)
     """Hours between the as_ofs whose features train a model, counted from 1970: 24 are UTC midnights, as the batch runs daily."""
     training_lag_min: int = Field(default=60, ge=0, le=100_000)
     """Minutes from an as_of to the moment from which all servers have its snapshot: batch and publishing take less than an hour."""
@@ -60,7 +60,7 @@ class BatchSettings(BaseSettings):
     training_days: int = Field(default=30, ge=1, le=3660)
     """Days of examples that a model learns from; older ones tell of other stories and other users."""
     training_refit_d: int = Field(default=7, ge=1, le=3660)
-    """Days for which one fit of vectors and neighbours serves the grid. Daily runs leave one a day; where they are missing, fits cost most."""
+    """Days for which one fit of vectors and neighbours serves the schedule. Daily runs leave one a day; where they are missing, fits cost most."""
     training_rows: int = Field(default=1_000_000, ge=1000, le=100_000_000)
     """Examples at most; of more, a part of the requests is taken, whole. A million fills trees of this size and fits into a gigabyte."""
     training_negatives: int = Field(default=4, ge=2, le=1000, multiple_of=2)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from batch.grid import REFITTED
+from batch.schedule import REFITTED
 from batch.snapshot_content import READS, Content, read_content
 from batch.snapshot_promotions import read_promotions
 from batch.snapshot_tables import read_tables

@@ -12,8 +12,8 @@ import pyarrow as pa
 from rich.progress import Progress
 
 from batch.graph import closure
-from batch.grid import REFITTED, latest_fit
 from batch.run import run
+from batch.schedule import REFITTED, latest_fit
 from batch.settings import BatchSettings
 from batch.snapshot_content import READS
 from evaluation.offline_world import OfflineWorld, load_of_many

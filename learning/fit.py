@@ -47,7 +47,7 @@ class Choice:
         return MAX_STEPS // min(self.leaves - 1, MAX_DEPTH)
 
 
-GRID: tuple[Choice, ...] = (
+SCHEDULE: tuple[Choice, ...] = (
     Choice(0.1, 15, 50),  # first, because it is seldom far off: small trees, quickly grown
     Choice(0.1, 4, 200),  # hardly more than sums: holds best for stories unlike those that were shown
     Choice(0.1, 31, 20),  # much data with interactions
@@ -78,7 +78,7 @@ def fit(
     clock: Clock,
     *,
     budget_s: float = BUDGET_S,
-    grid: tuple[Choice, ...] = GRID,
+    schedule: tuple[Choice, ...] = SCHEDULE,
     threads: int = THREADS,
 ) -> Model:
     """The models of all outcomes. The same examples and the same choices tried give the same bytes.
@@ -91,7 +91,7 @@ def fit(
     with threadpool_limits(threads):
         for number, name in enumerate(NAMES, start=1):
             until = started + budget_s * number / len(NAMES)  # what one outcome leaves over is for the next
-            fitted.append(_fit_outcome(examples, slices, name, grid, lambda until=until: clock() < until))  # type: ignore[misc]
+            fitted.append(_fit_outcome(examples, slices, name, schedule, lambda until=until: clock() < until))  # type: ignore[misc]
     about = {
         "outcomes": {part.model.name: part.about for part in fitted},
         "notes": [*examples.notes, *(note for part in fitted for note in part.notes)],
@@ -102,13 +102,13 @@ def fit(
 
 
 def _fit_outcome(
-    examples: Examples, slices: Slices, name: str, grid: tuple[Choice, ...], in_time: Callable[[], bool]
+    examples: Examples, slices: Slices, name: str, schedule: tuple[Choice, ...], in_time: Callable[[], bool]
 ) -> Fitted:
     label = examples.labels[name]
     fewest = min(_rarer(label[slices.fit]), _rarer(label[slices.learned]))
     if fewest < MIN_POSITIVES:
         return _prior(examples, slices, name, fewest)
-    choice, trees, tried = _choose(examples, slices, label, grid, in_time)
+    choice, trees, tried = _choose(examples, slices, label, schedule, in_time)
     grown = _grow(examples, slices.learned, label, choice, max(trees, 1))
     forest = flatten(grown)
     late = slices.calibration
@@ -120,12 +120,16 @@ def _fit_outcome(
 
 
 def _choose(
-    examples: Examples, slices: Slices, label: NDArray[np.bool_], grid: tuple[Choice, ...], in_time: Callable[[], bool]
+    examples: Examples,
+    slices: Slices,
+    label: NDArray[np.bool_],
+    schedule: tuple[Choice, ...],
+    in_time: Callable[[], bool],
 ) -> tuple[Choice, int, list[dict[str, Any]]]:
     """The choice and the number of trees with the least validation log loss; the first choice is always tried."""
     tried: list[dict[str, Any]] = []
-    best = (np.inf, grid[0], 1)
-    for choice in grid:
+    best = (np.inf, schedule[0], 1)
+    for choice in schedule:
         if tried and not in_time():
             break
         model = _grow(examples, slices.fit, label, choice, choice.most_trees, slices.validation)

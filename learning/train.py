@@ -9,7 +9,7 @@ from pathlib import Path
 from learning.card import write_card
 from learning.evaluate import Evaluation, as_rows, evaluate
 from learning.examples import Examples
-from learning.fit import BUDGET_S, GRID, Choice, Clock, fit
+from learning.fit import BUDGET_S, SCHEDULE, Choice, Clock, fit
 from learning.gate import admit, shortfalls
 from learning.model import Model
 from learning.model_file import encode, name_of
@@ -47,7 +47,7 @@ def train(
     sampling: str = "",
     force: bool = False,
     budget_s: float = BUDGET_S,
-    grid: tuple[Choice, ...] = GRID,
+    schedule: tuple[Choice, ...] = SCHEDULE,
     judged: Callable[[Judged], None] = lambda judged: None,
 ) -> Trained:
     """Writes the card into `folder`/<name of the model>, in any case; raises Refused when it does not beat the baselines.
@@ -55,7 +55,7 @@ def train(
     `judged` is told the verdict's grounds before that. The model that is released is the very one that was judged: the held-out days are not learned from afterwards.
     """
     slices = cut(examples)
-    model = fit(examples, slices, clock, budget_s=budget_s, grid=grid)
+    model = fit(examples, slices, clock, budget_s=budget_s, schedule=schedule)
     held_out = examples.part(slices.held_out)
     evaluation = evaluate(model, held_out)
     model = replace(model, about={**model.about, "evaluation": as_rows(evaluation), "sampling": sampling})

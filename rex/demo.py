@@ -43,7 +43,7 @@ PREFIX = "rex-demo:"
 MANY_EVENTS = 300_000
 """Every moment that is learned from goes through all events before it: of so many, two moments take as long as all else."""
 FEW = BatchSettings(
-    training_grid_h=72, training_days=45, training_refit_d=24, als_rank=16, als_iterations=4, shuffle_partitions=2
+    training_schedule_h=72, training_days=45, training_refit_d=24, als_rank=16, als_iterations=4, shuffle_partitions=2
 )
 """Six weeks of a lake with few events, with the features of every third day and two fits. Vectors half as long as by default
 take a quarter of the time, and can be seen at work as well."""

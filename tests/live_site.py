@@ -13,7 +13,7 @@ from online.wiring import AppState
 from tests.online.conftest import FeedServer
 
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
-"""A moment of the grid; all of the simulated world is before it."""
+"""A moment of the schedule; all of the simulated world is before it."""
 HOUR = timedelta(hours=1)
 KNOWN, NEWCOMERS, FRESH = 36, 6, 24
 

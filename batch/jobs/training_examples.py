@@ -1,7 +1,7 @@
 """What models learn from: everything that was shown, what came of it, and the features as a server had them just before.
 
 Five steps. What was shown, with its outcomes (`shown`, or `negatives` in a lake without impressions). Of which moment of
-the grid the features are, and up to when news counts (`horizon`). No more of it than is wanted (`thinning`). What a server knew then of the stories and of the users
+the schedule the features are, and up to when news counts (`cutoff`). No more of it than is wanted (`downsampling`). What a server knew then of the stories and of the users
 (`stories_then`, `users_then`). The features of both together, by the formulas that serve online (`compute`).
 """
 
@@ -15,11 +15,11 @@ from pyspark.sql import functions as F
 from batch.io import spark_schema
 from batch.point_in_time import Context, ever_in_force
 from batch.training.compute import example_maker
-from batch.training.horizon import with_horizon
+from batch.training.cutoff import with_cutoff
+from batch.training.downsampling import downsampled
 from batch.training.negatives import sampled
 from batch.training.shown import impressions, knowing_impressions, with_outcomes
 from batch.training.stories_then import STATE, stories_then, with_state
-from batch.training.thinning import thinned
 from batch.training.users_then import USER, users_then
 from features.derived_datasets import TRAINING_EXAMPLES
 from features.registry import FEATURES
@@ -36,10 +36,10 @@ def training_examples(
     context: Context,
     **features: DataFrame,
 ) -> DataFrame:
-    """One row per as_of and impression whose outcomes are known by then; `features`: datasets of the grid, by name."""
+    """One row per as_of and impression whose outcomes are known by then; `features`: datasets of the schedule, by name."""
     stories_put = ever_in_force(valid_stories)  # of a story and a moment at most one begins then
     shown = with_outcomes(shown_by(valid_events, stories_put, context), valid_events, context)
-    dated = with_state(thinned(with_horizon(shown, context).persist(), context), stories_put).persist()
+    dated = with_state(downsampled(with_cutoff(shown, context).persist(), context), stories_put).persist()
     stories = stories_then(dated, stories_put, features)
     users = users_then(dated, valid_events, stories_put, valid_edges, features)
     rows = in_one_row_a_user(dated.join(stories, [*STATE], "inner")).join(users, [*USER], "left")

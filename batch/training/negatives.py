@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructField, StructType
 
 from batch.point_in_time import Context, visible
-from batch.training.horizon import knows_before, since_the_grid
+from batch.training.cutoff import after_schedule_start, knows_before
 from batch.training.shown import SHOWN, window
 from batch.training.stories_then import with_told
 from features.registry import BY_NAME
@@ -41,7 +41,7 @@ def sampled(events: DataFrame, stories: DataFrame, context: Context) -> DataFram
     """as_of, user_id and SHOWN: first reads and their negatives, one made-up request a read."""
     first = first_reads(events, context).persist()
     wanted = context.settings.training_negatives // len(STRATA)
-    recent = first.where(since_the_grid(F.col("shown_at"), context))
+    recent = first.where(after_schedule_start(F.col("shown_at"), context))
     public = drawn(recent, stories, wanted * TRIES)
     read = first.select("as_of", "user_id", "story_id", F.col("shown_at").alias("read_at"))
     unread = public.join(read, ["as_of", "user_id", "story_id"], "left").where(

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from batch.engagement import LIKING
 from batch.point_in_time import Context, visible
-from batch.training.horizon import since_the_grid
+from batch.training.cutoff import after_schedule_start
 
 EXAMPLE = ("as_of", "user_id", "event_id")
 LABELS = {
@@ -21,8 +21,8 @@ SHOWN = ("event_id", "story_id", "request_id", "shown_at", "position", "source",
 
 
 def impressions(events: DataFrame, context: Context) -> DataFrame:
-    """as_of, user_id and SHOWN: every impression that each as_of knows and that may matter to its grid, with weight 1."""
-    recent = (F.col("type") == "impression") & since_the_grid(F.col("occurred_at"), context)
+    """as_of, user_id and SHOWN: every impression that each as_of knows and that may matter to its schedule, with weight 1."""
+    recent = (F.col("type") == "impression") & after_schedule_start(F.col("occurred_at"), context)
     seen = visible(events.where(recent), context)
     return (
         seen.withColumnRenamed("occurred_at", "shown_at")
@@ -55,7 +55,7 @@ def credited(shown: DataFrame, events: DataFrame, context: Context) -> DataFrame
     That is the one of its own request; when none is, the latest before it.
     """
     kinds = {kind for kinds in LABELS.values() for kind in kinds}
-    recent = F.col("type").isin(*kinds) & since_the_grid(F.col("occurred_at"), context)
+    recent = F.col("type").isin(*kinds) & after_schedule_start(F.col("occurred_at"), context)
     done = visible(events.where(recent), context).select(
         "as_of",
         "user_id",

@@ -11,8 +11,8 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from batch.grid import EPOCH
 from batch.point_in_time import moment
+from batch.schedule import EPOCH
 from features.formulas import NEWCOMER_RATES
 from features.raw_datasets import CLOCK_SKEW_S
 from features.registry import BY_NAME, Feature, registered

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from batch.grid import EPOCH
 from batch.point_in_time import moment
+from batch.schedule import EPOCH
 from batch.training.stories_then import with_state
 from features.formulas import RECENT_READS
 from features.raw_datasets import TARGET_TYPES

@@ -22,18 +22,18 @@ THREADS = 1
 
 
 class _Collaborative:
-    """Constants out of a grid; the first of it without validation."""
+    """Constants out of a schedule; the first of it without validation."""
 
     name: ClassVar[str]
-    grid: ClassVar[Sequence[dict[str, Any]]]
+    schedule: ClassVar[Sequence[dict[str, Any]]]
 
     def __init__(self, constants: dict[str, Any] | None = None, budget: Budget | None = None) -> None:
-        self.constants = constants or self.grid[0]
+        self.constants = constants or self.schedule[0]
         self._budget = budget or Budget()
 
     def prepare(self, log: Log, split: Split) -> str:
-        """Chooses from the grid."""
-        best = best_of([type(self)(constants) for constants in self.grid], log, split.validation, self._budget)
+        """Chooses from the schedule."""
+        best = best_of([type(self)(constants) for constants in self.schedule], log, split.validation, self._budget)
         self.constants = (best or self).constants
         return ", ".join(f"{name} {value}" for name, value in self.constants.items())
 
@@ -69,7 +69,7 @@ class ALS(_Factors):
     """Hu, Koren, Volinsky, ICDM 2008."""
 
     name: ClassVar[str] = "implicit ALS"
-    grid: ClassVar[Sequence[dict[str, Any]]] = [
+    schedule: ClassVar[Sequence[dict[str, Any]]] = [
         {"factors": factors, "alpha": alpha, "regularization": alpha * ratio}  # what matters is their ratio
         for factors, (alpha, ratio) in itertools.product(
             (64, 32, 128), ((10.0, 10.0), (40.0, 10.0), (10.0, 3.0), (1.0, 10.0), (10.0, 30.0), (40.0, 1.0), (1.0, 0.1))
@@ -87,7 +87,7 @@ class BPR(_Factors):
     """Rendle et al., UAI 2009."""
 
     name: ClassVar[str] = "implicit BPR"
-    grid: ClassVar[Sequence[dict[str, Any]]] = [
+    schedule: ClassVar[Sequence[dict[str, Any]]] = [
         {"factors": factors, "learning_rate": rate, "regularization": regularization, "iterations": iterations}
         for factors, iterations, (rate, regularization) in itertools.product(
             (64, 32), (300, 100), ((0.05, 0.05), (0.1, 0.05), (0.05, 0.02), (0.02, 0.01))
@@ -105,7 +105,7 @@ class ItemKNN(_Collaborative):
     """Stories read by those who read the same: Sarwar et al., WWW 2001, with the library's three weightings."""
 
     name: ClassVar[str] = "implicit item-kNN"
-    grid: ClassVar[Sequence[dict[str, Any]]] = [
+    schedule: ClassVar[Sequence[dict[str, Any]]] = [
         {"weighting": weighting, "K": neighbours}
         for neighbours, weighting in itertools.product((100, 50, 200, 1000), ("cosine", "tfidf", "bm25"))
     ]

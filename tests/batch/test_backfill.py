@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from batch.backfill import Part, missing, not_validated
 from batch.graph import BY_NAME
-from batch.grid import REFITTED, fits_wanted, grid_of, latest_fit
+from batch.schedule import REFITTED, fits_wanted, latest_fit, schedule_of
 from batch.settings import BatchSettings
 from features.duckdb_views import partition_name
 from tests.batch.feature_lake import write_dataset
@@ -41,10 +41,10 @@ def of(parts: list[Part], job: str) -> tuple[datetime, ...]:
     return next((part.as_ofs for part in parts if job in part.jobs), ())
 
 
-def test_the_grid_ends_where_outcomes_can_be_known() -> None:
+def test_the_schedule_ends_where_outcomes_can_be_known() -> None:
     # Shown an hour after the 29th at the earliest, a day for outcomes: the 30th, 1:00. From the 30th on it is the 31st, 1:00.
-    assert grid_of(AS_OF, SETTINGS) == tuple(day(n) for n in range(25, 30))
-    assert grid_of(AS_OF + timedelta(hours=1), SETTINGS)[-1] == day(30)
+    assert schedule_of(AS_OF, SETTINGS) == tuple(day(n) for n in range(25, 30))
+    assert schedule_of(AS_OF + timedelta(hours=1), SETTINGS)[-1] == day(30)
 
 
 def test_all_moments_are_in_one_pass_and_fits_at_their_cadence(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ STORIES = [{"id": "s1"}]
 @pytest.fixture(scope="module")
 def model() -> Model:
     examples = examples_of(examples_table(requests=200))
-    return fit(examples, cut(examples), time.monotonic, grid=(Choice(0.2, 6, 20),))
+    return fit(examples, cut(examples), time.monotonic, schedule=(Choice(0.2, 6, 20),))
 
 
 def publish(client: redis.Redis, model: bytes | None, hour: int, kept: int = 2) -> Manifest:

@@ -48,7 +48,7 @@ def test_an_impression_with_features_and_a_passed_window_is_an_example(together:
     early = {"first", "again", "unfollowed", "of-fresh", "of-stray", "newcomer"}
     assert rows(lake, EARLY).keys() == early  # `too-early` and `within-lag` belong to a moment that was not written
     assert rows(lake, LATER).keys() == {*early, "too-late"}
-    assert any("grid moments are not written" in said for said in report.jobs[-1].warnings)
+    assert any("schedule moments are not written" in said for said in report.jobs[-1].warnings)
 
 
 def test_an_example_tells_what_was_logged(by_id: dict[str, dict[str, Any]]) -> None:

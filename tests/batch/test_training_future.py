@@ -8,17 +8,17 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.graph import BY_NAME
-from batch.grid import looking_back
 from batch.io import read_derived
 from batch.jobs.training_examples import training_examples
 from batch.point_in_time import Context, moment
 from batch.run import run
-from batch.training import horizon
+from batch.schedule import looking_back
+from batch.training import cutoff
 from features.datasets import dataset
 from features.formulas import GAP_MOST_H
 from features.registry import FEATURES
 from tests.batch.feature_lake import user, vector, write_dataset
-from tests.batch.training_lake import EARLY, FIRST, GRID_FEATURES, JOBS, LATER, SECOND, SETTINGS, at, values
+from tests.batch.training_lake import EARLY, FIRST, JOBS, LATER, SCHEDULE_FEATURES, SECOND, SETTINGS, at, values
 from tests.lakes import Row, event, story, write_lake
 
 pytestmark = pytest.mark.usefixtures("one_partition")
@@ -34,7 +34,7 @@ class TestTheFuture:
         self, hit_lake: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Guards the test above: were nothing planted, or were it in a place where nobody looks, it would pass."""
-        monkeypatch.setattr(horizon, "knows_before", lambda shown_at: moment(EARLY))
+        monkeypatch.setattr(cutoff, "knows_before", lambda shown_at: moment(EARLY))
         assert telling(hit_lake, spark) == {f.name for f in FEATURES} - {"recency"}
 
 
@@ -87,7 +87,7 @@ def hit_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
                 )
             ],
         }
-        for name in GRID_FEATURES:
+        for name in SCHEDULE_FEATURES:
             write_dataset(lake, name, both[name], day)
     run(lake, [LATER], now=LATER, settings=SETTINGS, jobs=JOBS[:3], spark=spark)
     return lake
@@ -96,11 +96,13 @@ def hit_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
 def telling(lake: Path, spark: SparkSession) -> set[str]:
     """Features of the one impression that know of the hit. By the job alone: a run would refuse features from after it."""
     job = BY_NAME["training_examples"]
-    context = looking_back(job, lake, Context((LATER,), LATER, SETTINGS))  # its grid has the moment after the hit, too
+    context = looking_back(
+        job, lake, Context((LATER,), LATER, SETTINGS)
+    )  # its schedule has the moment after the hit, too
     inputs = {
         name: read_derived(spark, lake, dataset(name), (LATER,)).drop("as_of")
         if BY_NAME[name].validates
-        else read_derived(spark, lake, dataset(name), context.grid)
+        else read_derived(spark, lake, dataset(name), context.schedule)
         for name in job.reads
     }
     [example] = training_examples(**inputs, context=context).collect()

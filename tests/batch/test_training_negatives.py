@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from batch.training import negatives
 from tests.batch.feature_lake import write_dataset
-from tests.batch.training_lake import EARLY, FIRST, GRID_FEATURES, LATER, SETTINGS, at, examples, train
+from tests.batch.training_lake import EARLY, FIRST, LATER, SCHEDULE_FEATURES, SETTINGS, at, examples, train
 from tests.lakes import event, story, write_lake
 
 pytestmark = pytest.mark.usefixtures("one_partition")
@@ -74,7 +74,7 @@ def read_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stories=[*stories, *gone, *unlisted],
         events=[*done, event("u", "read", "s0", at(11), event_id="again")],
     )
-    for name in GRID_FEATURES:
+    for name in SCHEDULE_FEATURES:
         write_dataset(lake, name, [], FIRST)
     return lake
 

@@ -1,4 +1,4 @@
-"""A lake for training, by hand: a few stories and events, and the features of two moments of the grid, written as a batch leaves them."""
+"""A lake for training, by hand: a few stories and events, and the features of two moments of the schedule, written as a batch leaves them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.batch.feature_lake import user, vector, write_dataset
 from tests.lakes import Row, event, story, write_lake
 
 FIRST, SECOND = datetime(2026, 1, 30, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)
-"""The grid moments that have features."""
+"""The schedule moments that have features."""
 EARLY, LATER = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 2, tzinfo=UTC)
 """As_ofs of training."""
 SETTINGS = BatchSettings(training_days=4)
 JOBS = ["valid_stories", "valid_edges", "valid_events", "training_examples"]
-GRID_FEATURES = (
+SCHEDULE_FEATURES = (
     "story_features",
     "author_features",
     "publication_features",
@@ -39,7 +39,7 @@ GRID_FEATURES = (
 
 
 def at(hour: float, day: datetime = FIRST) -> datetime:
-    """So many hours into the first day of the grid."""
+    """So many hours into the first day of the schedule."""
     return day + timedelta(hours=hour)
 
 
@@ -68,7 +68,7 @@ STORIES: list[Row] = [
     story("stray", at(9)),  # nor this one, which has no author
 ]
 EVENTS: list[Row] = [
-    shown("too-early", -23.5, "a"),  # before the first grid moment
+    shown("too-early", -23.5, "a"),  # before the first schedule moment
     shown("within-lag", 0.5, "a"),  # a server may not have the first day's snapshot yet
     shown("first", 10, "a", request_id="r1", position=4, source="trending", propensity=0.25),
     shown("again", 12.5, "a", request_id="r2"),  # after the story moved, the follow and a read
@@ -118,7 +118,7 @@ def write_training_lake(lake: Path, **raw: list[Row]) -> Path:
     """The raw datasets above, or others in their place, and the features of both moments."""
     write_lake(lake, **({"stories": [*STORIES, story("late", at(-48))], "events": EVENTS, "edges": EDGES} | raw))
     for moment, rows in ((FIRST, AT_FIRST), (SECOND, AT_SECOND)):
-        for name in GRID_FEATURES:
+        for name in SCHEDULE_FEATURES:
             write_dataset(lake, name, rows.get(name, []), moment)
     return lake
 

@@ -17,7 +17,7 @@ from learning.slices import Slices, cut
 from tests.learning.made import examples_table
 
 SMALL = (Choice(0.2, 6, 20),)
-"""A grid of one, so that tests are quick."""
+"""A schedule of one, so that tests are quick."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -41,6 +41,6 @@ class Made:
 def made() -> Made:
     examples = examples_of(examples_table())
     slices = cut(examples)
-    fitted = fit(examples, slices, time.monotonic, grid=SMALL)
+    fitted = fit(examples, slices, time.monotonic, schedule=SMALL)
     data = encode(fitted)
     return Made(examples, slices, fitted, data, name_of(data), decode(data, name_of(data)))

@@ -115,7 +115,7 @@ class TestEvaluation:
 
 class TestTraining:
     def test_a_good_model_is_released_with_its_card(self, made: Made, tmp_path: Path) -> None:
-        trained = train(made.examples, time.monotonic, tmp_path, grid=SMALL, sampling="One in ten, by dice.")
+        trained = train(made.examples, time.monotonic, tmp_path, schedule=SMALL, sampling="One in ten, by dice.")
         assert decode(trained.data, trained.name).about["sampling"] == "One in ten, by dice."
         text = trained.card.read_text()
         for part in (
@@ -133,10 +133,10 @@ class TestTraining:
     def test_a_model_without_anything_to_learn_is_refused_unless_forced(self, tmp_path: Path) -> None:
         examples = examples_of(examples_table(requests=400, signal=0.0))
         with pytest.raises(Refused, match="not surely better"):
-            train(examples, time.monotonic, tmp_path, grid=SMALL)
+            train(examples, time.monotonic, tmp_path, schedule=SMALL)
         [card] = tmp_path.glob("*/card.md")
         assert "not surely better" in card.read_text()
-        evaluation = train(examples, time.monotonic, tmp_path, grid=SMALL, force=True).evaluation
+        evaluation = train(examples, time.monotonic, tmp_path, schedule=SMALL, force=True).evaluation
         assert admit(evaluation, force=True)
 
     def test_weights_of_sampled_negatives_bring_back_the_rate(self, made: Made) -> None:

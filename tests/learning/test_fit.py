@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from learning.examples import POSITION, examples_of
-from learning.fit import GRID, Choice, fit
+from learning.fit import SCHEDULE, Choice, fit
 from learning.model_file import encode
 from learning.slices import cut
 from tests.learning.conftest import SMALL, Made
@@ -21,7 +21,7 @@ def _never() -> float:
 
 def test_the_same_examples_give_the_same_bytes(made: Made) -> None:
     again = examples_of(examples_table())
-    assert encode(fit(again, cut(again), _never, grid=SMALL)) == made.data
+    assert encode(fit(again, cut(again), _never, schedule=SMALL)) == made.data
 
 
 def test_held_out_days_leave_no_trace(made: Made) -> None:
@@ -31,18 +31,18 @@ def test_held_out_days_leave_no_trace(made: Made) -> None:
     for label in labels.values():
         label[held] = ~label[held]
     spoiled = replace(examples, x=x, labels=labels)
-    assert encode(fit(spoiled, made.slices, _never, grid=SMALL)) == made.data
+    assert encode(fit(spoiled, made.slices, _never, schedule=SMALL)) == made.data
 
 
 def test_when_time_is_up_no_further_choice_is_tried(made: Made) -> None:
     ticks = iter(range(1_000_000))
-    model = fit(made.examples, made.slices, lambda: float(next(ticks)), budget_s=0.0, grid=(*SMALL, *GRID))
+    model = fit(made.examples, made.slices, lambda: float(next(ticks)), budget_s=0.0, schedule=(*SMALL, *SCHEDULE))
     assert all(len(about["tried"]) == 1 for about in model.about["outcomes"].values())
 
 
 def test_the_choice_with_the_least_validation_loss_is_taken(made: Made) -> None:
     hasty = Choice(5.0, 6, 20)  # far too fast: worse after every tree
-    about = fit(made.examples, made.slices, _never, grid=(hasty, *SMALL)).about["outcomes"]["open"]
+    about = fit(made.examples, made.slices, _never, schedule=(hasty, *SMALL)).about["outcomes"]["open"]
     assert about["learning_rate"] == SMALL[0].learning_rate
     assert [t["learning_rate"] for t in about["tried"]] == [5.0, 0.2]
 
@@ -50,7 +50,7 @@ def test_the_choice_with_the_least_validation_loss_is_taken(made: Made) -> None:
 def test_an_outcome_with_too_few_positives_gets_its_rate_and_a_note(made: Made) -> None:
     none = np.zeros(len(made.examples), bool)
     examples = replace(made.examples, labels={**made.examples.labels, "negative_feedback": none})
-    model = fit(examples, made.slices, _never, grid=SMALL)
+    model = fit(examples, made.slices, _never, schedule=SMALL)
     probability = model.probabilities(examples.x[:5])["negative_feedback"]
     seen = made.slices.calibration.stop
     assert probability == pytest.approx(0.5 / (seen + 1))

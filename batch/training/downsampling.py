@@ -14,7 +14,7 @@ PARTS = 1 << 20
 """Requests are dealt into so many parts; a share is that many of them."""
 
 
-def thinned(shown: DataFrame, context: Context) -> DataFrame:
+def downsampled(shown: DataFrame, context: Context) -> DataFrame:
     """Adds `sampled`, the share of requests taken, and leaves out the others, where an as_of has more than `training_rows`.
 
     Which are taken follows from their names, so the same lake gives the same examples. What has no request goes by

@@ -24,13 +24,13 @@ REFITTED = ("als_vectors", "similar_stories")
 """Datasets that may be older than the rest."""
 
 
-def grid_of(as_of: datetime, settings: BatchSettings) -> tuple[datetime, ...]:
-    """Moments of the declared grid that training at `as_of` looks back on, ascending: `training_days` of them, in daily steps.
+def schedule_of(as_of: datetime, settings: BatchSettings) -> tuple[datetime, ...]:
+    """Moments of the declared schedule that training at `as_of` looks back on, ascending: `training_days` of them, in daily steps.
 
-    They are whole multiples of the grid's step since 1970 (daily: UTC midnights), whoever asks and whenever. The last is the
+    They are whole multiples of the schedule's step since 1970 (daily: UTC midnights), whoever asks and whenever. The last is the
     latest whose impressions, a publishing lag after it, can have all their outcomes by `as_of`.
     """
-    step = timedelta(hours=settings.training_grid_h)
+    step = timedelta(hours=settings.training_schedule_h)
     useful = as_of - timedelta(minutes=settings.training_lag_min) - timedelta(hours=settings.training_window_h)
     last, steps = (useful - EPOCH) // step, timedelta(days=settings.training_days) // step
     return tuple(EPOCH + number * step for number in range(last - steps + 1, last + 1))
@@ -63,51 +63,51 @@ def is_written(lake: Path, names: Collection[str], at: datetime) -> bool:
 
 
 def fits_written(lake: Path, moments: Collection[datetime], settings: BatchSettings) -> tuple[datetime, ...]:
-    """The moments of the grid that have a fit and may serve one of `moments`, ascending."""
+    """The moments of the schedule that have a fit and may serve one of `moments`, ascending."""
     if not moments:
         return ()
-    step = timedelta(hours=settings.training_grid_h)
+    step = timedelta(hours=settings.training_schedule_h)
     first, last = min(moments) - cadence(settings), max(moments)
     candidates = (last - step * back for back in range((last - first) // step + 1))
     return tuple(sorted(at for at in candidates if is_written(lake, REFITTED, at)))
 
 
 def looking_back(job: Job, lake: Path, context: Context) -> Context:
-    """The context with the moments of its grid for which everything the job reads has been written, and their fits."""
+    """The context with the moments of its schedule for which everything the job reads has been written, and their fits."""
     if not job.looks_back:
         return context
     plain = [name for name in job.reads if not BY_NAME[name].validates and name not in REFITTED]
     refitted = [name for name in job.reads if name in REFITTED]
     written = [at for at in declared(context) if is_written(lake, plain, at)]
     if not refitted:
-        return replace(context, grid=tuple(written))
+        return replace(context, schedule=tuple(written))
     fits = fits_written(lake, written, context.settings)
     pairs = ((at, latest_fit(fits, at, cadence(context.settings))) for at in written)
     fit_of = {at: fit for at, fit in pairs if fit is not None}
-    return replace(context, grid=tuple(fit_of), fits=fit_of)
+    return replace(context, schedule=tuple(fit_of), fits=fit_of)
 
 
-def at_grid(rows: DataFrame, context: Context) -> DataFrame:
-    """Rows of the fits, once for every moment of the grid that uses their fit, with that moment as their `as_of`."""
-    pairs = [F.struct(moment(fit).alias("as_of"), moment(at).alias("grid")) for at, fit in context.fits.items()]
+def at_schedule(rows: DataFrame, context: Context) -> DataFrame:
+    """Rows of the fits, once for every moment of the schedule that uses their fit, with that moment as their `as_of`."""
+    pairs = [F.struct(moment(fit).alias("as_of"), moment(at).alias("schedule")) for at, fit in context.fits.items()]
     if not pairs:
         return rows.limit(0)
     uses = rows.sparkSession.range(0, 1, 1, 1).select(F.inline(F.array(*pairs)))
-    columns = [F.col("grid").alias(name) if name == "as_of" else F.col(name) for name in rows.columns]
+    columns = [F.col("schedule").alias(name) if name == "as_of" else F.col(name) for name in rows.columns]
     return rows.join(F.broadcast(uses), "as_of", "inner").select(*columns)
 
 
 def not_written(job: Job, context: Context) -> list[str]:
     """A sentence about the moments that a job that looks back did not find, if any."""
-    missing = len(declared(context)) - len(context.grid) if job.looks_back else 0
+    missing = len(declared(context)) - len(context.schedule) if job.looks_back else 0
     if not missing:
         return []
     return [
-        f"features of {missing} of {len(declared(context))} grid moments are not written, what was shown then is left out "
+        f"features of {missing} of {len(declared(context))} schedule moments are not written, what was shown then is left out "
         "(run `rex batch` with them as --as-of)"
     ]
 
 
 def declared(context: Context) -> tuple[datetime, ...]:
-    """The grid moments of all the context's as_ofs."""
-    return tuple(sorted({at for as_of in context.as_ofs for at in grid_of(as_of, context.settings)}))
+    """The schedule moments of all the context's as_ofs."""
+    return tuple(sorted({at for as_of in context.as_ofs for at in schedule_of(as_of, context.settings)}))

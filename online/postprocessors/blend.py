@@ -1,4 +1,4 @@
-"""The final order of a list: shares of sources, a floor for new authors, caps, promoted slots, places drawn at random.
+"""The final order of a list: shares of sources, a guaranteed minimum for new authors, caps, promoted slots, places drawn at random.
 
 How a block is filled, and what gives way to what, stands in blocks.py; this says what the demands are made of.
 """
@@ -22,7 +22,7 @@ DAY_US = 86_400_000_000
 
 
 class Blend:
-    """Fills block after block with the best-ranked stories that shares, floor and caps admit."""
+    """Fills block after block with the best-ranked stories that shares, guaranteed minimum and caps admit."""
 
     name: ClassVar[str] = "blend"
 

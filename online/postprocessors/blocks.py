@@ -1,8 +1,8 @@
-"""Fills a list block by block with the best-ranked candidates, under shares, a floor and caps.
+"""Fills a list block by block with the best-ranked candidates, under shares, a guaranteed minimum and caps.
 
 A block (a screenful) is filled in steps; each takes candidates one by one in rank order, under all caps:
 
-1. floor: those of new authors, up to their minimum;
+1. guaranteed minimum: those of new authors, up to their minimum;
 2. shares: those of every group, up to its minimum;
 3. open: any, until the block is full.
 
@@ -13,7 +13,7 @@ What is still empty then is filled by letting go of one constraint after another
 6. the publication's cap in a block;
 7. the author's cap in a block.
 
-So a group that has too little leaves its room to the best of the others before any cap gives way, and the floor, which is
+So a group that has too little leaves its capacity to the best of the others before any cap gives way, and the guaranteed minimum, which is
 taken under all caps, never breaks one. Places for exploration stay free until the rest of the block stands; then each is
 drawn at random, under all caps of the block as it stands; if there is nothing to draw, steps 3 to 7 fill it. Nothing is dropped. Inside a block rank order holds, except that the entries that
 a group's share guarantees are spread over it: the k-th comes at about place (k + 1) / share at the latest.
@@ -58,7 +58,7 @@ class Demands:
     block: int
     shares: Sequence[float]
     """Minimum share of each group in a block; they add up to at most 1."""
-    floor: float
+    guaranteed: float
     """Minimum share of new authors in a block."""
 
 
@@ -117,8 +117,8 @@ def fill(ranked: Ranked, demands: Demands, exploration_draws: ExplorationDraws |
     seen["author"], seen["publication"] = ranked.limits.author, ranked.limits.publication
     seen["group"], seen["is_new"] = ranked.group, ranked.is_new
     shares, organic = np.array(demands.shares, np.float64), np.flatnonzero(is_organic).astype(np.int32)
-    room, floor = ranked.limits.room.copy(), float(demands.floor)
-    fill_places(seen, room, order, organic, size, demands.block, shares, floor, chances)
+    capacity, guaranteed = ranked.limits.capacity.copy(), float(demands.guaranteed)
+    fill_places(seen, capacity, order, organic, size, demands.block, shares, guaranteed, chances)
     if beside:
         order[order == EMPTY] = np.setdiff1d(np.arange(n), order)
     return Filled(order, seen["reason"].copy(), seen["propensity"].copy())

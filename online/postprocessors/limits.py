@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.integer[Any]]
 
 BLOCK, SLATE, DAY = range(3)
-"""Columns of `room`."""
+"""Columns of `capacity`."""
 MANY = 1 << 20
 """Room without a limit; no list is as long."""
 
@@ -36,16 +36,18 @@ class Limits:
         authors, of_author = np.unique(author, return_inverse=True)
         publications, of_publication = np.unique(publication, return_inverse=True)
         self.author, self.publication = of_author, of_publication + len(authors)
-        """int[n]: rows of `room`."""
-        self.room = np.concatenate((_room(authors, caps[0], served[0]), _room(publications, caps[1], served[1])))
+        """int[n]: rows of `capacity`."""
+        self.capacity = np.concatenate(
+            (_capacity(authors, caps[0], served[0]), _capacity(publications, caps[1], served[1]))
+        )
         """int32[keys, 3]: entries that a block, the slate and the day may hold."""
 
 
-def _room(distinct: Integers, caps: Caps, served: Integers) -> Integers:
+def _capacity(distinct: Integers, caps: Caps, served: Integers) -> Integers:
     """int32[keys, 3] of ascending keys; -1: none, and no cap."""
-    room = np.empty((len(distinct), 3), np.int32)
-    room[:] = np.minimum((caps.block, caps.slate, caps.day), MANY)
+    capacity = np.empty((len(distinct), 3), np.int32)
+    capacity[:] = np.minimum((caps.block, caps.slate, caps.day), MANY)
     ascending = np.sort(served)
-    room[:, DAY] -= np.searchsorted(ascending, distinct, "right") - np.searchsorted(ascending, distinct, "left")
-    room[distinct < 0] = MANY
-    return room
+    capacity[:, DAY] -= np.searchsorted(ascending, distinct, "right") - np.searchsorted(ascending, distinct, "left")
+    capacity[distinct < 0] = MANY
+    return capacity

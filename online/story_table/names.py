@@ -16,7 +16,7 @@ from features.snapshot import ABSENT
 from online.columns import Floats, Hashes, Ints
 from online.story_table.lookup import HashIndex
 
-ROOM = 1024
+SPARE_NAMES = 1024
 """Places kept for new names at least: an update then moves no feature column, and 4 kB a feature is nothing."""
 
 
@@ -30,7 +30,7 @@ class Names:
         defaults = {f.name: f.default for f in registered(entity)}
         # A newcomer's features are the defaults, so that the room behind the known ones is filled in advance.
         self._columns = {
-            name: np.append(table[name].to_numpy(), np.full(max(ROOM, len(table)), default, np.float32))
+            name: np.append(table[name].to_numpy(), np.full(max(SPARE_NAMES, len(table)), default, np.float32))
             for name, default in defaults.items()
         }
         self.features: dict[str, Floats] = self._views()
@@ -66,7 +66,7 @@ class Names:
         made = copy.copy(self)
         made._new = (*self._new, *(wanted[i] for i in new))
         made.by_hash = self.by_hash.extended(hashes[new], np.arange(len(self), len(made), dtype=np.int32))
-        made._columns = {name: _with_room(column, len(made) + 1) for name, column in self._columns.items()}
+        made._columns = {name: _with_spare(column, len(made) + 1) for name, column in self._columns.items()}
         made.features = made._views()
         return made
 
@@ -78,6 +78,6 @@ class Names:
         return {name: column[: len(self) + 1] for name, column in self._columns.items()}
 
 
-def _with_room(column: Floats, needed: int) -> Floats:
+def _with_spare(column: Floats, needed: int) -> Floats:
     """At least `needed` long; what is added is the default, the column's last value."""
     return column if needed <= len(column) else np.append(column, np.full(needed, column[-1], np.float32))

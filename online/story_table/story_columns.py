@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from features.registry import FEATURES
 from features.snapshot import ABSENT
 
-ROOM = 4096
+SPARE_ROWS = 4096
 """Rows of room at least. A quarter of the table is kept if that is more; memory that is never written costs nothing."""
 
 Column = NDArray[Any]
@@ -31,7 +31,7 @@ class StoryColumns:
         """story_id of every row behind the snapshot's."""
         self.new_titles: list[str | None] = []
         self._lock = threading.Lock()
-        self._columns = {name: _roomy(column, self.filled) for name, column in columns.items()}
+        self._columns = {name: _with_spare_rows(column, self.filled) for name, column in columns.items()}
 
     def view(self, n: int) -> dict[str, Column]:
         """Every column, [n] or [n, …]."""
@@ -65,7 +65,7 @@ class StoryColumns:
         for name, values in rows.items():
             column = self._columns[name]
             if end > len(column):
-                column = _roomy(column[:n], end)
+                column = _with_spare_rows(column[:n], end)
             if column.ndim == 2 and column.shape[1] < values.shape[1]:
                 column = _wider(column, values.shape[1])
             column[n:end, ...] = values if column.ndim == 1 else _wider(values, column.shape[1])
@@ -73,9 +73,9 @@ class StoryColumns:
         self.filled = end
 
 
-def _roomy(column: Column, rows: int) -> Column:
+def _with_spare_rows(column: Column, rows: int) -> Column:
     """A copy with room for `rows` and more, laid out as it was."""
-    capacity = rows + max(ROOM, rows // 4)
+    capacity = rows + max(SPARE_ROWS, rows // 4)
     out = np.empty_like(column, shape=(capacity, *column.shape[1:]))
     out[: len(column)] = column
     return out

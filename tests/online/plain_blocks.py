@@ -70,7 +70,7 @@ class PlainFiller:
         self.here = list(fixed)
         places = size - len(fixed)
         new = lambda e: e.is_new  # noqa: E731
-        self._take(new, min(math.ceil(self.demands.floor * places - 1e-9), places), size)
+        self._take(new, min(math.ceil(self.demands.guaranteed * places - 1e-9), places), size)
         quota = [math.floor(share * places + 1e-9) for share in self.demands.shares]
         self._take_shares(quota, fixed, size)
         for caps in (ALL, *RELAXATIONS):
@@ -87,10 +87,10 @@ class PlainFiller:
     def _take_shares(self, quota: list[int], fixed: list[int], size: int) -> None:
         there = Counter(self.entries[i].group for i in self.here if i not in fixed)
         left = [max(most - there[group], 0) for group, most in enumerate(quota)]
-        room = size - len(self.here)
+        capacity = size - len(self.here)
         for group, most in enumerate(left):  # together no more than there are places
-            left[group] = min(most, room)
-            room -= left[group]
+            left[group] = min(most, capacity)
+            capacity -= left[group]
         for i in list(self.left):
             group = self.entries[i].group
             if left[group] and self._fits(i, ALL):

@@ -194,7 +194,7 @@ class TestExplained:
         settings = OnlineSettings(page_block=3, new_author_share=0.0, **SHARES)
         moves, counts = self.watched("s2", made, settings=settings)
         assert moves == [{"step": "blend", "reason": "author_cap", "from": 2, "to": 3}]
-        assert counts == {"author_cap": 1, "made_room": 1}
+        assert counts == {"author_cap": 1, "filled_up": 1}
 
     def test_sinking_and_promoting_are_told(self) -> None:
         settings = OnlineSettings(new_author_share=0.0, **SHARES)

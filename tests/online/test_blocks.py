@@ -1,4 +1,4 @@
-"""Blocks: filled as if candidates were taken one by one, with shares, floor and caps kept wherever they can be."""
+"""Blocks: filled as if candidates were taken one by one, with shares, guaranteed minimum and caps kept wherever they can be."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class TestFloor:
         found = blocks(filled(entries, Demands(80, 20, (0.0,), 0.05)).order.tolist(), Demands(80, 20, (0.0,), 0.05))
         assert [sum(entries[i].is_new for i in block) for block in found] == [1, 1, 1, 0]
 
-    def test_the_floor_breaks_no_cap(self) -> None:
+    def test_the_guaranteed_minimum_breaks_no_cap(self) -> None:
         entries = [Entry(0, -1, 0, is_new=True) for _ in range(5)] + [Entry(i, -1, 0) for i in range(1, 30)]
         block = filled(entries, Demands(10, 10, (0.0,), 0.5), (Caps(2, 100, 100), WIDE)).order[:10].tolist()
         assert sum(entries[i].is_new for i in block) == 2
@@ -204,11 +204,11 @@ class TestReasons:
     def test_a_cap_holds_back_and_the_next_one_moves_up_into_the_room(self) -> None:
         entries = [Entry(0, -1, 0), Entry(0, -1, 0), Entry(1, -1, 0), Entry(2, -1, 0)]
         found = self.reasons(entries, Demands(4, 2, (0.0,), 0.0), (Caps(1, 9, 9), WIDE))
-        assert found == ["", "author_cap", "made_room", ""]
+        assert found == ["", "author_cap", "filled_up", ""]
 
-    def test_the_floor_lifts_a_new_author(self) -> None:
+    def test_the_guaranteed_minimum_lifts_a_new_author(self) -> None:
         entries = [*of_groups(0, 0, 0), Entry(9, 9, 0, is_new=True)]
-        assert self.reasons(entries, Demands(2, 2, (0.0,), 0.5)) == ["", "gave_way", "", "floor"]
+        assert self.reasons(entries, Demands(2, 2, (0.0,), 0.5)) == ["", "gave_way", "", "guaranteed"]
 
     def test_a_ranking_that_meets_all_demands_stays_as_it_is(self) -> None:
         assert set(self.reasons(of_groups(*[0, 1] * 30), Demands(60, 20, (0.3, 0.3), 0.0))) == {""}

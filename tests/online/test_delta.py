@@ -22,10 +22,9 @@ from online.clock import micros
 from online.columns import Candidates, Rows
 from online.providers.fresh_stories import FreshStories
 from online.story_table.build import build_story_table
-from online.story_table.names import ROOM as NAMES_ROOM
-from online.story_table.names import Names
+from online.story_table.names import SPARE_NAMES, Names
 from online.story_table.story_change import StoryVersion
-from online.story_table.story_columns import ROOM
+from online.story_table.story_columns import SPARE_ROWS
 from online.story_table.table import StoryTable
 from online.story_table.updates import NEVER
 from online.streams.entries import StreamEntry
@@ -284,12 +283,14 @@ def test_an_entry_that_holds_no_story_is_passed_over_and_told(caplog: pytest.Log
 
 def test_growing_beyond_the_room_kept_moves_the_columns_and_leaves_older_worlds_as_they_are() -> None:
     start = built([{"id": "s-old", "author": "a0", "topics": ["t0"]}])
-    many = [{"id": f"s{i}", "author": f"new-{i}", "topics": [f"t{i % 7}", "t9"][: i % 3]} for i in range(ROOM + 10)]
+    many = [
+        {"id": f"s{i}", "author": f"new-{i}", "topics": [f"t{i % 7}", "t9"][: i % 3]} for i in range(SPARE_ROWS + 10)
+    ]
     story_tables = [start]
     for batch in cut(entries(*many), [500] * 9):
         story_tables.append(story_tables[-1].after(batch))
-    assert len(story_tables[-1]) == ROOM + 11
-    assert len(story_tables[-1].authors) > NAMES_ROOM
+    assert len(story_tables[-1]) == SPARE_ROWS + 11
+    assert len(story_tables[-1].authors) > SPARE_NAMES
     for of in story_tables:
         row = len(of) - 1
         assert of.author[row] == of.authors.find([of.authors.id(int(of.author[row]))])[0]

@@ -63,7 +63,7 @@ class TestShare:
         assert not len(slate.propensities)
 
     def test_what_was_not_drawn_is_placed_by_nothing_else(self, there: StoryTable) -> None:
-        """The floor for new authors finds only what the ranking has kept, as without exploration."""
+        """The guaranteed minimum for new authors finds only what the ranking has kept, as without exploration."""
         _, slate = built(there, SETTINGS)
         assert len(drawn(there, slate)) == 50
 
@@ -115,7 +115,7 @@ class TestDraw:
         assert slate.propensities == pytest.approx(expected)
 
     def test_over_many_slates_each_is_drawn_as_often_as_its_propensity_says(self) -> None:
-        """Six candidates, two drawn of them: one has the author of a ranked entry and no room, two share one author."""
+        """Six candidates, two drawn of them: one has the author of a ranked entry and no capacity, two share one author."""
         author = np.array([0, 1, 2, 0, 3, 4, 4, 5], np.int32)
         eligible = np.array([False, False, True, True, True, True, True, True])
         caps, nobody = Caps(1, 9, 9), np.empty(0, np.int32)
@@ -129,7 +129,7 @@ class TestDraw:
             first, second = filled.order[1], filled.order[3]
             assert sorted(filled.order.tolist()) == list(range(8))
             counts[int(first), int(second)] += 1
-            # 2, 4, 5, 6, 7 have room; after 5 or 6, neither of the two has.
+            # 2, 4, 5, 6, 7 have capacity; after 5 or 6, neither of the two has.
             assert filled.propensity[first] == pytest.approx(1 / 5)
             assert filled.propensity[second] == pytest.approx(1 / (3 if first in (5, 6) else 4))
         for (first, _), count in counts.items():

@@ -1,4 +1,4 @@
-"""How much of the way from simple feeds to a perfect one Rex goes, judged by the simulated world's true interest.
+"""How much of the way from simple feeds to a perfect one Rex goes, measured by the simulated world's true interest.
 
 All systems choose from the same stories: those that every rule admits for the user, right now.
 """
@@ -35,7 +35,7 @@ class Relevance:
     oracle: float
     """The 20 stories of greatest true interest."""
     users: int
-    """How many users were judged."""
+    """How many users were measured."""
 
     @property
     def gap_closed(self) -> float:
@@ -44,18 +44,18 @@ class Relevance:
         return (self.feed - best) / (self.oracle - best)
 
 
-def judge(rex: AppState, lake: Path, users: Iterable[str], wanted: int, now_us: int) -> Relevance:
+def measure(rex: AppState, lake: Path, users: Iterable[str], wanted: int, now_us: int) -> Relevance:
     """The relevance of the loaded snapshot's feeds for the first `wanted` users who have stories to choose from.
 
     In a small world, someone who reads a rare language only may have fewer than 20 stories: there every feed is the same.
     """
     truth = load_world(lake)
-    judged = (row for row in (_judge_one(rex, truth, user_id, now_us) for user_id in users) if row is not None)
-    rows = np.array(list(itertools.islice(judged, wanted)))
+    measured = (row for row in (_measure_one(rex, truth, user_id, now_us) for user_id in users) if row is not None)
+    rows = np.array(list(itertools.islice(measured, wanted)))
     return Relevance(*(float(mean) for mean in rows.mean(axis=0)), users=len(rows))
 
 
-def _judge_one(rex: AppState, truth: Truth, user_id: str, now_us: int) -> list[float] | None:
+def _measure_one(rex: AppState, truth: Truth, user_id: str, now_us: int) -> list[float] | None:
     ctx, _ = rex.feeds.context(user_id, now_us)
     rows = _eligible(rex, ctx)
     if len(rows) <= TOP:

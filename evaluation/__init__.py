@@ -1,1 +1,1 @@
-"""How good rankings are: protocols, metrics with intervals, baselines, and Rex's own pipeline judged like any other system."""
+"""How good rankings are: protocols, metrics with intervals, baselines, and Rex's own pipeline evaluated like any other system."""

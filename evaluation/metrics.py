@@ -15,7 +15,7 @@ Ints = NDArray[np.int64]
 CUTOFFS = (5, 10)
 """Half a screenful and a screenful of a phone; the cutoffs that published figures use, too."""
 LIST = 10
-"""Length of the lists whose coverage, novelty and concentration are judged."""
+"""Length of the lists whose coverage, novelty and concentration are evaluated."""
 
 
 def per_request(ranks: Ints, request: Ints, requests: int) -> dict[str, Floats]:

@@ -23,7 +23,7 @@ Micros = NDArray[np.int64]
 STRENGTHS = {"open": 0.3, "read": 1.0, "clap": 2.0, "save": 2.5, "share": 4.0}
 """What an interaction says about liking. From `read` on the values of DeskDrop's notebook: view 1, like 2, bookmark 2.5, comment 4."""
 SAYS_READ = ("read", "clap", "save", "share")
-"""Interactions that follow from having read. A lake without any `read` is judged by its opens as well."""
+"""Interactions that follow from having read. A lake without any `read` is evaluated by its opens as well."""
 FOREVER = np.iinfo(np.int64).max
 
 _EVENTS = """
@@ -102,7 +102,7 @@ def read_log(lake: Path) -> Log:
         stories = db.sql(_STORIES).to_arrow_table()
     if not interactions.num_rows:
         raise BadInput(
-            f"The lake at {lake} has no reads and no opens, so no ranking can be judged; bring events first."
+            f"The lake at {lake} has no reads and no opens, so no ranking can be evaluated; bring events first."
         )
     return _log(interactions, stories)
 

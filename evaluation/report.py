@@ -1,4 +1,4 @@
-"""What was judged, as a table for a user and as rows for a machine."""
+"""What was evaluated, as a table for a user and as rows for a machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 from rich.table import Table
 
 from evaluation.bootstrap import Estimate
-from evaluation.judging import Judged, paired
+from evaluation.evaluating import Evaluated, paired
 from evaluation.protocols import Split
 
 BASELINE = "newest first"
@@ -28,7 +28,7 @@ class Evaluation:
 
     data: str
     split: Split
-    judged: list[Judged]
+    evaluated: list[Evaluated]
 
     def rows(self) -> list[Row]:
         """data, protocol, system, metric, value, low, high; differences to newest first as `metric - newest first`."""
@@ -42,26 +42,26 @@ class Evaluation:
                 "low": estimate.low,
                 "high": estimate.high,
             }
-            for one in self.judged
+            for one in self.evaluated
             for metric, estimate in {**one.metrics, **self.against(one)}.items()
         ]
 
-    def against(self, one: Judged) -> dict[str, Estimate]:
+    def against(self, one: Evaluated) -> dict[str, Estimate]:
         """Paired differences to newest first; empty for newest first itself and where it did not run."""
-        base = next((other for other in self.judged if other.system == BASELINE), None)
+        base = next((other for other in self.evaluated if other.system == BASELINE), None)
         if base is None or base is one:
             return {}
         return {f"{metric} - {BASELINE}": paired(one, base, self.split, metric) for metric in AGAINST}
 
     def table(self) -> Table:
         """For a user at a terminal."""
-        requests, split = len(self.judged[0].values["mrr"]), self.split
+        requests, split = len(self.evaluated[0].values["mrr"]), self.split
         title = (
             f"{self.data}, {split.protocol}: {requests:,} requests, {len(split.tasks)} moments, units: {split.unit}s"
         )
-        metrics = [metric for metric in SHOWN if any(metric in one.metrics for one in self.judged)]
+        metrics = [metric for metric in SHOWN if any(metric in one.metrics for one in self.evaluated)]
         table = Table("system", *metrics, f"ndcg@10 - {BASELINE}", "s", title=title, box=None)
-        for one in self.judged:
+        for one in self.evaluated:
             shown = [_told(one.metrics[metric]) if metric in one.metrics else "–" for metric in metrics]
             gain = self.against(one).get(f"ndcg@10 - {BASELINE}")
             name = f"{one.system}\n[dim]{one.chosen}[/]" if one.chosen else one.system

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from evaluation.judging import judge
+from evaluation.evaluating import evaluate_systems
 from evaluation.protocols import PROTOCOLS, Split
 from evaluation.reading_log import Log, read_log
 from evaluation.report import Evaluation, Reported
@@ -22,7 +22,7 @@ from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
 from evaluation.systems.system import System
 from evaluation.systems.tuning import Budget
 from evaluation.true_interest import PROTOCOL as TRUE_INTEREST
-from evaluation.true_interest import judge_by_truth
+from evaluation.true_interest import evaluate_by_truth
 from evaluation.worlds import Worlds
 from features.errors import BadInput
 from lake.ready_files import DESKDROP_EVENTS, deskdrop
@@ -48,7 +48,7 @@ def evaluate(
     console: Console | None = None,
     progress: Progress | None = None,
 ) -> list[Reported]:
-    """Judges Rex, once per ranker (None: models learned from what each task knows), and its baselines on a raw lake.
+    """Evaluates Rex, once per ranker (None: models learned from what each task knows), and its baselines on a raw lake.
 
     `source`: a lake, or a directory with DeskDrop's files. `protocols`: names of evaluation.protocols.PROTOCOLS, or
     TRUE_INTEREST for a simulated lake; None: all that fit, with a line on `console` for each that does not. `negatives`: rank
@@ -64,12 +64,12 @@ def evaluate(
             with _scratch(work) as scratch:
                 worlds = Worlds(lake, scratch / "rex", now=now, tuning_s=budget_s, progress=progress)
                 systems = _rex(worlds, rankers) + _simple(budget_s) + _baselines(baselines, budget_s, console)
-                found.append(Evaluation(data, split, judge(log, split, systems, progress)))
+                found.append(Evaluation(data, split, evaluate_systems(log, split, systems, progress)))
         if TRUE_INTEREST in (protocols or ()) or (protocols is None and (lake / "world").is_dir()):
             with _scratch(work) as scratch:
                 others = _baselines(baselines, budget_s, console)
                 found.append(
-                    judge_by_truth(lake, scratch, log, now=now, data=data, baselines=others, progress=progress)
+                    evaluate_by_truth(lake, scratch, log, now=now, data=data, baselines=others, progress=progress)
                 )
     if not found:
         raise BadInput(f"No protocol fits the lake at {source}; bring more events.")

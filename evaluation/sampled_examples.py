@@ -22,7 +22,7 @@ from learning.outcomes import NAMES
 from online.columns import Candidates
 
 LEARNED = "read"
-"""The outcome that protocols judge by."""
+"""The outcome that protocols evaluate by."""
 NEWEST = 200
 """Stories that count as the newest: ten pages of a feed of fresh stories."""
 DRAWN, DRAWN_A_READ = 20, 5

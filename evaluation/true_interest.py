@@ -1,4 +1,4 @@
-"""Rankings of a simulated world judged by what users truly want: at the world's end, of everything a rule admits.
+"""Rankings of a simulated world evaluated by what users truly want: at the world's end, of everything a rule admits.
 
 The gain of a story is its true interest, so that a perfect order has an NDCG of 1. Rex learns as `rex train` does, from
 logged impressions; baselines learn from everything that was read.
@@ -40,9 +40,9 @@ from online.settings import OnlineSettings
 PROTOCOL = "true-interest"
 TOP = 10
 USERS = 400
-"""Users judged, of those who were there before the last day: the mean's standard error is about half a point."""
+"""Users evaluated, of those who were there before the last day: the mean's standard error is about half a point."""
 NEWCOMERS = 200
-"""Users judged who joined on the last day, at most."""
+"""Users evaluated who joined on the last day, at most."""
 HAND, REX = "rex, weighted-1", "rex"
 OPENINGS = {"open": 1.0, "read": 0.0, "positive_feedback": 0.0, "negative_feedback": 0.0}
 """Worth of outcomes for one variant: true interest is the chance of an opening, and reading, positive feedback and negative feedback follow other laws."""
@@ -110,7 +110,7 @@ class ByTruth:
         return table
 
 
-def judge_by_truth(
+def evaluate_by_truth(
     lake: Path,
     work: Path,
     log: Log,
@@ -124,15 +124,15 @@ def judge_by_truth(
     truth = load_world(lake)
     end = truth.truth.config.ends_at.astimezone(UTC)
     offline = _learned(lake, work, end, now, progress)
-    judge = _Judge(truth, end, offline, log, _of_baselines(log, micros(end), baselines))
+    evaluator = _Evaluator(truth, end, offline, log, _of_baselines(log, micros(end), baselines))
     users = _users(truth, end)
     bar = None if progress is None else progress.add_task(PROTOCOL, total=sum(map(len, users.values())))
     for group, user_ids in users.items():
         for user_id in user_ids:
-            judge.judge(user_id, group)
+            evaluator.evaluate(user_id, group)
             if progress is not None and bar is not None:
                 progress.advance(bar)
-    return ByTruth(data, {s: {name: np.array(v) for name, v in of.items()} for s, of in judge.found.items() if of})
+    return ByTruth(data, {s: {name: np.array(v) for name, v in of.items()} for s, of in evaluator.found.items() if of})
 
 
 def _learned(lake: Path, work: Path, end: datetime, now: datetime, progress: Progress | None) -> OfflineWorld:
@@ -144,7 +144,7 @@ def _learned(lake: Path, work: Path, end: datetime, now: datetime, progress: Pro
 
 
 def _users(truth: World, end: datetime) -> dict[str, list[str]]:
-    """Segment of users → who is judged, drawn with a fixed seed."""
+    """Segment of users → who is evaluated, drawn with a fixed seed."""
     created = truth.truth.users.created_us
     late = created >= micros(end - timedelta(days=1))
     rng = np.random.default_rng(SEED)
@@ -165,7 +165,7 @@ def _of_baselines(log: Log, at_us: int, baselines: Sequence[System]) -> dict[str
     return {baseline.name: baseline for baseline in baselines}
 
 
-class _Judge:
+class _Evaluator:
     """Scores of every system, for one user after the other."""
 
     def __init__(
@@ -184,7 +184,7 @@ class _Judge:
         known = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
         self._in_log: Ints = np.searchsorted(known, offline.story_table.hashes).astype(np.int32)
 
-    def judge(self, user_id: str, group: str) -> None:
+    def evaluate(self, user_id: str, group: str) -> None:
         """Adds the user's NDCG of every system to `found`."""
         candidates = self._candidates(user_id)
         scores = self._scores(user_id, candidates)

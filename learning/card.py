@@ -53,7 +53,7 @@ def write_card(
         + _ranking(evaluation),
         "## Model minus baseline, on the same requests\n\n"
         + _table(("baseline", *_measures(evaluation.ahead)), evaluation.ahead),
-        "## Probabilities on the held-out days\n\nWeights of sampled rows count. Each is judged at the position where its "
+        "## Probabilities on the held-out days\n\nWeights of sampled rows count. Each is evaluated at the position where its "
         "story stood. `base_log_loss` is that of always saying the rate. The interval of `ece` leans upwards, as resampling "
         "adds noise.\n\n"
         + _table(("outcome", *_measures(evaluation.outcomes)), evaluation.outcomes)
@@ -74,7 +74,7 @@ def _warnings(model: Model, warnings: Sequence[str]) -> str:
 def _data(model: Model, evaluation: Evaluation, sampling: str) -> str:
     about = model.about
     rows = [(part, f"{about['rows'][part]:,}", *(days or ("–", "–"))) for part, days in about["days"].items()]
-    text = f"Judged on {evaluation.requests:,} requests with {evaluation.rows:,} rows."
+    text = f"Evaluated on {evaluation.requests:,} requests with {evaluation.rows:,} rows."
     chosen = sampling or "Every row is a story that was shown; no negatives were sampled."
     return "## Data\n\n" + _markdown(("part", "rows", "from", "to"), rows) + f"\n\n{text}\n\nNegatives: {chosen}"
 

@@ -1,6 +1,6 @@
-"""Judges rankings on the held-out days: a model beside popularity, recency and the hand-weighted ranker.
+"""Evaluates rankings on the held-out days: a model beside popularity, recency and the hand-weighted ranker.
 
-A ranking is judged by what really happened, in the unit of the value: `gain` is the realised value of a row (below zero
+A ranking is evaluated by what really happened, in the unit of the value: `gain` is the realised value of a row (below zero
 counts as zero), and a row with a gain is a positive. Intervals are percentile bootstraps over requests (95%), with the same
 resampled requests for every ranking, so that differences are paired.
 """
@@ -64,7 +64,7 @@ def baselines(examples: Examples) -> dict[str, Doubles]:
 def evaluate(model: Model, examples: Examples, *, resamples: int = RESAMPLES, seed: int = SEED) -> Evaluation:
     """Of examples that the model has not seen.
 
-    Rankings are judged with positions fixed at 0, as in serving; probabilities at the positions where the stories stood,
+    Rankings are evaluated with positions fixed at 0, as in serving; probabilities at the positions where the stories stood,
     because whether they were opened there is what happened.
     """
     columns = {name: examples.column(name) for name in model.features}

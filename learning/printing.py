@@ -8,12 +8,12 @@ from rich.table import Table
 
 from learning.evaluate import MODEL, RANKING, Estimate
 from learning.gate import DECIDING
-from learning.train import Judged
+from learning.train import Evaluated
 
 
-def verdict_table(judged: Judged) -> Table:
+def verdict_table(evaluated: Evaluated) -> Table:
     """Rankings of the held-out days side by side, and by how much the model is ahead of each in what decides."""
-    evaluation = judged.evaluation
+    evaluation = evaluated.evaluation
     measures = [*RANKING, "author_coverage"]
     title = f"{evaluation.requests:,} held-out requests with {evaluation.rows:,} stories; 95% intervals"
     table = Table("ranking", *measures, f"model's lead in {DECIDING}", box=None, title=title)
@@ -23,9 +23,9 @@ def verdict_table(judged: Judged) -> Table:
     return table
 
 
-def lead_line(judged: Judged) -> str:
+def lead_line(evaluated: Evaluated) -> str:
     """The decisive measure in one line."""
-    systems = judged.evaluation.systems
+    systems = evaluated.evaluation.systems
     values = ", ".join(f"{name} {of[DECIDING].value:.4f}" for name, of in systems.items())
     return f"{DECIDING} on the held-out days: {values}"
 

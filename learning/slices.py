@@ -1,4 +1,4 @@
-"""Cuts a training set by time: learn, choose, calibrate, and judge, each on later days than the one before."""
+"""Cuts a training set by time: learn, choose, calibrate, and evaluate, each on later days than the one before."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from learning.examples import Examples
 
 _DAY_US = 86_400_000_000
 _SHARE = 1 / 7
-"""Of the days, each for choosing, calibrating and judging; of a week one day, of four weeks four."""
+"""Of the days, each for choosing, calibrating and evaluating; of a week one day, of four weeks four."""
 _MAX_DAYS = 7
 """A week holds every weekday; more would only age what is learned from."""
 _MIN_ROWS = 100
-"""A slice with fewer rows can neither choose nor calibrate nor judge."""
+"""A slice with fewer rows can neither choose nor calibrate nor evaluate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +34,21 @@ class Slices:
         return slice(self.fit.start, self.validation.stop)
 
 
-def cut(examples: Examples, *, judged: bool = True) -> Slices:
-    """By whole UTC days where there are four, else by time within the days. Not `judged`: the last slice is empty.
+def cut(examples: Examples, *, evaluated: bool = True) -> Slices:
+    """By whole UTC days where there are four, else by time within the days. Not `evaluated`: the last slice is empty.
 
-    A model that is only to be used, for example in an evaluation that judges it elsewhere, holds nothing out.
+    A model that is only to be used, for example in an evaluation that evaluates it elsewhere, holds nothing out.
     """
     days = examples.shown_at // _DAY_US
     unique = np.unique(days)
-    tail = 3 if judged else 2
+    tail = 3 if evaluated else 2
     if len(unique) > tail:
         length = int(np.clip(round(len(unique) * _SHARE), 1, _MAX_DAYS))
         starts = [int(np.searchsorted(days, unique[-length * k])) for k in range(tail, 0, -1)]
     else:
         times = np.quantile(examples.shown_at, [1 - _SHARE * k for k in range(tail, 0, -1)])
         starts = [int(np.searchsorted(examples.shown_at, t)) for t in times]
-    edges = [0, *starts, len(examples)] if judged else [0, *starts, len(examples), len(examples)]
+    edges = [0, *starts, len(examples)] if evaluated else [0, *starts, len(examples), len(examples)]
     parts = [slice(a, b) for a, b in pairwise(edges)]
     short = [p for p in parts[: tail + 1] if p.stop - p.start < _MIN_ROWS]
     if short:

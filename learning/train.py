@@ -1,4 +1,4 @@
-"""From a training set to a model that may be released: fit, judge on the last days, write the card, decide."""
+"""From a training set to a model that may be released: fit, evaluate on the last days, write the card, decide."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from learning.slices import cut
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Evaluated:
     """What was found out about a model before it is decided whether it may be released."""
 
     name: str
@@ -48,11 +48,11 @@ def train(
     force: bool = False,
     budget_s: float = BUDGET_S,
     schedule: tuple[Choice, ...] = SCHEDULE,
-    judged: Callable[[Judged], None] = lambda judged: None,
+    evaluated: Callable[[Evaluated], None] = lambda evaluated: None,
 ) -> Trained:
     """Writes the card into `folder`/<name of the model>, in any case; raises Refused when it does not beat the baselines.
 
-    `judged` is told the verdict's grounds before that. The model that is released is the very one that was judged: the held-out days are not learned from afterwards.
+    `evaluated` is told the verdict's grounds before that. The model that is released is the very one that was evaluated: the held-out days are not learned from afterwards.
     """
     slices = cut(examples)
     model = fit(examples, slices, clock, budget_s=budget_s, schedule=schedule)
@@ -63,6 +63,6 @@ def train(
     name = name_of(data)
     short = shortfalls(evaluation)
     card = write_card(folder / name, model, name, evaluation, held_out, sampling, short)
-    judged(Judged(name, evaluation, card))
+    evaluated(Evaluated(name, evaluation, card))
     admit(evaluation, force=force)
     return Trained(model, data, name, evaluation, card, short)

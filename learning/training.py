@@ -19,7 +19,7 @@ from learning.fit import Clock
 from learning.lake_examples import read_lake_examples
 from learning.released import Release, last_release, models_of, release
 from learning.settings import LearningSettings
-from learning.train import Judged, Trained, train
+from learning.train import Evaluated, Trained, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,16 @@ def train_on_lake(
     learning: LearningSettings,
     force: bool = False,
     progress: Progress | None = None,
-    judged: Callable[[Judged], None] = lambda judged: None,
+    evaluated: Callable[[Evaluated], None] = lambda evaluated: None,
 ) -> TrainedOnLake:
     """Makes the examples of `as_of`, and whatever they lack, and learns from them; see `learn`.
 
     `batch` None: it learns from the examples that an earlier run made.
     """
     reports = [] if batch is None else make_examples(lake, as_of, now=now, settings=batch, progress=progress)
-    trained, note = learn(lake, as_of, clock, now=now, settings=learning, force=force, progress=progress, judged=judged)
+    trained, note = learn(
+        lake, as_of, clock, now=now, settings=learning, force=force, progress=progress, evaluated=evaluated
+    )
     return TrainedOnLake(trained, note, reports)
 
 
@@ -80,7 +82,7 @@ def learn(
     settings: LearningSettings,
     force: bool = False,
     progress: Progress | None = None,
-    judged: Callable[[Judged], None] = lambda judged: None,
+    evaluated: Callable[[Evaluated], None] = lambda evaluated: None,
 ) -> tuple[Trained, Release]:
     """Releases a model of the examples that were made at `as_of`.
 
@@ -88,7 +90,7 @@ def learn(
     """
     with _shown(progress, "read examples"):
         given = read_lake_examples(lake, as_of)
-    with _shown(progress, "fit and judge models"):
+    with _shown(progress, "fit and evaluate models"):
         trained = train(
             given.examples,
             clock,
@@ -96,7 +98,7 @@ def learn(
             sampling=given.sampling,
             force=force,
             budget_s=settings.fit_budget_s,
-            judged=judged,
+            evaluated=evaluated,
         )
     return trained, release(lake, trained.data, as_of=as_of, now=now, shortfalls=tuple(trained.shortfalls))
 

@@ -1,4 +1,4 @@
-"""`rex rank`: ranked lists for many users at one moment, by the pipeline that serves feeds; for digests and for judging Rex.
+"""`rex rank`: ranked lists for many users at one moment, by the pipeline that serves feeds; for digests and for evaluating Rex.
 
 Row by row what `GET /v1/users/{user_id}/feed` would answer to somebody who has done nothing since `as_of`, all stages and
 told reasons included; only Redis is left out, and nothing is drawn at random unless the settings given say so.

@@ -28,7 +28,7 @@ from lake.simulator.run import simulate
 from lake.sql_import import import_sql
 from learning.printing import lead_line, verdict_table
 from learning.settings import LearningSettings
-from learning.train import Judged
+from learning.train import Evaluated
 from learning.training import learn, make_examples
 from online.rankers.learned import MODEL_SERVICE
 from rex.cli.client import fetch_feed
@@ -128,17 +128,17 @@ def batch_settings(lake: Path) -> BatchSettings:
 
 def _learn(lake: Path, as_of: datetime, now: datetime, progress: Progress) -> list[RenderableType]:
     """Trains and releases a model; returns what to tell of it. Without a model the demo shows the named weights at work."""
-    judged: list[Judged] = []
+    evaluated: list[Evaluated] = []
     try:
-        learn(lake, as_of, time.monotonic, now=now, settings=LEARNING, progress=progress, judged=judged.append)
+        learn(lake, as_of, time.monotonic, now=now, settings=LEARNING, progress=progress, evaluated=evaluated.append)
     except BadInput as refused:
-        return [*told_of(judged), f"[bold]the feed below is ranked by named weights alone[/]: {refused}"]
-    return told_of(judged)
+        return [*told_of(evaluated), f"[bold]the feed below is ranked by named weights alone[/]: {refused}"]
+    return told_of(evaluated)
 
 
-def told_of(judged: list[Judged]) -> list[RenderableType]:
+def told_of(evaluated: list[Evaluated]) -> list[RenderableType]:
     """The verdict and where the model card is."""
-    return [line for one in judged for line in (verdict_table(one), lead_line(one), f"model card: {one.card}")]
+    return [line for one in evaluated for line in (verdict_table(one), lead_line(one), f"model card: {one.card}")]
 
 
 def ranked_by(page: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The whole loop on a simulated world: raw lake → Spark → Parquet → Redis → feeds, judged by the world's true interest."""
+"""The whole loop on a simulated world: raw lake → Spark → Parquet → Redis → feeds, measured by the world's true interest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from batch.publish import publish
 from batch.run import run
 from batch.settings import BatchSettings
-from benchmarks.relevance import judge
+from benchmarks.relevance import measure
 from features.keys import Keys
 from features.settings import Settings
 from lake.simulator.config import WorldConfig
@@ -56,7 +56,7 @@ def test_feeds_close_a_fifth_of_the_gap_to_perfect_ones_and_are_equal_bit_for_bi
 ) -> None:
     rex, lake = loop
     users = [f"u{user:06d}" for user in np.random.default_rng(0).permutation(USERS)]
-    found = judge(rex, lake, users, JUDGED, micros(END))
+    found = measure(rex, lake, users, JUDGED, micros(END))
     assert found.users == JUDGED
     print(f"{found}, gap closed: {found.gap_closed:.3f}")
     assert found.gap_closed >= GAP_CLOSED

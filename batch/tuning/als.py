@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 
 from batch.jobs.als_vectors import enough, fitted
 from batch.settings import BatchSettings
-from batch.tuning.judging import gain, places_among
+from batch.tuning.goals import gain, places_among
 from batch.tuning.tuned import Tried
 
 GRID = (
@@ -42,7 +42,7 @@ MIN_STORIES = 5
 """Different stories of a user of whom some are hidden: with fewer, hiding one leaves little to go by."""
 HIDDEN = 5
 """One in so many is hidden."""
-JUDGED = 2000
+EVALUATED = 2000
 """Users at most of whom stories are hidden: their mean has a standard error of about one per cent of itself."""
 NEGATIVES = 100
 FEWEST_SKIPPED = 20
@@ -93,18 +93,24 @@ def choose(
 
 
 def with_hidden(pairs: DataFrame) -> DataFrame:
-    """Adds `judged` (its user is one of those judged) and `hidden`; which, follows from the ids."""
+    """Adds `evaluated` (its user is one of those evaluated) and `hidden`; which, follows from the ids."""
     busy = pairs.groupBy("user_id").agg(F.count("*").alias("n")).where(F.col("n") >= MIN_STORIES)
-    chosen = busy.orderBy(F.xxhash64("user_id"), "user_id").limit(JUDGED).select("user_id", F.lit(True).alias("judged"))
-    both = pairs.join(chosen, "user_id", "left").withColumn("judged", F.coalesce("judged", F.lit(False)))
+    chosen = (
+        busy.orderBy(F.xxhash64("user_id"), "user_id")
+        .limit(EVALUATED)
+        .select("user_id", F.lit(True).alias("evaluated"))
+    )
+    both = pairs.join(chosen, "user_id", "left").withColumn("evaluated", F.coalesce("evaluated", F.lit(False)))
     drawn = F.pmod(F.xxhash64("user_id", "story_id"), F.lit(HIDDEN)) == 0
-    return both.withColumn("hidden", F.col("judged") & drawn)
+    return both.withColumn("hidden", F.col("evaluated") & drawn)
 
 
 def skipped(marked: DataFrame, impressions: DataFrame) -> pa.Table:
-    """user_id, story_id of what users who are judged were shown and never acted on, of stories that anybody did."""
-    judged = impressions.join(marked.where("judged").select("user_id").distinct(), "user_id", "left_semi").distinct()
-    known = judged.join(marked.select("story_id").distinct(), "story_id", "left_semi")
+    """user_id, story_id of what users who are evaluated were shown and never acted on, of stories that anybody did."""
+    evaluated = impressions.join(
+        marked.where("evaluated").select("user_id").distinct(), "user_id", "left_semi"
+    ).distinct()
+    known = evaluated.join(marked.select("story_id").distinct(), "story_id", "left_semi")
     unopened = known.join(marked.select("user_id", "story_id"), ["user_id", "story_id"], "left_anti")
     return unopened.orderBy("user_id", "story_id").select("user_id", "story_id").toArrow()
 
@@ -112,7 +118,7 @@ def skipped(marked: DataFrame, impressions: DataFrame) -> pa.Table:
 def hidden_of(marked: DataFrame, unopened: pa.Table) -> Hidden | None:
     """None when nothing is hidden or there are too few stories to rank among. `unopened`: what `passed` found."""
     stories = marked.select("story_id").distinct().orderBy("story_id").toArrow()["story_id"].combine_chunks()
-    mine = marked.where("judged").select("user_id", "story_id", "hidden").orderBy("user_id", "story_id").toArrow()
+    mine = marked.where("evaluated").select("user_id", "story_id", "hidden").orderBy("user_id", "story_id").toArrow()
     if not len(mine) or not any(mine["hidden"].to_pylist()):
         return None
     users = mine["user_id"].combine_chunks().unique()

@@ -1,6 +1,6 @@
 """How fast popularity fades on a lake: the half-life whose decayed reads best predict what is read next.
 
-The trending half-life is judged by the reads of the next day, the story half-life, which rates go by as well, by those of
+The trending half-life is evaluated by the reads of the next day, the story half-life, which rates go by as well, by those of
 the week after it.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from batch.tuning.judging import gain, places_in
+from batch.tuning.goals import gain, places_in
 from batch.tuning.tuned import Tried
 
 DAYS = 14

@@ -19,7 +19,7 @@ NAME = "tuned.json"
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One setting that was judged."""
+    """One setting that was evaluated."""
 
     settings: dict[str, float]
     criterion: str

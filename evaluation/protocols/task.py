@@ -13,7 +13,7 @@ from evaluation.reading_log import Bools, Ints, Log
 from features.errors import BadInput
 
 MIN_STORIES = 5
-"""Different stories a user must have read before rankings for them are judged, as in the published protocol."""
+"""Different stories a user must have read before rankings for them are evaluated, as in the published protocol."""
 NEGATIVES = 100
 """Stories among which a sampled protocol ranks each positive."""
 SEED = 42
@@ -122,9 +122,9 @@ def with_pools(log: Log, tasks: Sequence[Task], negatives: int | None) -> tuple[
 
 
 def refuse_empty(protocol: str, tasks: Sequence[object]) -> None:
-    """BadInput when nothing is left to judge."""
+    """BadInput when nothing is left to evaluate."""
     if not tasks:
         raise BadInput(
-            f"The protocol {protocol} finds nobody to judge: it takes users with {MIN_STORIES} different stories read "
+            f"The protocol {protocol} finds nobody to evaluate: it takes users with {MIN_STORIES} different stories read "
             "before, who later read another one that was out by then; bring more events or choose another protocol."
         )

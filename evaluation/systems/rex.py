@@ -97,7 +97,7 @@ class Rex:
         """Too little to learn from leaves the ranking as it is (at first, the named weights), and the log says so."""
         try:
             examples = examples_by(self._log, self._split, self._samples, self._task)
-            slices = cut(examples, judged=False)
+            slices = cut(examples, evaluated=False)
         except BadInput as error:
             warnings.warning(
                 "%s learns nothing at %s and goes on with %s: %s", self.name, self._moment, self._ranker.name, error
@@ -129,7 +129,7 @@ class Rex:
         return candidates
 
     def _ranked(self, ctx: Context, pipeline: Pipeline) -> Ints:
-        """Rows of the world, best first: what the pipeline keeps; where pools are judged, all, ranked in as many blocks."""
+        """Rows of the world, best first: what the pipeline keeps; where pools are evaluated, all, ranked in as many blocks."""
         candidates = self._candidates(ctx, pipeline)
         size = len(candidates) if self._task.pools is None else SPARE * self._online.slate_size
         blocks = [

@@ -1,4 +1,4 @@
-"""What a ranking system has to be, to be judged."""
+"""What a ranking system has to be, to be evaluated."""
 
 from __future__ import annotations
 

@@ -373,7 +373,7 @@ def train(
         bool, typer.Option("--from-examples", help="learn from the examples that are there, without Spark")
     ] = False,
 ) -> None:
-    """Learn a ranking model, judge it on the last days beside rankings that need no learning, and release it if it is better.
+    """Learn a ranking model, evaluate it on the last days beside rankings that need no learning, and release it if it is better.
 
     Example: [bold]rex train var/lake --as-of 2026-01-31T00:00:00 --days 14[/]
     """
@@ -382,13 +382,13 @@ def train(
     from batch.tuning.tuned import settings_of
     from learning.printing import verdict_table
     from learning.settings import LearningSettings
-    from learning.train import Judged
+    from learning.train import Evaluated
     from learning.training import latest_batch, train_on_lake
 
     lake = lake or Settings().lake
     settings = settings_of(lake) if days is None else settings_of(lake, training_days=days)
     moment = utc(as_of) if as_of else latest_batch(lake)
-    verdicts: list[Judged] = []
+    verdicts: list[Evaluated] = []
     try:
         with progress() as bars:
             done = train_on_lake(
@@ -400,7 +400,7 @@ def train(
                 learning=LearningSettings(),
                 force=force,
                 progress=bars,
-                judged=verdicts.append,
+                evaluated=verdicts.append,
             )
     finally:
         for verdict in verdicts:
@@ -424,13 +424,13 @@ def evaluate(
     negatives: Annotated[
         int | None, typer.Option(min=1, help="rank among so many sampled stories; default: among all")
     ] = None,
-    baselines: Annotated[bool, typer.Option(help="judge collaborative filters from PyPI, too")] = True,
+    baselines: Annotated[bool, typer.Option(help="evaluate collaborative filters from PyPI, too")] = True,
     budget_s: Annotated[
         float, typer.Option(min=0, max=86_400, help="seconds for choosing each one's constants")
     ] = 60.0,
     json: Annotated[Path | None, typer.Option("--json", help="write all figures as rows")] = None,
 ) -> None:
-    """Judge Rex beside its baselines on raw lakes, by several protocols, with intervals.
+    """Evaluate Rex beside its baselines on raw lakes, by several protocols, with intervals.
 
     Example: [bold]rex eval var/lake --protocol rolling --json var/eval.json[/]
     """
@@ -462,7 +462,7 @@ def rank(
     users: Annotated[Path | None, typer.Option("--users", help="a file with one user_id a line; default: all")] = None,
     top: Annotated[int, typer.Option(min=1, help="stories a user")] = 50,
 ) -> None:
-    """Write ranked lists for many users, by the pipeline that serves feeds: for digests, and for judging it yourself.
+    """Write ranked lists for many users, by the pipeline that serves feeds: for digests, and for evaluating it yourself.
 
     Example: [bold]rex rank var/lake --as-of 2026-01-31T00:00:00 --top 50 --out var/ranked.parquet[/]
     """

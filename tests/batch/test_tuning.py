@@ -13,8 +13,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from batch.settings import BatchSettings
 from batch.tuning import als, half_lives
+from batch.tuning.goals import gain, places_among, places_in
 from batch.tuning.half_lives import DAY_H, Reads
-from batch.tuning.judging import gain, places_among, places_in
 from batch.tuning.printing import tuned_table
 from batch.tuning.tune import tune
 from batch.tuning.tuned import NAME, Tried, Tuned, is_due, read_tuned, settings_of, write_tuned

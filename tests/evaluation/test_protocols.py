@@ -54,11 +54,11 @@ class TestRolling:
         assert "new" not in _names(log, np.flatnonzero(task.live))
 
     def test_what_arrives_late_is_not_known_before(self, tmp_path: Path) -> None:
-        """Ann's fifth read of day 1 arrives on day 5, so on day 3 she has four stories and is not judged."""
+        """Ann's fifth read of day 1 arrives on day 5, so on day 3 she has four stories and is not evaluated."""
         late = event("ann", "read", "s4", at(1.4), received_at=at(5))
         early = interactions([*BUSY[:4], *(("cyd", "s0", 2 + i / 100) for i in range(20)), ("ann", "s5", 3.2)])
         log = log_of(tmp_path, OLD, [*early, late])
-        with pytest.raises(BadInput, match="finds nobody to judge"):
+        with pytest.raises(BadInput, match="finds nobody to evaluate"):
             PROTOCOLS["rolling"](log, None)
 
     def test_validation_uses_nothing_of_the_test_days(self, tmp_path: Path) -> None:

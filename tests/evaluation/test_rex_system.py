@@ -1,4 +1,4 @@
-"""Rex judged through its own batch and pipeline, on a lake of a few users; and lists for many users."""
+"""Rex evaluated through its own batch and pipeline, on a lake of a few users; and lists for many users."""
 
 from __future__ import annotations
 

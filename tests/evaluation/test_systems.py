@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.judging import judge, paired
+from evaluation.evaluating import evaluate_systems, paired
 from evaluation.protocols import PROTOCOLS, Split
 from evaluation.protocols.task import Task
 from evaluation.ranking import NOTHING, ranked
@@ -138,7 +138,7 @@ def test_the_best_setting_of_the_validation_is_chosen_and_none_without_time(log:
 
 
 def test_systems_share_requests_so_that_differences_are_paired(log: Log, split: Split) -> None:
-    good, bad = judge(log, split, [Given({"s5": 2.0, "s6": 1.0}, "good"), Given({"s11": 1.0}, "bad")])
+    good, bad = evaluate_systems(log, split, [Given({"s5": 2.0, "s6": 1.0}, "good"), Given({"s11": 1.0}, "bad")])
     assert good.metrics["ndcg@5"].value == 1
     assert paired(good, bad, split, "ndcg@5").value == pytest.approx(1 - bad.metrics["ndcg@5"].value)
 
@@ -165,5 +165,5 @@ def test_collaborative_filters_find_the_readers_own_circle(tmp_path: Path, kind:
     ]
     log = log_of(tmp_path, stories, interactions(rows))
     split = PROTOCOLS["random"](log, None)
-    (judged,) = judge(log, split, [getattr(collaborative, kind)(SMALL[kind], Budget(0))])
-    assert judged.metrics["recall@5"].value > 0.8
+    (evaluated,) = evaluate_systems(log, split, [getattr(collaborative, kind)(SMALL[kind], Budget(0))])
+    assert evaluated.metrics["recall@5"].value > 0.8

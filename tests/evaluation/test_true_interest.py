@@ -1,4 +1,4 @@
-"""Judging by what users truly want: the gain, the gap, who is judged on what."""
+"""Judging by what users truly want: the gain, the gap, who is evaluated on what."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class TestEvaluation:
         assert evaluation.outcomes["open"]["log_loss"].value == pytest.approx(expected)
 
     def test_probabilities_are_those_of_where_a_story_stood(self, made: Made, evaluation) -> None:  # type: ignore[no-untyped-def]
-        """A story low on the page is opened less; judged as if all had stood on top, every honest model looked wrong."""
+        """A story low on the page is opened less; evaluated as if all had stood on top, every honest model looked wrong."""
         held = made.examples.part(made.slices.held_out)
         assert len(np.unique(held.column(POSITION))) > 1
         opened = evaluation.outcomes["open"]

@@ -91,7 +91,7 @@ def test_the_cuts_are_whole_days_one_after_the_other() -> None:
 def test_a_single_day_is_cut_by_time_and_nothing_need_be_held_out() -> None:
     examples = examples_of(examples_table(requests=600, days=1))
     assert cut(examples).held_out.stop == len(examples)
-    unjudged = cut(examples, judged=False)
+    unjudged = cut(examples, evaluated=False)
     assert unjudged.held_out.start == unjudged.held_out.stop == unjudged.calibration.stop == len(examples)
 
 

@@ -24,7 +24,7 @@ Values = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Evaluated:
     """One system under one protocol."""
 
     system: str
@@ -37,19 +37,21 @@ class Judged:
     """Preparing once; fitting and ranking all tasks."""
 
 
-def judge(log: Log, split: Split, systems: Sequence[System], progress: Progress | None = None) -> list[Judged]:
+def evaluate_systems(
+    log: Log, split: Split, systems: Sequence[System], progress: Progress | None = None
+) -> list[Evaluated]:
     """Every system on the same tasks, requests and resamples."""
-    return [_judge(log, split, system, progress) for system in systems]
+    return [_evaluate_one(log, split, system, progress) for system in systems]
 
 
-def paired(first: Judged, second: Judged, split: Split, metric: str) -> Estimate:
+def paired(first: Evaluated, second: Evaluated, split: Split, metric: str) -> Estimate:
     """Mean of (first − second), paired request by request, units resampled."""
     unit = _units(split)
     weights = resamples(int(unit.max()) + 1, SEED)
     return difference(first.values[metric], second.values[metric], unit, weights)
 
 
-def _judge(log: Log, split: Split, system: System, progress: Progress | None) -> Judged:
+def _evaluate_one(log: Log, split: Split, system: System, progress: Progress | None) -> Evaluated:
     bar = None if progress is None else progress.add_task(f"{split.protocol}: {system.name}", total=len(split.tasks))
     started = time.perf_counter()
     chosen = system.prepare(log, split)
@@ -66,7 +68,7 @@ def _judge(log: Log, split: Split, system: System, progress: Progress | None) ->
     done = time.perf_counter()
     values = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
     metrics = _estimates(log, split, values, np.concatenate(shown), np.concatenate(surprise))
-    return Judged(system.name, chosen, metrics, values, (prepared - started, done - prepared))
+    return Evaluated(system.name, chosen, metrics, values, (prepared - started, done - prepared))
 
 
 def _units(split: Split) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from online.columns import Candidates, Floats
 from online.settings import OnlineSettings
 from online.slates.pagination_session import PaginationSession
 from online.story_table.table import StoryTable
-from online.user.build_inputs import BuildReading
+from online.user.build_inputs import BuildInputs
 from online.user.user import User
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Context:
     surface: str = "home"
     wanted: frozenset[str] = frozenset()
     """Features that the ranker reads; an annotator may leave out the others."""
-    reading: BuildReading = field(default_factory=BuildReading)
+    build_inputs: BuildInputs = field(default_factory=BuildInputs)
     """Read before a slate is built; empty while a cached one is served."""
     bits: Mapping[str, int] = field(default_factory=dict)
     """Provider name → bit of the candidates' `sources`."""

@@ -58,7 +58,7 @@ def _limits(ctx: Context, ranked: Candidates) -> Limits:
 
 def _served_today(ctx: Context) -> Rows:
     """int32[m]: one row for each entry that a slate has answered this UTC day."""
-    served = ctx.reading.served
+    served = ctx.build_inputs.served
     midnight = ctx.now_us - ctx.now_us % DAY_US
     return ctx.story_table.by_hash.known(served.stories[served.served_us >= midnight])
 

@@ -52,7 +52,7 @@ _RANGE = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
 
 def unopened_weight(ctx: Context, ranked: Candidates) -> NDArray[np.float64]:
     """float64[n]: Σ 0.5^(age / half-life) over the slates that showed the story; 0 for one that was opened or read."""
-    served, story_table = ctx.reading.served, ctx.story_table
+    served, story_table = ctx.build_inputs.served, ctx.story_table
     if not len(served.stories):
         return np.zeros(len(ranked))
     rows = story_table.by_hash.find(served.stories)

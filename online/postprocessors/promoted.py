@@ -57,7 +57,7 @@ def _admitted(ctx: Context, ranked: Candidates, brought: Integers, key: Hashes) 
     `brought`: positions of those that came as promoted; `key`: every candidate's duplicate_key, of which each counts once.
     """
     promotions = ctx.story_table.promotions
-    fit = np.flatnonzero(promotions.running(ctx.now_us) & promotions.under_cap(ctx.reading.promoted))
+    fit = np.flatnonzero(promotions.running(ctx.now_us) & promotions.under_cap(ctx.build_inputs.promoted))
     wanted = ctx.story_table.current(promotions.rows[fit])
     # `first`: of equal ones in `wanted`.
     _, place, first = np.intersect1d(ranked.rows.take(brought), wanted, return_indices=True)

@@ -16,7 +16,7 @@ def slate_id(ctx: Context) -> str:
     """Named after what it depends on; the continuation of a pagination session after where the session stands."""
     if ctx.pagination_session is not None:
         return ctx.pagination_session.slate_id
-    return identify(ctx.user_id, ctx.surface, ctx.now_us, ctx.pinned, ctx.reading.digest.hex(), ctx.ranker.name)
+    return identify(ctx.user_id, ctx.surface, ctx.now_us, ctx.pinned, ctx.build_inputs.digest.hex(), ctx.ranker.name)
 
 
 def features_wanted(ctx: Context) -> frozenset[str]:
@@ -57,7 +57,7 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
 def _watermark(ctx: Context) -> Watermark:
     if ctx.pagination_session is not None:
         return ctx.pagination_session.watermark
-    timeline = ctx.reading.timeline
+    timeline = ctx.build_inputs.timeline
     published_us, story_id = ctx.story_table.newest(ctx.now_us)
     return Watermark(published_us, story_id, 0 if timeline is None else timeline.seq)
 

@@ -27,7 +27,7 @@ class Found:
 
 def read_timeline(ctx: Context) -> Found:
     """Exact in every case: what the timeline cannot be trusted to hold is pulled instead."""
-    reading, follows = ctx.reading, follows_of(ctx.user.state)
+    reading, follows = ctx.build_inputs, follows_of(ctx.user.state)
     timeline = reading.timeline
     if timeline is None:
         return _all_pulled(ctx, follows, "returning")

@@ -11,7 +11,7 @@ from online.user.served_history import ServedHistory
 
 
 @dataclass(frozen=True, slots=True)
-class BuildReading:
+class BuildInputs:
     """Empty where nothing is known."""
 
     timeline: Timeline | None = None

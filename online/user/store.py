@@ -22,7 +22,7 @@ from online.slates.slate_store import ask_for_kept, decode_kept
 from online.streams.entries import START, StreamEntry
 from online.timelines.pulled import PulledTargets
 from online.timelines.timeline import Timeline, decode_timeline
-from online.user.build_inputs import BuildReading
+from online.user.build_inputs import BuildInputs
 from online.user.served_history import ServedHistory, decode_history
 from online.user.user import EMPTY_PROFILE, INTERACTION, UserState, decode_changes, digest_of_overlay
 from rex.local.faults import first_line
@@ -112,7 +112,7 @@ class UserStore:
         """Has the user's timeline made, or made anew. What is lost beyond MAX_RETURNS is asked for at the next build."""
         self._client.xadd(self._keys.returns(), {"user_id": user_id, "why": why}, maxlen=MAX_RETURNS)
 
-    def read_for_build(self, user_id: str, day: str) -> BuildReading:
+    def read_for_build(self, user_id: str, day: str) -> BuildInputs:
         """What only the building of a slate needs; `day` is the UTC day, `YYYYMMDD`."""
         pipe = self._client.pipeline(transaction=False)
         pipe.get(self._keys.pulled_version())  # before the timeline: what is pulled no more is in the timeline by then
@@ -127,7 +127,7 @@ class UserStore:
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
         history, degraded = _decode_history(served)
-        return BuildReading(
+        return BuildInputs(
             timeline=_decode_timeline(timeline, about, ttl_s),
             pulled_version=int(pulled_version or 0),
             pulled=pulled,

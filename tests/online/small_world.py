@@ -38,7 +38,7 @@ from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.story_table.build import build_story_table
 from online.story_table.table import StoryTable
-from online.user.build_inputs import BuildReading
+from online.user.build_inputs import BuildInputs
 from online.user.user import EMPTY_PROFILE, User, UserState
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -214,7 +214,7 @@ def context(
     changes, interactions, reading = (
         known.pop("changes", ()),
         known.pop("interactions", None),
-        known.pop("reading", BuildReading()),
+        known.pop("build_inputs", BuildInputs()),
     )
     state = UserState(user_id, hash64(user_id), profile(**known), tuple(changes))
     if interactions is not None:
@@ -226,7 +226,7 @@ def context(
         settings or OnlineSettings(),
         ranker or Weighted(),
         wanted=frozenset(BY_NAME),
-        reading=reading,
+        build_inputs=reading,
         bits=default_components().bits,
     )
 

@@ -17,7 +17,7 @@ from online.pipeline import Pipeline
 from online.postprocessors.discount_impressions import unopened_weight
 from online.providers.groups import GROUPS, groups_by_bit, most_telling
 from online.settings import OnlineSettings
-from online.user.build_inputs import BuildReading
+from online.user.build_inputs import BuildInputs
 from online.user.served_history import ServedHistory
 from tests.online.small_world import context, everything, hours_ago, story_table
 
@@ -30,10 +30,10 @@ def slate_of(ctx: Context) -> list[str]:
     return [ctx.story_table.story_id(int(row)) for row in ctx.story_table.by_hash.find(slate.stories)]
 
 
-def showings(*shown: tuple[str, float]) -> BuildReading:
+def showings(*shown: tuple[str, float]) -> BuildInputs:
     """Story and how many hours ago a slate showed it."""
     stories = np.array([hash64(story) for story, _ in shown], np.int64)
-    return BuildReading(served=ServedHistory(stories, np.array([micros(hours_ago(h)) for _, h in shown], np.int64)))
+    return BuildInputs(served=ServedHistory(stories, np.array([micros(hours_ago(h)) for _, h in shown], np.int64)))
 
 
 class TestGroups:
@@ -94,7 +94,9 @@ class TestShares:
             {"id": f"s{i:02}", "author": f"a{i % 7}", "publication": f"p{i % 3}", "age_h": i + 1.0} for i in range(60)
         ]
         slates = [
-            PIPELINE.build(context(story_table(made), follow_author=["a1"], reading=showings(("s01", 1), ("s01", 2))))
+            PIPELINE.build(
+                context(story_table(made), follow_author=["a1"], build_inputs=showings(("s01", 1), ("s01", 2)))
+            )
             for _ in range(2)
         ]
         assert slates[0].encode() == slates[1].encode()
@@ -108,20 +110,20 @@ STARS = [
 class TestToday:
     settings = OnlineSettings(page_block=5, max_per_author=2, max_per_author_day=3, **SHARES)
 
-    def stars(self, reading: BuildReading) -> list[int]:
+    def stars(self, reading: BuildInputs) -> list[int]:
         """Places of the star's stories."""
-        found = slate_of(context(story_table(STARS), settings=self.settings, reading=reading))
+        found = slate_of(context(story_table(STARS), settings=self.settings, build_inputs=reading))
         return [place for place, story in enumerate(found) if story < "s05"]
 
     def test_an_author_answered_often_today_comes_after_the_others(self) -> None:
         rest = [15, 16]  # three a day; the others come in the block that nobody else can fill
-        assert self.stars(BuildReading()) == [0, 1, 5, *rest]
+        assert self.stars(BuildInputs()) == [0, 1, 5, *rest]
         shown = showings(("s03", 1), ("s04", 2))
         assert self.stars(shown) == [0, 15, 16, 17, 18]
 
     def test_yesterday_does_not_count(self) -> None:
         yesterday = showings(("s03", 13), ("s04", 14))  # it is noon
-        assert self.stars(yesterday) == self.stars(BuildReading())
+        assert self.stars(yesterday) == self.stars(BuildInputs())
 
 
 class TestNewAuthors:
@@ -144,11 +146,11 @@ class TestDiscountImpressions:
     plain = OnlineSettings(new_author_share=0.0, **SHARES)
 
     def weight(self, *shown: tuple[str, float], **known: Any) -> float:
-        ctx = context(story_table(NINE), settings=self.plain, reading=showings(*shown), **known)
+        ctx = context(story_table(NINE), settings=self.plain, build_inputs=showings(*shown), **known)
         return float(unopened_weight(ctx, everything(ctx.story_table))[ctx.story_table.row("s0")])
 
     def order(self, *shown: tuple[str, float], **known: Any) -> list[str]:
-        return slate_of(context(story_table(NINE), settings=self.plain, reading=showings(*shown), **known))
+        return slate_of(context(story_table(NINE), settings=self.plain, build_inputs=showings(*shown), **known))
 
     def test_showings_add_up_and_halve_every_half_life(self) -> None:
         half_life_h = self.plain.impression_half_life_h
@@ -174,7 +176,7 @@ class TestDiscountImpressions:
 
     def test_a_list_of_equal_scores_sinks_it_too(self) -> None:
         equal = [{"id": f"s{i}", "author": f"a{i}"} for i in range(5)]
-        ctx = context(story_table(equal), settings=self.plain, reading=showings(("s4", 0.0), ("s4", 0.0)))
+        ctx = context(story_table(equal), settings=self.plain, build_inputs=showings(("s4", 0.0), ("s4", 0.0)))
         assert slate_of(ctx)[-1] == "s4"
 
 
@@ -198,7 +200,7 @@ class TestExplained:
 
     def test_sinking_and_promoting_are_told(self) -> None:
         settings = OnlineSettings(new_author_share=0.0, **SHARES)
-        moves, _ = self.watched("s0", NINE, settings=settings, reading=showings(("s0", 0.0), ("s0", 0.0)))
+        moves, _ = self.watched("s0", NINE, settings=settings, build_inputs=showings(("s0", 0.0), ("s0", 0.0)))
         assert [(move["step"], move["reason"], move["from"]) for move in moves] == [
             ("discount_impressions", "discount_impressions", 0)
         ]

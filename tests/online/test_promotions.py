@@ -13,7 +13,7 @@ from online.context import Context
 from online.pipeline import Pipeline
 from online.settings import OnlineSettings
 from online.slates.slate import ORGANIC, Slate
-from online.user.build_inputs import BuildReading
+from online.user.build_inputs import BuildInputs
 from online.user.user import EdgeChange
 from tests.online.conftest import FeedServer, wait_until
 from tests.online.small_world import context, ids, story_table
@@ -115,14 +115,14 @@ class TestWho:
         assert not {"ad0", "ad1"} & set(found)
 
     def test_a_user_who_has_had_enough_today_gets_no_more_and_the_next_promotion_takes_the_slot(self) -> None:
-        had = BuildReading(promoted={hash64("p0"): 2, hash64("p1"): 1})
-        found, places = built(asked([promotion(0, daily_cap=2), promotion(1, daily_cap=2)], reading=had))
+        had = BuildInputs(promoted={hash64("p0"): 2, hash64("p1"): 1})
+        found, places = built(asked([promotion(0, daily_cap=2), promotion(1, daily_cap=2)], build_inputs=had))
         assert [found[place] for place in places] == ["ad1"]
         assert "ad0" not in found
 
     def test_a_story_whose_promotion_is_capped_stays_where_it_was_ranked_without_the_mark(self) -> None:
-        had = BuildReading(promoted={hash64("p"): 1})
-        ctx = asked([{"id": "p", "story": "s30", "daily_cap": 1}], reading=had)
+        had = BuildInputs(promoted={hash64("p"): 1})
+        ctx = asked([{"id": "p", "story": "s30", "daily_cap": 1}], build_inputs=had)
         slate = PIPELINE.build(ctx)
         at = slate.stories.tolist().index(hash64("s30"))
         assert slate.sources[at] == 1 << ctx.bits["fresh_stories"]

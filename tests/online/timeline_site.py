@@ -171,7 +171,7 @@ class Site:
         """A request on the surface `following`, read as for building."""
         now_us = micros(self.now)
         ctx, _ = self.rex.feeds.context(user, now_us, "following")
-        ctx.reading = self.store.read_for_build(user, utc_day(now_us))
+        ctx.build_inputs = self.store.read_for_build(user, utc_day(now_us))
         return ctx
 
     def rows(self, ctx: Context) -> Rows:

@@ -20,7 +20,7 @@ from features.lake_files import data_files, row_count
 from features.schema import Dataset
 from features.verdicts import REPEATED, too_many
 
-REASONS_TOLD = 3
+REASONS_SHOWN = 3
 COUNTS_FILE = "counts.json"
 
 
@@ -156,7 +156,7 @@ def _refuse_too_many(dataset: Dataset, outcome: Validation, place: Path) -> None
     found = too_many(dataset, outcome.rows, outcome.quarantined)
     if found is None:
         return
-    reasons = ", ".join(f"{reason} {n:,}" for reason, n in list(outcome.quarantined.items())[:REASONS_TOLD])
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in list(outcome.quarantined.items())[:REASONS_SHOWN])
     raise BadInput(
         f"Dataset {dataset.name}: {found[0]:,} of {outcome.rows:,} rows are bad (limit {found[1]:.0%}; {reasons}), "
         f"for example {_example(place, next(iter(outcome.quarantined)))}; see {place}, correct them and run again."

@@ -62,14 +62,14 @@ class Evaluation:
         metrics = [metric for metric in SHOWN if any(metric in one.metrics for one in self.evaluated)]
         table = Table("system", *metrics, f"ndcg@10 - {BASELINE}", "s", title=title, box=None)
         for one in self.evaluated:
-            shown = [_told(one.metrics[metric]) if metric in one.metrics else "–" for metric in metrics]
+            shown = [_formatted(one.metrics[metric]) if metric in one.metrics else "–" for metric in metrics]
             gain = self.against(one).get(f"ndcg@10 - {BASELINE}")
             name = f"{one.system}\n[dim]{one.chosen}[/]" if one.chosen else one.system
-            table.add_row(name, *shown, _told(gain, signed=True) if gain else "", f"{sum(one.seconds):.0f}")
+            table.add_row(name, *shown, _formatted(gain, signed=True) if gain else "", f"{sum(one.seconds):.0f}")
         return table
 
 
-def _told(estimate: Estimate, signed: bool = False) -> str:
+def _formatted(estimate: Estimate, signed: bool = False) -> str:
     value = f"{estimate.value:+.4f}" if signed else f"{estimate.value:.4f}"
     return f"{value}\n[dim]{estimate.low:.3f}…{estimate.high:.3f}[/]"
 

@@ -60,7 +60,9 @@ class Worlds:
                 self._make(log, split)
         tested = self._places[id(split.tasks[0])]
         chosen = settings_of(tested.lake)
-        return f"{len(tested.moments.as_ofs)} snapshots, {len(tested.moments.fits)} fits" + _told(chosen, self._batch)
+        return f"{len(tested.moments.as_ofs)} snapshots, {len(tested.moments.fits)} fits" + _formatted(
+            chosen, self._batch
+        )
 
     def of(self, task: Task) -> OfflineWorld:
         """The snapshot of a task of the split that was prepared."""
@@ -99,7 +101,7 @@ class Worlds:
         )
 
 
-def _told(chosen: BatchSettings, given: BatchSettings | None) -> str:
+def _formatted(chosen: BatchSettings, given: BatchSettings | None) -> str:
     if given is not None:
         return ""
     return (

@@ -26,7 +26,7 @@ NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 """Value of a partition folder that stands for null."""
 DATE_FOLDERS = frozenset({"year", "month", "day", "hour", "date", "dt", "ds"})
 """Partition folders that only say when; so does any folder whose value is a date."""
-PROBLEMS_TOLD = 3
+PROBLEMS_SHOWN = 3
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 
 
@@ -97,8 +97,8 @@ def inspect(dataset: Dataset, folder: Path, partial: bool = False) -> list[Group
         found.setdefault(stored, []).append(path)
         rows[stored] = rows.get(stored, 0) + count
     if problems:
-        more = f" ({len(problems) - PROBLEMS_TOLD:,} more files cannot be read.)"
-        raise BadInput(" ".join(problems[:PROBLEMS_TOLD]) + (more if len(problems) > PROBLEMS_TOLD else ""))
+        more = f" ({len(problems) - PROBLEMS_SHOWN:,} more files cannot be read.)"
+        raise BadInput(" ".join(problems[:PROBLEMS_SHOWN]) + (more if len(problems) > PROBLEMS_SHOWN else ""))
     return [Group(stored, tuple(paths), rows[stored]) for stored, paths in found.items()]
 
 

@@ -101,10 +101,10 @@ def _measures(of: dict[str, dict[str, Estimate]]) -> tuple[str, ...]:
 
 
 def _table(header: tuple[str, ...], of: dict[str, dict[str, Estimate]]) -> str:
-    return _markdown(header, [(name, *(_told(e) for e in measures.values())) for name, measures in of.items()])
+    return _markdown(header, [(name, *(_formatted(e) for e in measures.values())) for name, measures in of.items()])
 
 
-def _told(estimate: Estimate) -> str:
+def _formatted(estimate: Estimate) -> str:
     if np.isnan(estimate.value):
         return "–"
     interval = "" if np.isnan(estimate.low) else f" ({estimate.low:.4f} to {estimate.high:.4f})"

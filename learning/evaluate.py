@@ -155,10 +155,16 @@ def as_rows(evaluation: Evaluation) -> list[Mapping[str, object]]:
     rows += [(f"{MODEL} - {base}", m, e) for base, of in evaluation.ahead.items() for m, e in of.items()]
     rows += [(f"{MODEL}: {outcome}", m, e) for outcome, of in evaluation.outcomes.items() for m, e in of.items()]
     return [
-        {"system": system, "metric": metric, "value": _told(e.value), "low": _told(e.low), "high": _told(e.high)}
+        {
+            "system": system,
+            "metric": metric,
+            "value": _formatted(e.value),
+            "low": _formatted(e.low),
+            "high": _formatted(e.high),
+        }
         for system, metric, e in rows
     ]
 
 
-def _told(value: float) -> float | None:
+def _formatted(value: float) -> float | None:
     return None if np.isnan(value) else value

@@ -17,7 +17,9 @@ class Refused(BadInput):
 def shortfalls(evaluation: Evaluation) -> list[str]:
     """One sentence for each baseline that the model does not surely beat: the interval of the difference reaches 0."""
     return [
-        _told(name, measures[DECIDING]) for name, measures in evaluation.ahead.items() if not measures[DECIDING].low > 0
+        _formatted(name, measures[DECIDING])
+        for name, measures in evaluation.ahead.items()
+        if not measures[DECIDING].low > 0
     ]
 
 
@@ -29,7 +31,7 @@ def admit(evaluation: Evaluation, *, force: bool = False) -> list[str]:
     return short
 
 
-def _told(name: str, ahead: Estimate) -> str:
+def _formatted(name: str, ahead: Estimate) -> str:
     return (
         f"its {DECIDING} is {ahead.value:+.4f} against {name} (95% interval {ahead.low:+.4f} to {ahead.high:+.4f}), "
         "which is not surely better"

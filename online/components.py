@@ -69,7 +69,7 @@ class Components:
     """What one pipeline is made of. Order matters: it decides source bits, drop reasons and the reason that is told."""
 
     providers: tuple[Provider, ...]
-    """Most telling reason first: an entry with several sources tells the first."""
+    """Highest-priority reason first: an entry with several sources tells the first."""
     rules: tuple[Rule, ...]
     annotators: tuple[Annotator, ...]
     postprocessors: tuple[Postprocessor, ...]

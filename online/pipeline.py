@@ -30,7 +30,7 @@ from online.columns import Candidates, Rows
 from online.components import Components
 from online.context import Context
 from online.postprocessors.explore import ONLY_DRAWN, outranked
-from online.providers.groups import most_telling
+from online.providers.groups import highest_priority
 from online.selection import best, counted, finite, united
 from online.slates.slate import Slate
 from online.slates.slate_making import slate_of
@@ -130,7 +130,7 @@ class Pipeline:
             candidates.columns[ONLY_DRAWN] = np.zeros(len(candidates), bool)
             candidates.columns[ONLY_DRAWN][drawn] = True
             ranked = candidates.take(np.concatenate((kept, drawn)))
-            ranked.columns["group"] = self.components.groups.take(most_telling(ranked.sources))
+            ranked.columns["group"] = self.components.groups.take(highest_priority(ranked.sources))
             report.given = len(ranked)
             report.dropped = {"outranked": len(candidates) - len(ranked)} if len(ranked) < len(candidates) else {}
         ctx.trace.watch("rank", ranked)

@@ -132,11 +132,11 @@ def _learn(lake: Path, as_of: datetime, now: datetime, progress: Progress) -> li
     try:
         learn(lake, as_of, time.monotonic, now=now, settings=LEARNING, progress=progress, evaluated=evaluated.append)
     except BadInput as refused:
-        return [*told_of(evaluated), f"[bold]the feed below is ranked by named weights alone[/]: {refused}"]
-    return told_of(evaluated)
+        return [*described(evaluated), f"[bold]the feed below is ranked by named weights alone[/]: {refused}"]
+    return described(evaluated)
 
 
-def told_of(evaluated: list[Evaluated]) -> list[RenderableType]:
+def described(evaluated: list[Evaluated]) -> list[RenderableType]:
     """The verdict and where the model card is."""
     return [line for one in evaluated for line in (verdict_table(one), lead_line(one), f"model card: {one.card}")]
 

@@ -23,7 +23,7 @@ from tests.lakes import ANY_NAME
 from tests.test_cli import rex
 
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
-TOLD = AS_OF.isoformat()
+LOGGED = AS_OF.isoformat()
 QUICK = {
     # A small world, quickly learned from: the fixed cost of a job is most of what there is.
     "REX_BATCH_SHUFFLE_PARTITIONS": "2",
@@ -45,7 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A simulated world of eight days and what the command made of its last five; the only run of Spark here."""
     lake = tmp_path_factory.mktemp("trained") / ANY_NAME
     simulate(WorldConfig(users=300, stories=1500, events=40_000, days=9, ends_at=AS_OF), lake)
-    said = rex("train", str(lake), "--as-of", TOLD, "--days", "5", "--force", var=lake.parent, timeout_s=900, **QUICK)
+    said = rex("train", str(lake), "--as-of", LOGGED, "--days", "5", "--force", var=lake.parent, timeout_s=900, **QUICK)
     assert said.returncode == 0, said.stderr[-4000:]
     return Trained(lake, said)
 
@@ -55,7 +55,7 @@ def test_the_released_model_is_the_file_of_its_hash_and_can_be_used(trained: Tra
     assert note is not None
     data = released(trained.lake)
     assert data == file_of(trained.lake, note.sha256).read_bytes()
-    assert decode(data, note.sha256).about["days"]["held_out"][1] < TOLD
+    assert decode(data, note.sha256).about["days"]["held_out"][1] < LOGGED
     assert note.sha256[:16] in trained.said.stdout
 
 
@@ -107,7 +107,7 @@ class TestLearningFromExamplesThatAreThere:
     def refused(self, lake: Path, told: str) -> None:
         """The command ends with one sentence and leaves the earlier release."""
         before = released(lake)
-        said = rex("train", str(lake), "--as-of", TOLD, "--from-examples", var=lake.parent, **QUICK)
+        said = rex("train", str(lake), "--as-of", LOGGED, "--from-examples", var=lake.parent, **QUICK)
         assert said.returncode == 1, said.stdout
         assert told in " ".join(said.stderr.split())
         assert "Traceback" not in said.stderr
@@ -148,7 +148,7 @@ class TestLearningFromExamplesThatAreThere:
             return table.set_column(table.column_names.index("als_score"), "als_score", constant)
 
         lake = changed(flat)
-        said = rex("train", str(lake), "--as-of", TOLD, "--from-examples", "--force", var=lake.parent, **QUICK)
+        said = rex("train", str(lake), "--as-of", LOGGED, "--from-examples", "--force", var=lake.parent, **QUICK)
         assert said.returncode == 0, said.stderr
         note = last_release(lake)
         assert note is not None

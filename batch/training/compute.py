@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from batch.training.ragged import NEVER, Hashes, Lists, matrix
-from batch.training.reader import Readers, Told
+from batch.training.reader import Described, Readers
 from features.formulas import Floats, Ints, age_hours, gather_mean, recency
 from features.registry import BY_NAME, FEATURES, registered
 
@@ -42,7 +42,7 @@ def features_of(batch: pa.RecordBatch, shown: Lists) -> Mapping[str, Floats]:
     out = {f.name: shown.floats(f.name) for entity in GATHERED for f in registered(entity)}
     for feature in registered("topic"):
         out[feature.name] = gather_mean(topics.floats(feature.name), at, BY_NAME[feature.name].default)
-    told = Told(
+    told = Described(
         story=shown.ints("story"),
         author=shown.ints("author"),
         publication=shown.ints("publication"),

@@ -14,7 +14,7 @@ from pyspark.sql.types import LongType, StructField, StructType
 from batch.point_in_time import Context, visible
 from batch.training.cutoff import after_schedule_start, knows_before
 from batch.training.shown import SHOWN, window
-from batch.training.stories_then import with_told
+from batch.training.stories_then import with_versions
 from features.registry import BY_NAME
 
 NEWEST = 100
@@ -79,7 +79,7 @@ def drawn(first: DataFrame, stories: DataFrame, tries: int) -> DataFrame:
     size = F.least("pool", "of")
     number = F.col("pool") - size + F.pmod(F.xxhash64("event_id", "stratum", "try"), size)
     found = each.withColumn("number", number).join(pool.select("number", "story_id"), "number", "inner")
-    state = with_told(found, stories)
+    state = with_versions(found, stories)
     live = F.col("deleted_at").isNull() | (F.col("deleted_at") > F.col("before"))
     return state.where(live & (F.col("visibility") == "public"))
 

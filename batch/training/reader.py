@@ -35,7 +35,7 @@ US_PER_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Described:
     """The stories of n examples, and up to when news counts: [n] or [n, …] each."""
 
     story: Hashes
@@ -72,7 +72,7 @@ class Readers:
         self._vectors = matrix(batch.column("user_vector"))
         self._had_read: pa.ListArray = batch.column("had_read")
 
-    def features(self, user: int, told: Told) -> Mapping[str, Floats]:
+    def features(self, user: int, told: Described) -> Mapping[str, Floats]:
         """float32[n] a feature; recency, which is no matter of the user, is not among them."""
         names = told.names()
         out = self._learned(user, told, names)
@@ -84,7 +84,7 @@ class Readers:
                 out[name][which] = values
         return out
 
-    def _learned(self, user: int, told: Told, names: Mapping[str, Names]) -> dict[str, Floats]:
+    def _learned(self, user: int, told: Described, names: Mapping[str, Names]) -> dict[str, Floats]:
         """What the snapshot says of the user, however much has happened since."""
         seen, stories = self._seen.slice(user), names["story"]
         times = unopened_impressions(self._seen.ints("times")[seen].astype(np.int32))

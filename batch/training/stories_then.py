@@ -17,22 +17,22 @@ from features.formulas import NEWCOMER_RATES
 from features.raw_datasets import CLOCK_SKEW_S
 from features.registry import BY_NAME, Feature, registered
 
-TOLD = ("author_id", "publication_id", "topics", "language", "published_at")
+LOGGED = ("author_id", "publication_id", "topics", "language", "published_at")
 ONE_EACH = {"story": "story_id", "author": "author_id", "publication": "publication_id", "language": "language"}
 """What a story has one of at most, and the column that says which."""
-STATE = ("features_as_of", "story_id", "told_from", "put_from")
+STATE = ("features_as_of", "story_id", "described_from", "put_from")
 """What identifies the state of a story: snapshot, story, its version, and the first version put after the snapshot."""
 
 
 def with_state(asked: DataFrame, stories: DataFrame) -> DataFrame:
-    """Adds told_from and put_from to rows with story_id, before, features_as_of; without those whose story was not known yet."""
-    told = with_told(asked, stories)
+    """Adds described from and put_from to rows with story_id, before, features_as_of; without those whose story was not known yet."""
+    told = with_versions(asked, stories)
     put = F.try_element_at(F.filter("known", _put_since), F.lit(1))
     return told.withColumn("put_from", F.coalesce(put["valid_from"], moment(EPOCH))).drop("known")
 
 
-def with_told(asked: DataFrame, stories: DataFrame) -> DataFrame:
-    """Adds, to rows with story_id and before, `known`, the versions known by then, and told_from, deleted_at, visibility of the last.
+def with_versions(asked: DataFrame, stories: DataFrame) -> DataFrame:
+    """Adds, to rows with story_id and before, `known`, the versions known by then, and described from, deleted_at, visibility of the last.
 
     Rows whose story was not known yet are left out: no server could have shown it.
     """
@@ -40,7 +40,7 @@ def with_told(asked: DataFrame, stories: DataFrame) -> DataFrame:
     both = asked.join(versions(stories), "story_id", "inner").withColumn("known", known).drop("versions")
     last = F.element_at("known", -1)
     return both.where(F.size("known") > 0).withColumns(
-        {"told_from": last["valid_from"], "deleted_at": last["deleted_at"], "visibility": last["visibility"]}
+        {"described_from": last["valid_from"], "deleted_at": last["deleted_at"], "visibility": last["visibility"]}
     )
 
 
@@ -60,7 +60,7 @@ def stories_then(states: DataFrame, stories: DataFrame, features: dict[str, Data
     """One row per distinct STATE: author_id, `author` and `publication` (hashes), published_at, `topics` (structs of hash and
     features), `vector` (null: none), and every feature of the entities in ONE_EACH.
     """
-    told = _told(states.select(*STATE).distinct(), stories).persist()
+    told = _formatted(states.select(*STATE).distinct(), stories).persist()
     rows = told
     for entity, key in ONE_EACH.items():
         rows = rows.join(_of(entity, key, features), ["features_as_of", key], "left")
@@ -76,11 +76,11 @@ def stories_then(states: DataFrame, stories: DataFrame, features: dict[str, Data
     )
 
 
-def _told(states: DataFrame, stories: DataFrame) -> DataFrame:
-    """STATE, TOLD and first_author_id: the author under whom the service first saw a newcomer."""
-    version = stories.select("story_id", F.col("valid_from").alias("told_from"), *TOLD)
+def _formatted(states: DataFrame, stories: DataFrame) -> DataFrame:
+    """STATE, LOGGED and first_author_id: the author under whom the service first saw a newcomer."""
+    version = stories.select("story_id", F.col("valid_from").alias("described_from"), *LOGGED)
     first = stories.select("story_id", F.col("valid_from").alias("put_from"), F.col("author_id").alias("put_author_id"))
-    both = states.join(version, ["story_id", "told_from"], "inner").join(first, ["story_id", "put_from"], "left")
+    both = states.join(version, ["story_id", "described_from"], "inner").join(first, ["story_id", "put_from"], "left")
     was_put = F.col("put_from") > moment(EPOCH)
     return both.withColumn("first_author_id", F.when(was_put, F.col("put_author_id")).otherwise(F.col("author_id")))
 

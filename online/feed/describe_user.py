@@ -12,9 +12,9 @@ from features.times import rfc3339_of
 from online.context import Context
 from online.story_table.names import Names
 
-REFUSED_TOLD = 1000
+REFUSED_SHOWN = 1000
 """Refused stories in the answer: more than anybody scrolls through to take one back."""
-READS_TOLD = 20
+READS_SHOWN = 20
 """Latest reads in the answer; the whole history is in the lake."""
 
 
@@ -41,18 +41,20 @@ def about_user(ctx: Context) -> dict[str, Any]:
         "is_member": user.is_member,
         "languages": user.languages,
         **{
-            f"{kind}s": {target: _told(names[target], user.state.edges(kind, target), told) for target in TARGET_TYPES}
+            f"{kind}s": {
+                target: _formatted(names[target], user.state.edges(kind, target), told) for target in TARGET_TYPES
+            }
             for kind in EDGE_KINDS
         },
         "hides": _stories(ctx, "hide", told),
         "reports": _stories(ctx, "report", told),
-        "recent_reads": [story_table.story_id(int(row)) for row in user.recent_reads[:READS_TOLD]],
+        "recent_reads": [story_table.story_id(int(row)) for row in user.recent_reads[:READS_SHOWN]],
         "profile_age_s": (ctx.now_us - _as_of_us(story_table.manifest.as_of)) / 1e6,
         "snapshot": story_table.version,
     }
 
 
-def _told(names: Names, hashes: np.ndarray, otherwise: Callable[[int], str]) -> list[str]:
+def _formatted(names: Names, hashes: np.ndarray, otherwise: Callable[[int], str]) -> list[str]:
     found = zip(names.by_hash.find(hashes).tolist(), hashes.tolist(), strict=True)
     return [names.id(index) or otherwise(target) for index, target in found]
 
@@ -62,7 +64,7 @@ def _stories(ctx: Context, kind: str, otherwise: Callable[[int], str]) -> list[s
     refused, story_table = ctx.user.state.edges(kind, "story"), ctx.story_table
     lately = {change.target for change in ctx.user.state.changes if change.kind == kind}
     held = [target for target in refused.tolist() if target not in lately]
-    told = [*held, *(target for target in refused.tolist() if target in lately)][-REFUSED_TOLD:]
+    told = [*held, *(target for target in refused.tolist() if target in lately)][-REFUSED_SHOWN:]
     rows = story_table.by_hash.find(np.array(told, np.int64))
     return [
         story_table.story_id(row) if row >= 0 else otherwise(target)

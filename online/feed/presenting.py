@@ -41,7 +41,7 @@ def items(ctx: Context, components: Components, entries: Candidates, first_posit
                 "position": first_position + i,
                 "score": score,
                 "sources": [provider.name for provider in providers],
-                "reason": _told(ctx.user, providers[0].reason, row) if promotion == ORGANIC else PROMOTED,
+                "reason": _formatted(ctx.user, providers[0].reason, row) if promotion == ORGANIC else PROMOTED,
                 "promoted": promotion != ORGANIC,
             }
         )
@@ -66,7 +66,7 @@ def _of_story(story_table: StoryTable, row: int) -> dict[str, Any]:
     return found
 
 
-def _told(user: User, reason: str, row: int) -> str:
+def _formatted(user: User, reason: str, row: int) -> str:
     """The reason with its blanks filled: whom of the two is followed, the publication, the first followed topic."""
     story_table = user.story_table
     if reason == "{followed}":

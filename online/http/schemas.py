@@ -180,7 +180,7 @@ class Readiness(Form):
     """What may be lost, and why; empty when all is well."""
 
 
-class StageTold(Form):
+class StageReport(Form):
     """What one stage did with the candidates."""
 
     stage: str
@@ -228,7 +228,7 @@ class StoryPath(Form):
     """When a model ranks."""
 
 
-class LanguagesTold(Form):
+class LanguagesShown(Form):
     """The languages that decide what may be shown."""
 
     known_from: Literal["profile", "accept_language"] | None
@@ -242,9 +242,9 @@ class Explanation(Form):
     model_config = _like(examples.EXPLANATION)
     user_id: str
     slate: SlateAbout
-    stages: list[StageTold]
+    stages: list[StageReport]
     degraded: list[str]
-    languages: LanguagesTold
+    languages: LanguagesShown
     story: StoryPath | None = None
     """When one was asked about."""
 

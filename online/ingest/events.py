@@ -307,7 +307,7 @@ def _event(raw: Any, now: datetime) -> Event:
     try:
         event = Event.model_validate(raw)
     except ValidationError as error:
-        raise _Refused("malformed", _told(error)) from error
+        raise _Refused("malformed", _formatted(error)) from error
     if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
         raise _Refused(
             "in_the_future",
@@ -325,7 +325,7 @@ def _size(raw: Any) -> int:
         raise _Refused("malformed", f"event: {error}") from error
 
 
-def _told(error: ValidationError) -> str:
+def _formatted(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg'].removeprefix('Value error, ')}"
         for e in error.errors(include_input=False)

@@ -29,7 +29,7 @@ def groups_by_bit(providers: Sequence[Any]) -> NDArray[np.int16]:
     return np.array([GROUPS.index(group) for group in named], np.int16)
 
 
-def most_telling(sources: Bits) -> NDArray[np.int64]:
-    """int[n]: the lowest bit that is set; providers stand in the order of how telling they are. `sources` > 0."""
+def highest_priority(sources: Bits) -> NDArray[np.int64]:
+    """int[n]: the lowest bit that is set; providers stand in the order of their priority. `sources` > 0."""
     lowest = sources & (~sources + np.uint32(1))
     return np.log2(lowest).astype(np.int64)

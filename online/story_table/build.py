@@ -60,11 +60,11 @@ def build_story_table(manifest: Manifest, tables: dict[str, pa.Table], position:
     )
 
 
-_TOLD = ("author", "publication", "language", "published_at", "visibility", "members_only", "duplicate_key")
+_SERVED = ("author", "publication", "language", "published_at", "visibility", "members_only", "duplicate_key")
 
 
 def _columns(stories: pa.Table, names: NamesNow) -> Columns:
-    taken = (*_TOLD, *(feature.name for feature in registered("story")))
+    taken = (*_SERVED, *(feature.name for feature in registered("story")))
     columns = {
         "hashes": stories["story_hash"].to_numpy(),
         **{name: stories[name].to_numpy() for name in taken},

@@ -15,7 +15,7 @@ import numpy as np
 from features.raw_datasets import TARGET_TYPES
 from online.columns import Bits, Bools, Candidates
 from online.context import Context
-from online.providers.groups import most_telling
+from online.providers.groups import highest_priority
 
 PUSHED_FOR = ("author", "publication")
 """A story is in a timeline because of a follow of either; it stays while one of them holds."""
@@ -41,7 +41,7 @@ class Unfollowed:
             holds = followed[targets[0]] if len(targets) == 1 else followed[targets[0]] | followed[targets[1]]
             if not holds.all():
                 sources = np.where(holds, sources, sources & ~bit)
-        came_for = np.uint32(1) << most_telling(np.maximum(entries.sources, 1)).astype(np.uint32)
+        came_for = np.uint32(1) << highest_priority(np.maximum(entries.sources, 1)).astype(np.uint32)
         follows = np.bitwise_or.reduce(np.array(list(self._held_by), np.uint32), initial=0)
         return np.where(sources & (came_for | follows), sources, np.uint32(0))
 

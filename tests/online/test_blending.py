@@ -15,7 +15,7 @@ from online.components import default_components
 from online.context import Context
 from online.pipeline import Pipeline
 from online.postprocessors.discount_impressions import unopened_weight
-from online.providers.groups import GROUPS, groups_by_bit, most_telling
+from online.providers.groups import GROUPS, groups_by_bit, highest_priority
 from online.settings import OnlineSettings
 from online.user.build_inputs import BuildInputs
 from online.user.served_history import ServedHistory
@@ -39,7 +39,7 @@ def showings(*shown: tuple[str, float]) -> BuildInputs:
 class TestGroups:
     def test_a_story_counts_for_its_most_telling_source(self) -> None:
         sources = np.array([0b1, 0b110, 0b1000, 1 << 31], np.uint32)
-        assert most_telling(sources).tolist() == [0, 1, 3, 31]
+        assert highest_priority(sources).tolist() == [0, 1, 3, 31]
 
     def test_a_providers_own_word_counts_and_discovery_without_one(self) -> None:
         class Trusted:

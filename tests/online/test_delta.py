@@ -223,8 +223,8 @@ def bytes_of(of: StoryTable) -> dict[str, Any]:
     }
     arrays |= {name: getattr(of, name) for name in ("hashes", "author", "topics", "published_at", "vectors", "similar")}
     arrays |= of.static
-    told_of = [(of.story_id(row), of.story(row)) for row in range(len(of))]
-    return {name: None if array is None else array.tobytes() for name, array in arrays.items()} | {"stories": told_of}
+    described = [(of.story_id(row), of.story(row)) for row in range(len(of))]
+    return {name: None if array is None else array.tobytes() for name, array in arrays.items()} | {"stories": described}
 
 
 @settings(max_examples=100, deadline=None)

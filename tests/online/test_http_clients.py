@@ -156,7 +156,7 @@ def visit(url: str, told: queue.Queue[dict[str, Any]], profile: Path) -> dict[st
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed, so no browser on another origin is tried")
 def test_a_browser_on_another_origin_reads_a_feed_and_sends_events(served: FeedServer, tmp_path: Path) -> None:
-    with page_server() as (allowed, told), page_server() as (foreign, told_there):
+    with page_server() as (allowed, told), page_server() as (foreign, served_there):
         online = OFTEN.model_copy(update={"cors_origins": (allowed,)})
         with serving(create_app(served.settings, online, clock=lambda: served.now)) as http:
             site = FeedServer(http, served.client, served.keys, served.settings)
@@ -164,7 +164,7 @@ def test_a_browser_on_another_origin_reads_a_feed_and_sends_events(served: FeedS
             query = urlencode({"service": str(http.base_url).rstrip("/"), "now": served.now.isoformat()})
             stream = served.keys.event_stream(served.keys.partition("u-page"))
 
-            refused = visit(f"{foreign}/?{query}", told_there, tmp_path / "foreign")
+            refused = visit(f"{foreign}/?{query}", served_there, tmp_path / "foreign")
             for call in ("feed", "refused", "sent", "put"):
                 assert refused[call] == {"error": "TypeError"}, "a page of another origin read an answer"
             assert served.client.xlen(stream) == 0, "a page of another origin has changed something"

@@ -83,7 +83,7 @@ class OnlineSettings(BaseSettings):
     max_promoted: int = Field(default=10, ge=0, le=100)
     """Promoted stories in a slate: those of its first five screenfuls; who reads on is not to be held up."""
     impression_half_life_h: float = Field(default=72.0, gt=0, le=8760)
-    """After so long a unopened impression counts half: three days, so that within the history's two weeks it is all but forgotten."""
+    """After so long an unopened impression counts half: three days, so that within the history's two weeks it is all but forgotten."""
     impression_discount: float = Field(default=1.0, ge=0, le=100)
     """What one unopened impression beyond the first costs, in spreads (quartile to quartile) of the list's scores: from top to middle."""
     push_threshold: int = Field(default=1000, ge=0, le=1_000_000_000)

@@ -97,7 +97,7 @@ class Learned:
 def ranker_for(
     settings: OnlineSettings, model: Model | None, digest: str, service: ModelService | None = None
 ) -> Ranker:
-    """The ranker of a snapshot with `model`, whose hash is `digest`; the first stage one alone without a model.
+    """The ranker of a snapshot with `model`, whose hash is `digest`; the first stage alone without a model.
 
     With `service` the models run there, else here. `service` is one for all snapshots of a process.
     """

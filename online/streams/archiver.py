@@ -34,7 +34,7 @@ LOST = (
 )
 """What is said of a stream that has vanished."""
 POSITIONS_FILE = "_archived.json"
-"""Under `<lake>/raw`: stream → position up to which every entry is in the lake (or dead letters)."""
+"""Under `<lake>/raw`: stream → position up to which every entry is in the lake (or set aside)."""
 BATCH_ENTRIES = 20_000
 """Entries moved at once: 5 MB of plain events in Redis, 50 MB as rows here, and files that are not tiny."""
 BATCH_PAGES = 2_000

@@ -1,4 +1,4 @@
-"""Reading streams as one consumer group: pending entries first, acknowledged when their work is done, dead letters when it fails."""
+"""Reading streams as one consumer group: pending entries first, acknowledged when their work is done, set aside when it fails."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Consumer:
         return dead_letters
 
     def _uncount(self, stream: str, entries: Iterable[StreamEntry]) -> None:
-        """Takes back one delivery of each: an outage, however many rounds it lasts, is no reason to set aside them."""
+        """Takes back one delivery of each: an outage, however many rounds it lasts, is no reason to set them aside."""
         for entry_id, _ in entries:
             for about in cast("list[Any]", self._client.xpending_range(stream, self._group, entry_id, entry_id, 1)):
                 tries = max(about["times_delivered"] - 1, 0)

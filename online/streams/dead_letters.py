@@ -21,7 +21,7 @@ log = logging.getLogger("rex.online")
 MAX_TRIES = 3
 """Deliveries before an entry is set aside as a dead letter: one for a fault that passes, one for the consumer that died of it."""
 MAX_DEAD_LETTERS = 10_000
-"""DeadLetter entries kept, newest last; of events of at most 16 kB some 160 MB, and far more than anyone reads."""
+"""Dead letters kept, newest last; of events of at most 16 kB some 160 MB, and far more than anyone reads."""
 MAX_ERROR_CHARACTERS = 500
 """Of the reason; an error that quotes its input may be as long as the input."""
 _FIELD = b"field:"

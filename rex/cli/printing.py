@@ -110,7 +110,7 @@ def snapshots_table(found: Iterable[SnapshotAbout]) -> Table:
 
 def dead_letters_table(found: Iterable[DeadLetter]) -> Table:
     """One row an entry that was set aside, oldest first; what it held is in the stream of dead letters."""
-    table = Table(title="DeadLetter entries", title_justify="left")
+    table = Table(title="Dead letters", title_justify="left")
     for name in ("failed at", "stream", "entry", "why"):
         table.add_column(name, no_wrap=name == "entry")
     for entry in found:

@@ -42,10 +42,10 @@ def test_a_row_keeps_its_own_values_through_the_ordering() -> None:
     ("table", "said"),
     [
         (TABLE.slice(0, 900), "has 900 rows; at least 1000"),
-        (TABLE.drop_columns(["als_score"]), r"lacks \['ALS score'\].*older than the registry"),
+        (TABLE.drop_columns(["als_score"]), r"lacks \['als_score'\].*older than the registry"),
         (TABLE.append_column("mood", TABLE["als_score"]), r"has \['mood'\].*newer than the registry"),
         (_with("als_score", ["a"] * 1500), "wrong type"),
-        (_with("als_score", np.full(1500, np.inf, np.float32)), r"infinite values in \['ALS score'\]"),
+        (_with("als_score", np.full(1500, np.inf, np.float32)), r"infinite values in \['als_score'\]"),
         (_with("open", pa.nulls(1500, pa.bool_())), r"nulls in \['open'\]"),
         (TABLE.append_column("weight", pa.array(np.zeros(1500))), "weights that are not positive"),
     ],
@@ -66,7 +66,7 @@ def test_one_class_only_is_refused() -> None:
 def test_a_constant_feature_is_told_and_left_out() -> None:
     examples = examples_of(_with("als_score", np.full(1500, 3, np.float32)))
     assert "als_score" not in examples.inputs
-    assert examples.notes == ("ALS score has one value in all rows and was left out",)
+    assert examples.notes == ("als score has one value in all rows and was left out",)
     assert (examples.column("als_score") == 3).all(), "what is left out is still the column that it was"
 
 

@@ -97,7 +97,7 @@ def test_a_constant_feature_is_left_out_of_the_model_but_not_of_the_hand_weighte
 
 
 def test_older_and_newer_features_are_told_apart() -> None:
-    with pytest.raises(BadInput, match=r"lacks \['ALS score'\].*older than the registry"):
+    with pytest.raises(BadInput, match=r"lacks \['als_score'\].*older than the registry"):
         examples_of(translated(written().drop_columns(["als_score"])))
     newer = written().append_column("mood", pa.array(np.zeros(1200, np.float32)))
     with pytest.raises(BadInput, match=r"has \['mood'\].*newer than the registry"):

@@ -133,7 +133,7 @@ def wrong(made: Site) -> dict[str, Any]:
         timeline, listed = made.timeline(user), made.listed(user)
         in_line = timeline is not None and timeline.snapshot == made.rex.live.get().version
         if in_line and not made.client.exists(made.keys.pulled()) and listed != expected:
-            found[f"list of {user}"] = (listed, expected)  # before a read could have it fixed
+            found[f"list of {user}"] = (listed, expected)  # before a read could have it repaired
         if in_line and not _sound(timeline):  # one of another snapshot is not looked at but made anew
             found[f"entries of {user}"] = timeline
         if (provided := made.provided(user)) != expected:

@@ -287,7 +287,7 @@ class TestThreshold:
     def test_a_withdrawn_story_of_an_author_who_is_pulled_now_hides_no_older_one(
         self, redis_client: redis.Redis, tmp_path: Path
     ) -> None:
-        """Its entry is still in a full list and keeps an older story out: the read notices, and has the list fixed."""
+        """Its entry is still in a full list and keeps an older story out: the read notices, and has the list repaired."""
         made = site(redis_client, tmp_path, push_threshold=1, timeline_length=2)
         made.open()
         user = returned(made, "u1", "a1", "a2")

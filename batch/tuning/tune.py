@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from rich.progress import Progress
 
-from batch.grid import is_written
+from batch.schedule import is_written
 from batch.io import read_derived
 from batch.jobs.als_vectors import strengths
 from batch.point_in_time import Context, visible

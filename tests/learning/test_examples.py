@@ -66,7 +66,7 @@ def test_one_class_only_is_refused() -> None:
 def test_a_constant_feature_is_told_and_left_out() -> None:
     examples = examples_of(_with("als_score", np.full(1500, 3, np.float32)))
     assert "als_score" not in examples.inputs
-    assert examples.notes == ("als score has one value in all rows and was left out",)
+    assert examples.notes == ("als_score has one value in all rows and was left out",)
     assert (examples.column("als_score") == 3).all(), "what is left out is still the column that it was"
 
 

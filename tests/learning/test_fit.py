@@ -54,7 +54,7 @@ def test_an_outcome_with_too_few_positives_gets_its_rate_and_a_note(made: Made) 
     probability = model.probabilities(examples.x[:5])["negative_feedback"]
     seen = made.slices.calibration.stop
     assert probability == pytest.approx(0.5 / (seen + 1))
-    assert any(note.startswith("negative feedback has 0 rows") for note in model.about["notes"])
+    assert any(note.startswith("negative_feedback has 0 rows") for note in model.about["notes"])
 
 
 def test_probabilities_on_held_out_days_are_near_what_happened(made: Made) -> None:

@@ -8,7 +8,7 @@ ARGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test nightly check docs format bench tables lock clean
+.PHONY: help env demo test quick nightly check docs format bench tables lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -40,6 +40,13 @@ demo: env ## data, features, snapshot, a ranked feed; SERVE=0 stops after printi
 
 test: env ## the tests, with real Spark, Redis, Airflow and HTTP; `make nightly` has more
 	$(BIN)/python -m pytest
+
+quick: env ## while typing: format, lint, types, and the tests that need neither Spark nor processes, with one page over HTTP
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not nightly and not spark and not http and not process"
+	$(BIN)/python -m pytest tests/online/test_http_feed.py -k test_a_page_has_the_documented_form
 
 nightly: env ## what takes too long for every commit: tests marked `nightly`, and ten times as many random histories of delivery
 	$(BIN)/python -m pytest -m nightly -rs

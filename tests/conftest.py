@@ -21,6 +21,20 @@ os.environ.setdefault("REX_ONLINE_STRICT", "true")
 """A part that fails fails the test, which would otherwise be about something else; tests of degraded answers switch it off."""
 
 
+NEEDS = {"spark": "spark", "feed_server": "http"}
+"""Fixture → the marker of every test that has it, directly or through another fixture."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what a test needs, so that `make quick` can leave out what takes long."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in NEEDS:
+                item.add_marker(NEEDS[fixture])
+        if hasattr(getattr(item, "obj", None), "hypothesis"):
+            item.add_marker("property")
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A session with the project's own configuration and its scratch in a temporary directory."""

@@ -11,6 +11,8 @@ import pytest
 
 from tests.lakes import ago, event, story, write_lake
 
+pytestmark = pytest.mark.process
+
 
 def rex(*arguments: str, var: Path, timeout_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     settings = {"REX_VAR": str(var), "REX_LAKE": str(var / "lake"), "COLUMNS": "200"}

@@ -16,6 +16,8 @@ from rex.demo import DemoConfig, child_environment, empty_prefix, settings_for
 from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
 
+pytestmark = pytest.mark.process
+
 __all__ = ["redis_client", "redis_server"]
 
 PROJECT = Path(__file__).parents[1]

@@ -25,6 +25,8 @@ from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
 from tests.lakes import NOON, ago, event, story, write_lake
 
+pytestmark = pytest.mark.process
+
 __all__ = ["redis_client", "redis_server"]
 
 REX = [sys.executable, "-m", "rex"]

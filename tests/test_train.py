@@ -22,6 +22,8 @@ from learning.released import file_of, last_release, released
 from tests.lakes import ANY_NAME
 from tests.test_cli import rex
 
+pytestmark = pytest.mark.process
+
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
 LOGGED = AS_OF.isoformat()
 QUICK = {

@@ -27,6 +27,8 @@ from learning.settings import LearningSettings
 from learning.training import is_due
 from rex.local.redis_server import Server
 
+pytestmark = pytest.mark.process
+
 pytest_plugins = ["tests.fixtures_redis"]
 JOBS = order()
 PROJECT = Path(__file__).parents[2]

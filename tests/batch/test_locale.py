@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 SESSION = """
 from datetime import datetime
 from batch.session import start_session

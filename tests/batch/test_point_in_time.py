@@ -23,6 +23,8 @@ from features.duckdb_views import partition_name
 from tests.batch.small_world import SETTINGS, write_small_world
 from tests.lakes import NOON, ago
 
+pytestmark = pytest.mark.process
+
 JOBS = order()
 EARLIER = ago(days=6)
 NOW = NOON + timedelta(days=30)

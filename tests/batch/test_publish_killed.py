@@ -24,6 +24,8 @@ from features.snapshot_reader import current_version, published, read_manifest
 from rex.local.redis_server import Server
 from tests.batch.feature_lake import AS_OF, many, write_features
 
+pytestmark = pytest.mark.process
+
 pytest_plugins = ["tests.fixtures_redis"]
 KEYS = Keys()
 DAY = timedelta(days=1)

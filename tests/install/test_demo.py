@@ -12,6 +12,8 @@ import pytest
 from tests.install.debian import RELEASES, bare_debian, inside
 from tests.install.machine import PYTHONS, check_demo, clean_environment, demo_command, fresh_copy
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)

@@ -11,6 +11,8 @@ import pytest
 
 from tests.install.machine import HIGH, LOW, ROOT, clean_environment
 
+pytestmark = pytest.mark.process
+
 CLAIMS_TO_BE = """\
 #!/bin/sh
 # A Python of another version, as far as a program can see that is given with -c.

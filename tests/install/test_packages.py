@@ -10,6 +10,8 @@ import pytest
 
 from tests.install.machine import PYTHONS, ROOT
 
+pytestmark = pytest.mark.process
+
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin")
 """As uv names them: Linux with the oldest C library that Rex supports, and the macOS of which the README says that it resolves."""
 SOURCE_ONLY = "pyspark"

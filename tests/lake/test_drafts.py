@@ -16,6 +16,8 @@ from learning.released import release
 from online.streams.archive_files import replace
 from rex.model_service.sources import Folder
 
+pytestmark = pytest.mark.process
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BIG = os.urandom(2 << 20)
 WRITERS = {

@@ -15,6 +15,8 @@ from features.errors import BadInput
 from tests.batch.feature_lake import AS_OF, Row, story, write_dataset
 from tests.lakes import ANY_NAME
 
+pytestmark = pytest.mark.process
+
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "feed_quality.py"
 STORIES = [
     story("s1", 9, author_id="ann", publication_id="paper"),

@@ -18,6 +18,8 @@ from online.streams.archiver import Step, archive, read_positions
 from rex.local.redis_server import Server
 from tests.online.archive_lake import KEYS, accept, archived, entries, event, rows, stream_of
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 USERS = [f"u{number}" for number in range(6)]
 """Several, so that there are several streams."""

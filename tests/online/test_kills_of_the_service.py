@@ -26,6 +26,8 @@ from rex.local.redis_server import Server, server
 from tests.online.archive_lake import KEYS, accept, archived, entries, event, rows, stream_of
 from tests.online.conftest import STORIES, USERS, FeedServer, wait_until
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 SENDERS = [f"u{number}" for number in range(4)]
 EVENTS = 400

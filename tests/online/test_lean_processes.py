@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.learning.conftest import Made, made
+
+pytestmark = pytest.mark.process
 
 __all__ = ["made"]
 

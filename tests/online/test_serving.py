@@ -34,6 +34,8 @@ from rex.model_service.client import ModelService
 from tests.online.conftest import STORIES, USERS, wait_until
 from tests.online.small_world import content
 
+pytestmark = pytest.mark.process
+
 DEAD_PROXY = "http://127.0.0.1:9"
 CLIENTS = 8
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +20,15 @@ from pyspark.sql.types import ArrayType, DataType, FloatType, IntegerType, Strin
 from features.duckdb_views import partition_name
 from features.errors import BadInput
 from features.lake_files import Group, Stored, data_files, inspect, raw_layer
-from features.schema import WHITE_SPACE, Dataset
+from features.paths import hadoop_path
+from features.schema import NO_DATES, WHITE_SPACE, Dataset
 from features.stored_types import BINARY, NANOS
+from features.undated import is_undated
 from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
 
 MISFIT = "_misfit"
-"""Column that `read_raw` adds: why a stored value cannot become the declared type (it is null then); null: all can."""
+"""Column that `read_raw` adds: why a stored value cannot become the declared type (it is null then); null: all can. The other
+is NO_DATES."""
 WRITING, REPLACED = "_writing", "_replaced"
 """Directories beside the partitions: what is being written, and what is being replaced. Readers skip `_`."""
 PARTITION_FORMAT = "yyyy-MM-dd'T'HH-mm-ss'Z'"
@@ -52,18 +54,8 @@ def spark_schema(dataset: Dataset, without: Sequence[str] = ()) -> StructType:
     return StructType(fields)
 
 
-def literal(path: Path) -> str:
-    """The path as Spark must be told it: what it would take for a pattern stands for itself. BadInput for one it cannot be told."""
-    escaped = re.sub(r"[\[\]{}*?\\]", r"\\\g<0>", str(path))
-    if escaped != str(path) and ":" in escaped:
-        raise BadInput(
-            f"{path} holds a colon and one of [ ] {{ }} * ? \\, which Spark cannot open together; rename one of them."
-        )
-    return escaped
-
-
 def read_raw(spark: SparkSession, lake: Path, dataset: Dataset) -> DataFrame:
-    """The raw dataset in declared columns and types (partition columns left out) and MISFIT.
+    """The raw dataset in declared columns and types (partition columns left out), MISFIT and NO_DATES.
 
     Missing optional columns are null, a missing optional dataset is empty. BadInput, before Spark opens anything, for a
     missing lake, a missing or empty dataset that is needed, a corrupt file, a wrong type, a missing required column.
@@ -75,7 +67,8 @@ def read_raw(spark: SparkSession, lake: Path, dataset: Dataset) -> DataFrame:
             f"Dataset {dataset.name} in {folder} has no rows; write it there as Parquet with the columns {_required(dataset)}."
         )
     empty = spark.createDataFrame([], spark_schema(dataset, dataset.partition_by).add(MISFIT, "string"))
-    return functools.reduce(DataFrame.unionAll, [_scan(spark, dataset, group) for group in groups] or [empty])
+    rows = functools.reduce(DataFrame.unionAll, [_scan(spark, dataset, group) for group in groups] or [empty])
+    return rows.withColumn(NO_DATES, F.lit(is_undated(dataset, groups)))
 
 
 def read_derived(spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequence[datetime]) -> DataFrame:
@@ -89,7 +82,7 @@ def read_derived(spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequ
     if not paths:
         return spark.createDataFrame([], spark_schema(dataset))
     schema = spark_schema(dataset, ("as_of",)).add("as_of", "string")
-    rows = spark.read.schema(schema).option("basePath", str(folder)).parquet(*map(literal, paths))
+    rows = spark.read.schema(schema).option("basePath", str(folder)).parquet(*map(hadoop_path, paths))
     as_of = F.to_timestamp("as_of", PARTITION_FORMAT).alias("as_of")
     return rows.select(*(as_of if name == "as_of" else F.col(name) for name in dataset.names))
 
@@ -188,7 +181,7 @@ def _required(dataset: Dataset) -> str:
 
 def _scan(spark: SparkSession, dataset: Dataset, group: Group) -> DataFrame:
     schema = ", ".join(f"`{_quoted(stored.name)}` {stored.form}" for stored in group.stored if stored.name)
-    rows = spark.read.schema(schema or "_ int").parquet(*map(literal, group.files))
+    rows = spark.read.schema(schema or "_ int").parquet(*map(hadoop_path, group.files))
     columns, misfits = [], []
     for column, stored in zip(dataset.columns, group.stored, strict=True):
         if column.name in dataset.partition_by:

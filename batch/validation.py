@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
@@ -17,8 +16,8 @@ from pyspark.sql import functions as F
 from batch.io import MISFIT
 from batch.point_in_time import Context, moment
 from features.raw_datasets import CLOCK_SKEW_S
-from features.schema import Dataset
-from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, TIMES, content_columns
+from features.schema import NO_DATES, Dataset
+from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, content_columns
 
 GOOD = "_good"
 """Column: nothing is wrong with the row by itself. A column, so that Spark sees all windows over it to be of one partitioning."""
@@ -31,7 +30,9 @@ def judged(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     """All of the steps: raw rows in; known rows with their time filled, `valid_from`, `valid_until`, `reason` out."""
     marked = _with_reason(_known(rows, dataset, context), dataset, context)
     keyed = marked.withColumns({"_content": _content(dataset), "_key": _key(dataset), GOOD: F.col("reason").isNull()})
-    return _judge_duplicates(_with_ordinals(keyed), dataset, context).drop(MISFIT, "_content", "_key", "_ordinal")
+    return _judge_duplicates(_with_ordinals(keyed), dataset, context).drop(
+        MISFIT, NO_DATES, "_content", "_key", "_ordinal"
+    )
 
 
 def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
@@ -39,19 +40,17 @@ def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
 
     Kept besides, being bad: what has no such time, and what is from the future.
     """
-    if not TIMES[dataset.name]:
+    if not dataset.times:
         return rows.withColumn("valid_from", moment(ALL_ALONG))
-    times, filled = TIMES[dataset.name], rows
-    for earlier, later in pairwise(times):
-        filled = filled.withColumn(later, F.coalesce(F.col(later), F.col(earlier)))
-    filled = filled.withColumn("valid_from", F.col(times[-1]))
+    filled = rows.withColumns({time: F.coalesce(*map(F.col, times)) for time, times in dataset.filled_times().items()})
+    filled = filled.withColumn("valid_from", F.col(dataset.times[-1]))
     timely = F.col("valid_from").isNull() | (F.col("valid_from") <= moment(context.latest))
     return filled.where(timely | _is_late(dataset, context))
 
 
 def _is_late(dataset: Dataset, context: Context) -> Column:
     horizon = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
-    late = [F.coalesce(F.col(time) > horizon, F.lit(False)) for time in TIMES[dataset.name]]
+    late = [F.coalesce(F.col(time) > horizon, F.lit(False)) for time in dataset.times]
     return functools.reduce(Column.__or__, late, F.lit(False))
 
 

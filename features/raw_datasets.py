@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from features.schema import BACKSLASH_N, ID, MAX_ID_BYTES, NOT_IDS, NULL_SPELLINGS, TS, Check, Column, Dataset
+from features.null_spellings import BACKSLASH_N, NULL_SPELLINGS
+from features.schema import ID, MAX_ID_BYTES, NO_DATES, NOT_IDS, TS, Check, Column, Dataset
+from features.settings import Settings
 
 EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report", "unhide", "unreport")
 EDGE_KINDS = ("follow", "mute", "block")
@@ -21,6 +23,8 @@ EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 milliseconds, which lie in January 1970, or from a date that was misread."""
 EARLIEST_TEXT = datetime(1000, 1, 1, tzinfo=UTC)
 """A text may be older than the web. A year of fewer digits is `24-05-01`, read as the year 24."""
+NULL_IDS = tuple(text for text in NULL_SPELLINGS if text not in Settings().ids_like_null)
+"""No ids at this site; `\\N` is always among them."""
 CONTROL_CHARACTERS = "concat('[', chr(92), 'x00-', chr(92), 'x1f', chr(92), 'x7f]')"
 """A pattern. `chr(92)` is the backslash, which Spark's texts would take for an escape and DuckDB's would not."""
 
@@ -31,16 +35,16 @@ def _id_checks(column: str, nullable: bool = False) -> tuple[Check, Check]:
         f" AND NOT regexp_like({column}, {CONTROL_CHARACTERS})"
     )
     prefix = f"{column} IS NULL OR " if nullable else f"{column} IS NOT NULL AND "
-    spellings = ", ".join(f"'{text}'" if text != BACKSLASH_N else "concat(chr(92), 'N')" for text in NULL_SPELLINGS)
+    spellings = ", ".join(f"'{text}'" if text != BACKSLASH_N else "concat(chr(92), 'N')" for text in NULL_IDS)
     return (
         Check(f"malformed_{column}", f"{prefix}({well_formed})"),
         Check(f"null_as_{column}", f"{column} IS NULL OR {column} NOT IN ({spellings})"),
     )
 
 
-def _not_before(earliest: datetime, *columns: str) -> tuple[Check, ...]:
-    moment = f"TIMESTAMP '{earliest:%Y-%m-%d %H:%M:%S}'"
-    return tuple(Check(f"implausible_{column}", f"{column} IS NULL OR {column} >= {moment}") for column in columns)
+def _dated(column: str) -> Check:
+    """All rows of a dataset have the date, or none has it and each was received at some time."""
+    return Check(f"missing_{column}", f"{column} IS NOT NULL OR ({NO_DATES} AND received_at IS NOT NULL)")
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> Check:
@@ -62,6 +66,9 @@ STORIES = Dataset(
     layer="raw",
     grain=("story_id", "updated_at"),
     meaning="Every version of every story; the state at a moment is the latest version not after it.",
+    times=("published_at", "updated_at", "received_at"),
+    may_be_undated=True,
+    earliest=EARLIEST_TEXT,
     columns=(
         Column("story_id", ID, "opaque id of the story"),
         Column("author_id", ID, "opaque id of the author; the same space as user_id", required=False),
@@ -69,7 +76,7 @@ STORIES = Dataset(
         Column("topics", pa.list_(ID), "topics, most fitting first; null: none", required=False),
         Column("language", pa.string(), "BCP 47 tag such as `en` or `zh-Hant`; null: unknown", required=False),
         Column("title", pa.string(), "title; null: unknown", required=False),
-        Column("published_at", TS, "first publication"),
+        Column("published_at", TS, "first publication; null in all rows: nobody knows"),
         Column("updated_at", TS, "when this version came to be; null: published_at", required=False),
         _received("updated_at"),
         Column("reading_time_s", pa.float32(), "estimated reading time in seconds; null: unknown", required=False),
@@ -86,8 +93,7 @@ STORIES = Dataset(
         *_id_checks("story_id"),
         *_id_checks("author_id", nullable=True),
         *_id_checks("publication_id", nullable=True),
-        Check("missing_published_at", "published_at IS NOT NULL"),
-        *_not_before(EARLIEST_TEXT, "published_at", "updated_at", "received_at"),
+        _dated("published_at"),
         _finite("reading_time_s"),
         Check("malformed_language", "well_formed_languages(array_repeat(language, 1))"),
         Check("unknown_visibility", f"visibility IS NULL OR visibility IN {VISIBILITIES}"),
@@ -100,6 +106,8 @@ USERS = Dataset(
     grain=("user_id", "updated_at"),
     meaning="Every version of every user's account.",
     optional=True,
+    times=("created_at", "updated_at", "received_at"),
+    earliest=EARLIEST,
     columns=(
         Column("user_id", ID, "opaque id of the user"),
         Column("created_at", TS, "when the account was made"),
@@ -116,7 +124,6 @@ USERS = Dataset(
     checks=(
         *_id_checks("user_id"),
         Check("missing_created_at", "created_at IS NOT NULL"),
-        *_not_before(EARLIEST, "created_at", "updated_at", "received_at"),
         Check("malformed_language", "well_formed_languages(languages)"),
     ),
 )
@@ -127,6 +134,8 @@ EDGES = Dataset(
     grain=("user_id", "event_id"),
     meaning="A log of follows, mutes and blocks and their undoing.",
     optional=True,
+    times=("occurred_at", "received_at"),
+    earliest=EARLIEST,
     columns=(
         Column("event_id", ID, "id of the change, the user's own; null: made from the content", required=False),
         Column("user_id", ID, "who follows, mutes or blocks"),
@@ -145,7 +154,6 @@ EDGES = Dataset(
         _one_of("target_type", TARGET_TYPES),
         _one_of("op", ("add", "remove")),
         Check("missing_occurred_at", "occurred_at IS NOT NULL"),
-        *_not_before(EARLIEST, "occurred_at", "received_at"),
     ),
 )
 
@@ -155,6 +163,9 @@ EVENTS = Dataset(
     grain=("user_id", "event_id"),
     meaning="What users did: impressions as the client saw them, and everything that followed.",
     partition_by=("dt",),
+    times=("occurred_at", "received_at"),
+    may_be_undated=True,
+    earliest=EARLIEST,
     columns=(
         Column(
             "event_id",
@@ -165,7 +176,7 @@ EVENTS = Dataset(
         Column("user_id", ID, "who"),
         Column("story_id", ID, "on which story"),
         Column("type", pa.string(), "one of " + ", ".join(EVENT_TYPES)),
-        Column("occurred_at", TS, "when it happened; decay and windows use this"),
+        Column("occurred_at", TS, "when it happened; decay and windows use this; null in all rows: nobody knows"),
         _received("occurred_at"),
         Column("dwell_s", pa.float32(), "seconds spent reading; null: not measured", required=False),
         Column("claps", pa.int32(), "claps given; null: one", required=False),
@@ -179,18 +190,17 @@ EVENTS = Dataset(
             "P(this story at this position | request, entries above); null: unknown",
             required=False,
         ),
-        Column("dt", pa.date32(), "UTC date of occurred_at (the partition)", required=False),
+        Column("dt", pa.date32(), "UTC date of occurred_at (the partition); null: undated", required=False),
     ),
     checks=(
         *_id_checks("event_id", nullable=True),
         *_id_checks("user_id"),
         *_id_checks("story_id"),
         _one_of("type", EVENT_TYPES),
-        Check("missing_occurred_at", "occurred_at IS NOT NULL"),
-        *_not_before(EARLIEST, "occurred_at", "received_at"),
+        _dated("occurred_at"),
         Check(
             "occurred_after_received",
-            f"received_at IS NULL OR occurred_at <= received_at + INTERVAL {CLOCK_SKEW_S} SECONDS",
+            f"received_at IS NULL OR occurred_at IS NULL OR occurred_at <= received_at + INTERVAL {CLOCK_SKEW_S} SECONDS",
         ),
         _finite("dwell_s"),
         _finite("claps"),
@@ -237,6 +247,7 @@ PROMOTIONS = Dataset(
     grain=("promotion_id",),
     meaning="Stories someone paid or decided to promote.",
     optional=True,
+    earliest=EARLIEST_TEXT,
     columns=(
         Column("promotion_id", ID, "opaque id"),
         Column("story_id", ID, "what is promoted"),
@@ -248,7 +259,6 @@ PROMOTIONS = Dataset(
     checks=(
         *_id_checks("promotion_id"),
         *_id_checks("story_id"),
-        *_not_before(EARLIEST_TEXT, "starts_at", "ends_at"),
         Check("empty_interval", "starts_at < ends_at"),
         Check("missing_priority", "priority IS NOT NULL"),
         Check("bad_daily_cap_per_user", "daily_cap_per_user IS NULL OR daily_cap_per_user >= 0"),

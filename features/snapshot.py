@@ -16,6 +16,7 @@ import pyarrow as pa
 from features.choices import ENDED, HELD
 from features.packing import CorruptValue, Layout
 from features.registry import FEATURES, registered
+from features.times import UNDATED
 
 SIMILAR_KEPT = 10
 """Neighbours kept per story; the provider reads those of the last 20 reads, so 200 candidates."""
@@ -51,7 +52,7 @@ PROFILE = Layout(
         ),
         ("vector", "<f4"),  # [factors] or empty
         ("read", "<i8"),  # story hashes, newest first
-        ("read_at", "<i8"),  # µs
+        ("read_at", "<i8"),  # µs, UNDATED: nobody knows when
         ("seen", "<i8"),  # shown, never opened
         ("seen_times", "<i4"),
     ),
@@ -69,7 +70,7 @@ def stories_schema(factors: int) -> pa.Schema:
             ("topics", pa.list_(pa.int32())),
             ("language", pa.int32()),
             ("title", pa.string()),
-            ("published_at", pa.int64()),  # µs
+            ("published_at", pa.int64()),  # µs, UNDATED: nobody knows
             ("updated_at", pa.int64()),  # µs, when this version came to be
             ("reading_time_s", pa.float32()),  # NaN: unknown
             ("visibility", pa.int8()),  # index into VISIBILITIES
@@ -126,6 +127,7 @@ def schema_hash(factors: int) -> str:
         TARGETS_SCHEMA.to_string(),
         FORMER_KEYS_SCHEMA.to_string(),
         repr([(f.name, f.entity, f.default) for f in FEATURES]),
+        repr(UNDATED),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

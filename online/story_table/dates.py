@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from features.times import UNDATED
 from online.columns import Rows
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def newest(story_table: StoryTable, now_us: int) -> tuple[int, str]:
     known, behind = dated(story_table, np.iinfo(np.int64).min, now_us)
     last = _last_standing(story_table, known.stop)
     behind = _standing(story_table, behind)
-    behind = behind[story_table.published_at[behind] == story_table.published_at[behind].max(initial=0)]
+    behind = behind[story_table.published_at[behind] == story_table.published_at[behind].max(initial=UNDATED)]
     found = [(int(story_table.published_at[last]), story_table.story_id(last))] if last >= 0 else []
     if len(behind):
         story_id = max(story_table.columns.new_ids[row - story_table.snapshot_rows] for row in behind.tolist())

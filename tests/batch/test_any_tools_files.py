@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -55,6 +57,21 @@ def _write_any(lake: Path) -> dict[str, tuple[Any, ...]]:
     unmarked = {"title": [b"Sch\xc3\xb6n"], "author_id": [b"a"], "topics": pa.array([[b"\xc3\xb6", b" "]], BINARY)}
     _write(lake, "unmarked.parquet", unmarked)
     _write(lake, "lists.parquet", {"topics": [["", " b ", None, "\tc\n", "  "]]})
+    own = {
+        "story_id": "polars.parquet",
+        "published_at": NOON,
+        "title": "T",
+        "author_id": "a",
+        "language": None,
+        "topics": ["t", None],
+    }
+    kinds = {"title": pl.Categorical, "author_id": pl.Enum(["a"]), "topics": pl.List(pl.Categorical)}
+    pl.DataFrame([own], schema_overrides=kinds).write_parquet(lake / "raw" / "stories" / "polars.parquet")
+    fixed = pl.DataFrame(
+        [own | {"story_id": "polars, fixed.parquet", "title": None, "author_id": None, "topics": ["t", "u"]}]
+    )
+    fixed = fixed.with_columns(pl.col("topics").cast(pl.Array(pl.String, 2)))
+    fixed.write_parquet(lake / "raw" / "stories" / "polars, fixed.parquet")
     _write(lake, "filename.parquet", {"filename": ["x"], "_rex": [1], "file_row_number": ["seven"]})
     outside = lake / "outside"
     (outside / "inner").mkdir(parents=True)
@@ -70,6 +87,8 @@ def _write_any(lake: Path) -> dict[str, tuple[Any, ...]]:
         "Title=50%25 off%2Fnow/author_id=__HIVE_DEFAULT_PARTITION__/a.parquet": ("50% off/now", None, None, None),
         "unmarked.parquet": ("Schön", "a", None, ["ö"]),
         "lists.parquet": (None, None, None, ["b", "c"]),
+        "polars.parquet": ("T", "a", None, ["t"]),
+        "polars, fixed.parquet": (None, None, None, ["t", "u"]),
     }
 
 
@@ -111,11 +130,20 @@ def test_what_an_engine_cannot_be_told_is_refused_and_the_rest_read(spark: Spark
     ) == sorted(names)
     with connect(tmp_path) as db:
         assert sorted(db.sql("SELECT story_id FROM stories").fetchall()) == sorted((name,) for name in names)
-    _write(tmp_path, "back\\slash[1] 12:00.parquet", {})
-    with pytest.raises(BadInput, match=r"slash\[1\] 12:00\.parquet holds a backslash and one of"):
-        connect(tmp_path)
-    with pytest.raises(BadInput, match=r"slash\[1\] 12:00\.parquet holds a colon and one of"):
-        read_raw(spark, tmp_path, dataset("stories"))
+    for name, why in (
+        ("back\\slash[1].parquet", "a backslash"),
+        ("12:00 [1].parquet", "a colon"),
+        ("1:2\\.parquet", "a colon"),
+    ):
+        _write(tmp_path, name, {})
+        said = rf"{re.escape(name)} holds {why} and one of"
+        with pytest.raises(BadInput, match=said):
+            connect(tmp_path)
+        with pytest.raises(BadInput, match=said):
+            read_raw(spark, tmp_path, dataset("stories"))
+        with pytest.raises(BadInput, match=said):
+            check_lake(tmp_path, NOON)
+        (tmp_path / "raw" / "stories" / name).unlink()
 
 
 def test_derived_datasets_are_read_from_a_lake_of_any_name(spark: SparkSession, tmp_path: Path) -> None:
@@ -181,8 +209,8 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "0 bytes": (_empty, r"a\.parquet .*is empty \(0 bytes\)"),
     "cut off": (_cut_off, r"a\.parquet .*its end is missing"),
     "gzip": (_compressed, r"a\.parquet\.gz .*compressed as a whole; decompress it with gunzip"),
-    "text": (_text, r"README\.txt .*its content is something else"),
-    "broken link": (_broken_link, r"b\.parquet .*a symbolic link to nowhere\.parquet, which is not there"),
+    "text": (_text, r"README\.txt .*it holds something other than Parquet"),
+    "broken link": (_broken_link, r"b\.parquet .*a symbolic link to nowhere\.parquet, which does not exist"),
     "codec": (_brotli, r"a\.parquet: column 'story_id' is compressed with BROTLI, which Spark cannot decompress"),
     "folder": (
         _unknown_folder,
@@ -191,10 +219,11 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "folder's value": (_unfit_folder, r"reading_time_s=long cannot stand for column 'reading_time_s' of type float"),
     "same name": (
         _columns_of_one_name("title", "title"),
-        r"a\.parquet has two columns of one name, 'title' and 'title'",
+        r"a\.parquet: two columns are called 'title' and 'title'",
     ),
-    "same but for case": (_columns_of_one_name("title", "Title"), r"two columns of one name, 'title' and 'Title'"),
-    "undeclared": (_columns_of_one_name("x", "X"), r"two columns of one name, 'x' and 'X'"),
+    "same but for case": (_columns_of_one_name("title", "Title"), r"two columns are called 'title' and 'Title'"),
+    "Rex's own": (_columns_of_one_name("x", "_rex_file"), r"a\.parquet: Rex needs the name _rex_file for itself"),
+    "undeclared": (_columns_of_one_name("x", "X"), r"two columns are called 'x' and 'X'"),
 }
 
 
@@ -222,7 +251,7 @@ def test_a_file_that_may_not_be_read_is_said_to_be_so(spark: SparkSession, tmp_p
     if became:
         os.seteuid(65534)
     try:
-        with pytest.raises(BadInput, match=f"{path} may not be read by this user; give it the right to"):
+        with pytest.raises(BadInput, match=f"{path} cannot be read by this user; grant it read permission"):
             read_raw(spark, tmp_path, dataset("stories"))
     finally:
         if became:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from batch.validation import judged
 from features.datasets import dataset
 from features.duckdb_views import connect
 from features.errors import BadInput
-from features.schema import NULL_SPELLINGS
+from features.null_spellings import NULL_SPELLINGS
 from lake.check import LakeReport, check_lake
 from online.clock import micros
 from tests.lakes import NOON, Row, ago, event, story, write_lake, write_rows
@@ -144,6 +145,7 @@ POOLS: dict[str, dict[str, list[Any]]] = {
         "received_at": [None, ago(1), _year(12)],
         "reading_time_s": [None, 1.0, NAN, INF, -INF, -1.0, 0.0],
         "visibility": [None, "public", "PUBLIC"],
+        "deleted_at": [None, None, ago(1), _year(24)],
     },
     "events": {
         "event_id": [None, "e1", "e2", "e3", "", "NA"],
@@ -208,6 +210,15 @@ def _drawn(name: str, rows: int, rng: np.random.Generator) -> list[Row]:
     ]
 
 
+def _write_undated(lake: Path, rng: np.random.Generator) -> Path:
+    """Like the others, without a date, but for what the service has archived since."""
+    for name, time in {"stories": "published_at", "events": "occurred_at"}.items():
+        rows = _drawn(name, 300, rng)
+        write_rows(lake, name, [{**row, time: None} for row in rows[:200]], "undated/part-00000.parquet")
+        write_rows(lake, name, rows[200:], "archive-1.parquet")
+    return lake
+
+
 def _write_wider_types(lake: Path) -> None:
     """Events in a file of wider types than declared, some of whose values do not fit."""
     values, n = [1e300, -1e300, INF, NAN, 2.5], 5
@@ -223,6 +234,15 @@ def _write_wider_types(lake: Path) -> None:
     pq.write_table(pa.table(columns), lake / "raw" / "events" / "wider.parquet")
 
 
+def _judged_in_spark(spark: SparkSession, lake: Path, names: tuple[str, ...], context: Context) -> list[DataFrame]:
+    verdicts = {name: judged(read_raw(spark, lake, dataset(name)), dataset(name), context) for name in names}
+    if "events" in names:
+        verdicts["events"] = once_story_is_known(verdicts["events"], verdicts["stories"].where("reason IS NULL"))
+    return [
+        rows.selectExpr(f"'{lake.name}' AS lake", f"'{name}' AS dataset", "reason") for name, rows in verdicts.items()
+    ]
+
+
 @pytest.mark.parametrize(
     "names", [("stories", "events"), pytest.param(("users", "edges", "promotions"), marks=pytest.mark.nightly)]
 )
@@ -231,29 +251,31 @@ def test_spark_and_duckdb_judge_alike(
 ) -> None:
     rng = np.random.default_rng(12)
     lake = write_lake(tmp_path, **{name: _drawn(name, 400, rng) for name in names})
+    lakes = [lake]
     if "events" in names:
         _write_wider_types(lake)
+        lakes.append(_write_undated(tmp_path / "undated", rng))
     context = Context((NOON + timedelta(minutes=6),), NOW, BatchSettings())  # knows all that is not from the future
-    raw = {name: read_raw(spark, lake, dataset(name)) for name in names}
-    verdicts = {name: judged(rows, dataset(name), context) for name, rows in raw.items()}
+    labelled = [rows for one in lakes for rows in _judged_in_spark(spark, one, names, context)]
+    found = functools.reduce(DataFrame.unionAll, labelled).groupBy("lake", "dataset", "reason").count().collect()
+    in_spark = {(row["lake"], row["dataset"], row["reason"]): row["count"] for row in found}
+    in_duckdb: dict[tuple[str, str, str | None], int] = {}
+    for one in lakes:
+        for name, report in check_lake(one, NOW).datasets.items():
+            assert report.undated == (one.name == "undated")
+            refused = {reason: refused.rows for reason, refused in report.refused.items()}
+            in_duckdb |= {(one.name, name, reason): rows for reason, rows in refused.items()}
+            if good := report.rows - sum(refused.values()):
+                in_duckdb[one.name, name, None] = good
+    assert in_duckdb == in_spark
     if "events" in names:
-        verdicts["events"] = once_story_is_known(verdicts["events"], verdicts["stories"].where("reason IS NULL"))
-    labelled = [rows.selectExpr(f"'{name}' AS dataset", "reason") for name, rows in verdicts.items()]
-    in_spark = functools.reduce(DataFrame.unionAll, labelled).groupBy("dataset", "reason").count().collect()
-    in_duckdb: dict[tuple[str, str | None], int] = {}
-    for name, report in check_lake(lake, NOW).datasets.items():
-        refused = {reason: refused.rows for reason, refused in report.refused.items()}
-        in_duckdb |= {(name, reason): rows for reason, rows in refused.items()}
-        if good := report.rows - sum(refused.values()):
-            in_duckdb[name, None] = good
-    assert in_duckdb == {(row["dataset"], row["reason"]): row["count"] for row in in_spark}
-    if "events" in names:
-        in_nanos = raw["events"].where("event_id LIKE 'wide-%'").collect()
+        in_nanos = read_raw(spark, lake, dataset("events")).where("event_id LIKE 'wide-%'").collect()
         with connect(lake) as db:
             same = db.sql("SELECT event_id, epoch_us(occurred_at) FROM events WHERE event_id LIKE 'wide-%'").fetchall()
         assert dict(same) == {row["event_id"]: micros(row["occurred_at"].replace(tzinfo=UTC)) for row in in_nanos}
         assert {us % 1_000_000 for _, us in same} == {123_456}, "cut off, not rounded"
-    reasons = {reason for _, reason in in_duckdb}
+        assert in_duckdb["undated", "events", "missing_occurred_at"], "one without a time of receipt"
+    reasons = {reason for _, _, reason in in_duckdb}
     never = {check.name for name in names for check in dataset(name).checks} - reasons
     assert never <= {"malformed_publication_id", "null_as_publication_id"}, "a pool lacks values"
     assert {"exact_duplicate", "conflicting_duplicate"} <= reasons
@@ -275,8 +297,8 @@ def test_it_says_what_is_there_and_shows_the_first_of_each_reason(report: LakeRe
     events = report.datasets["events"]
     assert (events.files, events.rows, events.users) == (1, len(_events()), 1)
     assert (events.first, events.last) == (ago(days=2), ago(days=2))
-    assert events.refused["unknown_type"].example.startswith(
-        "part-00000.parquet row 3: event_id=e2, user_id=u, story_id=twice"
+    assert events.refused["unknown_type"].examples == (
+        "part-00000.parquet, row 3: `event_id=e2, user_id=u, type=stare`",
     )
     assert report.datasets["stories"].first == _year(1851)
     assert [problem.split(";")[0] for problem in report.problems()] == [
@@ -295,6 +317,15 @@ def test_it_says_what_is_there_and_shows_the_first_of_each_reason(report: LakeRe
     assert "…" not in console.file.getvalue(), "80 columns are enough"  # type: ignore[attr-defined]
 
 
+def test_a_column_called_as_the_number_of_a_row_is_no_number(tmp_path: Path) -> None:
+    lake = write_lake(tmp_path, events=[event("u", "read", "s", ago(1))])
+    (lake / "raw" / "stories").mkdir()
+    columns = {"story_id": ["NA", "NA"], "published_at": [ago(1), ago(1)], "file_row_number": [41, 17]}
+    pq.write_table(pa.table(columns), lake / "raw" / "stories" / "a")
+    examples = check_lake(lake, NOW).datasets["stories"].refused["null_as_story_id"].examples
+    assert [example.split(":")[0] for example in examples] == ["a", "a"]
+
+
 def test_a_folder_that_is_no_dataset_is_named(tmp_path: Path) -> None:
     write_lake(tmp_path, stories=[story("s")], events=[event("u", "read", "s", ago(1))])
     (tmp_path / "raw" / "event").mkdir()
@@ -311,7 +342,7 @@ def test_a_column_in_a_wrong_unit_is_told_its_unit(tmp_path: Path, divisor: floa
     pq.write_table(pa.table({"story_id": [f"s{n}" for n in range(4)], "published_at": published}), folder / "a")
     report = check_lake(tmp_path, NOW)
     (hint, *_) = report.hints
-    assert hint.startswith(f"Dataset stories: 3 of 4 values of published_at lie in {where}")
+    assert hint.startswith(f"Dataset stories: 3 of 4 values of published_at fall in {where}")
     assert hint in report.problems()
 
 
@@ -330,3 +361,26 @@ def test_a_sound_lake_has_nothing_refused(tmp_path: Path) -> None:
     report = check_lake(tmp_path, NOW)
     assert not report.problems()
     assert not any(one.refused for one in report.datasets.values())
+
+
+def test_what_does_not_fit_into_memory_goes_to_a_folder_beside_the_lake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = 150_000
+    lake = write_lake(tmp_path / "lake", stories=[story("s")])
+    ids = pa.array([f"user-{n:0100}" for n in range(users)])
+    at = pa.array([ago(1)] * users, pa.timestamp("us", "UTC"))
+    columns = {"user_id": ids, "event_id": ids, "story_id": ["s"] * users, "type": ["read"] * users, "occurred_at": at}
+    (lake / "raw" / "events").mkdir()
+    pq.write_table(pa.table(columns), lake / "raw" / "events" / "a.parquet", row_group_size=users // 3)
+    monkeypatch.setattr("lake.dialect.MEMORY", "75MB")
+    assert check_lake(lake, NOW).datasets["events"].users == users
+    assert [path.name for path in tmp_path.iterdir()] == ["lake"]
+
+    def no_folder(*args: object, **options: object) -> AbstractContextManager[str]:
+        assert options["dir"] == tmp_path
+        return nullcontext(str(lake / "raw" / "events" / "a.parquet"))
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", no_folder)
+    with pytest.raises(BadInput, match=r"memory|directory"):
+        check_lake(lake, NOW)

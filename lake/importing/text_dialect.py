@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from features.errors import BadInput
+from features.schema import by_name
 
 BYTE_ORDER_MARK = "\ufeff"
 LINE_END = re.compile(r"\r\n|\r|\n")
@@ -47,13 +48,13 @@ class Dialect:
             raise BadInput(f"{where}: {self.delim!r} cannot be the delimiter and the quote or escape at once.")
         if self.header and self.columns:
             raise BadInput(
-                f"{where}: columns are named by the header; rename them in the SELECT, or say header := false (and skip := 1)."
+                f"{where}: columns are named by the header; rename them in the SELECT, or set header := false (and skip := 1)."
             )
         if not self.header and not self.columns:
             raise BadInput(f"{where}: without a header the columns need names: columns := ['user', 'item', …].")
         if not all(name.strip() for name in self.columns):
             raise BadInput(f"{where}: every one of the columns needs a name.")
-        refuse_repeated(where, self.columns)
+        by_name(where, self.columns)
 
     @property
     def is_plain(self) -> bool:
@@ -66,33 +67,21 @@ def header_names(where: str, cells: Sequence[str]) -> tuple[str, ...]:
     names = tuple(cell.strip() for cell in cells)
     if names and names[0].startswith((BYTE_ORDER_MARK, "ï»¿")):
         raise BadInput(
-            f"{where}: the header begins with a byte order mark that the encoding does not take; say another encoding."
+            f"{where}: the header begins with a byte order mark that the encoding does not take; set another encoding."
         )
     for name in names:
         if not name or _VALUE.fullmatch(name):
             what = f"{name!r} is a value" if name else "one cell is empty"
             raise BadInput(
-                f"{where}: this is no header, as {what}: {shown(','.join(cells))}. Without one, say header := false and "
-                "columns := ['user', 'item', …]; with a bad one, say skip := 1 besides."
+                f"{where}: this is not a header, because {what}: {shown(','.join(cells))}. If the file has none, set header := false and "
+                "columns := ['user', 'item', …]; to replace a bad one, set skip := 1 as well."
             )
     if len(names) == 1 and (others := [mark for mark in ";,\t|" if mark in names[0]]):
         raise BadInput(
-            f"{where}: the header is one cell, {names[0]!r}; say delim := {others[0]!r}, if that stands between cells."
+            f"{where}: the header is one cell, {names[0]!r}; set delim := {others[0]!r}, if that stands between cells."
         )
-    refuse_repeated(where, names)
+    by_name(where, names, "name them yourself with header := false, skip := 1, columns := […]")
     return names
-
-
-def refuse_repeated(where: str, names: Sequence[str]) -> None:
-    """BadInput when two columns have one name, regardless of case."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if name.casefold() in seen:
-            raise BadInput(
-                f"{where}: two columns are called {seen[name.casefold()]!r} and {name!r}; give them names of their own: "
-                "in a text file by header := false, skip := 1, columns := […]."
-            )
-        seen[name.casefold()] = name
 
 
 def shown(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import io
 import os
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import NoReturn
 import pyarrow as pa
 
 from features.errors import BadInput
-from features.lake_files import data_files
+from features.lake_files import Stamp, data_files, refuse_changed, stamp
 
 CHUNK = 1 << 20
 """Bytes at a time where a file is read as a whole; large enough for the disk, small beside everything else."""
@@ -32,18 +31,14 @@ class SourceFile:
     name: str
     """As the SQL names it, for messages and the column `file`."""
     path: Path
-    stamp: tuple[int, int, int]
-    """Size, time of change and inode when it was found."""
-
-    @property
-    def size(self) -> int:
-        """Bytes on the disk."""
-        return self.stamp[0]
+    size: int
+    """Bytes on the disk."""
+    before: Stamp
+    """What it was when it was found."""
 
     def refuse_changed(self) -> None:
         """BadInput when the file is not what it was when it was found."""
-        if _stamp(self.name, self.path) != self.stamp:
-            raise BadInput(f"{self.name} changed while it was read; import it again when nothing writes to it.")
+        refuse_changed(self.name, self.path, self.before)
 
 
 def find_files(base: Path, names: Iterable[str]) -> list[SourceFile]:
@@ -67,7 +62,7 @@ def find_files(base: Path, names: Iterable[str]) -> list[SourceFile]:
 def matching_files(base: Path, pattern: str) -> list[str]:
     """Names of the files below `base` that fit `pattern`, in order. BadInput when none does."""
     if pattern.startswith("/") or not pattern.strip("./"):
-        raise BadInput(f"matching({pattern!r}) is no pattern of file names below --files, such as matching('*.csv').")
+        raise BadInput(f"matching({pattern!r}) is not a pattern of file names below --files; one is matching('*.csv').")
     names = sorted(os.path.relpath(path, base) for path in base.glob(pattern) if not path.name.startswith(("_", ".")))
     if not names:
         raise BadInput(f"No file in {base} matches {pattern!r}; correct the pattern or --files.")
@@ -75,26 +70,22 @@ def matching_files(base: Path, pattern: str) -> list[str]:
 
 
 def _found(name: str, path: Path) -> SourceFile:
-    source = SourceFile(name, path, _stamp(name, path))
-    if source.size == 0:
-        raise BadInput(f"{name} is empty (0 bytes); leave it out of the SQL or write it again.")
-    return source
-
-
-def _stamp(name: str, path: Path) -> tuple[int, int, int]:
     try:
-        found = path.stat()
-    except FileNotFoundError as error:
-        if path.is_symlink():
-            raise BadInput(f"{name} is a symbolic link to {os.readlink(path)}, which does not exist.") from error
-        raise BadInput(
-            f"There is no file {name} in {path.parent}; file names are relative to --files, by default the SQL file's folder."
-        ) from error
+        before = stamp(path)
     except OSError as error:
         raise BadInput(f"{name} cannot be read: {error.strerror} ({path}).") from error
-    if not stat.S_ISREG(found.st_mode):
+    if before is None:
+        if path.is_symlink():
+            raise BadInput(f"{name} is a symbolic link to {os.readlink(path)}, which does not exist.")
+        raise BadInput(
+            f"There is no file {name} in {path.parent}; file names are relative to --files, by default the SQL file's folder."
+        )
+    if not path.is_file():
         raise BadInput(f"{name} is neither a file nor a folder ({path}); write its content to a file first.")
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    _, size, _ = before
+    if size == 0:
+        raise BadInput(f"{name} is empty (0 bytes); leave it out of the SQL or write it again.")
+    return SourceFile(name, path, size, before)
 
 
 def open_bytes(source: SourceFile) -> pa.NativeFile:
@@ -121,7 +112,7 @@ def check_encoding(source: SourceFile, encoding: str) -> str:
         "".encode(name)
     except (LookupError, ValueError) as error:
         raise BadInput(
-            f"{source.name}: {encoding!r} is no encoding; for example 'utf-8', 'latin-1', 'utf-16'."
+            f"{source.name}: {encoding!r} is not an encoding; use for example 'utf-8', 'latin-1', 'utf-16'."
         ) from error
     try:
         with open_bytes(source) as file:
@@ -130,7 +121,7 @@ def check_encoding(source: SourceFile, encoding: str) -> str:
         damaged(source, error)
     for mark, meant in _MARKS.items():
         if start.startswith(mark) and name == "utf-8":
-            raise BadInput(f"{source.name} is encoded in {meant.upper()}; say encoding := '{meant}'.")
+            raise BadInput(f"{source.name} is encoded in {meant.upper()}; set encoding := '{meant}'.")
     return "utf-8-sig" if name == "utf-8" else name
 
 
@@ -162,10 +153,11 @@ def refuse_undecodable(source: SourceFile, encoding: str) -> NoReturn:
                 wrong = error.object[error.start : error.end]
                 raise BadInput(
                     f"{source.name}, line {line}: the byte at offset {at:,} (0x{wrong.hex()}, after {context[0]!r}) is not "
-                    f"{encoding.removesuffix('-sig').upper()}: {error.reason}; say encoding := 'latin-1', 'cp1252' or what it is written in."
+                    f"{encoding.removesuffix('-sig').upper()}: {error.reason}; set encoding := 'latin-1', 'cp1252' or what it is written in."
                 ) from error
             if not chunk:
-                raise BadInput(f"{source.name} changed while it was read; import it again when nothing writes to it.")
+                source.refuse_changed()
+                raise AssertionError(f"{source.name} was not {encoding} before, and is now")
             line, consumed, before = line + _line_ends(text), consumed + len(chunk), text[-_SHOWN:]
 
 

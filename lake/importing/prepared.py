@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from rich.progress import Progress
 
 from features.errors import BadInput
-from lake.records import Records
-from lake.source_files import SourceFile
-from lake.text_dialect import Dialect
+from lake.importing.records import Records
+from lake.importing.source_files import SourceFile
+from lake.importing.text_dialect import Dialect
 
 ORIGIN = ("file", "line")
 """Columns that every table has besides its own: the file as the SQL names it, and the first line of the record (Parquet: the row)."""
@@ -65,6 +65,6 @@ def same_columns(found: list[Records]) -> None:
             for column in one.columns:
                 if column.casefold() not in known:
                     raise BadInput(
-                        f"{two.source.name} has no column {column!r}, which {one.source.name} has; read them by themselves and "
-                        "put them together with UNION ALL BY NAME."
+                        f"{two.source.name} has no column {column!r}, which {one.source.name} has; read them separately and "
+                        "combine them with UNION ALL BY NAME."
                     )

@@ -1,6 +1,6 @@
 """What a view yields as declared types, by one rule a type, as DuckDB expressions; a cell that means no such value is kept, with the reason.
 
-Text is what most cells are. Rex's own functions (lake/macros.sql) mark what they could not read, so that it is refused here.
+Text is what most cells are. Rex's own functions (lake/importing/macros.sql) mark what they could not read, so that it is refused here.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from features.duckdb_views import SQL_TYPES, micros_of_nanos, quoted
+from features.duckdb_sql import literal, quoted
+from features.duckdb_views import SQL_TYPES, micros_of_nanos
 from features.errors import BadInput
-from features.schema import NULL_SPELLINGS, TS, Column
-from lake.sql_text import literal
+from features.raw_datasets import NULL_IDS
+from features.schema import TS, Column
 
 REFUSED, AS_IS = "chr(2)", "(chr(3) || chr(2) || chr(3))"
 """Marks before a text: a function's refusal; an id as it stands (`id(x)`). Neither may be part of an id."""
@@ -46,8 +47,6 @@ class Conversion:
     """How one declared column comes from what the view yields under its name."""
 
     column: Column
-    source: str
-    """The view's column, as the view spells it."""
     cell: str
     """Expression: the cell as text, null where nothing is there."""
     value: str
@@ -61,7 +60,7 @@ def conversion(where: str, column: Column, source: str, kind: str) -> Conversion
     name, to = quoted(source), column.type
     text = _text(name, kind)
     if kind in ('"NULL"', "NULL"):
-        return Conversion(column, source, "NULL::VARCHAR", f"NULL::{SQL_TYPES[to]}", "''")
+        return Conversion(column, "NULL::VARCHAR", f"NULL::{SQL_TYPES[to]}", "''")
     if pa.types.is_list(to):
         return _list(where, column, source, kind)
     if kind == "JSON":
@@ -73,7 +72,7 @@ def conversion(where: str, column: Column, source: str, kind: str) -> Conversion
     value, reason = _scalar(where, column, source, kind, name, text)
     if to != TS:  # a time's own reason names the probable unit
         reason = f"CASE WHEN starts_with({text}, {REFUSED}) THEN {_meant_sql(column)} ELSE {reason} END"
-    return Conversion(column, source, text, value, reason)
+    return Conversion(column, text, value, reason)
 
 
 def _scalar(where: str, column: Column, source: str, kind: str, name: str, text: str) -> tuple[str, str]:
@@ -131,7 +130,7 @@ def _id(where: str, column: Column, source: str, kind: str, text: str) -> tuple[
         whole = f"{name} = floor({name}){exact}"
         return (
             f"CASE WHEN {whole} THEN {name}::HUGEINT::VARCHAR END",
-            f"'is a fraction or a float beyond {_EXACT:,}, and so no id'",
+            f"'is a fraction or a float beyond {_EXACT:,}, so it cannot be an id'",
         )
     if kind != "VARCHAR" and not kind.startswith("ENUM"):
         raise BadInput(f"{where}: {source} is of type {kind}, but {column.name} is an id: text or a whole number.")
@@ -140,16 +139,16 @@ def _id(where: str, column: Column, source: str, kind: str, text: str) -> tuple[
 
 def _id_of_text(text: str) -> tuple[str, str]:
     """An id that is text, and why a text is none."""
-    names = ", ".join(literal(one) for one in NULL_SPELLINGS)
+    names = ", ".join(literal(one) for one in NULL_IDS)
     value = (
         f"CASE WHEN starts_with({text}, {REFUSED}) OR {text} IN ({names}) OR regexp_full_match({text}, {literal(_AS_FLOAT)}) "
         f"OR regexp_full_match({text}, {literal(_AS_STRUCT)}) THEN NULL "
         f"WHEN starts_with({text}, {AS_IS}) THEN {text}[4:] ELSE {text} END"
     )
     reason = (
-        f"CASE WHEN {text} IN ({names}) THEN 'stands for a missing value; say null := […] where the file is read' "
+        f"CASE WHEN {text} IN ({names}) THEN 'stands for a missing value; set null := […] where the file is read, or REX_IDS_LIKE_NULL if it is an id here' "
         f"WHEN regexp_full_match({text}, {literal(_AS_FLOAT)}) THEN 'is a number that was written as a float, and may have lost "
-        "digits; say whole(x), or id(x) if it is right' "
+        "digits; use whole(x), or id(x) if it is right' "
         f"WHEN regexp_full_match({text}, {literal(_AS_STRUCT)}) THEN 'is a structure or a list; take a part of it, or say id(x) if it is right' "
         "ELSE 'is not an id' END"
     )
@@ -172,7 +171,7 @@ def _time(kind: str, name: str, text: str) -> tuple[str, str]:
     reason = (
         f"CASE WHEN {moment} IS NOT NULL THEN 'is not a moment' WHEN regexp_full_match({text}, '[^0-9]*[0-9]+([.][0-9]*)?[)]?') "
         f"THEN 'is not a time from 1990 to 2100; a number of this size is ' || CASE {units} ELSE 'unix_ns' END || '(x)' "
-        "ELSE 'is not a time such as 2026-01-31T18:00:00Z; say time(x, ''%d.%m.%Y'') or the like' END"
+        "ELSE 'is not a time such as 2026-01-31T18:00:00Z; use time(x, ''%d.%m.%Y'') or the like' END"
     )
     return f"CASE WHEN isfinite({moment}) THEN {moment} END", reason
 
@@ -181,7 +180,7 @@ def _list(where: str, column: Column, source: str, kind: str) -> Conversion:
     name, element = quoted(source), column.type.value_type
     if not kind.endswith("[]"):
         raise BadInput(
-            f"{where}: {column.name} is a list, but {source} is of type {kind}; say words({source}, '|') for words between separators, or "
+            f"{where}: {column.name} is a list, but {source} is of type {kind}; use words({source}, '|') for words between separators, or "
             f"parsed_list({source}) for ['fiction', 'drama']."
         )
     inner = kind[:-2]
@@ -196,11 +195,11 @@ def _list(where: str, column: Column, source: str, kind: str) -> Conversion:
         else (f"CASE WHEN NOT starts_with({item}, {REFUSED}) THEN {item} END", "'is not text'")
     )
     like_list = f"regexp_full_match({item}, '\\[.*|.*\\]')"
-    wrong = f"CASE WHEN {like_list} THEN 'is a piece of a list; say parsed_list(x)' WHEN ({value}) IS NULL THEN {reason} END"
+    wrong = f"CASE WHEN {like_list} THEN 'is a piece of a list; use parsed_list(x)' WHEN ({value}) IS NULL THEN {reason} END"
     there = f"list_filter({name}::VARCHAR[], lambda rex_e: {item} IS NOT NULL)"
     reasons = f"list_filter(list_transform({there}, lambda rex_e: {wrong}), lambda rex_e: rex_e IS NOT NULL)"
     values = f"CASE WHEN len({reasons}) = 0 THEN list_transform({there}, lambda rex_e: {value}) END"
-    return Conversion(column, source, f"{name}::VARCHAR", values, f"'holds an element that ' || {reasons}[1]")
+    return Conversion(column, f"{name}::VARCHAR", values, f"'holds an element that ' || {reasons}[1]")
 
 
 def _meant(column: Column) -> str:

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 
 from features.errors import BadInput
-from lake.record_counts import count_records
-from lake.records import Records
-from lake.source_files import find_files, matching_files
-from lake.text_dialect import Dialect
-from tests.lake.importing import put, records
+from lake.importing.record_counts import count_records
+from lake.importing.records import Records
+from lake.importing.source_files import find_files, matching_files
+from lake.importing.text_dialect import Dialect
+from tests.lake.importing.small_files import put, records
 
 TEXTS = {
     "quotes, breaks and delimiters": 'a,b\n1,"x, ""y""\nz"\n2,w\n',
@@ -91,21 +91,21 @@ REFUSED = {
     "the same in TSV": ('a\tb\n1\t"x\n2\ty\n3\tz"\n4\tw\n', {"delim": "\t"}, r"line 2: .* over line 3"),
     "a quote that is never closed": ('a,b\n1,"x\n2 y\n', {}, r"line 2: a quote that opens here is never closed"),
     "text after a quote": ('a,b\n1,"x"y\n', {}, r"line 2: something other than a delimiter"),
-    "escapes that were not stated": ('a,b\n1,"x \\"y\\" z"\n', {}, r"line 2: .*say escape := '\\'"),
+    "escapes that were not stated": ('a,b\n1,"x \\"y\\" z"\n', {}, r"line 2: .*set escape := '\\'"),
     "Latin-1": (b"a,b\n1,ok\n2,caf\xe9\n", {}, r"line 3: the byte at offset 14 \(0xe9, after '2,caf'\) is not UTF-8"),
-    "UTF-16": ("a,b\n1,2\n".encode("utf-16"), {}, r"UTF-16; say encoding := 'utf-16'"),
+    "UTF-16": ("a,b\n1,2\n".encode("utf-16"), {}, r"UTF-16; set encoding := 'utf-16'"),
     "half an UTF-8 character": (b"a,b\n1,\xf0\x9f\x99", {}, r"line 2: the byte at offset 6 .* unexpected end of data"),
-    "an unknown encoding": ("a,b\n1,2\n", {"encoding": "klingon"}, "'klingon' is no encoding"),
+    "an unknown encoding": ("a,b\n1,2\n", {"encoding": "klingon"}, "'klingon' is not an encoding"),
     "two columns of one name": ("id,id\n1,2\n", {}, "two columns are called 'id' and 'id'"),
     "two that differ by case": ("title,Title\n1,2\n", {}, "two columns are called 'title' and 'Title'"),
-    "no header": ("1,2\n3,4\n", {}, r"line 1: this is no header, as '1' is a value"),
+    "no header": ("1,2\n3,4\n", {}, r"line 1: this is not a header, because '1' is a value"),
     "a header with a gap": ("a,,b\n1,2,3\n", {}, "one cell is empty"),
     "blank lines only": ("\n\n", {}, "nothing but blank lines"),
     "0 bytes": ("", {}, r"a\.csv is empty \(0 bytes\)"),
     "a mark of byte order inside": ("a,b\n1,x\n\ufeff2,y\n", {}, "line 3: a byte order mark stands inside the file"),
     "two marks of byte order": ("\ufeff\ufeffa,b\n1,x\n", {}, "begins with a byte order mark"),
     "a mark that the encoding does not take": (b"\xef\xbb\xbfa,b\n1,x\n", {"encoding": "latin-1"}, "begins with a byte order mark"),
-    "a header of one cell": ("a;b\n1;2\n", {}, "the header is one cell, 'a;b'; say delim := ';'"),
+    "a header of one cell": ("a;b\n1;2\n", {}, "the header is one cell, 'a;b'; set delim := ';'"),
     "columns without a name": ("1,2\n", {"header": False, "columns": ("", "b")}, "every one of the columns needs a name"),
     "a delimiter that is the quote": ("a,b\n", {"quote": ","}, "cannot be the delimiter and the quote"),
     "columns and a header": ("a,b\n", {"columns": ("x", "y")}, "columns are named by the header"),
@@ -129,7 +129,7 @@ def test_text_that_looks_like_records_is_kept_when_it_is_said_to_be_text(tmp_pat
 
 def test_records_in_thousands_keep_their_lines_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks with and without quotes take different ways, which must give the same."""
-    monkeypatch.setattr("lake.records.BLOCK_CHARS", 1000)
+    monkeypatch.setattr("lake.importing.records.BLOCK_CHARS", 1000)
     text = ["a,b"]
     want: list[tuple[int, str, str]] = []
     for i in range(2_000):
@@ -141,7 +141,7 @@ def test_records_in_thousands_keep_their_lines_across_blocks(tmp_path: Path, mon
 
 def test_a_second_count_that_differs_refuses_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The counts agree on every file that is known; so one of them is made to differ."""
-    monkeypatch.setattr("lake.records.count_records", lambda *args: count_records(*args) + 1)
+    monkeypatch.setattr("lake.importing.records.count_records", lambda *args: count_records(*args) + 1)
     with pytest.raises(BadInput, match=r"a\.csv: 2 records were read where 3 were counted"):
         records(tmp_path, "a,b\n1,2\n3,4\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +15,10 @@ import pytest
 
 from features.datasets import dataset as dataset_of
 from features.errors import BadInput
-from lake.script import read_script
-from lake.sql_import import connected
-from lake.typed_rows import typed_rows
-from tests.lake.importing import NOW, STORIES, events_of, imported, put, rows
+from lake.importing.script import read_script
+from lake.importing.sql_import import import_engine
+from lake.importing.typed_rows import TypedRows, sentence, typed_rows
+from tests.lake.importing.small_files import NOW, STORIES, events_of, imported, put, rows
 
 AT = datetime(2026, 1, 31, 18, tzinfo=UTC)
 EVENT = {"user_id": "'u1'", "story_id": "'s1'", "type": "'read'", "occurred_at": "'2026-01-31T18:00:00Z'"}
@@ -29,17 +30,22 @@ One = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connected(tmp_path_factory.mktemp("work")) as connection:
+    with import_engine(tmp_path_factory.mktemp("work")) as connection:
         yield connection
+
+
+def view(db: duckdb.DuckDBPyConnection, folder: Path, dataset: str, select: str) -> TypedRows:
+    """What comes of a view."""
+    [statement] = read_script(f"CREATE OR REPLACE VIEW {dataset} AS {select}").statements
+    db.execute(statement.sql)
+    return typed_rows(db, dataset_of(dataset), folder / "rows.parquet", NOW, f"the view {dataset}")
 
 
 def typed(db: duckdb.DuckDBPyConnection, folder: Path, dataset: str, select: str) -> list[dict[str, Any]]:
     """The rows that come of a query. BadInput when one is refused."""
-    [statement] = read_script(f"CREATE OR REPLACE VIEW {dataset} AS {select}").statements
-    db.execute(statement.sql)
-    found = typed_rows(db, dataset_of(dataset), folder / "rows.parquet", NOW)
-    if found.refused:
-        raise BadInput("\n".join(line for refused in found.refused for line in (refused.reason, *refused.examples)))
+    found = view(db, folder, dataset, select)
+    if found.report.refused:
+        raise BadInput("\n".join(found.report.lines(sentence)))
     return db.sql(found.query).to_arrow_table().to_pylist()
 
 
@@ -49,25 +55,56 @@ def one_row(db: duckdb.DuckDBPyConnection, folder: Path, dataset: str, cells: di
     return row
 
 
-def values_of(
-    db: duckdb.DuckDBPyConnection, folder: Path, row: dict[str, str], name: str, sqls: Iterable[str]
-) -> dict[str, Any]:
-    """What comes of each expression in column `name`, those of one type together."""
-    dataset = "events" if "user_id" in row else "stories"
+def by_type(db: duckdb.DuckDBPyConnection, sqls: Iterable[str]) -> Iterable[list[str]]:
+    """The expressions, those of one type together."""
     groups: dict[str, list[str]] = {}
     for sql in sqls:
         [statement] = read_script(f"SELECT typeof({sql})").statements
         [(kind,)] = db.execute(statement.sql).fetchall()
         groups.setdefault(kind, []).append(sql)
+    return groups.values()
+
+
+def select_of(row: dict[str, str], name: str, sqls: list[str]) -> tuple[str, str]:
+    """A dataset, and a query of rows with each of the expressions in column `name`."""
+    dataset = "events" if "user_id" in row else "stories"
+    rows = [row | ({"story_id": f"'s{i}'"} if dataset == "stories" else {}) | {name: sql} for i, sql in enumerate(sqls)]
+    selects = [", ".join(f"{cell} AS {column}" for column, cell in one.items()) for one in rows]
+    return dataset, " UNION ALL ".join(f"SELECT {select}" for select in selects)
+
+
+def values_of(
+    db: duckdb.DuckDBPyConnection, folder: Path, row: dict[str, str], name: str, sqls: Iterable[str]
+) -> dict[str, Any]:
+    """What comes of each expression in column `name`."""
     found = {}
-    for group in groups.values():
-        rows = [
-            row | ({"story_id": f"'s{i}'"} if dataset == "stories" else {}) | {name: sql} for i, sql in enumerate(group)
-        ]
-        selects = [", ".join(f"{cell} AS {column}" for column, cell in one.items()) for one in rows]
-        answers = typed(db, folder, dataset, " UNION ALL ".join(f"SELECT {select}" for select in selects))
+    for group in by_type(db, sqls):
+        answers = typed(db, folder, *select_of(row, name, group))
         found |= {sql: answer[name] for sql, answer in zip(group, answers, strict=True)}
     return found
+
+
+def check_refusals(
+    db: duckdb.DuckDBPyConnection, folder: Path, row: dict[str, str], name: str, messages: dict[str, str]
+) -> None:
+    """Every expression in column `name` is refused with its message: the row's, or the whole view's where it is not of a type."""
+    for group in by_type(db, messages):
+        for sqls in (group, *([sql] for sql in group)):
+            dataset, select = select_of(row, name, sqls)
+            try:
+                view(db, folder, dataset, select)
+                query = f"SELECT reason, ltrim(_problem.cell, chr(2) || chr(3)) FROM rex_{dataset} ORDER BY _row"
+                said = [
+                    f"{sentence(dataset_of(dataset), str(reason))}\n`{cell}`"
+                    for reason, cell in db.execute(query).fetchall()
+                ]
+            except BadInput as error:
+                said = [str(error)]
+            if len(said) == len(sqls):
+                for sql, text in zip(sqls, said, strict=True):
+                    assert re.search(messages[sql], text), (sql, text)
+                if sqls is group:
+                    break
 
 
 @pytest.fixture
@@ -94,10 +131,10 @@ def test_ids(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
 
 NO_IDS = {
     "NULL": "user_id is empty, but mandatory", "''": "is empty", "' '": "is empty",
-    **{f"'{text}'": "stands for a missing value; say null := " for text in ("\\N", "NULL", "null", "NA", "NaN", "None", "<NA>")},
+    **{f"'{text}'": "stands for a missing value; set null := " for text in ("\\N", "NULL", "null", "NA", "NaN", "None", "<NA>")},
     **{f"'{text}'": "written as a float" for text in ("1.23457E+17", "1e5", "10.", "1.0E5")},
     "'{\"$oid\": \"x\"}'": "is a structure or a list", "'[1]'": "is a structure or a list",
-    "'10.0'": r"written as a float, and may have lost digits; say whole\(x\), or id\(x\)", "10.5::DOUBLE": "is a fraction", "1e17::DOUBLE": "float beyond",
+    "'10.0'": r"written as a float, and may have lost digits; use whole\(x\), or id\(x\)", "10.5::DOUBLE": "is a fraction", "1e17::DOUBLE": "float beyond",
     "'nan'::DOUBLE": "is a fraction", "whole('x')": r"is not an id\n.*`whole\(x\)`", "true": "of type BOOLEAN, but user_id is an id",
     "DATE '2024-01-01'": "of type DATE", "{'a': 1}": "of type STRUCT", "['u1']": r"of type VARCHAR\[\]",
     "'x'::BLOB": "of type BLOB", "json('\"u1\"')": "is JSON; take its text with ->>",
@@ -105,10 +142,8 @@ NO_IDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("sql", NO_IDS)
-def test_what_is_no_id_is_refused(one_event: One, sql: str) -> None:
-    with pytest.raises(BadInput, match=NO_IDS[sql]):
-        one_event(user_id=sql)
+def test_what_is_no_id_is_refused(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    check_refusals(db, tmp_path, EVENT, "user_id", NO_IDS)
 
 
 TIMES = {
@@ -141,16 +176,20 @@ NO_TIMES = {
     "time('2024-03-31 02:30', '%Y-%m-%d %H:%M', 'Europe/Berlin')": r"`time\(2024-03-31 02:30",  # clocks skip it
     "time('05-01', '%m-%d')": r"`time\(05-01, %m-%d\)`", "'2026-01-31T18:00+25:00'": "is not a time", "'2026-01-31T18:00+02:99'": "is not a time",
     "time('2026-01-31 20:00 +0200', '%Y-%m-%d %H:%M %z', 'Asia/Tokyo')": r"`time\(",
-    "''": "occurred_at is empty in all 1 rows of events. Rex ranks by when", "'2027-01-31'": "lies in the future",
-    "TIMESTAMP '1970-01-21 11:38:02'": "No occurred_at of events is later than 1970-01-21 11:38:02.*: these look like seconds",
+    "''": "occurred_at is empty, but mandatory", "'2027-01-31'": "lies in the future",
     "['2026-01-31']": r"of type VARCHAR\[\], but occurred_at is one time",
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("sql", NO_TIMES)
-def test_what_is_no_time_is_refused(one_event: One, sql: str) -> None:
-    with pytest.raises(BadInput, match=NO_TIMES[sql]):
-        one_event(occurred_at=sql)
+def test_what_is_no_time_is_refused(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    check_refusals(db, tmp_path, EVENT, "occurred_at", NO_TIMES)
+
+
+def test_a_column_without_times_or_in_a_wrong_unit_is_refused_whole(one_event: One) -> None:
+    with pytest.raises(BadInput, match="occurred_at is empty in all 1 rows of events"):
+        one_event(occurred_at="''")
+    with pytest.raises(BadInput, match="1 of 1 values of occurred_at fall in January 1970, as seconds do"):
+        one_event(occurred_at="TIMESTAMP '1970-01-21 11:38:02'")
 
 
 LISTS = {
@@ -171,8 +210,8 @@ def test_lists(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
 
 
 NO_LISTS = {
-    "$$['fiction', 'drama']$$": r"say words\(topics, '\|'\) .* or parsed_list\(topics\)",
-    "words($$['fiction', 'drama']$$, ',')": r"is a piece of a list; say parsed_list\(x\)",
+    "$$['fiction', 'drama']$$": r"use words\(topics, '\|'\) .* or parsed_list\(topics\)",
+    "words($$['fiction', 'drama']$$, ',')": r"is a piece of a list; use parsed_list\(x\)",
     "parsed_list('fiction, drama')": r"is not an id\n.*parsed_list\(fiction, drama\)",
     'parsed_list(\'["a", ["b"]]\')': "is a piece of a list",
     'parsed_list(\'[{"name": "x"}]\')': "is a structure or a list",
@@ -180,15 +219,13 @@ NO_LISTS = {
     "['a', 'NULL']": "stands for a missing value",
     "[{'a': 1}]": "is a list of STRUCT",
     "[['a']]": r"is a list of VARCHAR\[\]",
-    "json('[\"a\"]')": r"of type JSON; say words",
+    "json('[\"a\"]')": r"of type JSON; use words",
     "[1.5]": "is a list of DECIMAL",
 }
 
 
-@pytest.mark.parametrize("sql", NO_LISTS)
-def test_what_is_no_list_is_refused(one_story: One, sql: str) -> None:
-    with pytest.raises(BadInput, match=NO_LISTS[sql]):
-        one_story(topics=sql)
+def test_what_is_no_list_is_refused(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    check_refusals(db, tmp_path, STORY, "topics", NO_LISTS)
 
 
 OTHERS = [
@@ -207,7 +244,7 @@ NO_NUMBERS = [
     ("dwell_s", "'1e99'", "is not a number"), ("dwell_s", "-1", "bad_dwell_s"), ("dwell_s", "'inf'::DOUBLE", "is not a number"),
     ("dwell_s", "number('1.2.3', thousands := '.', decimal := ',')", r"`number\(1\.2\.3\)`"), ("claps", "'10.6'", "is not a whole number"),
     ("claps", "10.6::DOUBLE", "is not a whole number"), ("claps", "'3000000000'", "is not a whole number"), ("claps", "DATE '2024-01-01'", "of type DATE"),
-    ("type", "'love'", r"type is none of impression, open, .*; translate it with CASE\n.*`type=love`"), ("type", "3", "of type INTEGER, but type is text"), ("rating", "3", "yields rating, which events does not have; it has event_id"),
+    ("type", "'love'", r"type is none of impression, open, .*; translate it with CASE\n.*`user_id=u1, type=love`"), ("type", "3", "of type INTEGER, but type is text"), ("rating", "3", "yields rating, which events does not have; it has event_id"),
 ]  # fmt: skip
 
 
@@ -227,7 +264,7 @@ def test_truth_text_and_languages(one_story: One) -> None:
     ("name", "sql", "message"),
     [
         ("members_only", "'maybe'", "members_only is not true or false"),
-        ("language", "'English'", r"malformed_language\n.*`language=English`"),
+        ("language", "'English'", r"malformed_language\n.*language=English"),
         ("visibility", "'secret'", "visibility is none of `public`"),
         ("Story_ID", "'s2'", "yields Story_ID_1, which stories does not have"),
     ],
@@ -239,7 +276,8 @@ def test_stories_are_checked_too(one_story: One, name: str, sql: str, message: s
 
 def test_a_missing_column_is_named_with_its_meaning(tmp_path: Path) -> None:
     with pytest.raises(
-        BadInput, match=r"events does not yield occurred_at \(when it happened.*data without dates cannot"
+        BadInput,
+        match=r"events does not yield occurred_at \(when it happened.*write NULL AS occurred_at and say with --as-of",
     ):
         imported(
             put(tmp_path / "in"),
@@ -285,10 +323,10 @@ def test_the_sql_leaves_out_what_should_be_left_out(tmp_path: Path) -> None:
 def test_a_dry_run_shows_rows_and_refusals_and_writes_nothing(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", clicks__csv=CLICKS)
     report = imported(folder, events_of("csv('clicks.csv')", MS), dry_run=True)
-    stories, events = report.datasets
+    stories, events = report.datasets.values()
     assert (events.rows, events.users, events.first, events.last) == (5, 1, AT, AT)
     assert "events: 4 of 5 rows: user_id stands for a missing value" in report.refusal()
-    assert "s1" in events.preview
+    assert "s1" in report.previews["events"]
     assert stories.rows == 3
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -309,7 +347,7 @@ def test_parquet_text_without_its_mark_is_decoded_or_refused(tmp_path: Path) -> 
     columns = "user AS user_id, item AS story_id, 'read' AS type, '2026-01-31' AS occurred_at"
     pq.write_table(pa.table({"user": ["Schön".encode(), b"u2"], "item": [1, 2]}), folder / "a.parquet")
     pq.write_table(pa.table({"user": [b"u1", b"Sch\xf6n"], "item": [1, 2]}), folder / "b.parquet")
-    with pytest.raises(BadInput, match=r"b\.parquet, row 2: 'user' holds bytes that are no UTF-8"):
+    with pytest.raises(BadInput, match=r"b\.parquet, row 2: 'user' holds bytes that are not UTF-8"):
         imported(folder, events_of("parquet('b.parquet')", columns))
     imported(folder, events_of("parquet('a.parquet')", columns))
     assert [event["user_id"] for event in rows(folder, "events")] == ["Schön", "u2"]
@@ -343,6 +381,9 @@ def test_two_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
         pa.Table.from_arrays([pa.array(["u"]), pa.array(["v"])], names=["user", "User"]), folder / "a.parquet"
     )
     with pytest.raises(BadInput, match=r"a\.parquet: two columns are called 'user' and 'User'"):
+        imported(folder, events_of("parquet('a.parquet')"))
+    pq.write_table(pa.table({"file_row_number": ["x"]}), folder / "a.parquet")
+    with pytest.raises(BadInput, match=r"a\.parquet: Rex needs the name 'file_row_number' for itself"):
         imported(folder, events_of("parquet('a.parquet')"))
 
 

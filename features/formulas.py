@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.compiled import compiled
+from features.registry import BY_NAME
+from features.times import UNDATED
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -110,8 +112,9 @@ def reader_reads(stories_read: int) -> np.float32:
 def read_gap_h(published_at: Micros, read_at: Micros) -> Floats:
     """Hours between each publication and the nearest read: int64[n], int64[m] ascending (µs) → float32[n], GAP_MOST_H at most.
 
-    Nothing read: GAP_MOST_H.
+    No read with a date, or a story without one: GAP_MOST_H.
     """
+    read_at = read_at[np.searchsorted(read_at, UNDATED, "right") :]
     if not len(read_at):
         return np.full(len(published_at), GAP_MOST_H, np.float32)
     midway = read_at[:-1] + (read_at[1:] - read_at[:-1]) // 2
@@ -139,10 +142,17 @@ def times_seen(times: NDArray[np.int32]) -> Floats:
 
 
 def age_hours(published_at: Micros, now_us: int | Micros) -> Floats:
-    """Hours since publication, 0 for what is dated in the future: int64[n] (µs), one moment or int64[n] → float32[n]."""
-    return np.maximum((now_us - published_at) / 3.6e9, 0.0).astype(np.float32)
+    """Hours since publication: int64[n] (µs), one moment or int64[n] → float32[n].
+
+    0 for what is dated in the future, NaN for what is UNDATED.
+    """
+    hours = np.maximum((now_us - published_at) / 3.6e9, 0.0).astype(np.float32)
+    hours[published_at == UNDATED] = np.nan
+    return hours
 
 
 def recency(hours: Floats, half_life_h: float = RECENCY_HALF_LIFE_H) -> Floats:
-    """Exponential decay with age: float32[n] hours → float32[n] in (0, 1]."""
-    return np.exp2(hours * np.float32(-1.0 / half_life_h))
+    """Exponential decay with age: float32[n] hours → float32[n] in (0, 1]; the registered default for NaN, no known age."""
+    out = np.exp2(hours * np.float32(-1.0 / half_life_h))
+    out[np.isnan(out)] = BY_NAME["recency"].default
+    return out

@@ -187,7 +187,13 @@ FEATURES: tuple[Feature, ...] = (
         "log1p of impressions of it by the person, before today's",
         "formulas.times_seen",
     ),
-    Feature("recency", "user_story", 0.0, "0.5 ** (age / RECENCY_HALF_LIFE_H), (0, 1]", "formulas.recency"),
+    Feature(
+        "recency",
+        "user_story",
+        0.0,
+        "0.5 ** (age / RECENCY_HALF_LIFE_H), (0, 1]; the default for a story without a date",
+        "formulas.recency",
+    ),
 )
 
 BY_NAME = {feature.name: feature for feature in FEATURES}

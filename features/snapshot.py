@@ -51,7 +51,7 @@ PROFILE = Layout(
         ),
         ("vector", "<f4"),  # [factors] or empty
         ("read", "<i8"),  # story hashes, newest first
-        ("read_at", "<i8"),  # µs
+        ("read_at", "<i8"),  # µs, UNDATED: nobody knows when
         ("seen", "<i8"),  # shown, never opened
         ("seen_times", "<i4"),
     ),
@@ -69,7 +69,7 @@ def stories_schema(factors: int) -> pa.Schema:
             ("topics", pa.list_(pa.int32())),
             ("language", pa.int32()),
             ("title", pa.string()),
-            ("published_at", pa.int64()),  # µs
+            ("published_at", pa.int64()),  # µs, UNDATED: nobody knows
             ("updated_at", pa.int64()),  # µs, when this version came to be
             ("reading_time_s", pa.float32()),  # NaN: unknown
             ("visibility", pa.int8()),  # index into VISIBILITIES

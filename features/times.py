@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+UNDATED = -(1 << 62)
+"""In place of microseconds: nobody knows when. Earlier than every date, so that orders put it last among the newest and nothing
+takes it for the future; far enough from the ends of int64 that its difference to any date still fits."""
 
 
 def rfc3339(moment: datetime) -> str:
@@ -15,3 +18,8 @@ def rfc3339(moment: datetime) -> str:
 def rfc3339_of(micros: int) -> str:
     """The same of microseconds since 1970, to the microsecond."""
     return rfc3339(EPOCH + timedelta(microseconds=micros))
+
+
+def rfc3339_or_none(micros: int) -> str | None:
+    """The same of a time that may be UNDATED: None."""
+    return None if micros == UNDATED else rfc3339_of(micros)

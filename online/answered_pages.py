@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from features.times import UNDATED
 from online.answering import Asked
 from online.context import Context
 from online.dates import dated
@@ -91,7 +92,7 @@ def _until_us(ctx: Context, asked: Asked, page: Page) -> int:
     turns = np.concatenate((promotions.starts_at, promotions.ends_at, ahead))
     return min(
         fresh_until_us(asked.slate, ctx.settings),
-        int(published.min(initial=_LAST // 2)) + int(ctx.settings.max_age_d * DAY_US),
+        int(published.min(initial=_LAST // 2, where=published != UNDATED)) + int(ctx.settings.max_age_d * DAY_US),
         int(turns[turns > ctx.now_us].min(initial=_LAST)),
         ctx.now_us + PLUGGED_IN_S * _SECOND_US,
     )

@@ -34,7 +34,8 @@ class Item(Form):
     publication_id: str | None
     topics: list[str]
     title: str | None
-    published_at: datetime
+    published_at: datetime | None
+    """Null: nobody knows when; stories that came into the lake without dates have none."""
     position: int
     """Items delivered before it in this chain of cursors."""
     score: float

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from features.times import UNDATED
 from online.columns import Rows
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def newest(world: World, now_us: int) -> tuple[int, str]:
     known, behind = dated(world, np.iinfo(np.int64).min, now_us)
     last = _last_standing(world, known.stop)
     behind = _standing(world, behind)
-    behind = behind[world.published_at[behind] == world.published_at[behind].max(initial=0)]
+    behind = behind[world.published_at[behind] == world.published_at[behind].max(initial=UNDATED)]
     found = [(int(world.published_at[last]), world.story_id(last))] if last >= 0 else []
     if len(behind):
         story_id = max(world.columns.new_ids[row - world.snapshot_rows] for row in behind.tolist())

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from features.raw_datasets import VISIBILITIES
 from features.snapshot import ABSENT
-from features.times import rfc3339_of
+from features.times import rfc3339_of, rfc3339_or_none
 from online.columns import Candidates
 from online.components import Components
 from online.context import Context
@@ -61,7 +61,7 @@ def _of_story(world: World, row: int) -> dict[str, Any]:
         "publication_id": world.publications.id(int(world.publication[row])),
         "topics": [world.topic_names.id(int(topic)) for topic in world.topics[row] if topic != ABSENT],
         "title": world.title(row),
-        "published_at": rfc3339_of(int(world.published_at[row])),
+        "published_at": rfc3339_or_none(int(world.published_at[row])),
     }
     return found
 
@@ -103,7 +103,7 @@ def known_document(world: World, story_id: str) -> dict[str, Any] | None:
         "topics": list(story.topics),
         "language": story.language,
         "title": story.title,
-        "published_at": rfc3339_of(story.published_us),
+        "published_at": rfc3339_or_none(story.published_us),
         "visibility": VISIBILITIES[story.visibility],
         "members_only": story.members_only,
         **({"updated_at": rfc3339_of(int(world.snapshot_updated_at[row]))} if of_snapshot else {}),

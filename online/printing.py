@@ -42,7 +42,8 @@ def _items(user_id: str, page: dict[str, Any]) -> Table:
     table.add_column("score", justify="right")
     table.add_column("sources", ratio=3, style="dim")
     for item in page["items"]:
-        byline = " · ".join(filter(None, (item["author_id"], item["publication_id"], item["published_at"][:16])))
+        date = (item["published_at"] or "")[:16]
+        byline = " · ".join(filter(None, (item["author_id"], item["publication_id"], date)))
         story = Text.assemble(item["title"] or item["story_id"], "\n", (byline, "dim"))
         table.add_row(
             str(item["position"] + 1), story, escape(item["reason"]), f"{item['score']:.3f}", " ".join(item["sources"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from features.times import UNDATED
 from online.columns import Bools, Candidates
 from online.context import Context
 from online.providers.fresh_stories import DAY_US
 
 
 class TooOld:
-    """Stories published more than max_age_d ago, and those dated in the future."""
+    """Stories published more than max_age_d ago, and those dated in the future; undated ones have no age."""
 
     name: ClassVar[str] = "too_old"
 
@@ -18,4 +19,4 @@ class TooOld:
         """bool[n]."""
         published_at = candidates.of(ctx.world.published_at)
         oldest = ctx.now_us - int(ctx.settings.max_age_d * DAY_US)
-        return (published_at < oldest) | (published_at > ctx.now_us)
+        return ((published_at < oldest) & (published_at != UNDATED)) | (published_at > ctx.now_us)

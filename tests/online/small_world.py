@@ -29,6 +29,7 @@ from features.snapshot import (
     schema_hash,
     stories_schema,
 )
+from features.times import UNDATED
 from online.build_reading import BuildReading
 from online.build_world import build_world
 from online.clock import micros
@@ -56,8 +57,8 @@ def tables(
     targets: list[str] = (),
     former_keys: dict[str, int] | None = None,
 ) -> dict[str, pa.Table]:
-    """Snapshot tables; a story names its author, publication, topics, language by id; `age_h` dates it."""
-    stories = sorted(stories, key=lambda s: (-s.get("age_h", 1.0), s["id"]))
+    """Snapshot tables; a story names its author, publication, topics, language by id; `age_h` dates it, None: it is undated."""
+    stories = sorted(stories, key=lambda s: (_dated(s), s["id"]))
     names = {
         "authors": _distinct(s.get("author", "a-someone") for s in stories),
         "publications": _distinct(s.get("publication") for s in stories),
@@ -74,8 +75,8 @@ def tables(
         "topics": [[at["topics"][t] for t in s.get("topics", ())] for s in stories],
         "language": [at["languages"].get(s.get("language"), ABSENT) for s in stories],
         "title": [s.get("title") for s in stories],
-        "published_at": [micros(hours_ago(s.get("age_h", 1.0))) for s in stories],
-        "updated_at": [micros(hours_ago(s.get("updated_h", s.get("age_h", 1.0)))) for s in stories],
+        "published_at": [_dated(s) for s in stories],
+        "updated_at": [micros(hours_ago(s.get("updated_h", s.get("age_h", 1.0) or 0.0))) for s in stories],
         "reading_time_s": [s.get("reading_time_s", float("nan")) for s in stories],
         "visibility": [VISIBILITIES.index(s.get("visibility", "public")) for s in stories],
         "members_only": [s.get("members_only", False) for s in stories],
@@ -110,6 +111,11 @@ def tables(
     former = sorted((hash64(ident), key) for ident, key in (former_keys or {}).items())
     out["former_keys"] = pa.table([[h for h, _ in former], [key for _, key in former]], schema=FORMER_KEYS_SCHEMA)
     return out
+
+
+def _dated(story: dict[str, Any]) -> int:
+    age_h = story.get("age_h", 1.0)
+    return UNDATED if age_h is None else micros(hours_ago(age_h))
 
 
 def _promotions(promotions: list[dict[str, Any]], row: dict[str, int]) -> pa.Table:

@@ -21,12 +21,14 @@ from pyspark.sql.types import ArrayType, DataType, FloatType, IntegerType, Strin
 from features.duckdb_views import partition_name
 from features.errors import BadInput
 from features.lake_files import Group, Stored, data_files, inspect, raw_layer
-from features.schema import WHITE_SPACE, Dataset
+from features.schema import NO_DATES, WHITE_SPACE, Dataset
 from features.stored_types import BINARY, NANOS
+from features.undated import is_undated
 from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
 
 MISFIT = "_misfit"
-"""Column that `read_raw` adds: why a stored value cannot become the declared type (it is null then); null: all can."""
+"""Column that `read_raw` adds: why a stored value cannot become the declared type (it is null then); null: all can. The other
+is NO_DATES."""
 WRITING, REPLACED = "_writing", "_replaced"
 """Directories beside the partitions: what is being written, and what is being replaced. Readers skip `_`."""
 PARTITION_FORMAT = "yyyy-MM-dd'T'HH-mm-ss'Z'"
@@ -63,7 +65,7 @@ def literal(path: Path) -> str:
 
 
 def read_raw(spark: SparkSession, lake: Path, dataset: Dataset) -> DataFrame:
-    """The raw dataset in declared columns and types (partition columns left out) and MISFIT.
+    """The raw dataset in declared columns and types (partition columns left out), MISFIT and NO_DATES.
 
     Missing optional columns are null, a missing optional dataset is empty. BadInput, before Spark opens anything, for a
     missing lake, a missing or empty dataset that is needed, a corrupt file, a wrong type, a missing required column.
@@ -75,7 +77,8 @@ def read_raw(spark: SparkSession, lake: Path, dataset: Dataset) -> DataFrame:
             f"Dataset {dataset.name} in {folder} has no rows; write it there as Parquet with the columns {_required(dataset)}."
         )
     empty = spark.createDataFrame([], spark_schema(dataset, dataset.partition_by).add(MISFIT, "string"))
-    return functools.reduce(DataFrame.unionAll, [_scan(spark, dataset, group) for group in groups] or [empty])
+    rows = functools.reduce(DataFrame.unionAll, [_scan(spark, dataset, group) for group in groups] or [empty])
+    return rows.withColumn(NO_DATES, F.lit(is_undated(dataset, groups)))
 
 
 def read_derived(spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequence[datetime]) -> DataFrame:

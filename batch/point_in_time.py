@@ -19,6 +19,7 @@ FIXED_ONE = 1 << 30
 """1.0 in fixed point. Sums of integers do not depend on their order; 2^-30 is finer than float32, and 2^63 / 2^30 is
 room for eight thousand million whole events."""
 DAY_S = 86_400.0
+_LAST = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,8 @@ def ever_in_force(rows: DataFrame) -> DataFrame:
 
 
 def published(stories: DataFrame, context: Context) -> DataFrame:
-    """State at each as_of of every story published by then, withdrawn ones included."""
-    return visible(stories, context).where(F.col("published_at") <= F.col("as_of"))
+    """State at each as_of of every story published by then, or of which nobody knows when; withdrawn ones included."""
+    return visible(stories, context).where(F.col("published_at").isNull() | (F.col("published_at") <= F.col("as_of")))
 
 
 def live(stories: DataFrame, context: Context) -> DataFrame:
@@ -90,14 +91,27 @@ def in_force(edges: DataFrame, context: Context, kind: str | None = None, target
 
 
 def age_s() -> Column:
-    """Seconds from occurred_at to as_of; 0 for what a fast clock dated a little later."""
+    """Seconds from occurred_at to as_of; 0 for what a fast clock dated a little later, null for what is undated."""
     age = (F.unix_micros("as_of") - F.unix_micros("occurred_at")) / F.lit(1e6)
-    return F.greatest(age, F.lit(0.0))
+    return F.when(age.isNotNull(), F.greatest(age, F.lit(0.0)))  # `greatest` passes over nulls
+
+
+def newest_first(at: Column, *ids: str) -> list[Column]:
+    """What to sort by, ascending. The undated come last, in an order that is the same in every run and that favours no id."""
+    undated = at.isNull()
+    return [
+        F.when(undated, F.lit(_LAST)).otherwise(-F.unix_micros(at)).alias("order"),
+        F.when(undated, F.xxhash64(*ids)).alias("drawn"),
+    ]
 
 
 def decayed(amount: Column, age: Column, half_life_s: float) -> Column:
-    """`amount`, halved every half-life, in fixed point (bigint): round(amount * 0.5 ** (age / half-life) * 2^30)."""
-    return F.round(amount * F.pow(F.lit(0.5), age / F.lit(half_life_s)) * F.lit(float(FIXED_ONE))).cast("bigint")
+    """`amount`, halved every half-life, in fixed point (bigint): round(amount * 0.5 ** (age / half-life) * 2^30).
+
+    What has no age does not decay: of undated events, sums are over all time.
+    """
+    halvings = F.coalesce(age, F.lit(0.0)) / F.lit(half_life_s)
+    return F.round(amount * F.pow(F.lit(0.5), halvings) * F.lit(float(FIXED_ONE))).cast("bigint")
 
 
 def unfixed(total: Column) -> Column:

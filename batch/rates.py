@@ -24,8 +24,10 @@ def summed_by(counters: DataFrame, stories: DataFrame, key: str) -> DataFrame:
 
 
 def with_counts(sums: DataFrame) -> DataFrame:
-    """No events is 0, and decayed sums also as doubles."""
-    filled = sums.fillna(0, [*WINDOW_COUNTS, *FIXED_COUNTS])
+    """No events is 0, and decayed sums also as doubles. Windows stay null where there are events, but none with a date."""
+    quiet = F.col(FIXED_COUNTS[0]).isNull()
+    windows = {name: F.when(quiet, F.lit(0)).otherwise(F.col(name)) for name in WINDOW_COUNTS}
+    filled = sums.withColumns(windows).fillna(0, [*FIXED_COUNTS])
     return filled.withColumns({f"decayed_{what}": unfixed(F.col(f"fixed_{what}")) for what in COUNTED})
 
 

@@ -15,6 +15,7 @@ from features.keys import hash64_many
 from features.languages import language_codes
 from features.snapshot import AFFINITIES, PROFILE
 from features.snapshot_reader import profile_field
+from features.times import UNDATED
 
 PEOPLE_PER_BUCKET = 256
 """At most this many on average: a bucket of busy readers stays under a few MB, a manifest of a million people under 8,000 names."""
@@ -122,10 +123,12 @@ def _times(lists: pa.ListArray) -> Ragged:
 
 
 def _pairs(lists: pa.ListArray, second: str) -> tuple[Ragged, Ragged]:
-    """Lists of (story_id, `second`) → hashes of the stories, and the second values as integers."""
+    """Lists of (story_id, `second`) → hashes of the stories, and the second values as integers, UNDATED for no time."""
     pairs, offsets = lists.flatten(), _offsets(lists)
     values = pairs.field(second)
-    integers = values.cast(pa.int64() if pa.types.is_timestamp(values.type) else pa.int32())
+    integers = (
+        values.cast(pa.int64()).fill_null(UNDATED) if pa.types.is_timestamp(values.type) else values.cast(pa.int32())
+    )
     return Ragged(_hashes(pairs.field("story_id")), offsets), Ragged(integers.to_numpy(), offsets)
 
 

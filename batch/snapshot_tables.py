@@ -15,16 +15,20 @@ from features.keys import hash64_many
 from features.raw_datasets import VISIBILITIES
 from features.registry import registered
 from features.snapshot import ABSENT, FORMER_KEYS_SCHEMA, SIMILAR_KEPT, TOP_SCHEMA, names_schema, stories_schema
+from features.times import UNDATED
 
-_LIVE = """
+_SINCE = "coalesce(updated_at, published_at, received_at)"
+"""When a version of a story came to be; of undated ones, when it was received."""
+
+_LIVE = f"""
 CREATE TEMP TABLE live AS
 WITH latest AS (
     SELECT * FROM valid_stories
-    WHERE coalesce(updated_at, published_at) <= $as_of
-    QUALIFY row_number() OVER (PARTITION BY story_id ORDER BY coalesce(updated_at, published_at) DESC) = 1
+    WHERE {_SINCE} <= $as_of
+    QUALIFY row_number() OVER (PARTITION BY story_id ORDER BY {_SINCE} DESC) = 1
 )
-SELECT (row_number() OVER (ORDER BY published_at, story_id) - 1)::INTEGER AS row, *
-FROM latest WHERE published_at <= $as_of AND (deleted_at IS NULL OR deleted_at > $as_of)
+SELECT (row_number() OVER (ORDER BY published_at NULLS FIRST, story_id) - 1)::INTEGER AS row, *
+FROM latest WHERE (published_at IS NULL OR published_at <= $as_of) AND (deleted_at IS NULL OR deleted_at > $as_of)
 """
 """The latest version not after as_of, unless it is withdrawn or not published yet."""
 
@@ -41,9 +45,9 @@ QUALIFY slot < {SIMILAR_KEPT} ORDER BY of.row, slot
 
 _FORMER_KEYS = f"""
 SELECT hash, key FROM (
-    SELECT v.story_hash AS hash, v.duplicate_key AS key, max(coalesce(v.updated_at, v.published_at)) AS dated
-    FROM valid_stories v LEFT JOIN live USING (story_id)
-    WHERE coalesce(v.updated_at, v.published_at) <= $as_of AND v.duplicate_key IS DISTINCT FROM live.duplicate_key
+    SELECT v.story_hash AS hash, v.duplicate_key AS key, max(v.since) AS dated
+    FROM (SELECT *, {_SINCE} AS since FROM valid_stories) v LEFT JOIN live USING (story_id)
+    WHERE v.since <= $as_of AND v.duplicate_key IS DISTINCT FROM live.duplicate_key
     GROUP BY ALL ORDER BY dated DESC, hash, key LIMIT {MAX_FORMER_KEYS}
 ) ORDER BY hash, key
 """
@@ -134,8 +138,8 @@ def _factors(connection: duckdb.DuckDBPyConnection) -> int:
 def _stories(connection: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table], factors: int) -> pa.Table:
     live = connection.sql(f"""
         SELECT live.* REPLACE (
-            epoch_us(published_at) AS published_at,
-            epoch_us(coalesce(updated_at, published_at)) AS updated_at,
+            coalesce(epoch_us(published_at), {UNDATED}) AS published_at,
+            epoch_us({_SINCE}) AS updated_at,
             coalesce(reading_time_s, 'NaN')::REAL AS reading_time_s,
             coalesce(members_only, false) AS members_only,
             coalesce(list_filter(topics, lambda topic: topic IS NOT NULL), []) AS topics

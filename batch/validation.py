@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from batch.io import MISFIT
 from batch.point_in_time import Context, moment
 from features.raw_datasets import CLOCK_SKEW_S
-from features.schema import Dataset
+from features.schema import NO_DATES, Dataset
 from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, TIMES, content_columns
 
 GOOD = "_good"
@@ -31,7 +31,9 @@ def judged(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     """All of the steps: raw rows in; known rows with their time filled, `valid_from`, `valid_until`, `reason` out."""
     marked = _with_reason(_known(rows, dataset, context), dataset, context)
     keyed = marked.withColumns({"_content": _content(dataset), "_key": _key(dataset), GOOD: F.col("reason").isNull()})
-    return _judge_duplicates(_with_ordinals(keyed), dataset, context).drop(MISFIT, "_content", "_key", "_ordinal")
+    return _judge_duplicates(_with_ordinals(keyed), dataset, context).drop(
+        MISFIT, NO_DATES, "_content", "_key", "_ordinal"
+    )
 
 
 def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
@@ -44,6 +46,8 @@ def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     times, filled = TIMES[dataset.name], rows
     for earlier, later in pairwise(times):
         filled = filled.withColumn(later, F.coalesce(F.col(later), F.col(earlier)))
+    for time in times[1:-1]:  # of an undated row
+        filled = filled.withColumn(time, F.coalesce(F.col(time), F.col(times[-1])))
     filled = filled.withColumn("valid_from", F.col(times[-1]))
     timely = F.col("valid_from").isNull() | (F.col("valid_from") <= moment(context.latest))
     return filled.where(timely | _is_late(dataset, context))

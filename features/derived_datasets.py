@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from features.raw_datasets import EDGES, EVENTS, PROMOTIONS, STORIES, USERS
 from features.registry import FEATURES, registered
 from features.schema import ID, TS, Check, Column, Dataset
+from features.verdicts import MAY_BE_UNDATED, TIMES
 
 F32, F64, I64 = pa.float32(), pa.float64(), pa.int64()
 HASH = pa.int64()
@@ -44,7 +47,12 @@ def _rates(entity: str) -> Check:
 
 
 def _windows() -> tuple[Column, ...]:
-    return tuple(Column(f"{what}_{d}d", I64, f"{what} in the last {_days(d)}") for what in COUNTED for d in WINDOWS_D)
+    absent = "null: there are events, but none has a date"
+    return tuple(
+        Column(f"{what}_{d}d", I64, f"{what} in the last {_days(d)}; {absent}", required=False)
+        for what in COUNTED
+        for d in WINDOWS_D
+    )
 
 
 def _counters() -> tuple[Column, ...]:
@@ -58,7 +66,8 @@ def _days(days: int) -> str:
 
 def _valid(raw: Dataset, extra: tuple[Column, ...] = (), may_end: bool = False) -> Dataset:
     """The raw dataset after validation: same columns, defaults filled, duplicates gone, one partition per run."""
-    columns = tuple(c for c in raw.columns if c.name != "dt")
+    may_be_null = TIMES[raw.name][:1] if raw.name in MAY_BE_UNDATED else ()
+    columns = tuple(replace(c, required=False) if c.name in may_be_null else c for c in raw.columns if c.name != "dt")
     return Dataset(
         name=f"valid_{raw.name}",
         layer="features",
@@ -185,7 +194,11 @@ USER_PROFILES = Dataset(
             for column in _changed(f"unfollow_{target}s", f"{target}s no longer followed, sorted; the latest 1,000")
         ),
         *_changed("blocked_by", "users who block this one, sorted; the latest 50,000"),
-        Column("read", _PAIRS, "stories read, newest first, with the time of the last read; the latest 2,000"),
+        Column(
+            "read",
+            _PAIRS,
+            "stories read, newest first, with the time of the last read (null: undated); the latest 2,000",
+        ),
         *_changed("hidden", "stories hidden, sorted"),
         *_changed("reported", "stories reported, sorted"),
         Column(
@@ -235,7 +248,7 @@ TOP_STORIES = Dataset(
     name="top_stories",
     layer="features",
     grain=("as_of", "language", "rank"),
-    meaning="What is trending, per language and (language `*`) over all.",
+    meaning="What is trending, per language and (language `*`) over all; of undated events, what was read most.",
     columns=(
         AS_OF,
         Column("language", pa.string(), "language tag, or `*` for all languages together"),

@@ -26,6 +26,8 @@ NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 """Value of a partition folder that stands for null."""
 DATE_FOLDERS = frozenset({"year", "month", "day", "hour", "date", "dt", "ds"})
 """Partition folders that only say when; so does any folder whose value is a date."""
+ARCHIVED = "archive-"
+"""How the names of the files begin that the online service writes."""
 PROBLEMS_TOLD = 3
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 

@@ -6,7 +6,18 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from features.schema import BACKSLASH_N, ID, MAX_ID_BYTES, NOT_IDS, NULL_SPELLINGS, TS, Check, Column, Dataset
+from features.schema import (
+    BACKSLASH_N,
+    ID,
+    MAX_ID_BYTES,
+    NO_DATES,
+    NOT_IDS,
+    NULL_SPELLINGS,
+    TS,
+    Check,
+    Column,
+    Dataset,
+)
 
 EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report", "unhide", "unreport")
 EDGE_KINDS = ("follow", "mute", "block")
@@ -43,6 +54,11 @@ def _not_before(earliest: datetime, *columns: str) -> tuple[Check, ...]:
     return tuple(Check(f"implausible_{column}", f"{column} IS NULL OR {column} >= {moment}") for column in columns)
 
 
+def _dated(column: str) -> Check:
+    """All rows of a dataset have the date, or none has it and each was received at some time."""
+    return Check(f"missing_{column}", f"{column} IS NOT NULL OR ({NO_DATES} AND received_at IS NOT NULL)")
+
+
 def _one_of(column: str, values: tuple[str, ...]) -> Check:
     return Check(f"unknown_{column}", f"{column} IN ({', '.join(repr(v) for v in values)})")
 
@@ -69,7 +85,7 @@ STORIES = Dataset(
         Column("topics", pa.list_(ID), "topics, most fitting first; null: none", required=False),
         Column("language", pa.string(), "BCP 47 tag such as `en` or `zh-Hant`; null: unknown", required=False),
         Column("title", pa.string(), "title; null: unknown", required=False),
-        Column("published_at", TS, "first publication"),
+        Column("published_at", TS, "first publication; null in all rows: nobody knows"),
         Column("updated_at", TS, "when this version came to be; null: published_at", required=False),
         _received("updated_at"),
         Column("reading_time_s", pa.float32(), "estimated reading time in seconds; null: unknown", required=False),
@@ -86,7 +102,7 @@ STORIES = Dataset(
         *_id_checks("story_id"),
         *_id_checks("author_id", nullable=True),
         *_id_checks("publication_id", nullable=True),
-        Check("missing_published_at", "published_at IS NOT NULL"),
+        _dated("published_at"),
         *_not_before(EARLIEST_TEXT, "published_at", "updated_at", "received_at"),
         _finite("reading_time_s"),
         Check("malformed_language", "well_formed_languages(array_repeat(language, 1))"),
@@ -165,7 +181,7 @@ EVENTS = Dataset(
         Column("user_id", ID, "who"),
         Column("story_id", ID, "on which story"),
         Column("type", pa.string(), "one of " + ", ".join(EVENT_TYPES)),
-        Column("occurred_at", TS, "when it happened; decay and windows use this"),
+        Column("occurred_at", TS, "when it happened; decay and windows use this; null in all rows: nobody knows"),
         _received("occurred_at"),
         Column("dwell_s", pa.float32(), "seconds spent reading; null: not measured", required=False),
         Column("claps", pa.int32(), "claps given; null: one", required=False),
@@ -179,18 +195,18 @@ EVENTS = Dataset(
             "P(this story at this position | request, entries above); null: unknown",
             required=False,
         ),
-        Column("dt", pa.date32(), "UTC date of occurred_at (the partition)", required=False),
+        Column("dt", pa.date32(), "UTC date of occurred_at (the partition); null: undated", required=False),
     ),
     checks=(
         *_id_checks("event_id", nullable=True),
         *_id_checks("user_id"),
         *_id_checks("story_id"),
         _one_of("type", EVENT_TYPES),
-        Check("missing_occurred_at", "occurred_at IS NOT NULL"),
+        _dated("occurred_at"),
         *_not_before(EARLIEST, "occurred_at", "received_at"),
         Check(
             "occurred_after_received",
-            f"received_at IS NULL OR occurred_at <= received_at + INTERVAL {CLOCK_SKEW_S} SECONDS",
+            f"received_at IS NULL OR occurred_at IS NULL OR occurred_at <= received_at + INTERVAL {CLOCK_SKEW_S} SECONDS",
         ),
         _finite("dwell_s"),
         _finite("claps"),

@@ -14,6 +14,8 @@ TS = pa.timestamp("us", tz="UTC")
 MAX_ID_BYTES = 128
 NOT_IDS = (".", "..")
 """No URL can name these: clients and proxies resolve them before the service sees the path."""
+NO_DATES = "_no_dates"
+"""Column that a check of a raw dataset may use beside the declared ones: true in every row of an undated dataset."""
 BACKSLASH_N = "\\N"
 NULL_SPELLINGS = (
     BACKSLASH_N, "NULL", "Null", "null", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "undefined",
@@ -38,7 +40,7 @@ class Column:
 class Check:
     """A named predicate that holds for every good row.
 
-    `sql` is a boolean expression over the dataset's columns. Checks of raw datasets mean the same in Spark and in DuckDB
+    `sql` is a boolean expression over the dataset's columns (and NO_DATES). Checks of raw datasets mean the same in Spark and in DuckDB
     (which `lake.dialect` teaches some functions of Spark's): rows that fail (or for which the predicate is null) are
     quarantined with `name` as the reason. Checks of derived datasets are DuckDB SQL and run on what a job wrote: a failing
     `error` check stops the run, a `warn` check is reported.

@@ -31,6 +31,9 @@ TIMES: Mapping[str, tuple[str, ...]] = {
     "promotions": (),
 }
 """When things happened, first, and when a row came to be known, last (null: as the one before). None: plans, known all along."""
+MAY_BE_UNDATED = ("stories", "events")
+"""Datasets of which nobody may know when anything happened, see features/undated.py. An account, a follow or a block without
+a time could not be told from the one that took its place."""
 
 
 def content_columns(dataset: Dataset) -> list[str]:

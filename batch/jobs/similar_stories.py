@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from batch.engagement import LIKING
 from batch.numbering import numbered
-from batch.point_in_time import Context, visible
+from batch.point_in_time import Context, newest_first, visible
 
 STORIES_PER_PERSON = 100
 """Latest liked stories of a person that are paired: at most 4,950 pairs each, so work grows with people, not with readers squared."""
@@ -29,9 +29,9 @@ def similar_stories(valid_events: DataFrame, *, context: Context) -> DataFrame:
 
 
 def latest_liked(events: DataFrame) -> DataFrame:
-    """as_of, user_id, stories: numbers of each person's latest liked stories, ascending."""
+    """as_of, user_id, stories: numbers of each person's latest liked stories (of undated ones any), ascending."""
     last = events.groupBy("as_of", "user_id", "story").agg(F.max("occurred_at").alias("at"))
-    newest = F.array_sort(F.collect_list(F.struct((-F.unix_micros("at")).alias("order"), F.col("story"))))
+    newest = F.array_sort(F.collect_list(F.struct(*newest_first(F.col("at"), "user_id", "story"), F.col("story"))))
     kept = F.slice(newest, 1, STORIES_PER_PERSON)["story"]
     return last.groupBy("as_of", "user_id").agg(F.array_sort(kept).alias("stories"))
 

@@ -31,7 +31,7 @@ def with_weights(events: DataFrame, context: Context) -> DataFrame:
 
 
 def window_sums() -> list[Column]:
-    """`<what>_<d>d`: amounts of events at most d days old."""
+    """`<what>_<d>d`: amounts of events at most d days old; null where no event has a date."""
     return [
         _sum(what, "amount", F.col("age_s") < d * DAY_S).alias(f"{what}_{d}d") for what in COUNTED for d in WINDOWS_D
     ]
@@ -49,5 +49,6 @@ def ever() -> Column:
 
 
 def _sum(what: str, column: str, condition: Column | None = None) -> Column:
-    of_type = F.col("type") == TYPE_OF[what]
-    return F.sum(F.when(of_type if condition is None else of_type & condition, F.col(column)).otherwise(F.lit(0)))
+    """`condition`: of the age; events without one are passed over."""
+    counts = F.when(F.col("type") == TYPE_OF[what], F.col(column)).otherwise(F.lit(0))
+    return F.sum(counts if condition is None else F.when(condition, counts).when(~condition, F.lit(0)))

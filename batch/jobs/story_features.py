@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from batch.point_in_time import Context, live, unfixed
 from batch.rates import OPEN_PRIOR, READ_PRIOR, global_rates, with_counts, with_rates
+from features.registry import BY_NAME
 
 
 def story_features(
@@ -24,7 +25,7 @@ def story_features(
     return rated.withColumns(
         {
             "story_popularity": F.log1p("decayed_reads"),
-            "story_momentum": F.log1p("reads_1d"),
+            "story_momentum": F.coalesce(F.log1p("reads_1d"), F.lit(BY_NAME["story_momentum"].default)),
             "story_applause": F.log1p("decayed_claps"),
             "story_trend": F.log1p(unfixed(F.coalesce("hot_reads", F.lit(0)))),
             "story_reads": F.log1p(F.coalesce("reads_ever", F.lit(0))),

@@ -8,7 +8,7 @@ from pyspark.sql.group import GroupedData
 
 from batch.changes import APPLIES, at_once, of_types, shows_less, with_applies
 from batch.engagement import LIKING
-from batch.point_in_time import Context, visible
+from batch.point_in_time import Context, newest_first, visible
 from features.choices import STORY_CHOICES
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES
 
@@ -58,23 +58,27 @@ def blockers(edges: DataFrame) -> DataFrame:
 
 def histories(events: DataFrame) -> DataFrame:
     """as_of, user_id, read, seen."""
+    counted = {"reads": ("read",), "liked": LIKING, "times": ("impression",)}
     per_story = events.groupBy("as_of", "user_id", "story_id").agg(
-        F.max(_when("read")).alias("read_at"),
-        F.max(_when(*LIKING)).alias("opened_at"),
-        F.max(_when("impression")).alias("shown_at"),
-        F.count(_when("impression")).cast("int").alias("times"),
+        F.max(_at("read")).alias("read_at"),
+        F.max(_at("impression")).alias("shown_at"),
+        *(F.count_if(F.col("type").isin(*kinds)).alias(name) for name, kinds in counted.items()),
     )
-    vain = F.col("shown_at").isNotNull() & F.col("opened_at").isNull()
+    vain = (F.col("times") > 0) & (F.col("liked") == 0)
     return per_story.groupBy("as_of", "user_id").agg(
-        _newest(F.col("read_at"), F.col("read_at").isNotNull(), READ_KEPT, F.col("read_at").alias("at")).alias("read"),
-        _newest(F.col("shown_at"), vain, SEEN_KEPT, F.col("times")).alias("seen"),
+        _newest(F.col("read_at"), F.col("reads") > 0, READ_KEPT, F.col("read_at").alias("at")).alias("read"),
+        _newest(F.col("shown_at"), vain, SEEN_KEPT, F.col("times").cast("int").alias("times")).alias("seen"),
     )
 
 
 def refused_stories(events: DataFrame) -> DataFrame:
-    """as_of, user_id, hidden, reported, each with the times: what was not taken back since."""
+    """as_of, user_id, hidden, reported, each with the times: what was not taken back since.
+
+    An undated one holds from when it was received, so that the user can take it back.
+    """
+    since = F.coalesce("occurred_at", "received_at")
     said = events.where(F.col("type").isin(*STORY_CHOICES)).withColumns(
-        {"kind": of_types(STORY_CHOICES, 0), "op": of_types(STORY_CHOICES, 1)}
+        {"kind": of_types(STORY_CHOICES, 0), "op": of_types(STORY_CHOICES, 1), "occurred_at": since}
     )
     edge = ("as_of", "user_id", "story_id", "kind")
     order = (F.col("received_at"), F.col("occurred_at"), shows_less(), F.col("event_id"))
@@ -100,8 +104,8 @@ def with_defaults(profiles: DataFrame) -> DataFrame:
     return profiles.withColumns({**filled, "is_member": F.coalesce("is_member", F.lit(False))})
 
 
-def _when(*kinds: str) -> Column:
-    return F.when(F.col("type").isin(*kinds), F.col("occurred_at"))
+def _at(kind: str) -> Column:
+    return F.when(F.col("type") == kind, F.col("occurred_at"))
 
 
 def _changed(ident: str, condition: Column, kept: int | None = None) -> Column:
@@ -122,6 +126,6 @@ def _with_times(groups: GroupedData, lists: dict[str, Column]) -> DataFrame:
 
 def _newest(at: Column, condition: Column, kept: int, value: Column) -> Column:
     """Up to `kept` of struct(story_id, value), newest first; ties in the order of ids."""
-    entry = F.struct((-F.unix_micros(at)).alias("order"), F.col("story_id"), value)
+    entry = F.struct(*newest_first(at, "user_id", "story_id"), F.col("story_id"), value)
     first = F.slice(F.array_sort(F.collect_list(F.when(condition, entry))), 1, kept)
-    return F.transform(first, lambda e: e.dropFields("order"))
+    return F.transform(first, lambda e: e.dropFields("order", "drawn"))

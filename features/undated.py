@@ -1,0 +1,42 @@
+"""Whether a raw dataset has no dates at all, as collections of papers and books have none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from features.duckdb_views import literal, quoted
+from features.lake_files import ARCHIVED, Group
+from features.schema import Dataset
+from features.verdicts import MAY_BE_UNDATED, TIMES
+
+
+def is_undated(dataset: Dataset, groups: Sequence[Group]) -> bool:
+    """Whether no row says when it happened, and some say when they were received: then no row has to say more.
+
+    What the service archived does not count: it has dates from the day on that an undated lake is served. Cheap: the first row
+    with a date ends the search.
+    """
+    if dataset.name not in MAY_BE_UNDATED:
+        return False
+    happened, *_, received = TIMES[dataset.name]
+    brought = [
+        (group, files) for group in groups if (files := [p for p in group.files if not p.name.startswith(ARCHIVED)])
+    ]
+    with duckdb.connect() as db:
+        dated, known = (
+            any(_says(db, dataset, group, files, time) for group, files in brought) for time in (happened, received)
+        )
+    return known and not dated
+
+
+def _says(db: duckdb.DuckDBPyConnection, dataset: Dataset, group: Group, files: Sequence[Path], column: str) -> bool:
+    """Whether a row of these files has a value in `column`."""
+    stored = group.stored[dataset.names.index(column)]
+    if not stored.name:
+        return stored.value is not None
+    names = ", ".join(quoted(literal(path), "'") for path in files)
+    scan = f"read_parquet([{names}], hive_partitioning = false)"
+    return bool(db.execute(f"SELECT 1 FROM {scan} WHERE {quoted(stored.name)} IS NOT NULL LIMIT 1").fetchall())

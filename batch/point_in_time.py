@@ -14,12 +14,12 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from batch.settings import BatchSettings
+from features.times import UNDATED
 
 FIXED_ONE = 1 << 30
 """1.0 in fixed point. Sums of integers do not depend on their order; 2^-30 is finer than float32, and 2^63 / 2^30 is
 room for eight thousand million whole events."""
 DAY_S = 86_400.0
-_LAST = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,12 @@ def age_s() -> Column:
 
 def newest_first(at: Column, *ids: str) -> list[Column]:
     """What to sort by, ascending. The undated come last, in an order that is the same in every run and that favours no id."""
-    undated = at.isNull()
-    return [
-        F.when(undated, F.lit(_LAST)).otherwise(-F.unix_micros(at)).alias("order"),
-        F.when(undated, F.xxhash64(*ids)).alias("drawn"),
-    ]
+    return [(-micros(at)).alias("order"), F.when(at.isNull(), F.xxhash64(*ids)).alias("drawn")]
+
+
+def micros(at: Column) -> Column:
+    """A time as an integer, the way a snapshot holds it: microseconds since 1970, UNDATED for null."""
+    return F.coalesce(F.unix_micros(at), F.lit(UNDATED))
 
 
 def decayed(amount: Column, age: Column, half_life_s: float) -> Column:

@@ -25,6 +25,7 @@ from evaluation.true_interest import PROTOCOL as TRUE_INTEREST
 from evaluation.true_interest import judge_by_truth
 from evaluation.worlds import Worlds
 from features.errors import BadInput
+from features.undated import refuse_undated
 from lake.ready_files import DESKDROP_EVENTS, deskdrop
 from lake.sql_import import import_sql
 from online.protocols import Ranker
@@ -54,10 +55,13 @@ def evaluate(
     TRUE_INTEREST for a simulated lake; None: all that fit, with a line on `console` for each that does not. `negatives`: rank
     every positive among so many sampled stories instead of all. `budget_s`: time for choosing each system's constants. Nothing
     is written into the lake; `work` holds what the batch computes and is removed.
-    BadInput for a lake without reads, an unknown protocol, and a protocol asked for by name that does not fit.
+    BadInput for a lake without reads or without dates, an unknown protocol, and a protocol asked for by name that does not fit.
     """
     console = console or Console(stderr=True)
     with _lake_of(source, work, now) as lake:
+        refuse_undated(
+            lake, "rankings cannot be judged on it yet, because every protocol ranks at a moment of the past."
+        )
         log, data = read_log(lake), data or source.name
         found: list[Reported] = []
         for split in _splits(log, protocols, negatives, console):

@@ -8,7 +8,9 @@ from pathlib import Path
 import duckdb
 
 from features.duckdb_views import literal, quoted
-from features.lake_files import ARCHIVED, Group
+from features.errors import BadInput
+from features.lake_files import ARCHIVED, Group, inspect, raw_layer
+from features.raw_datasets import EVENTS, STORIES
 from features.schema import Dataset
 from features.verdicts import MAY_BE_UNDATED, TIMES
 
@@ -30,6 +32,13 @@ def is_undated(dataset: Dataset, groups: Sequence[Group]) -> bool:
             any(_says(db, dataset, group, files, time) for group, files in brought) for time in (happened, received)
         )
     return known and not dated
+
+
+def refuse_undated(lake: Path, purpose: str) -> None:
+    """BadInput for a lake whose stories or events have no dates; `purpose`: what that stops, and why."""
+    for dataset in (STORIES, EVENTS):
+        if is_undated(dataset, inspect(dataset, raw_layer(lake) / dataset.name)):
+            raise BadInput(f"The {dataset.name} of the lake at {lake} have no dates: {purpose}")
 
 
 def _says(db: duckdb.DuckDBPyConnection, dataset: Dataset, group: Group, files: Sequence[Path], column: str) -> bool:

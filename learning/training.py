@@ -15,6 +15,7 @@ from batch.run import RunReport, run, session
 from batch.settings import BatchSettings
 from features.duckdb_views import PARTITION_FORMAT
 from features.errors import BadInput
+from features.undated import refuse_undated
 from learning.fit import Clock
 from learning.lake_examples import read_lake_examples
 from learning.released import Release, last_release, models_of, release
@@ -45,8 +46,13 @@ def train_on_lake(
 ) -> TrainedOnLake:
     """Makes the examples of `as_of`, and whatever they lack, and learns from them; see `learn`.
 
-    `batch` None: it learns from the examples that an earlier run made.
+    `batch` None: it learns from the examples that an earlier run made. BadInput for a lake without dates.
     """
+    refuse_undated(
+        lake,
+        "no model can be trained on it yet, because training holds out the last days. Without one, `rex publish` serves it "
+        "with the ranker of named weights.",
+    )
     reports = [] if batch is None else make_examples(lake, as_of, now=now, settings=batch, progress=progress)
     trained, note = learn(lake, as_of, clock, now=now, settings=learning, force=force, progress=progress, judged=judged)
     return TrainedOnLake(trained, note, reports)

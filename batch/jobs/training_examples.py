@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.io import spark_schema
-from batch.point_in_time import Context, ever_in_force
+from batch.point_in_time import Context, ever_in_force, micros
 from batch.training.compute import example_maker
 from batch.training.horizon import with_horizon
 from batch.training.negatives import sampled
@@ -57,9 +57,9 @@ def shown_by(events: DataFrame, stories: DataFrame, context: Context) -> DataFra
 def in_one_row_a_person(examples: DataFrame) -> DataFrame:
     """as_of and PERSON, and `shown`: a list of structs of everything else."""
     weight = {"weight": F.col("weight").cast("float")}
-    micros = {f"{name}_us": F.unix_micros(f"{name}_at") for name in ("shown", "published")}
+    in_micros = {f"{name}_us": micros(F.col(f"{name}_at")) for name in ("shown", "published")}
     timed = examples.withColumns(
-        {**weight, **micros, "before_us": F.unix_micros("before"), "story": F.xxhash64("story_id")}
+        {**weight, **in_micros, "before_us": F.unix_micros("before"), "story": F.xxhash64("story_id")}
     )
     kept = [
         name for name in timed.columns if name not in {"before", *STATE[2:], "deleted_at", "visibility", "published_at"}

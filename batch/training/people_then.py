@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from batch.grid import EPOCH
-from batch.point_in_time import moment
+from batch.point_in_time import micros, moment
 from batch.training.stories_then import with_state
 from features.formulas import RECENT_READS
 from features.raw_datasets import TARGET_TYPES
@@ -28,7 +28,7 @@ def people_then(
     for part in (
         *(affinities(people, target, features) for target in TARGET_TYPES),
         _of_profile(people, features).select(
-            *PERSON, _seen(), F.transform("read", lambda one: F.unix_micros(one["at"])).alias("had_read")
+            *PERSON, _seen(), F.transform("read", lambda one: micros(one["at"])).alias("had_read")
         ),
         _vectors(features),
         reads(people, events, stories, features),
@@ -66,7 +66,7 @@ def reads(people: DataFrame, events: DataFrame, stories: DataFrame, features: di
     with_similar = both.join(neighbours(features), ["features_as_of", "story_id"], "left")
     one = F.struct(
         F.xxhash64("story_id").alias("hash"),
-        F.unix_micros("read_at").alias("read_us"),
+        micros(F.col("read_at")).alias("read_us"),
         F.unix_micros("from_at").alias("from_us"),
         "similar",
     )

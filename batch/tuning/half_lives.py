@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from batch.point_in_time import micros
 from batch.tuning.judging import gain, places_in
 from batch.tuning.tuned import Tried
 
@@ -58,12 +59,13 @@ class Reads:
 
 
 def reads_of(events: DataFrame, stories: DataFrame) -> Reads:
-    """Of what one as_of sees: `events` and `stories` of valid_events and valid_stories."""
+    """Of what one as_of sees: `events` and `stories` of valid_events and valid_stories. Undated reads tell nothing of time."""
     hour = F.floor(F.unix_micros("occurred_at") / F.lit(3_600_000_000)).cast("bigint")
-    counts = events.where(F.col("type") == "read").groupBy("story_id", hour.alias("hour")).agg(F.count("*").alias("n"))
+    reads = events.where((F.col("type") == "read") & F.col("occurred_at").isNotNull())
+    counts = reads.groupBy("story_id", hour.alias("hour")).agg(F.count("*").alias("n"))
     dated = stories.groupBy("story_id").agg(F.min("published_at").alias("published_at"))
     of_story = dated.select(
-        "story_id", F.floor(F.unix_micros("published_at") / F.lit(3_600_000_000)).cast("bigint").alias("published")
+        "story_id", F.floor(micros(F.col("published_at")) / F.lit(3_600_000_000)).cast("bigint").alias("published")
     ).orderBy("published", "story_id")
     known = of_story.zipWithIndex("story").persist()
     rows = counts.join(known, "story_id", "inner").select("story", "hour", "n").orderBy("story", "hour").toArrow()

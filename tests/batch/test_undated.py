@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,17 @@ from batch.publish import publish
 from batch.run import run
 from batch.settings import BatchSettings
 from batch.snapshot_content import READS
+from batch.tuning.tune import tune
+from evaluation.run import evaluate
 from features.duckdb_views import connect
+from features.errors import BadInput
 from features.keys import Keys, hash64
 from features.registry import BY_NAME
 from features.snapshot import PROFILE
 from features.snapshot_reader import profile_place, read_bucket, read_tables
 from features.times import UNDATED
+from learning.settings import LearningSettings
+from learning.training import train_on_lake
 from tests.lakes import NOON, Row, ago, write_rows
 
 pytest_plugins = ["tests.fixtures_redis"]
@@ -132,3 +138,20 @@ def test_a_snapshot_of_it_says_what_has_no_date(lake: Path, redis_client: redis.
     profile = PROFILE.decode(read_bucket(redis_client, Keys(), piece)[field])
     assert set(profile["read"].tolist()) == {hash64("known"), hash64("less known")}
     assert profile["read_at"].tolist() == [UNDATED, UNDATED]
+
+
+def test_training_and_judging_say_that_they_need_dates(lake: Path, tmp_path: Path) -> None:
+    given = {"now": NOON, "batch": SETTINGS, "learning": LearningSettings()}
+    with pytest.raises(
+        BadInput, match=r"The stories of the lake at .* have no dates: no model can be trained on it yet"
+    ):
+        train_on_lake(lake, NOON, time.monotonic, **given)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="have no dates: rankings cannot be judged on it yet"):
+        evaluate(lake, now=NOON, work=tmp_path)
+
+
+def test_constants_of_time_keep_their_defaults(lake: Path, spark: SparkSession) -> None:
+    given = {"now": NOON, "settings": SETTINGS, "budget_s": 0.0, "spark": spark}
+    tuned = tune(lake, NOON, time.monotonic, **given)  # type: ignore[arg-type]
+    assert "half-lives keep their defaults" in tuned.notes[0]
+    (lake / "tuned.json").unlink()

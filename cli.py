@@ -204,7 +204,7 @@ def import_(
 
     Or with a ready file: [bold]rex import movielens var/lake --files ml-latest-small[/]. docs/your-data.md has all of it.
     """
-    from lake.sql_import import import_sql
+    from lake.importing.sql_import import import_sql
 
     with progress() as bars:
         report = import_sql(sql, lake, now=datetime.now(UTC), files=files, dry_run=dry_run, progress=bars)

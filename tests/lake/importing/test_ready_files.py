@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from cli import app
 from features.errors import BadInput
+from lake.importing.sql_import import ImportReport, import_sql
 from lake.ready_files import about, ready_files
-from lake.sql_import import ImportReport, import_sql
 from tests.lake.conftest import open_lake
-from tests.lake.importing import NOW, put, rows
+from tests.lake.importing.small_files import NOW, put, rows
 
-REAL = Path(os.environ.get("REX_DATA", Path(__file__).parents[3] / "shared" / "data"))
+REAL = Path(os.environ.get("REX_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
 def bring(folder: Path, name: str, **files: str | bytes) -> ImportReport:

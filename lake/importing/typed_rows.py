@@ -18,9 +18,9 @@ from features.errors import BadInput
 from features.raw_datasets import CLOCK_SKEW_S
 from features.schema import TS, Column, Dataset
 from features.verdicts import CONFLICTING, IN_THE_FUTURE, TIMES, UNKNOWN_STORY, content_columns
-from lake.conversions import Conversion, conversion
-from lake.prepared import ORIGIN
-from lake.script import OWN_READERS
+from lake.importing.conversions import Conversion, conversion
+from lake.importing.prepared import ORIGIN
+from lake.importing.script import OWN_READERS
 from lake.sql_text import literal
 from lake.writer import ROWS_PER_GROUP
 from local.faults import first_line

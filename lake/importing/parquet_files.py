@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 
 from features.duckdb_views import quoted
 from features.errors import BadInput
-from lake.conversions import FRACTIONS, INTEGERS
-from lake.prepared import ORIGIN
-from lake.source_files import SourceFile
+from lake.importing.conversions import FRACTIONS, INTEGERS
+from lake.importing.prepared import ORIGIN
+from lake.importing.source_files import SourceFile
+from lake.importing.text_dialect import refuse_repeated
 from lake.sql_text import literal
-from lake.text_dialect import refuse_repeated
 
 _ROW = "file_row_number"
 

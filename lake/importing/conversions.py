@@ -1,6 +1,6 @@
 """What a view yields as declared types, by one rule a type, as DuckDB expressions; a cell that means no such value is kept, with the reason.
 
-Text is what most cells are. Rex's own functions (lake/macros.sql) mark what they could not read, so that it is refused here.
+Text is what most cells are. Rex's own functions (lake/importing/macros.sql) mark what they could not read, so that it is refused here.
 """
 
 from __future__ import annotations

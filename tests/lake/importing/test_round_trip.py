@@ -22,7 +22,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from features.schema import NULL_SPELLINGS
 from features.times import EPOCH
-from tests.lake.importing import imported, put, rows
+from tests.lake.importing.small_files import imported, put, rows
 
 ISO = "%Y-%m-%dT%H:%M:%S.%fZ"
 

@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import BadInput
-from lake import records as records_module
 from lake.events_by_day import write_events
-from lake.sql_import import import_sql
+from lake.importing import records as records_module
+from lake.importing.sql_import import import_sql
 from local.faults import refusal
-from tests.lake.importing import NOW, events_of, imported, put, rows
+from tests.lake.importing.small_files import NOW, events_of, imported, put, rows
 
 HEADER = "user,item,ts\n"
 CLICK = "u1,s1,2024-05-01T10:00:00Z\n"
 
 
 def test_sql_that_needs_more_memory_than_there_is_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lake.sql_import.MEMORY", "100MB")
+    monkeypatch.setattr("lake.importing.sql_import.MEMORY", "100MB")
     folder = put(tmp_path / "in", a__csv=HEADER + CLICK)
     greedy = "SELECT length(string_agg(repeat('x', 1000000), '')) FROM range(300);"
     with pytest.raises(duckdb.OutOfMemoryException) as raised:
@@ -78,7 +78,7 @@ def test_a_parquet_file_that_is_replaced_before_the_end_is_refused(
         (folder / "new").replace(folder / "a.parquet")
         return write_events(*args)
 
-    monkeypatch.setattr("lake.sql_import.write_events", replace_and_write)
+    monkeypatch.setattr("lake.importing.sql_import.write_events", replace_and_write)
     with pytest.raises(BadInput, match=r"a\.parquet changed while it was read"):
         imported(folder, events_of("parquet('a.parquet')"))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from lake.records import Records
-from lake.source_files import find_files
-from lake.sql_import import ImportReport, import_sql
-from lake.text_dialect import Dialect
+from lake.importing.records import Records
+from lake.importing.source_files import find_files
+from lake.importing.sql_import import ImportReport, import_sql
+from lake.importing.text_dialect import Dialect
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 STORIES = (

@@ -23,11 +23,11 @@ from features.verdicts import REPEATED
 from lake.check import check_lake
 from lake.dialect import teach
 from lake.events_by_day import write_events
+from lake.importing.script import Script, read_script
+from lake.importing.sources import Sources, plain_path
+from lake.importing.typed_rows import Refused, TypedRows, failed, typed_rows
 from lake.ready_files import ready_files
-from lake.script import Script, read_script
-from lake.sources import Sources, plain_path
 from lake.sql_text import literal
-from lake.typed_rows import Refused, TypedRows, failed, typed_rows
 from lake.writer import ROWS_PER_GROUP, staged_lake, write_raw
 
 IMPORTED = tuple(dataset for dataset in RAW if dataset.name != "served")
@@ -178,7 +178,7 @@ def connected(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         db.execute("SET python_enable_replacements = false")  # a name in the SQL is no variable of Rex
         db.execute("SET enable_progress_bar = false")
         db.execute(f"SET temp_directory = {literal(work / 'spill')}")
-        db.execute((package_files("lake") / "macros.sql").read_text())
+        db.execute((package_files("lake.importing") / "macros.sql").read_text())
         teach(db)
         yield db
 

@@ -14,10 +14,10 @@ import pytest
 
 from features.datasets import dataset as dataset_of
 from features.errors import BadInput
-from lake.script import read_script
-from lake.sql_import import connected
-from lake.typed_rows import typed_rows
-from tests.lake.importing import NOW, STORIES, events_of, imported, put, rows
+from lake.importing.script import read_script
+from lake.importing.sql_import import connected
+from lake.importing.typed_rows import typed_rows
+from tests.lake.importing.small_files import NOW, STORIES, events_of, imported, put, rows
 
 AT = datetime(2026, 1, 31, 18, tzinfo=UTC)
 EVENT = {"user_id": "'u1'", "story_id": "'s1'", "type": "'read'", "occurred_at": "'2026-01-31T18:00:00Z'"}

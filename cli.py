@@ -214,8 +214,8 @@ def import_(
     if not dry_run:
         out.print(f"wrote {lake}")
         return
-    for one in report.datasets:
-        out.print(f"{one.dataset}, first rows:\n{one.preview}", markup=False, highlight=False, soft_wrap=True)
+    for name, preview in report.previews.items():
+        out.print(f"{name}, first rows:\n{preview}", markup=False, highlight=False, soft_wrap=True)
     if refusal := report.refusal():
         _refuse(f"nothing would be written, because these rows are refused:\n{refusal}")
 

@@ -18,7 +18,7 @@ from batch.io import MISFIT
 from batch.point_in_time import Context, moment
 from features.raw_datasets import CLOCK_SKEW_S
 from features.schema import Dataset
-from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, TIMES, content_columns
+from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, content_columns
 
 GOOD = "_good"
 """Column: nothing is wrong with the row by itself. A column, so that Spark sees all windows over it to be of one partitioning."""
@@ -39,9 +39,9 @@ def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
 
     Kept besides, being bad: what has no such time, and what is from the future.
     """
-    if not TIMES[dataset.name]:
+    if not dataset.times:
         return rows.withColumn("valid_from", moment(ALL_ALONG))
-    times, filled = TIMES[dataset.name], rows
+    times, filled = dataset.times, rows
     for earlier, later in pairwise(times):
         filled = filled.withColumn(later, F.coalesce(F.col(later), F.col(earlier)))
     filled = filled.withColumn("valid_from", F.col(times[-1]))
@@ -51,7 +51,7 @@ def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
 
 def _is_late(dataset: Dataset, context: Context) -> Column:
     horizon = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
-    late = [F.coalesce(F.col(time) > horizon, F.lit(False)) for time in TIMES[dataset.name]]
+    late = [F.coalesce(F.col(time) > horizon, F.lit(False)) for time in dataset.times]
     return functools.reduce(Column.__or__, late, F.lit(False))
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 import pyarrow as pa
+
+from features.errors import BadInput
 
 ID = pa.string()
 """An opaque id: UTF-8, 1 to 128 bytes, no control characters, none of NOT_IDS."""
@@ -62,6 +66,10 @@ class Dataset:
     checks: tuple[Check, ...] = ()
     optional: bool = False
     """Whether a lake may lack the whole dataset (raw layer only)."""
+    times: tuple[str, ...] = ()
+    """When it happened, first, and when a row came to be known, last (null: as the one before). Raw layer; none: plans, known all along."""
+    earliest: datetime | None = None
+    """No time of a good row lies before it: what does comes from a clock that was never set, or was misread (raw layer)."""
     max_bad_share: float = 0.05
     """Share of rows that may be quarantined before a run stops; 5 % is noise of a client, more is a broken producer."""
     may_end: bool = False
@@ -73,6 +81,11 @@ class Dataset:
         unknown = set(self.grain) - set(self.names)
         if unknown:
             raise ValueError(f"dataset {self.name}: grain names unknown columns {sorted(unknown)}")
+        if self.earliest is not None:
+            moment = f"TIMESTAMP '{self.earliest:%Y-%m-%d %H:%M:%S}'"
+            bounded = [column.name for column in self.columns if column.type == TS]
+            plausible = (Check(f"implausible_{c}", f"{c} IS NULL OR {c} >= {moment}") for c in bounded)
+            object.__setattr__(self, "checks", (*plausible, *self.checks))
 
     def arrow_schema(self) -> pa.Schema:
         """Arrow schema in declared column order; partition columns included."""
@@ -84,3 +97,13 @@ class Dataset:
             if column.name == name:
                 return column
         raise KeyError(f"dataset {self.name} has no column {name!r}; it has {', '.join(self.names)}")
+
+
+def by_name(where: str, names: Iterable[str], advice: str = "give each a name of its own") -> dict[str, str]:
+    """Name without case → the name as it is. BadInput for two columns that differ in nothing else: no engine tells them apart."""
+    found: dict[str, str] = {}
+    for name in names:
+        if (other := found.get(name.casefold())) is not None:
+            raise BadInput(f"{where}: two columns are called {other!r} and {name!r} (case does not count); {advice}.")
+        found[name.casefold()] = name
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from features.duckdb_views import quoted
+from features.duckdb_sql import quoted
 from features.errors import BadInput
 from lake.importing.text_dialect import shown
 

@@ -13,7 +13,7 @@ import duckdb
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from rich.progress import Progress
 
-from features.duckdb_views import quoted
+from features.duckdb_sql import literal, quoted
 from features.errors import BadInput
 from lake.importing.parquet_files import parquet_query
 from lake.importing.prepared import ORIGIN, prepare, same_columns
@@ -21,7 +21,6 @@ from lake.importing.records import Records
 from lake.importing.script import Call, Script
 from lake.importing.source_files import SourceFile, find_files, matching_files
 from lake.importing.text_dialect import Dialect, shown
-from lake.sql_text import literal
 
 _TEXT = {"delim", "quote", "escape", "header", "columns", "skip", "encoding", "multiline", "null"}
 _OPTIONS = {"csv": _TEXT, "tsv": _TEXT, "jsonl": {"encoding"}, "lines": {"encoding", "skip"}, "parquet": set()}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,35 +12,19 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.duckdb_views import SQL_TYPES, quoted
+from features.duckdb_sql import literal, quoted
+from features.duckdb_views import SQL_TYPES
 from features.errors import BadInput
-from features.raw_datasets import CLOCK_SKEW_S
 from features.schema import TS, Column, Dataset
-from features.verdicts import CONFLICTING, IN_THE_FUTURE, TIMES, UNKNOWN_STORY, content_columns
+from features.verdicts import CONFLICTING, IN_THE_FUTURE, UNKNOWN_STORY
 from lake.importing.conversions import Conversion, conversion
 from lake.importing.prepared import ORIGIN
 from lake.importing.script import OWN_READERS
-from lake.sql_text import literal
+from lake.judge import CELL_CHARACTERS, DatasetReport, judge
 from lake.writer import ROWS_PER_GROUP
 from local.faults import first_line
 
-EXAMPLES = 3
-_SHOWN = 60
-"""Characters of a cell in a message."""
-_WRONG_UNIT = "BETWEEN TIMESTAMPTZ '1970-01-01 00:00:00+00' AND TIMESTAMPTZ '1971-01-01 00:00:00+00'"
-"""Where the latest time of a column lies whose seconds were taken for milliseconds, or milliseconds for microseconds."""
-_SANE = "BETWEEN TIMESTAMPTZ '0001-01-02 00:00:00+00' AND TIMESTAMPTZ '9999-12-30 00:00:00+00'"
-"""What Python has dates for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Rows that are refused for one reason."""
-
-    reason: str
-    rows: int
-    examples: tuple[str, ...]
-    """The first few: where they stand, and the cell."""
+EMPTY = "is empty, but mandatory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +35,7 @@ class TypedRows:
     path: Path
     columns: tuple[str, ...]
     """Declared columns that the view yields, in declared order."""
-    rows: int
-    users: int | None
-    first: datetime | None
-    last: datetime | None
-    refused: tuple[Refused, ...]
+    report: DatasetReport
 
     @property
     def query(self) -> str:
@@ -83,16 +62,21 @@ def typed_rows(
         raise BadInput(
             f"The view {dataset.name} yields {rows:,} rows, and {yielded:,} when asked again; make it say the same each time."
         )
-    time = next((c.column.name for c in conversions if c.column.type == TS and c.column.required), None)
-    users = "count(DISTINCT user_id)" if any(c.column.name == "user_id" for c in conversions) else "NULL"
-    sane = f"FILTER ({time} {_SANE})"
-    span = f"min({time}) {sane}, max({time}) {sane}" if time else "NULL, NULL"
-    [(people, first, last)] = db.execute(f"SELECT {users}, {span} FROM {_scan(to)}").fetchall()
     _refuse_undated(db, dataset, conversions, to, rows)
-    if time:
-        _refuse_wrong_unit(db, dataset, time, to)
-    refused = _refused(db, dataset, conversions, to, stories, now)
-    return TypedRows(dataset, to, tuple(c.column.name for c in conversions), rows, people, first, last, refused)
+    known = None if stories is None else f"SELECT story_id FROM {_scan(stories)}"
+    report = judge(db, dataset, _as_declared(dataset, conversions, to), now, stories=known)
+    if report.hints:
+        raise BadInput(" ".join(report.hints) + " The SQL does so with unix_s(x), unix_ms(x) and the like.")
+    return TypedRows(dataset, to, tuple(c.column.name for c in conversions), report)
+
+
+def _as_declared(dataset: Dataset, conversions: list[Conversion], path: Path) -> str:
+    """SELECT of the rows with every column that the dataset has, and what `judge` looks at besides."""
+    given = {c.column.name for c in conversions}
+    columns = [
+        quoted(c.name) if c.name in given else f"NULL::{SQL_TYPES[c.type]} AS {quoted(c.name)}" for c in dataset.columns
+    ]
+    return f"SELECT {', '.join([*columns, '_file', '_line', '_row', '_problem'])} FROM {_scan(path)}"
 
 
 def _store(db: duckdb.DuckDBPyConnection, query: str, to: Path) -> None:
@@ -163,9 +147,7 @@ def _typed(dataset: Dataset, conversions: list[Conversion], origin: dict[str, st
     wrong = []
     for i, c in enumerate(conversions):
         missing = (
-            f"WHEN c{i} IS NULL THEN {_problem(c.column, literal('is empty, but mandatory'), literal(''))} "
-            if c.column.required
-            else ""
+            f"WHEN c{i} IS NULL THEN {_problem(c.column, literal(EMPTY), literal(''))} " if c.column.required else ""
         )
         wrong.append(
             f"CASE {missing}WHEN c{i} IS NOT NULL AND v{i} IS NULL THEN {_problem(c.column, f'r{i}', f'c{i}')} END"
@@ -178,7 +160,7 @@ def _typed(dataset: Dataset, conversions: list[Conversion], origin: dict[str, st
 
 
 def _problem(column: Column, reason: str, cell: str) -> str:
-    return f"{{'name': {literal(column.name)}, 'reason': {reason}, 'cell': {cell}[:{_SHOWN + 1}]}}"
+    return f"{{'reason': {literal(f'{column.name} ')} || {reason}, 'cell': {cell}[:{CELL_CHARACTERS + 1}]}}"
 
 
 def _scan(path: Path) -> str:
@@ -196,63 +178,13 @@ def _refuse_undated(
 ) -> None:
     for c in conversions:
         if rows and c.column.required and c.column.type == TS:
-            empty = f"_problem.name = {literal(c.column.name)} AND _problem.cell = ''"
+            empty = f"_problem.reason = {literal(f'{c.column.name} {EMPTY}')}"
             [(undated,)] = db.execute(f"SELECT count(*) FROM {_scan(path)} WHERE {empty}").fetchall()
             if undated == rows:
                 raise BadInput(f"{c.column.name} is empty in all {rows:,} rows of {dataset.name}.{_undated(c.column)}")
 
 
-def _refuse_wrong_unit(db: duckdb.DuckDBPyConnection, dataset: Dataset, time: str, path: Path) -> None:
-    [(is_wrong, last)] = db.execute(
-        f"SELECT max({time}) {_WRONG_UNIT}, max({time})::VARCHAR FROM {_scan(path)}"
-    ).fetchall()
-    if is_wrong:
-        raise BadInput(
-            f"No {time} of {dataset.name} is later than {last}: these look like seconds that were taken for milliseconds, or "
-            "milliseconds for microseconds. Write the file again, or convert the number with unix_s(x)."
-        )
-
-
-def _refused(
-    db: duckdb.DuckDBPyConnection,
-    dataset: Dataset,
-    conversions: list[Conversion],
-    path: Path,
-    stories: Path | None,
-    now: datetime,
-) -> tuple[Refused, ...]:
-    """By reason, the most frequent first."""
-    names = {c.column.name for c in conversions}
-    rules = _rules(dataset, stories, now)
-    is_keyed = "event_id" not in dataset.grain or "event_id" in names
-    if is_keyed:
-        rules[CONFLICTING] = "_key NOT IN (SELECT _key FROM keyed GROUP BY 1 HAVING count(DISTINCT _content) > 1)"
-    failing = "CASE WHEN _problem IS NOT NULL THEN _problem " + " ".join(
-        f"WHEN NOT coalesce({sql}, false) THEN {{'name': '', 'reason': {literal(_sentence(dataset, reason))}, "
-        f"'cell': {_shown_columns(' '.join(dataset.grain) if reason == CONFLICTING else sql, names)}[:{2 * _SHOWN}]}}"
-        for reason, sql in rules.items()
-    )
-    given = [quoted(c.column.name) for c in conversions]
-    absent = [f"NULL::{SQL_TYPES[c.type]} AS {quoted(c.name)}" for c in dataset.columns if c.name not in names]
-    rows = f"SELECT {', '.join([*given, *absent, '_file', '_line', '_problem', '_row'])} FROM {_scan(path)}"
-    keyed = f"SELECT *, {_hash(dataset, dataset.grain)} AS _key, {_hash(dataset, content_columns(dataset))} AS _content FROM ({rows})"
-    found = db.execute(
-        f"WITH keyed AS ({keyed}) SELECT p.name, p.reason, count(*) AS n, arg_min({{'file': _file, 'line': _line, 'cell': p.cell, 'row': _row}}, _row, {EXAMPLES}) "
-        f"FROM (SELECT {failing} END AS p, _file, _line, _row FROM keyed) WHERE p IS NOT NULL GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
-    ).fetchall()
-    return tuple(
-        Refused(f"{name} {reason}".strip(), n, tuple(map(_example, examples))) for name, reason, n, examples in found
-    )
-
-
-def _hash(dataset: Dataset, columns: Sequence[str]) -> str:
-    """Of what a row says in these columns; times that are absent are the ones before them, as everywhere."""
-    times = TIMES[dataset.name]
-    filled = {time: f"coalesce({', '.join(reversed(times[: number + 1]))})" for number, time in enumerate(times)}
-    return f"hash({', '.join(filled.get(name, quoted(name)) for name in columns)})"
-
-
-def _sentence(dataset: Dataset, reason: str) -> str:
+def sentence(dataset: Dataset, reason: str) -> str:
     """A reason in words, and what can be done where that is not plain."""
     if reason == CONFLICTING:
         return f"rows of one {' and '.join(dataset.grain)} say different things; keep one of them"
@@ -264,31 +196,3 @@ def _sentence(dataset: Dataset, reason: str) -> str:
     if kind == "unknown" and column in dataset.names:
         return f"{column} is none of {dataset.column(column).meaning.removeprefix('one of ')}; translate it with CASE"
     return reason
-
-
-def _example(example: dict[str, object]) -> str:
-    cell = str(example["cell"] or "").replace("\x02", "").replace("\x03", "")
-    cell = cell if len(cell) <= _SHOWN * 2 else f"{cell[: _SHOWN * 2]}…"
-    place = (
-        f"{example['file']}, line {example['line']}"
-        if example["line"] is not None
-        else f"row {example['row']} of the view"
-    )
-    return f"{place}: `{cell}`" if cell else place
-
-
-def _rules(dataset: Dataset, stories: Path | None, now: datetime) -> dict[str, str]:
-    """Reason → what holds of every good row: the dataset's own checks, nothing that will happen, no unknown story."""
-    late = literal(now + timedelta(seconds=CLOCK_SKEW_S))
-    known = (f"({time} IS NULL OR {time} <= {late}::TIMESTAMPTZ)" for time in TIMES[dataset.name])
-    rules = {IN_THE_FUTURE: " AND ".join(known) or "true"}  # first, as in the batch
-    rules |= {check.name: check.sql for check in dataset.checks}
-    if dataset.name == "events" and stories is not None:
-        rules[UNKNOWN_STORY] = f"story_id IN (SELECT story_id FROM {_scan(stories)})"
-    return rules
-
-
-def _shown_columns(sql: str, names: set[str]) -> str:
-    """The cells that a check is about."""
-    shown = [name for name in sorted(names) if re.search(rf"\b{name}\b", sql)]
-    return "concat_ws(', ', " + ", ".join(f"'{name}=' || {name}::VARCHAR" for name in shown) + ")" if shown else "''"

@@ -144,6 +144,7 @@ POOLS: dict[str, dict[str, list[Any]]] = {
         "received_at": [None, ago(1), _year(12)],
         "reading_time_s": [None, 1.0, NAN, INF, -INF, -1.0, 0.0],
         "visibility": [None, "public", "PUBLIC"],
+        "deleted_at": [None, None, ago(1), _year(24)],
     },
     "events": {
         "event_id": [None, "e1", "e2", "e3", "", "NA"],
@@ -275,8 +276,8 @@ def test_it_says_what_is_there_and_shows_the_first_of_each_reason(report: LakeRe
     events = report.datasets["events"]
     assert (events.files, events.rows, events.users) == (1, len(_events()), 1)
     assert (events.first, events.last) == (ago(days=2), ago(days=2))
-    assert events.refused["unknown_type"].example.startswith(
-        "part-00000.parquet row 3: event_id=e2, user_id=u, story_id=twice"
+    assert events.refused["unknown_type"].examples == (
+        "part-00000.parquet, row 3: `event_id=e2, user_id=u, type=stare`",
     )
     assert report.datasets["stories"].first == _year(1851)
     assert [problem.split(";")[0] for problem in report.problems()] == [

@@ -94,7 +94,7 @@ def run(source: Path, lake: Path) -> ImportReport:
     ("interactions", "articles", "message"),
     [
         (INTERACTIONS.replace("personId", "who"), None, 'Referenced column "personId" not found'),
-        (INTERACTIONS.replace("LIKE", "LOVE"), None, r"type is none of .*\n.*csv, line 4: `type=LOVE`"),
+        (INTERACTIONS.replace("LIKE", "LOVE"), None, r"type is none of .*\n.*csv, line 4: `user_id=.*, type=LOVE`"),
         (
             INTERACTIONS.replace("1450090001", "noon"),
             None,

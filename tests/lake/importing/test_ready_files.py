@@ -18,14 +18,16 @@ from features.errors import BadInput
 from lake.importing.sql_import import ImportReport, import_sql
 from lake.ready_files import about, ready_files
 from tests.lake.conftest import open_lake
-from tests.lake.importing.small_files import NOW, put, rows
+from tests.lake.importing.small_files import NOW, kept_whole, put, rows
 
 REAL = Path(os.environ.get("REX_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
 def bring(folder: Path, name: str, **files: str | bytes) -> ImportReport:
     """Imports the files by the ready file."""
-    return import_sql(Path(name), folder.parent / "lake", files=put(folder, **files), now=NOW)
+    report = import_sql(Path(name), folder.parent / "lake", files=put(folder, **files), now=NOW)
+    assert kept_whole(folder), "what an import accepts, a batch keeps"
+    return report
 
 
 def lines(*values: dict[str, Any]) -> str:
@@ -228,7 +230,7 @@ def test_citeulike_but_for_its_dates(tmp_path: Path) -> None:
 @pytest.mark.skipif(not (REAL / "movielens-small").exists(), reason=f"MovieLens is not at {REAL}; set REX_DATA")
 def test_the_real_movielens_comes_in_whole(tmp_path: Path) -> None:
     report = import_sql(Path("movielens"), tmp_path / "lake", files=REAL / "movielens-small", now=NOW)
-    assert (report.rows, report.datasets[1].users) == ({"stories": 9_066, "events": 100_004}, 671)
+    assert (report.rows, report.datasets["events"].users) == ({"stories": 9_066, "events": 100_004}, 671)
     stars = dict(open_lake(tmp_path / "lake").execute("SELECT strength, count(*) FROM events GROUP BY 1").fetchall())
     assert (stars[0.5], stars[5.0], sum(stars.values())) == (1_101, 15_095, 100_004)
 
@@ -237,7 +239,7 @@ def test_the_real_movielens_comes_in_whole(tmp_path: Path) -> None:
 def test_the_real_citeulike_comes_in_whole_but_for_its_dates(tmp_path: Path) -> None:
     put(tmp_path / "in", import__sql=ready_files()["citeulike"].replace("NULL AS", "'2008-01-01' AS"))
     report = import_sql(tmp_path / "in" / "import.sql", tmp_path / "lake", files=REAL / "citeulike-t", now=NOW)
-    assert (report.rows["events"], report.datasets[1].users) == (134_860, 7_947)
+    assert (report.rows["events"], report.datasets["events"].users) == (134_860, 7_947)
 
 
 def test_the_command_lists_every_ready_file_with_what_it_reads() -> None:

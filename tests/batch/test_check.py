@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -331,3 +332,26 @@ def test_a_sound_lake_has_nothing_refused(tmp_path: Path) -> None:
     report = check_lake(tmp_path, NOW)
     assert not report.problems()
     assert not any(one.refused for one in report.datasets.values())
+
+
+def test_what_does_not_fit_into_memory_goes_to_a_folder_beside_the_lake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = 150_000
+    lake = write_lake(tmp_path / "lake", stories=[story("s")])
+    ids = pa.array([f"user-{n:0100}" for n in range(users)])
+    at = pa.array([ago(1)] * users, pa.timestamp("us", "UTC"))
+    columns = {"user_id": ids, "event_id": ids, "story_id": ["s"] * users, "type": ["read"] * users, "occurred_at": at}
+    (lake / "raw" / "events").mkdir()
+    pq.write_table(pa.table(columns), lake / "raw" / "events" / "a.parquet", row_group_size=users // 3)
+    monkeypatch.setattr("lake.dialect.MEMORY", "75MB")
+    assert check_lake(lake, NOW).datasets["events"].users == users
+    assert [path.name for path in tmp_path.iterdir()] == ["lake"]
+
+    def no_folder(*args: object, **options: object) -> AbstractContextManager[str]:
+        assert options["dir"] == tmp_path
+        return nullcontext(str(lake / "raw" / "events" / "a.parquet"))
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", no_folder)
+    with pytest.raises(BadInput, match=r"memory|directory"):
+        check_lake(lake, NOW)

@@ -186,6 +186,10 @@ def import_(
         Path | None,
         typer.Option("--files", help="folder of the files that the SQL names; default: that of the SQL file"),
     ] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", help="UTC; when data without dates count as received; needed for those only"),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="write nothing; show the first rows, and what would be refused and why")
     ] = False,
@@ -204,18 +208,19 @@ def import_(
 
     Or with a ready file: [bold]rex import movielens var/lake --files ml-latest-small[/]. docs/your-data.md has all of it.
     """
-    from lake.sql_import import import_sql
+    from lake.importing.sql_import import import_sql
 
     with progress() as bars:
-        report = import_sql(sql, lake, now=datetime.now(UTC), files=files, dry_run=dry_run, progress=bars)
+        given = {"files": files, "as_of": utc(as_of) if as_of else None, "dry_run": dry_run, "progress": bars}
+        report = import_sql(sql, lake, now=datetime.now(UTC), **given)  # type: ignore[arg-type]
     for text in (*report.notes, *report.results):
         out.print(text, markup=False, highlight=False, soft_wrap=True)
     out.print(report.table())
     if not dry_run:
         out.print(f"wrote {lake}")
         return
-    for one in report.datasets:
-        out.print(f"{one.dataset}, first rows:\n{one.preview}", markup=False, highlight=False, soft_wrap=True)
+    for name, preview in report.previews.items():
+        out.print(f"{name}, first rows:\n{preview}", markup=False, highlight=False, soft_wrap=True)
     if refusal := report.refusal():
         _refuse(f"nothing would be written, because these rows are refused:\n{refusal}")
 

@@ -22,10 +22,10 @@ from features.errors import BadInput
 from features.keys import Keys
 from features.settings import Settings
 from features.snapshot import Manifest
+from lake.importing.sql_import import import_sql
 from lake.ready_files import deskdrop
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
-from lake.sql_import import import_sql
 from learning.printing import lead_line, verdict_table
 from learning.settings import LearningSettings
 from learning.train import Judged

@@ -54,7 +54,7 @@ def spark_schema(dataset: Dataset, without: Sequence[str] = ()) -> StructType:
     return StructType(fields)
 
 
-def literal(path: Path) -> str:
+def hadoop_path(path: Path) -> str:
     """The path as Spark must be told it: what it would take for a pattern stands for itself. BadInput for one it cannot be told."""
     escaped = re.sub(r"[\[\]{}*?\\]", r"\\\g<0>", str(path))
     if escaped != str(path) and ":" in escaped:
@@ -92,7 +92,7 @@ def read_derived(spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequ
     if not paths:
         return spark.createDataFrame([], spark_schema(dataset))
     schema = spark_schema(dataset, ("as_of",)).add("as_of", "string")
-    rows = spark.read.schema(schema).option("basePath", str(folder)).parquet(*map(literal, paths))
+    rows = spark.read.schema(schema).option("basePath", str(folder)).parquet(*map(hadoop_path, paths))
     as_of = F.to_timestamp("as_of", PARTITION_FORMAT).alias("as_of")
     return rows.select(*(as_of if name == "as_of" else F.col(name) for name in dataset.names))
 
@@ -191,7 +191,7 @@ def _required(dataset: Dataset) -> str:
 
 def _scan(spark: SparkSession, dataset: Dataset, group: Group) -> DataFrame:
     schema = ", ".join(f"`{_quoted(stored.name)}` {stored.form}" for stored in group.stored if stored.name)
-    rows = spark.read.schema(schema or "_ int").parquet(*map(literal, group.files))
+    rows = spark.read.schema(schema or "_ int").parquet(*map(hadoop_path, group.files))
     columns, misfits = [], []
     for column, stored in zip(dataset.columns, group.stored, strict=True):
         if column.name in dataset.partition_by:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
@@ -18,7 +17,7 @@ from batch.io import MISFIT
 from batch.point_in_time import Context, moment
 from features.raw_datasets import CLOCK_SKEW_S
 from features.schema import NO_DATES, Dataset
-from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, TIMES, content_columns
+from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, content_columns
 
 GOOD = "_good"
 """Column: nothing is wrong with the row by itself. A column, so that Spark sees all windows over it to be of one partitioning."""
@@ -41,21 +40,17 @@ def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
 
     Kept besides, being bad: what has no such time, and what is from the future.
     """
-    if not TIMES[dataset.name]:
+    if not dataset.times:
         return rows.withColumn("valid_from", moment(ALL_ALONG))
-    times, filled = TIMES[dataset.name], rows
-    for earlier, later in pairwise(times):
-        filled = filled.withColumn(later, F.coalesce(F.col(later), F.col(earlier)))
-    for time in times[1:-1]:  # of an undated row
-        filled = filled.withColumn(time, F.coalesce(F.col(time), F.col(times[-1])))
-    filled = filled.withColumn("valid_from", F.col(times[-1]))
+    filled = rows.withColumns({time: F.coalesce(*map(F.col, times)) for time, times in dataset.filled_times().items()})
+    filled = filled.withColumn("valid_from", F.col(dataset.times[-1]))
     timely = F.col("valid_from").isNull() | (F.col("valid_from") <= moment(context.latest))
     return filled.where(timely | _is_late(dataset, context))
 
 
 def _is_late(dataset: Dataset, context: Context) -> Column:
     horizon = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
-    late = [F.coalesce(F.col(time) > horizon, F.lit(False)) for time in TIMES[dataset.name]]
+    late = [F.coalesce(F.col(time) > horizon, F.lit(False)) for time in dataset.times]
     return functools.reduce(Column.__or__, late, F.lit(False))
 
 

@@ -26,8 +26,8 @@ from evaluation.true_interest import judge_by_truth
 from evaluation.worlds import Worlds
 from features.errors import BadInput
 from features.undated import refuse_undated
+from lake.importing.sql_import import import_sql
 from lake.ready_files import DESKDROP_EVENTS, deskdrop
-from lake.sql_import import import_sql
 from online.protocols import Ranker
 from online.rankers.weighted import Weighted
 

@@ -9,7 +9,6 @@ import pyarrow as pa
 from features.raw_datasets import EDGES, EVENTS, PROMOTIONS, STORIES, USERS
 from features.registry import FEATURES, registered
 from features.schema import ID, TS, Check, Column, Dataset
-from features.verdicts import MAY_BE_UNDATED, TIMES
 
 F32, F64, I64 = pa.float32(), pa.float64(), pa.int64()
 HASH = pa.int64()
@@ -66,7 +65,7 @@ def _days(days: int) -> str:
 
 def _valid(raw: Dataset, extra: tuple[Column, ...] = (), may_end: bool = False) -> Dataset:
     """The raw dataset after validation: same columns, defaults filled, duplicates gone, one partition per run."""
-    may_be_null = TIMES[raw.name][:1] if raw.name in MAY_BE_UNDATED else ()
+    may_be_null = raw.times[:1] if raw.may_be_undated else ()
     columns = tuple(replace(c, required=False) if c.name in may_be_null else c for c in raw.columns if c.name != "dt")
     return Dataset(
         name=f"valid_{raw.name}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +10,9 @@ import duckdb
 import pyarrow as pa
 
 from features.datasets import ALL
+from features.duckdb_sql import exact_path, literal, quoted
 from features.errors import BadInput
-from features.lake_files import Group, Stored, data_files, inspect
+from features.lake_files import FILE, Group, Stored, data_files, inspect
 from features.schema import TS, WHITE_SPACE, Column, Dataset
 from features.stored_types import BINARY, NANOS
 from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
@@ -20,8 +20,6 @@ from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
 PARTITION_FORMAT = "%Y-%m-%dT%H-%M-%SZ"
 """`as_of` in a path: UTC, whole seconds, no character that a file system or a URL would mind."""
 
-FILE = "_rex_file"
-"""Column of a scan that holds the path; files may have a `filename` of their own."""
 SQL_TYPES = {
     pa.string(): "VARCHAR",
     pa.bool_(): "BOOLEAN",
@@ -67,20 +65,6 @@ def connect(lake: Path, as_of: datetime | None = None) -> duckdb.DuckDBPyConnect
     return connection
 
 
-def literal(path: Path) -> str:
-    """The path as DuckDB must be told it: what it would take for a pattern stands for itself. BadInput for one it cannot be told."""
-    if "\\" in str(path) and re.search(r"[\[*?]", str(path)):
-        raise BadInput(
-            f"{path} holds a backslash and one of [ * ?, which DuckDB cannot open together; rename one of them."
-        )
-    return re.sub(r"[\[*?]", r"[\g<0>]", str(path))
-
-
-def quoted(name: str, mark: str = '"') -> str:
-    """An identifier, or with `'` a text, of SQL."""
-    return mark + name.replace(mark, 2 * mark) + mark
-
-
 def raw_scans(lake: Path, dataset: Dataset, partial: bool = False) -> list[str]:
     """One SELECT a group of files, in declared columns and types. BadInput for a file that cannot be read as declared.
 
@@ -97,14 +81,14 @@ def raw_scan(dataset: Dataset, group: Group, more: Sequence[str] = ()) -> str:
 
 
 def _scan(files: Sequence[Path]) -> str:
-    names = ", ".join(quoted(literal(path), "'") for path in files)
+    names = ", ".join(literal(exact_path(path)) for path in files)
     return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false, filename = '{FILE}')"
 
 
 def _value(dataset: Dataset, column: Column, stored: Stored) -> str:
     if not stored.name and column.name in dataset.partition_by:
         return _of_folder(column)
-    value = quoted(stored.name) if stored.name else "NULL" if stored.value is None else quoted(stored.value, "'")
+    value = quoted(stored.name) if stored.name else "NULL" if stored.value is None else literal(stored.value)
     if pa.types.is_timestamp(column.type) and stored.form == NANOS:  # cut off, as Spark does, not rounded
         value = micros_of_nanos(value)
     text = f"TRY(decode({value}))" if stored.form == BINARY else value
@@ -120,15 +104,15 @@ def micros_of_nanos(value: str) -> str:
     return f"TRY(make_timestamptz(epoch_ns({value}) // 1000))"
 
 
-def misfit(column: Column, stored: Stored) -> str:
-    """Expression: why what files hold of a column cannot become its declared type; null: it can."""
+def misfit(column: Column, stored: Stored) -> str | None:
+    """Expression: why a value of a column cannot become its declared type, null where it can; None: every value can."""
     if not stored.name:
-        return "NULL"
+        return None
     value = quoted(stored.name)
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return f"CASE WHEN {value} IS NOT NULL AND TRY_CAST({value} AS {SQL_TYPES[column.type]}) IS NULL THEN '{NUMBER_OUT_OF_RANGE}' END"
     if BINARY not in stored.form:
-        return "NULL"
+        return None
     broken = "{0} IS NOT NULL AND TRY(decode({0})) IS NULL"
     some = f"len(list_filter({value}, lambda x: {broken.format('x')})) > 0"
     return f"CASE WHEN {broken.format(value) if stored.form == BINARY else some} THEN '{TEXT_NOT_UTF8}' END"

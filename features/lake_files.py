@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import BadInput
-from features.schema import Column, Dataset
+from features.schema import Column, Dataset, by_name
 from features.stored_types import MISSING, form_of
 
 CODECS = frozenset({"UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD", "LZ4"})
@@ -28,6 +28,8 @@ DATE_FOLDERS = frozenset({"year", "month", "day", "hour", "date", "dt", "ds"})
 """Partition folders that only say when; so does any folder whose value is a date."""
 ARCHIVED = "archive-"
 """How the names of the files begin that the online service writes."""
+FILE, ROW = "_rex_file", "file_row_number"
+"""What DuckDB adds to a scan: the path, under a name of ours, and the number of a row in its file, from 0, under a name of its own."""
 PROBLEMS_TOLD = 3
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 
@@ -52,6 +54,8 @@ class Group:
     """Of each declared column, in declared order."""
     files: tuple[Path, ...]
     rows: int
+    has_row_numbers: bool
+    """Whether ROW is the number of a row; else it is a column that the files have, whatever is in it."""
 
 
 def raw_layer(lake: Path) -> Path:
@@ -87,21 +91,21 @@ def inspect(dataset: Dataset, folder: Path, partial: bool = False) -> list[Group
 
     `partial`: a file may lack required columns.
     """
-    found: dict[tuple[Stored, ...], list[Path]] = {}
-    rows: dict[tuple[Stored, ...], int] = {}
+    found: dict[tuple[tuple[Stored, ...], bool], list[Group]] = {}
     problems = []
     for path in data_files(folder):
         try:
-            stored, count = _inspect(dataset, folder, path, partial)
+            one = _inspect(dataset, folder, path, partial)
+            found.setdefault((one.stored, one.has_row_numbers), []).append(one)
         except BadInput as problem:
             problems.append(str(problem))
-            continue
-        found.setdefault(stored, []).append(path)
-        rows[stored] = rows.get(stored, 0) + count
     if problems:
         more = f" ({len(problems) - PROBLEMS_TOLD:,} more files cannot be read.)"
         raise BadInput(" ".join(problems[:PROBLEMS_TOLD]) + (more if len(problems) > PROBLEMS_TOLD else ""))
-    return [Group(stored, tuple(paths), rows[stored]) for stored, paths in found.items()]
+    return [
+        Group(stored, tuple(path for one in alike for path in one.files), sum(one.rows for one in alike), numbered)
+        for (stored, numbered), alike in found.items()
+    ]
 
 
 def row_count(dataset: Dataset, folder: Path) -> int:
@@ -112,19 +116,20 @@ def row_count(dataset: Dataset, folder: Path) -> int:
 @contextmanager
 def unchanged(files: Iterable[Path]) -> Iterator[None]:
     """BadInput when a file has become another by the end, also where reading it has failed: that is why, then."""
-    before = {path: _stamp(path) for path in files}
+    before = {path: stamp(path) for path in files}
     try:
         yield
     finally:
-        changed = [path for path, stamp in before.items() if _stamp(path) != stamp]
-        if changed:
-            raise BadInput(
-                f"{changed[0]} has changed while it was read; run it again when nothing writes to it. "
-                "Write new files under a name that starts with `_`, and rename them when they are whole."
-            )
+        for path, was in before.items():
+            refuse_changed(str(path), path, was)
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+Stamp = tuple[int, int, int] | None
+"""Inode, size and time of change of a file; null: it is not there."""
+
+
+def stamp(path: Path) -> Stamp:
+    """What a file is now."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -132,20 +137,31 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _inspect(dataset: Dataset, folder: Path, path: Path, partial: bool) -> tuple[tuple[Stored, ...], int]:
+def refuse_changed(name: str, path: Path, before: Stamp) -> None:
+    """BadInput when the file is not what it was."""
+    if stamp(path) != before:
+        raise BadInput(
+            f"{name} has changed while it was read; run it again when nothing writes to it. "
+            "Write new files under a name that starts with `_`, and rename them when they are whole."
+        )
+
+
+def _inspect(dataset: Dataset, folder: Path, path: Path, partial: bool) -> Group:
     schema, metadata = _footer(dataset, path)
-    names = _names(path, schema)
+    names = by_name(str(path), schema.names)
+    if FILE in names:
+        raise BadInput(f"{path}: Rex needs the name {FILE} for itself; give the column {names[FILE]!r} another name.")
     values = _folder_values(dataset, path, path.relative_to(folder).parts[:-1])
     leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
     int96 = {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
     stored = tuple(_stored(dataset, path, column, schema, names, values, int96) for column in dataset.columns)
     for column in dataset.columns if not partial else ():
-        if column.required and column.name not in values and column.name.lower() not in names:
+        if column.required and column.name not in values and column.name.casefold() not in names:
             raise BadInput(
                 f"{path} has no column {column.name!r}, which dataset {dataset.name} needs ({column.meaning}); add it."
             )
     _refuse_codecs(path, metadata, {one.name for one in stored})
-    return stored, metadata.num_rows
+    return Group(stored, (path,), metadata.num_rows, ROW not in names)
 
 
 def _footer(dataset: Dataset, path: Path) -> tuple[pa.Schema, pq.FileMetaData]:
@@ -182,28 +198,16 @@ def _why_no_parquet(path: Path) -> str:
     )
 
 
-def _names(path: Path, schema: pa.Schema) -> dict[str, str]:
-    """Name in lower case → the file's own. BadInput for two that differ in nothing else."""
-    names: dict[str, str] = {}
-    for name in schema.names:
-        if (other := names.get(name.lower())) is not None:
-            raise BadInput(
-                f"{path} has two columns of one name, {other!r} and {name!r} (case does not count); write it with one of them."
-            )
-        names[name.lower()] = name
-    return names
-
-
 def _folder_values(dataset: Dataset, path: Path, folders: Sequence[str]) -> dict[str, str | None]:
     """Declared column → value, of the folders `name=value` between the dataset's folder and the file."""
-    declared = {column.name.lower(): column.name for column in dataset.columns}
+    declared = {column.name.casefold(): column.name for column in dataset.columns}
     values = {}
     for folder in folders:
         name, equals, text = folder.partition("=")
         value = unquote(text)
-        if equals and name.lower() in declared:
-            values[declared[name.lower()]] = None if value == NULL_FOLDER else value
-        elif equals and name.lower() not in DATE_FOLDERS and not _is_date(value):
+        if equals and name.casefold() in declared:
+            values[declared[name.casefold()]] = None if value == NULL_FOLDER else value
+        elif equals and name.casefold() not in DATE_FOLDERS and not _is_date(value):
             raise BadInput(
                 f"{path}: the folder {folder!r} stands for a column {name!r}, which dataset {dataset.name} does not have "
                 f"(it has {', '.join(dataset.names)}); rename the folder."
@@ -229,7 +233,7 @@ def _stored(
     int96: set[str],
 ) -> Stored:
     """The file's own column wins over a folder."""
-    name = names.get(column.name.lower())
+    name = names.get(column.name.casefold())
     if name is None:
         if column.name in dataset.partition_by:
             return Stored("")  # readers take it from the path

@@ -49,11 +49,6 @@ def _id_checks(column: str, nullable: bool = False) -> tuple[Check, Check]:
     )
 
 
-def _not_before(earliest: datetime, *columns: str) -> tuple[Check, ...]:
-    moment = f"TIMESTAMP '{earliest:%Y-%m-%d %H:%M:%S}'"
-    return tuple(Check(f"implausible_{column}", f"{column} IS NULL OR {column} >= {moment}") for column in columns)
-
-
 def _dated(column: str) -> Check:
     """All rows of a dataset have the date, or none has it and each was received at some time."""
     return Check(f"missing_{column}", f"{column} IS NOT NULL OR ({NO_DATES} AND received_at IS NOT NULL)")
@@ -78,6 +73,9 @@ STORIES = Dataset(
     layer="raw",
     grain=("story_id", "updated_at"),
     meaning="Every version of every story; the state at a moment is the latest version not after it.",
+    times=("published_at", "updated_at", "received_at"),
+    may_be_undated=True,
+    earliest=EARLIEST_TEXT,
     columns=(
         Column("story_id", ID, "opaque id of the story"),
         Column("author_id", ID, "opaque id of the author; the same space as user_id", required=False),
@@ -103,7 +101,6 @@ STORIES = Dataset(
         *_id_checks("author_id", nullable=True),
         *_id_checks("publication_id", nullable=True),
         _dated("published_at"),
-        *_not_before(EARLIEST_TEXT, "published_at", "updated_at", "received_at"),
         _finite("reading_time_s"),
         Check("malformed_language", "well_formed_languages(array_repeat(language, 1))"),
         Check("unknown_visibility", f"visibility IS NULL OR visibility IN {VISIBILITIES}"),
@@ -116,6 +113,8 @@ USERS = Dataset(
     grain=("user_id", "updated_at"),
     meaning="Every version of every person's account.",
     optional=True,
+    times=("created_at", "updated_at", "received_at"),
+    earliest=EARLIEST,
     columns=(
         Column("user_id", ID, "opaque id of the person"),
         Column("created_at", TS, "when the account was made"),
@@ -132,7 +131,6 @@ USERS = Dataset(
     checks=(
         *_id_checks("user_id"),
         Check("missing_created_at", "created_at IS NOT NULL"),
-        *_not_before(EARLIEST, "created_at", "updated_at", "received_at"),
         Check("malformed_language", "well_formed_languages(languages)"),
     ),
 )
@@ -143,6 +141,8 @@ EDGES = Dataset(
     grain=("user_id", "event_id"),
     meaning="A log of follows, mutes and blocks and their undoing.",
     optional=True,
+    times=("occurred_at", "received_at"),
+    earliest=EARLIEST,
     columns=(
         Column("event_id", ID, "id of the change, the person's own; null: made from the content", required=False),
         Column("user_id", ID, "who follows, mutes or blocks"),
@@ -161,7 +161,6 @@ EDGES = Dataset(
         _one_of("target_type", TARGET_TYPES),
         _one_of("op", ("add", "remove")),
         Check("missing_occurred_at", "occurred_at IS NOT NULL"),
-        *_not_before(EARLIEST, "occurred_at", "received_at"),
     ),
 )
 
@@ -171,6 +170,9 @@ EVENTS = Dataset(
     grain=("user_id", "event_id"),
     meaning="What people did: impressions as the client saw them, and everything that followed.",
     partition_by=("dt",),
+    times=("occurred_at", "received_at"),
+    may_be_undated=True,
+    earliest=EARLIEST,
     columns=(
         Column(
             "event_id",
@@ -203,7 +205,6 @@ EVENTS = Dataset(
         *_id_checks("story_id"),
         _one_of("type", EVENT_TYPES),
         _dated("occurred_at"),
-        *_not_before(EARLIEST, "occurred_at", "received_at"),
         Check(
             "occurred_after_received",
             f"received_at IS NULL OR occurred_at IS NULL OR occurred_at <= received_at + INTERVAL {CLOCK_SKEW_S} SECONDS",
@@ -253,6 +254,7 @@ PROMOTIONS = Dataset(
     grain=("promotion_id",),
     meaning="Stories someone paid or decided to promote.",
     optional=True,
+    earliest=EARLIEST_TEXT,
     columns=(
         Column("promotion_id", ID, "opaque id"),
         Column("story_id", ID, "what is promoted"),
@@ -264,7 +266,6 @@ PROMOTIONS = Dataset(
     checks=(
         *_id_checks("promotion_id"),
         *_id_checks("story_id"),
-        *_not_before(EARLIEST_TEXT, "starts_at", "ends_at"),
         Check("empty_interval", "starts_at < ends_at"),
         Check("missing_priority", "priority IS NOT NULL"),
         Check("bad_daily_cap_per_user", "daily_cap_per_user IS NULL OR daily_cap_per_user >= 0"),

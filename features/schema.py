@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 import pyarrow as pa
+
+from features.errors import BadInput
 
 ID = pa.string()
 """An opaque id: UTF-8, 1 to 128 bytes, no control characters, none of NOT_IDS."""
@@ -64,6 +68,12 @@ class Dataset:
     checks: tuple[Check, ...] = ()
     optional: bool = False
     """Whether a lake may lack the whole dataset (raw layer only)."""
+    times: tuple[str, ...] = ()
+    """When it happened, first, and when a row came to be known, last (null: as the one before). Raw layer; none: plans, known all along."""
+    may_be_undated: bool = False
+    """Whether nobody may know when any row happened: then each says when it was received (raw layer; features/undated.py)."""
+    earliest: datetime | None = None
+    """No time of a good row lies before it: what does comes from a clock that was never set, or was misread (raw layer)."""
     max_bad_share: float = 0.05
     """Share of rows that may be quarantined before a run stops; 5 % is noise of a client, more is a broken producer."""
     may_end: bool = False
@@ -75,10 +85,27 @@ class Dataset:
         unknown = set(self.grain) - set(self.names)
         if unknown:
             raise ValueError(f"dataset {self.name}: grain names unknown columns {sorted(unknown)}")
+        if self.earliest is not None:
+            moment = f"TIMESTAMP '{self.earliest:%Y-%m-%d %H:%M:%S}'"
+            bounded = [column.name for column in self.columns if column.type == TS]
+            plausible = (Check(f"implausible_{c}", f"{c} IS NULL OR {c} >= {moment}") for c in bounded)
+            object.__setattr__(self, "checks", (*plausible, *self.checks))
 
     def arrow_schema(self) -> pa.Schema:
         """Arrow schema in declared column order; partition columns included."""
-        return pa.schema([pa.field(c.name, c.type, nullable=not c.required) for c in self.columns])
+        return pa.schema([pa.field(c.name, c.type, nullable=self.may_be_null(c)) for c in self.columns])
+
+    def may_be_null(self, column: Column) -> bool:
+        """Whether rows may lack the value: `required` ones must all the same be there as columns where a dataset may be undated."""
+        return not column.required or (self.may_be_undated and column.name == self.times[0])
+
+    def filled_times(self) -> dict[str, tuple[str, ...]]:
+        """Each time but the first → what it is taken from, the first that is there: itself, those before it, the time of receipt."""
+        return {
+            time: (*reversed(self.times[: number + 1]), *self.times[number + 1 :][-1:])
+            for number, time in enumerate(self.times)
+            if number
+        }
 
     def column(self, name: str) -> Column:
         """The declared column `name`; KeyError when there is none."""
@@ -86,3 +113,13 @@ class Dataset:
             if column.name == name:
                 return column
         raise KeyError(f"dataset {self.name} has no column {name!r}; it has {', '.join(self.names)}")
+
+
+def by_name(where: str, names: Iterable[str], advice: str = "give each a name of its own") -> dict[str, str]:
+    """Name without case → the name as it is. BadInput for two columns that differ in nothing else: no engine tells them apart."""
+    found: dict[str, str] = {}
+    for name in names:
+        if (other := found.get(name.casefold())) is not None:
+            raise BadInput(f"{where}: two columns are called {other!r} and {name!r} (case does not count); {advice}.")
+        found[name.casefold()] = name
+    return found

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import duckdb
 
-from features.duckdb_views import literal, quoted
+from features.duckdb_sql import exact_path, literal, quoted
 from features.errors import BadInput
 from features.lake_files import ARCHIVED, Group, inspect, raw_layer
 from features.raw_datasets import EVENTS, STORIES
 from features.schema import Dataset
-from features.verdicts import MAY_BE_UNDATED, TIMES
 
 
 def is_undated(dataset: Dataset, groups: Sequence[Group]) -> bool:
@@ -21,9 +20,9 @@ def is_undated(dataset: Dataset, groups: Sequence[Group]) -> bool:
     What the service archived does not count: it has dates from the day on that an undated lake is served. Cheap: the first row
     with a date ends the search.
     """
-    if dataset.name not in MAY_BE_UNDATED:
+    if not dataset.may_be_undated:
         return False
-    happened, *_, received = TIMES[dataset.name]
+    happened, *_, received = dataset.times
     brought = [
         (group, files) for group in groups if (files := [p for p in group.files if not p.name.startswith(ARCHIVED)])
     ]
@@ -46,6 +45,6 @@ def _says(db: duckdb.DuckDBPyConnection, dataset: Dataset, group: Group, files: 
     stored = group.stored[dataset.names.index(column)]
     if not stored.name:
         return stored.value is not None
-    names = ", ".join(quoted(literal(path), "'") for path in files)
+    names = ", ".join(literal(exact_path(path)) for path in files)
     scan = f"read_parquet([{names}], hive_partitioning = false)"
     return bool(db.execute(f"SELECT 1 FROM {scan} WHERE {quoted(stored.name)} IS NOT NULL LIMIT 1").fetchall())

@@ -22,19 +22,6 @@ UNKNOWN_STORY_LIMIT = 0.5
 """Share of events that may be about unknown stories. Streams race tables, so some are normal and do not count as bad;
 when most are, the two were not written with the same ids."""
 
-TIMES: Mapping[str, tuple[str, ...]] = {
-    "stories": ("published_at", "updated_at", "received_at"),
-    "users": ("created_at", "updated_at", "received_at"),
-    "edges": ("occurred_at", "received_at"),
-    "events": ("occurred_at", "received_at"),
-    "served": (),
-    "promotions": (),
-}
-"""When things happened, first, and when a row came to be known, last (null: as the one before). None: plans, known all along."""
-MAY_BE_UNDATED = ("stories", "events")
-"""Datasets of which nobody may know when anything happened, see features/undated.py. An account, a follow or a block without
-a time could not be told from the one that took its place."""
-
 
 def content_columns(dataset: Dataset) -> list[str]:
     """What a row says. The time of receipt is no part of it: a delivery repeated says the same again."""

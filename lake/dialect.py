@@ -1,12 +1,17 @@
-"""Teaches DuckDB what the checks of raw datasets say in Spark's words, so that one declaration means the same in both."""
+"""DuckDB as Rex judges with it: taught what the checks of raw datasets say in Spark's words, so that one declaration means the same in both."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 from duckdb.func import ARROW, SPECIAL
 from duckdb.sqltypes import BOOLEAN, VARCHAR
 
+from features.duckdb_sql import literal
 from features.languages import well_formed
 
 FUNCTIONS = {
@@ -15,6 +20,20 @@ FUNCTIONS = {
     "array_repeat(x, n)": "list_transform(range(n), lambda i: x)",
 }
 """Spark's, and what DuckDB has for it."""
+MEMORY = "1GB"
+"""What DuckDB may take, whatever the size of the data: what it sorts and counts beyond that goes to a folder."""
+
+
+@contextmanager
+def connected(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB that knows the functions of the checks, and keeps what does not fit into memory in `spill`."""
+    with duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}) as db:
+        db.execute(f"SET memory_limit = '{MEMORY}'")
+        db.execute("SET TimeZone = 'UTC'")  # what a time without a zone means
+        db.execute("SET enable_progress_bar = false")
+        db.execute(f"SET temp_directory = {literal(spill)}")
+        teach(db)
+        yield db
 
 
 def teach(connection: duckdb.DuckDBPyConnection) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
 DESKDROP_EVENTS, DESKDROP_ARTICLES = "users_interactions.csv", "shared_articles.csv"
+_INCLUDE = re.compile(r"^-- INCLUDE (\w+) FROM ([\w-]+)$", re.MULTILINE)
+"""A view that two ready files share."""
 
 
 def ready_files() -> dict[str, str]:
     """Name → SQL, in order of names."""
-    found = [(file.name, file.read_text("utf-8")) for file in (files("lake") / "ready").iterdir()]
-    return {name.removesuffix(".sql"): sql for name, sql in sorted(found) if name.endswith(".sql")}
+    found = {file.name.removesuffix(".sql"): file.read_text("utf-8") for file in (files("lake") / "ready").iterdir()}
+
+    def included(line: re.Match[str]) -> str:
+        view = re.search(rf"^CREATE VIEW {line[1]} AS\n.*?;$", found[line[2]], re.MULTILINE | re.DOTALL)
+        return view[0] if view else line[0]
+
+    return {name: _INCLUDE.sub(included, found[name]) for name in sorted(found)}
 
 
 def about(sql: str) -> str:

@@ -101,9 +101,9 @@ def conform(table: pa.Table, declared: Dataset) -> pa.Table:
             continue
         if column.name in table.column_names:
             values = _cast(table[column.name], column.type, f"{declared.name}.{column.name}")
-            if column.required and values.null_count:
+            if values.null_count and not declared.may_be_null(column):
                 raise BadInput(f"{declared.name}.{column.name} is empty in {values.null_count} rows; it is mandatory.")
-            fields.append(pa.field(column.name, column.type, nullable=not column.required))
+            fields.append(pa.field(column.name, column.type, nullable=declared.may_be_null(column)))
             columns.append(values)
         elif column.required:
             raise BadInput(f"Dataset {declared.name} needs a column {column.name}, which is missing.")

@@ -1,4 +1,4 @@
--- Book-Crossing. Files: BX-Book-Ratings.csv, BX-Books.csv. Without dates: Rex cannot import it yet.
+-- Book-Crossing. Files: BX-Book-Ratings.csv, BX-Books.csv. Without dates: import it with --as-of.
 -- A rating of 0 means that somebody has the book and did not rate it.
 CREATE VIEW stories AS
 SELECT ISBN AS story_id, "Book-Title" AS title, NULL AS published_at, file, line

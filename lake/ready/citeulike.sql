@@ -1,4 +1,4 @@
--- CiteULike (citeulike-t). Files: users.dat, tag-item.dat, tags.dat. Without dates: Rex cannot import it yet.
+-- CiteULike (citeulike-t). Files: users.dat, tag-item.dat, tags.dat. Without dates: import it with --as-of.
 -- Line u of users.dat is user u: a count, then the numbers of articles. Line t of tag-item.dat is the same of tag t.
 CREATE VIEW events AS
 SELECT line AS user_id, unnest(words(line_text, ' ')[2:]) AS story_id, 'save' AS type, NULL AS occurred_at, file, line

@@ -1,12 +1,7 @@
 -- DeskDrop with its articles. Files: users_interactions.csv, shared_articles.csv.
--- Events as in `deskdrop`. CONTENT SHARED makes a story, CONTENT REMOVED a later version that is withdrawn; a story that only events
+-- CONTENT SHARED makes a story, CONTENT REMOVED a later version that is withdrawn; a story that only events
 -- name is published when first touched. The reading time goes by 265 words a minute.
-CREATE VIEW events AS
-SELECT personId AS user_id, contentId AS story_id, unix_s(timestamp) AS occurred_at, file, line,
-       CASE eventType WHEN 'VIEW' THEN 'read' WHEN 'LIKE' THEN 'clap' WHEN 'BOOKMARK' THEN 'save' WHEN 'COMMENT CREATED' THEN 'share'
-            WHEN 'FOLLOW' THEN 'save' ELSE eventType END AS type,
-       CASE eventType WHEN 'LIKE' THEN 1 END AS claps
-FROM csv('users_interactions.csv');
+-- INCLUDE events FROM deskdrop
 
 CREATE VIEW article AS
 SELECT contentId AS story_id, unix_s(timestamp) AS at_time, eventType, authorPersonId AS author_id, lang AS language, title,

@@ -191,10 +191,11 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "folder's value": (_unfit_folder, r"reading_time_s=long cannot stand for column 'reading_time_s' of type float"),
     "same name": (
         _columns_of_one_name("title", "title"),
-        r"a\.parquet has two columns of one name, 'title' and 'title'",
+        r"a\.parquet: two columns are called 'title' and 'title'",
     ),
-    "same but for case": (_columns_of_one_name("title", "Title"), r"two columns of one name, 'title' and 'Title'"),
-    "undeclared": (_columns_of_one_name("x", "X"), r"two columns of one name, 'x' and 'X'"),
+    "same but for case": (_columns_of_one_name("title", "Title"), r"two columns are called 'title' and 'Title'"),
+    "Rex's own": (_columns_of_one_name("x", "_rex_file"), r"a\.parquet: Rex needs the name _rex_file for itself"),
+    "undeclared": (_columns_of_one_name("x", "X"), r"two columns are called 'x' and 'X'"),
 }
 
 

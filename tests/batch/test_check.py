@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,7 @@ POOLS: dict[str, dict[str, list[Any]]] = {
         "received_at": [None, ago(1), _year(12)],
         "reading_time_s": [None, 1.0, NAN, INF, -INF, -1.0, 0.0],
         "visibility": [None, "public", "PUBLIC"],
+        "deleted_at": [None, None, ago(1), _year(24)],
     },
     "events": {
         "event_id": [None, "e1", "e2", "e3", "", "NA"],
@@ -275,8 +277,8 @@ def test_it_says_what_is_there_and_shows_the_first_of_each_reason(report: LakeRe
     events = report.datasets["events"]
     assert (events.files, events.rows, events.users) == (1, len(_events()), 1)
     assert (events.first, events.last) == (ago(days=2), ago(days=2))
-    assert events.refused["unknown_type"].example.startswith(
-        "part-00000.parquet row 3: event_id=e2, user_id=u, story_id=twice"
+    assert events.refused["unknown_type"].examples == (
+        "part-00000.parquet, row 3: `event_id=e2, user_id=u, type=stare`",
     )
     assert report.datasets["stories"].first == _year(1851)
     assert [problem.split(";")[0] for problem in report.problems()] == [
@@ -330,3 +332,26 @@ def test_a_sound_lake_has_nothing_refused(tmp_path: Path) -> None:
     report = check_lake(tmp_path, NOW)
     assert not report.problems()
     assert not any(one.refused for one in report.datasets.values())
+
+
+def test_what_does_not_fit_into_memory_goes_to_a_folder_beside_the_lake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = 150_000
+    lake = write_lake(tmp_path / "lake", stories=[story("s")])
+    ids = pa.array([f"user-{n:0100}" for n in range(users)])
+    at = pa.array([ago(1)] * users, pa.timestamp("us", "UTC"))
+    columns = {"user_id": ids, "event_id": ids, "story_id": ["s"] * users, "type": ["read"] * users, "occurred_at": at}
+    (lake / "raw" / "events").mkdir()
+    pq.write_table(pa.table(columns), lake / "raw" / "events" / "a.parquet", row_group_size=users // 3)
+    monkeypatch.setattr("lake.dialect.MEMORY", "75MB")
+    assert check_lake(lake, NOW).datasets["events"].users == users
+    assert [path.name for path in tmp_path.iterdir()] == ["lake"]
+
+    def no_folder(*args: object, **options: object) -> AbstractContextManager[str]:
+        assert options["dir"] == tmp_path
+        return nullcontext(str(lake / "raw" / "events" / "a.parquet"))
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", no_folder)
+    with pytest.raises(BadInput, match=r"memory|directory"):
+        check_lake(lake, NOW)

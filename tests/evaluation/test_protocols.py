@@ -12,8 +12,8 @@ from evaluation.protocols import PROTOCOLS
 from evaluation.protocols.task import DAY_US
 from evaluation.reading_log import Log, read_log
 from features.errors import BadInput
+from lake.importing.sql_import import import_sql
 from lake.ready_files import deskdrop
-from lake.sql_import import import_sql
 from tests.evaluation.logs import START, acts, at, log_of, number, person
 from tests.lakes import event, write_lake
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from features.errors import BadInput
+from lake.importing.sql_import import ImportReport, import_sql
 from lake.ready_files import deskdrop
-from lake.sql_import import ImportReport, import_sql
 from tests.lake.conftest import open_lake
 
 INTERACTIONS = """timestamp,eventType,contentId,personId,sessionId,userAgent,userRegion,userCountry
@@ -32,7 +32,7 @@ three four",en
 1450081000,CONTENT SHARED,44,-8845298781299428018,1,,,,HTML,http://c,Olá,,pt
 """
 SECONDS_PER_WORD = 60 / 265
-REAL = Path(os.environ.get("REX_DESKDROP", Path(__file__).parents[3] / "shared" / "data" / "deskdrop"))
+REAL = Path(os.environ.get("REX_DESKDROP", Path(__file__).parents[4] / "shared" / "data" / "deskdrop"))
 
 
 def write(directory: Path, interactions: str = INTERACTIONS, articles: str | None = None) -> Path:
@@ -94,7 +94,7 @@ def run(source: Path, lake: Path) -> ImportReport:
     ("interactions", "articles", "message"),
     [
         (INTERACTIONS.replace("personId", "who"), None, 'Referenced column "personId" not found'),
-        (INTERACTIONS.replace("LIKE", "LOVE"), None, r"type is none of .*\n.*csv, line 4: `type=LOVE`"),
+        (INTERACTIONS.replace("LIKE", "LOVE"), None, r"type is none of .*\n.*csv, line 4: `user_id=.*, type=LOVE`"),
         (
             INTERACTIONS.replace("1450090001", "noon"),
             None,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from features.errors import BadInput
+from features.schema import by_name
 
 BYTE_ORDER_MARK = "\ufeff"
 LINE_END = re.compile(r"\r\n|\r|\n")
@@ -53,7 +54,7 @@ class Dialect:
             raise BadInput(f"{where}: without a header the columns need names: columns := ['user', 'item', …].")
         if not all(name.strip() for name in self.columns):
             raise BadInput(f"{where}: every one of the columns needs a name.")
-        refuse_repeated(where, self.columns)
+        by_name(where, self.columns)
 
     @property
     def is_plain(self) -> bool:
@@ -79,20 +80,8 @@ def header_names(where: str, cells: Sequence[str]) -> tuple[str, ...]:
         raise BadInput(
             f"{where}: the header is one cell, {names[0]!r}; say delim := {others[0]!r}, if that stands between cells."
         )
-    refuse_repeated(where, names)
+    by_name(where, names, "name them yourself with header := false, skip := 1, columns := […]")
     return names
-
-
-def refuse_repeated(where: str, names: Sequence[str]) -> None:
-    """BadInput when two columns have one name, regardless of case."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if name.casefold() in seen:
-            raise BadInput(
-                f"{where}: two columns are called {seen[name.casefold()]!r} and {name!r}; give them names of their own: "
-                "in a text file by header := false, skip := 1, columns := […]."
-            )
-        seen[name.casefold()] = name
 
 
 def shown(text: str) -> str:

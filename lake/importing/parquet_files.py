@@ -9,15 +9,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.duckdb_views import quoted
+from features.duckdb_sql import literal, quoted
 from features.errors import BadInput
-from lake.conversions import FRACTIONS, INTEGERS
-from lake.prepared import ORIGIN
-from lake.source_files import SourceFile
-from lake.sql_text import literal
-from lake.text_dialect import refuse_repeated
-
-_ROW = "file_row_number"
+from features.lake_files import ROW
+from features.schema import by_name
+from lake.importing.conversions import FRACTIONS, INTEGERS
+from lake.importing.prepared import ORIGIN
+from lake.importing.source_files import SourceFile
 
 
 def parquet_query(db: duckdb.DuckDBPyConnection, sources: Sequence[SourceFile], paths: Sequence[Path]) -> str:
@@ -35,7 +33,7 @@ def parquet_query(db: duckdb.DuckDBPyConnection, sources: Sequence[SourceFile], 
             f"{_cell(db, source, path, name, kind, name.casefold() in mixed)} AS {quoted(name)}"
             for name, kind in types.items()
         ]
-        origin = {ORIGIN[0]: literal(source.name), ORIGIN[1]: f"{_ROW} + 1"}
+        origin = {ORIGIN[0]: literal(source.name), ORIGIN[1]: f"{ROW} + 1"}
         cells += [f"{sql} AS {name}" for name, sql in origin.items() if name not in own]
         selects.append(f"SELECT {', '.join(cells)} FROM {_scan(path)}")
     return " UNION ALL BY NAME ".join(selects)
@@ -55,12 +53,13 @@ def _columns(db: duckdb.DuckDBPyConnection, source: SourceFile, path: Path) -> d
     except OSError as error:
         why = error.strerror or str(error).splitlines()[0]
         raise BadInput(f"{source.name} cannot be read as Parquet: {why}.") from error
-    refuse_repeated(source.name, names)
+    if taken := by_name(source.name, names).keys() & {ROW}:
+        raise BadInput(f"{source.name}: Rex needs the name {min(taken)!r} for itself; give the column another name.")
     try:
         described = db.execute(f"DESCRIBE SELECT * FROM {_scan(path)}").fetchall()
     except duckdb.Error as error:
         raise BadInput(f"{source.name} cannot be read: {str(error).splitlines()[0]}") from error
-    return {name: kind for name, kind, *_ in described if name != _ROW}
+    return {name: kind for name, kind, *_ in described if name != ROW}
 
 
 def _mixed(sources: Sequence[SourceFile], columns: Sequence[dict[str, str]]) -> set[str]:
@@ -91,7 +90,7 @@ def _cell(db: duckdb.DuckDBPyConnection, source: SourceFile, path: Path, name: s
         return column
     decoded = f"decode({column})" if kind == "BLOB" else f"list_transform({column}, lambda b: decode(b))"
     bad = db.execute(
-        f"SELECT {_ROW} + 1 FROM {_scan(path)} WHERE {column} IS NOT NULL AND try({decoded}) IS NULL ORDER BY 1 LIMIT 1"
+        f"SELECT {ROW} + 1 FROM {_scan(path)} WHERE {column} IS NOT NULL AND try({decoded}) IS NULL ORDER BY 1 LIMIT 1"
     ).fetchone()
     if bad:
         raise BadInput(

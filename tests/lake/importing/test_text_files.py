@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 
 from features.errors import BadInput
-from lake.record_counts import count_records
-from lake.records import Records
-from lake.source_files import find_files, matching_files
-from lake.text_dialect import Dialect
-from tests.lake.importing import put, records
+from lake.importing.record_counts import count_records
+from lake.importing.records import Records
+from lake.importing.source_files import find_files, matching_files
+from lake.importing.text_dialect import Dialect
+from tests.lake.importing.small_files import put, records
 
 TEXTS = {
     "quotes, breaks and delimiters": 'a,b\n1,"x, ""y""\nz"\n2,w\n',
@@ -129,7 +129,7 @@ def test_text_that_looks_like_records_is_kept_when_it_is_said_to_be_text(tmp_pat
 
 def test_records_in_thousands_keep_their_lines_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks with and without quotes take different ways, which must give the same."""
-    monkeypatch.setattr("lake.records.BLOCK_CHARS", 1000)
+    monkeypatch.setattr("lake.importing.records.BLOCK_CHARS", 1000)
     text = ["a,b"]
     want: list[tuple[int, str, str]] = []
     for i in range(2_000):
@@ -141,7 +141,7 @@ def test_records_in_thousands_keep_their_lines_across_blocks(tmp_path: Path, mon
 
 def test_a_second_count_that_differs_refuses_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The counts agree on every file that is known; so one of them is made to differ."""
-    monkeypatch.setattr("lake.records.count_records", lambda *args: count_records(*args) + 1)
+    monkeypatch.setattr("lake.importing.records.count_records", lambda *args: count_records(*args) + 1)
     with pytest.raises(BadInput, match=r"a\.csv: 2 records were read where 3 were counted"):
         records(tmp_path, "a,b\n1,2\n3,4\n")
 

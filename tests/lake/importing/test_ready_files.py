@@ -15,17 +15,19 @@ from typer.testing import CliRunner
 
 from cli import app
 from features.errors import BadInput
+from lake.importing.sql_import import ImportReport, import_sql
 from lake.ready_files import about, ready_files
-from lake.sql_import import ImportReport, import_sql
 from tests.lake.conftest import open_lake
-from tests.lake.importing import NOW, put, rows
+from tests.lake.importing.small_files import NOW, kept_whole, put, rows
 
-REAL = Path(os.environ.get("REX_DATA", Path(__file__).parents[3] / "shared" / "data"))
+REAL = Path(os.environ.get("REX_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
 def bring(folder: Path, name: str, **files: str | bytes) -> ImportReport:
     """Imports the files by the ready file."""
-    return import_sql(Path(name), folder.parent / "lake", files=put(folder, **files), now=NOW)
+    report = import_sql(Path(name), folder.parent / "lake", files=put(folder, **files), now=NOW)
+    assert kept_whole(folder), "what an import accepts, a batch keeps"
+    return report
 
 
 def lines(*values: dict[str, Any]) -> str:
@@ -198,29 +200,38 @@ BOOKS = {
 PAPERS = {"users__dat": "2 193 7\n1 7\n", "tag-item__dat": "2 7 193\n1 7\n", "tags__dat": "web\n2.0\n"}
 
 
+RECEIVED = datetime(2013, 8, 3, tzinfo=UTC)
+
+
+def undated(folder: Path, name: str, **files: str | bytes) -> None:
+    """As `bring`, for data without dates: all of them were received at one moment, and lie in one folder."""
+    report = import_sql(Path(name), folder.parent / "lake", files=put(folder, **files), as_of=RECEIVED, now=NOW)
+    assert kept_whole(folder), "what an import accepts, a batch keeps"
+    assert [one.undated for one in report.datasets.values()] == [True, True]
+    assert {row["received_at"] for name in report.rows for row in rows(folder, name)} == {RECEIVED}
+    assert {row["occurred_at"] for row in rows(folder, "events")} == {None}
+    assert {row["published_at"] for row in rows(folder, "stories")} == {None}
+    assert [path.name for path in (folder.parent / "lake" / "raw" / "events").iterdir()] == ["undated"]
+
+
 @pytest.mark.parametrize(("name", "files"), [("book-crossing", BOOKS), ("citeulike", PAPERS)])
-def test_data_without_dates_are_refused_in_a_sentence(tmp_path: Path, name: str, files: dict[str, str | bytes]) -> None:
+def test_data_without_dates_need_a_time_of_receipt(tmp_path: Path, name: str, files: dict[str, str | bytes]) -> None:
     with pytest.raises(
-        BadInput, match=r"published_at is empty in all \d rows of stories\. .* made-up dates make the ranking worse"
+        BadInput,
+        match=r"published_at is empty in all \d rows of stories\. .* --as-of .*Made-up dates make the ranking worse",
     ):
         bring(tmp_path / "in", name, **files)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def dated(folder: Path, name: str, **files: str | bytes) -> None:
-    """As `bring`, with a made-up date, which is all that these lack."""
-    put(folder, import__sql=ready_files()[name].replace("NULL AS", "'2008-01-01' AS"), **files)
-    import_sql(folder / "import.sql", folder.parent / "lake", now=NOW)
-
-
-def test_book_crossing_but_for_its_dates(tmp_path: Path) -> None:
-    dated(tmp_path / "in", "book-crossing", **BOOKS)
+def test_book_crossing(tmp_path: Path) -> None:
+    undated(tmp_path / "in", "book-crossing", **BOOKS)
     assert [(user, strength) for user, *_, strength in events(tmp_path / "in")] == [("276725", None), ("276726", 5.0)]
     assert stories(tmp_path / "in", "title") == [("034545104X", 'Flesh "Tones"; é')]
 
 
-def test_citeulike_but_for_its_dates(tmp_path: Path) -> None:
-    dated(tmp_path / "in", "citeulike", **PAPERS)
+def test_citeulike(tmp_path: Path) -> None:
+    undated(tmp_path / "in", "citeulike", **PAPERS)
     assert [(user, paper) for user, paper, *_ in events(tmp_path / "in")] == [("1", "193"), ("1", "7"), ("2", "7")]
     assert stories(tmp_path / "in", "topics") == [("193", ["web"]), ("7", ["web", "2.0"])]
 
@@ -228,16 +239,17 @@ def test_citeulike_but_for_its_dates(tmp_path: Path) -> None:
 @pytest.mark.skipif(not (REAL / "movielens-small").exists(), reason=f"MovieLens is not at {REAL}; set REX_DATA")
 def test_the_real_movielens_comes_in_whole(tmp_path: Path) -> None:
     report = import_sql(Path("movielens"), tmp_path / "lake", files=REAL / "movielens-small", now=NOW)
-    assert (report.rows, report.datasets[1].users) == ({"stories": 9_066, "events": 100_004}, 671)
+    assert (report.rows, report.datasets["events"].users) == ({"stories": 9_066, "events": 100_004}, 671)
     stars = dict(open_lake(tmp_path / "lake").execute("SELECT strength, count(*) FROM events GROUP BY 1").fetchall())
     assert (stars[0.5], stars[5.0], sum(stars.values())) == (1_101, 15_095, 100_004)
 
 
 @pytest.mark.skipif(not (REAL / "citeulike-t").exists(), reason=f"CiteULike is not at {REAL}; set REX_DATA")
-def test_the_real_citeulike_comes_in_whole_but_for_its_dates(tmp_path: Path) -> None:
-    put(tmp_path / "in", import__sql=ready_files()["citeulike"].replace("NULL AS", "'2008-01-01' AS"))
-    report = import_sql(tmp_path / "in" / "import.sql", tmp_path / "lake", files=REAL / "citeulike-t", now=NOW)
-    assert (report.rows["events"], report.datasets[1].users) == (134_860, 7_947)
+def test_the_real_citeulike_comes_in_whole_and_undated(tmp_path: Path) -> None:
+    report = import_sql(Path("citeulike"), tmp_path / "lake", files=REAL / "citeulike-t", as_of=RECEIVED, now=NOW)
+    assert (report.rows["events"], report.datasets["events"].users) == (134_860, 7_947)
+    dates = "SELECT count(occurred_at), count(dt), min(received_at), max(received_at) FROM events"
+    assert open_lake(tmp_path / "lake").execute(dates).fetchall() == [(0, 0, RECEIVED, RECEIVED)]
 
 
 def test_the_command_lists_every_ready_file_with_what_it_reads() -> None:

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from features.errors import BadInput
-from lake.source_files import SourceFile, open_bytes, text_chunks
-from lake.text_dialect import LINE_END, Dialect
+from lake.importing.source_files import SourceFile, open_bytes, text_chunks
+from lake.importing.text_dialect import LINE_END, Dialect
 
 MAX_CELL = 16 << 20
 """Characters of one cell. No text of a story is longer; a quote that is never closed is."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import duckdb
 
-from features.duckdb_views import quoted
+from features.duckdb_sql import quoted
 from features.errors import BadInput
-from lake.text_dialect import shown
+from lake.importing.text_dialect import shown
 
 READERS = ("csv", "tsv", "jsonl", "parquet", "lines")
 """Functions that stand for a file."""

@@ -1,4 +1,4 @@
-"""The files that an import's SQL names, as views in DuckDB: text files by way of `lake.prepared`, Parquet as it is."""
+"""The files that an import's SQL names, as views in DuckDB: text files by way of `lake.importing.prepared`, Parquet as it is."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ import duckdb
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from rich.progress import Progress
 
-from features.duckdb_views import quoted
+from features.duckdb_sql import literal, quoted
 from features.errors import BadInput
-from lake.parquet_files import parquet_query
-from lake.prepared import ORIGIN, prepare, same_columns
-from lake.records import Records
-from lake.script import Call, Script
-from lake.source_files import SourceFile, find_files, matching_files
-from lake.sql_text import literal
-from lake.text_dialect import Dialect, shown
+from lake.importing.parquet_files import parquet_query
+from lake.importing.prepared import ORIGIN, prepare, same_columns
+from lake.importing.records import Records
+from lake.importing.script import Call, Script
+from lake.importing.source_files import SourceFile, find_files, matching_files
+from lake.importing.text_dialect import Dialect, shown
 
 _TEXT = {"delim", "quote", "escape", "header", "columns", "skip", "encoding", "multiline", "null"}
 _OPTIONS = {"csv": _TEXT, "tsv": _TEXT, "jsonl": {"encoding"}, "lines": {"encoding", "skip"}, "parquet": set()}

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from rich.progress import Progress
 
 from features.errors import BadInput
-from lake.records import Records
-from lake.source_files import SourceFile
-from lake.text_dialect import Dialect
+from lake.importing.records import Records
+from lake.importing.source_files import SourceFile
+from lake.importing.text_dialect import Dialect
 
 ORIGIN = ("file", "line")
 """Columns that every table has besides its own: the file as the SQL names it, and the first line of the record (Parquet: the row)."""

@@ -1,6 +1,6 @@
 """What a view yields as declared types, by one rule a type, as DuckDB expressions; a cell that means no such value is kept, with the reason.
 
-Text is what most cells are. Rex's own functions (lake/macros.sql) mark what they could not read, so that it is refused here.
+Text is what most cells are. Rex's own functions (lake/importing/macros.sql) mark what they could not read, so that it is refused here.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from features.duckdb_views import SQL_TYPES, micros_of_nanos, quoted
+from features.duckdb_sql import literal, quoted
+from features.duckdb_views import SQL_TYPES, micros_of_nanos
 from features.errors import BadInput
 from features.schema import NULL_SPELLINGS, TS, Column
-from lake.sql_text import literal
 
 REFUSED, AS_IS = "chr(2)", "(chr(3) || chr(2) || chr(3))"
 """Marks before a text: a function's refusal; an id as it stands (`id(x)`). Neither may be part of an id."""
@@ -46,8 +46,6 @@ class Conversion:
     """How one declared column comes from what the view yields under its name."""
 
     column: Column
-    source: str
-    """The view's column, as the view spells it."""
     cell: str
     """Expression: the cell as text, null where nothing is there."""
     value: str
@@ -61,7 +59,7 @@ def conversion(where: str, column: Column, source: str, kind: str) -> Conversion
     name, to = quoted(source), column.type
     text = _text(name, kind)
     if kind in ('"NULL"', "NULL"):
-        return Conversion(column, source, "NULL::VARCHAR", f"NULL::{SQL_TYPES[to]}", "''")
+        return Conversion(column, "NULL::VARCHAR", f"NULL::{SQL_TYPES[to]}", "''")
     if pa.types.is_list(to):
         return _list(where, column, source, kind)
     if kind == "JSON":
@@ -73,7 +71,7 @@ def conversion(where: str, column: Column, source: str, kind: str) -> Conversion
     value, reason = _scalar(where, column, source, kind, name, text)
     if to != TS:  # a time's own reason names the probable unit
         reason = f"CASE WHEN starts_with({text}, {REFUSED}) THEN {_meant_sql(column)} ELSE {reason} END"
-    return Conversion(column, source, text, value, reason)
+    return Conversion(column, text, value, reason)
 
 
 def _scalar(where: str, column: Column, source: str, kind: str, name: str, text: str) -> tuple[str, str]:
@@ -200,7 +198,7 @@ def _list(where: str, column: Column, source: str, kind: str) -> Conversion:
     there = f"list_filter({name}::VARCHAR[], lambda rex_e: {item} IS NOT NULL)"
     reasons = f"list_filter(list_transform({there}, lambda rex_e: {wrong}), lambda rex_e: rex_e IS NOT NULL)"
     values = f"CASE WHEN len({reasons}) = 0 THEN list_transform({there}, lambda rex_e: {value}) END"
-    return Conversion(column, source, f"{name}::VARCHAR", values, f"'holds an element that ' || {reasons}[1]")
+    return Conversion(column, f"{name}::VARCHAR", values, f"'holds an element that ' || {reasons}[1]")
 
 
 def _meant(column: Column) -> str:

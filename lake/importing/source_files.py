@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import io
 import os
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import NoReturn
 import pyarrow as pa
 
 from features.errors import BadInput
-from features.lake_files import data_files
+from features.lake_files import Stamp, data_files, refuse_changed, stamp
 
 CHUNK = 1 << 20
 """Bytes at a time where a file is read as a whole; large enough for the disk, small beside everything else."""
@@ -32,18 +31,14 @@ class SourceFile:
     name: str
     """As the SQL names it, for messages and the column `file`."""
     path: Path
-    stamp: tuple[int, int, int]
-    """Size, time of change and inode when it was found."""
-
-    @property
-    def size(self) -> int:
-        """Bytes on the disk."""
-        return self.stamp[0]
+    size: int
+    """Bytes on the disk."""
+    before: Stamp
+    """What it was when it was found."""
 
     def refuse_changed(self) -> None:
         """BadInput when the file is not what it was when it was found."""
-        if _stamp(self.name, self.path) != self.stamp:
-            raise BadInput(f"{self.name} changed while it was read; import it again when nothing writes to it.")
+        refuse_changed(self.name, self.path, self.before)
 
 
 def find_files(base: Path, names: Iterable[str]) -> list[SourceFile]:
@@ -75,26 +70,22 @@ def matching_files(base: Path, pattern: str) -> list[str]:
 
 
 def _found(name: str, path: Path) -> SourceFile:
-    source = SourceFile(name, path, _stamp(name, path))
-    if source.size == 0:
-        raise BadInput(f"{name} is empty (0 bytes); leave it out of the SQL or write it again.")
-    return source
-
-
-def _stamp(name: str, path: Path) -> tuple[int, int, int]:
     try:
-        found = path.stat()
-    except FileNotFoundError as error:
-        if path.is_symlink():
-            raise BadInput(f"{name} is a symbolic link to {os.readlink(path)}, which does not exist.") from error
-        raise BadInput(
-            f"There is no file {name} in {path.parent}; file names are relative to --files, by default the SQL file's folder."
-        ) from error
+        before = stamp(path)
     except OSError as error:
         raise BadInput(f"{name} cannot be read: {error.strerror} ({path}).") from error
-    if not stat.S_ISREG(found.st_mode):
+    if before is None:
+        if path.is_symlink():
+            raise BadInput(f"{name} is a symbolic link to {os.readlink(path)}, which does not exist.")
+        raise BadInput(
+            f"There is no file {name} in {path.parent}; file names are relative to --files, by default the SQL file's folder."
+        )
+    if not path.is_file():
         raise BadInput(f"{name} is neither a file nor a folder ({path}); write its content to a file first.")
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    _, size, _ = before
+    if size == 0:
+        raise BadInput(f"{name} is empty (0 bytes); leave it out of the SQL or write it again.")
+    return SourceFile(name, path, size, before)
 
 
 def open_bytes(source: SourceFile) -> pa.NativeFile:
@@ -165,7 +156,8 @@ def refuse_undecodable(source: SourceFile, encoding: str) -> NoReturn:
                     f"{encoding.removesuffix('-sig').upper()}: {error.reason}; say encoding := 'latin-1', 'cp1252' or what it is written in."
                 ) from error
             if not chunk:
-                raise BadInput(f"{source.name} changed while it was read; import it again when nothing writes to it.")
+                source.refuse_changed()
+                raise AssertionError(f"{source.name} was not {encoding} before, and is now")
             line, consumed, before = line + _line_ends(text), consumed + len(chunk), text[-_SHOWN:]
 
 

@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import BadInput
-from lake import records as records_module
 from lake.events_by_day import write_events
-from lake.sql_import import import_sql
+from lake.importing import records as records_module
+from lake.importing.sql_import import import_sql
 from local.faults import refusal
-from tests.lake.importing import NOW, events_of, imported, put, rows
+from tests.lake.importing.small_files import NOW, events_of, imported, put, rows
 
 HEADER = "user,item,ts\n"
 CLICK = "u1,s1,2024-05-01T10:00:00Z\n"
 
 
 def test_sql_that_needs_more_memory_than_there_is_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lake.sql_import.MEMORY", "100MB")
+    monkeypatch.setattr("lake.dialect.MEMORY", "100MB")
     folder = put(tmp_path / "in", a__csv=HEADER + CLICK)
     greedy = "SELECT length(string_agg(repeat('x', 1000000), '')) FROM range(300);"
     with pytest.raises(duckdb.OutOfMemoryException) as raised:
@@ -57,7 +57,7 @@ def test_a_file_that_is_still_written_to_is_refused(tmp_path: Path) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        with pytest.raises(BadInput, match=r"a\.csv changed while it was read"):
+        with pytest.raises(BadInput, match=r"a\.csv has changed while it was read"):
             imported(folder, events_of("csv('a.csv')"))
     finally:
         done.set()
@@ -78,8 +78,8 @@ def test_a_parquet_file_that_is_replaced_before_the_end_is_refused(
         (folder / "new").replace(folder / "a.parquet")
         return write_events(*args)
 
-    monkeypatch.setattr("lake.sql_import.write_events", replace_and_write)
-    with pytest.raises(BadInput, match=r"a\.parquet changed while it was read"):
+    monkeypatch.setattr("lake.importing.sql_import.write_events", replace_and_write)
+    with pytest.raises(BadInput, match=r"a\.parquet has changed while it was read"):
         imported(folder, events_of("parquet('a.parquet')"))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -163,6 +163,13 @@ def test_an_event_about_an_unknown_story_is_refused_with_its_line(tmp_path: Path
     )
     with pytest.raises(
         BadInput,
-        match=r"events: 1 of 1 rows: story_id names no story of the view stories; .*\n.*a\.csv, line 2: `story_id=s1`",
+        match=r"events: 1 of 1 rows: story_id names no story of the view stories; .*\n.*a\.csv, line 2: `user_id=u1, story_id=s1`",
     ):
         imported(folder, sql)
+
+
+def test_rows_without_an_event_id_are_never_the_same(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", a__csv="id,user,item,ts\ne1,u1,s1,2024-05-01\n,u1,s1,2024-05-01\n,u1,s2,2024-05-01\n")
+    columns = "id AS event_id, user AS user_id, item AS story_id, 'read' AS type, ts AS occurred_at"
+    imported(folder, events_of("csv('a.csv')", columns))
+    assert sorted(str(row["event_id"]) for row in rows(folder, "events")) == ["None", "None", "e1"]

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from features.errors import BadInput
-from lake.record_counts import MAX_CELL, count_records
-from lake.source_files import SourceFile, check_encoding, damaged, open_text, refuse_undecodable
-from lake.text_dialect import BYTE_ORDER_MARK, Dialect, header_names, shown
+from lake.importing.record_counts import MAX_CELL, count_records
+from lake.importing.source_files import SourceFile, check_encoding, damaged, open_text, refuse_undecodable
+from lake.importing.text_dialect import BYTE_ORDER_MARK, Dialect, header_names, shown
 
 BLOCK_CHARS = 4 << 20
 """Held in memory at once, some ten times as much as objects; enough for PyArrow to be fast."""

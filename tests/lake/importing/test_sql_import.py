@@ -14,10 +14,10 @@ import pytest
 
 from features.datasets import dataset as dataset_of
 from features.errors import BadInput
-from lake.script import read_script
-from lake.sql_import import connected
-from lake.typed_rows import typed_rows
-from tests.lake.importing import NOW, STORIES, events_of, imported, put, rows
+from lake.importing.script import read_script
+from lake.importing.sql_import import import_engine
+from lake.importing.typed_rows import sentence, typed_rows
+from tests.lake.importing.small_files import NOW, STORIES, events_of, imported, put, rows
 
 AT = datetime(2026, 1, 31, 18, tzinfo=UTC)
 EVENT = {"user_id": "'u1'", "story_id": "'s1'", "type": "'read'", "occurred_at": "'2026-01-31T18:00:00Z'"}
@@ -29,7 +29,7 @@ One = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connected(tmp_path_factory.mktemp("work")) as connection:
+    with import_engine(tmp_path_factory.mktemp("work")) as connection:
         yield connection
 
 
@@ -38,8 +38,8 @@ def typed(db: duckdb.DuckDBPyConnection, folder: Path, dataset: str, select: str
     [statement] = read_script(f"CREATE OR REPLACE VIEW {dataset} AS {select}").statements
     db.execute(statement.sql)
     found = typed_rows(db, dataset_of(dataset), folder / "rows.parquet", NOW)
-    if found.refused:
-        raise BadInput("\n".join(line for refused in found.refused for line in (refused.reason, *refused.examples)))
+    if found.report.refused:
+        raise BadInput("\n".join(found.report.lines(sentence)))
     return db.sql(found.query).to_arrow_table().to_pylist()
 
 
@@ -141,8 +141,8 @@ NO_TIMES = {
     "time('2024-03-31 02:30', '%Y-%m-%d %H:%M', 'Europe/Berlin')": r"`time\(2024-03-31 02:30",  # clocks skip it
     "time('05-01', '%m-%d')": r"`time\(05-01, %m-%d\)`", "'2026-01-31T18:00+25:00'": "is not a time", "'2026-01-31T18:00+02:99'": "is not a time",
     "time('2026-01-31 20:00 +0200', '%Y-%m-%d %H:%M %z', 'Asia/Tokyo')": r"`time\(",
-    "''": "occurred_at is empty in all 1 rows of events. Rex ranks by when", "'2027-01-31'": "lies in the future",
-    "TIMESTAMP '1970-01-21 11:38:02'": "No occurred_at of events is later than 1970-01-21 11:38:02.*: these look like seconds",
+    "''": "occurred_at is empty in all 1 rows of events. Data without dates count as received at", "'2027-01-31'": "lies in the future",
+    "TIMESTAMP '1970-01-21 11:38:02'": "Dataset events: 1 of 1 values of occurred_at lie in January 1970, where seconds come to lie that are taken for milli",
     "['2026-01-31']": r"of type VARCHAR\[\], but occurred_at is one time",
 }  # fmt: skip
 
@@ -207,7 +207,7 @@ NO_NUMBERS = [
     ("dwell_s", "'1e99'", "is not a number"), ("dwell_s", "-1", "bad_dwell_s"), ("dwell_s", "'inf'::DOUBLE", "is not a number"),
     ("dwell_s", "number('1.2.3', thousands := '.', decimal := ',')", r"`number\(1\.2\.3\)`"), ("claps", "'10.6'", "is not a whole number"),
     ("claps", "10.6::DOUBLE", "is not a whole number"), ("claps", "'3000000000'", "is not a whole number"), ("claps", "DATE '2024-01-01'", "of type DATE"),
-    ("type", "'love'", r"type is none of impression, open, .*; translate it with CASE\n.*`type=love`"), ("type", "3", "of type INTEGER, but type is text"), ("rating", "3", "yields rating, which events does not have; it has event_id"),
+    ("type", "'love'", r"type is none of impression, open, .*; translate it with CASE\n.*`user_id=u1, type=love`"), ("type", "3", "of type INTEGER, but type is text"), ("rating", "3", "yields rating, which events does not have; it has event_id"),
 ]  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def test_truth_text_and_languages(one_story: One) -> None:
     ("name", "sql", "message"),
     [
         ("members_only", "'maybe'", "members_only is not true or false"),
-        ("language", "'English'", r"malformed_language\n.*`language=English`"),
+        ("language", "'English'", r"malformed_language\n.*language=English"),
         ("visibility", "'secret'", "visibility is none of `public`"),
         ("Story_ID", "'s2'", "yields Story_ID_1, which stories does not have"),
     ],
@@ -239,7 +239,8 @@ def test_stories_are_checked_too(one_story: One, name: str, sql: str, message: s
 
 def test_a_missing_column_is_named_with_its_meaning(tmp_path: Path) -> None:
     with pytest.raises(
-        BadInput, match=r"events does not yield occurred_at \(when it happened.*data without dates cannot"
+        BadInput,
+        match=r"events does not yield occurred_at \(when it happened.*write NULL AS occurred_at and say with --as-of",
     ):
         imported(
             put(tmp_path / "in"),
@@ -285,10 +286,10 @@ def test_the_sql_leaves_out_what_should_be_left_out(tmp_path: Path) -> None:
 def test_a_dry_run_shows_rows_and_refusals_and_writes_nothing(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", clicks__csv=CLICKS)
     report = imported(folder, events_of("csv('clicks.csv')", MS), dry_run=True)
-    stories, events = report.datasets
+    stories, events = report.datasets.values()
     assert (events.rows, events.users, events.first, events.last) == (5, 1, AT, AT)
     assert "events: 4 of 5 rows: user_id stands for a missing value" in report.refusal()
-    assert "s1" in events.preview
+    assert "s1" in report.previews["events"]
     assert stories.rows == 3
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 

@@ -22,7 +22,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from features.schema import NULL_SPELLINGS
 from features.times import EPOCH
-from tests.lake.importing import imported, put, rows
+from tests.lake.importing.small_files import imported, kept_whole, put, rows
 
 ISO = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -172,6 +172,7 @@ def round_trip(folder: Path, table: list[dict[str, Any]], writers: dict[str, tup
     found: dict[str, list[dict[str, Any]]] = {writer: [] for writer in writers}
     for story in rows(folder / "in", "stories"):
         found[versions[story.pop("updated_at")]].append(story)
+    assert kept_whole(folder / "in"), "what an import accepts, a batch keeps"
     for writer, stories in found.items():
         assert stories == expected(table), writer
 

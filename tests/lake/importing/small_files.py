@@ -8,10 +8,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from lake.records import Records
-from lake.source_files import find_files
-from lake.sql_import import ImportReport, import_sql
-from lake.text_dialect import Dialect
+from features.verdicts import REPEATED
+from lake.check import check_lake
+from lake.importing.records import Records
+from lake.importing.source_files import find_files
+from lake.importing.sql_import import ImportReport, import_sql
+from lake.importing.text_dialect import Dialect
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 STORIES = (
@@ -46,6 +48,11 @@ def imported(folder: Path, sql: str, **options: Any) -> ImportReport:
     """Imports by `sql` from `folder` into the lake beside it."""
     (folder / "import.sql").write_text(sql)
     return import_sql(folder / "import.sql", folder.parent / "lake", now=NOW, **options)
+
+
+def kept_whole(folder: Path) -> bool:
+    """Whether a batch would keep every row of the lake beside `folder`, but for repeats."""
+    return all(one.refused.keys() <= {REPEATED} for one in check_lake(folder.parent / "lake", NOW).datasets.values())
 
 
 def rows(folder: Path, dataset: str) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,46 +16,32 @@ import pyarrow as pa
 from rich.progress import Progress
 from rich.table import Table
 
+from features.duckdb_sql import literal
 from features.errors import BadInput
 from features.raw_datasets import RAW
 from features.times import rfc3339
 from features.verdicts import REPEATED
-from lake.check import check_lake
-from lake.dialect import teach
+from lake.dialect import connected
 from lake.events_by_day import write_events
+from lake.importing.script import Script, read_script
+from lake.importing.sources import Sources, plain_path
+from lake.importing.typed_rows import TypedRows, failed, sentence, typed_rows
+from lake.judge import DatasetReport, report_table
 from lake.ready_files import ready_files
-from lake.script import Script, read_script
-from lake.sources import Sources, plain_path
-from lake.sql_text import literal
-from lake.typed_rows import Refused, TypedRows, failed, typed_rows
 from lake.writer import ROWS_PER_GROUP, staged_lake, write_raw
 
 IMPORTED = tuple(dataset for dataset in RAW if dataset.name != "served")
 """What a view may fill; `served` is what Rex itself answered."""
-MEMORY = "1GB"
-"""Of DuckDB, whatever the files' size: what it sorts and counts beyond that goes to the staging folder."""
 PREVIEW_ROWS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What came, or would come, of one view."""
-
-    dataset: str
-    rows: int
-    users: int | None
-    first: datetime | None
-    last: datetime | None
-    refused: tuple[Refused, ...]
-    preview: str
-    """The first rows, as a table of text; empty unless it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """What an import did or, with `dry_run`, would do."""
 
-    datasets: tuple[Imported, ...]
+    datasets: dict[str, DatasetReport]
+    previews: dict[str, str]
+    """The first rows of each dataset, as a table of text; none unless they were asked for."""
     notes: tuple[str, ...]
     """What pattern matched which files, and what was seen in them."""
     results: tuple[str, ...]
@@ -64,25 +50,17 @@ class ImportReport:
     @property
     def rows(self) -> dict[str, int]:
         """Rows by dataset."""
-        return {one.dataset: one.rows for one in self.datasets}
+        return {name: one.rows for name, one in self.datasets.items()}
 
     def table(self) -> Table:
-        """Rows, users and span by dataset."""
-        table = Table("dataset", "rows", "users", "first", "last")
-        for one in self.datasets:
-            users = "" if one.users is None else f"{one.users:,}"
-            span = ["" if time is None else rfc3339(time) for time in (one.first, one.last)]
-            table.add_row(one.dataset, f"{one.rows:,}", users, *span)
-        return table
+        """For a terminal: a line per dataset."""
+        return report_table(self.datasets.values())
 
     def refusal(self) -> str:
         """Why nothing is written, reason by reason; empty when nothing is refused."""
-        lines = []
-        for one in self.datasets:
-            for refused in one.refused:
-                lines.append(f"  {one.dataset}: {refused.rows:,} of {one.rows:,} rows: {refused.reason}")
-                lines += [f"    {example}" for example in refused.examples]
-        return "\n".join(lines)
+        if all(reason == REPEATED for one in self.datasets.values() for reason in one.refused):
+            return ""
+        return "\n".join(f"  {line}" for one in self.datasets.values() for line in one.lines(sentence))
 
 
 def import_sql(
@@ -91,38 +69,46 @@ def import_sql(
     *,
     now: datetime,
     files: Path | None = None,
+    as_of: datetime | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
     """Writes what the views of `sql_file` (a path, or the name of a ready file) yield as a raw lake; nothing with `dry_run`.
 
-    `files`: the folder that names in the SQL are relative to; None: that of the SQL file. BadInput, and nothing written, for
-    SQL that is not an import's, a file that is not exactly what the SQL says, and a single row that is refused.
+    `files`: the folder that names in the SQL are relative to; None: that of the SQL file. `as_of`: when data without
+    dates count as received. BadInput, and nothing written, for SQL that is not an import's, a file that is not exactly what the
+    SQL says, a single row that is refused, and an `as_of` that is in the future or not needed.
     """
+    if as_of is not None and as_of > now:
+        raise BadInput(f"The --as-of {rfc3339(as_of)} lies in the future, and what is received then is not there yet.")
     script, base = _script(sql_file, files)
     with _staged(lake, dry_run) as staging:
         work = staging / ".import"
         work.mkdir()
-        with plain_path(work) as plain, connected(work) as db:
+        with plain_path(work) as plain, import_engine(work) as db:
             sources = Sources(base, plain)
             sources.create_views(db, script, progress)
             _lock(db, work, sources)
             results = _run(db, script)
-            typed = _typed(db, script, plain, now, progress)
-            report = ImportReport(
-                tuple(_imported(db, one, dry_run) for one in typed), tuple(sources.notes), tuple(results)
-            )
+            typed = _typed(db, script, plain, now, as_of, progress)
+            reports = {one.dataset.name: one.report for one in typed}
+            previews = {one.dataset.name: _preview(db, one) for one in typed if dry_run}
+            report = ImportReport(reports, previews, tuple(sources.notes), tuple(results))
             if not dry_run:
                 if refusal := report.refusal():
                     raise BadInput(
                         f"{sql_file} is refused, and nothing is written (the SQL can leave rows out):\n{refusal}"
                     )
+                _refuse_unneeded(as_of, reports)
                 _write(db, typed, staging, progress)
             sources.refuse_changed()
         shutil.rmtree(work)
-        if not dry_run:
-            _refuse_what_a_batch_would(staging, now)
     return report
+
+
+def _refuse_unneeded(as_of: datetime | None, reports: Mapping[str, DatasetReport]) -> None:
+    if as_of is not None and not any(one.undated for one in reports.values()):
+        raise BadInput("--as-of says when data without dates count as received, and here all have dates; leave it out.")
 
 
 def _script(sql_file: Path, files: Path | None) -> tuple[Script, Path]:
@@ -170,16 +156,11 @@ def _staged(lake: Path, dry_run: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def connected(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def import_engine(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB with Rex's functions, which keeps what does not fit into memory in `work`."""
-    with duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}) as db:
-        db.execute(f"SET memory_limit = '{MEMORY}'")
-        db.execute("SET TimeZone = 'UTC'")  # what a time without a zone means
+    with connected(work / "spill") as db:
         db.execute("SET python_enable_replacements = false")  # a name in the SQL is no variable of Rex
-        db.execute("SET enable_progress_bar = false")
-        db.execute(f"SET temp_directory = {literal(work / 'spill')}")
-        db.execute((package_files("lake") / "macros.sql").read_text())
-        teach(db)
+        db.execute((package_files("lake.importing") / "macros.sql").read_text())
         yield db
 
 
@@ -207,15 +188,21 @@ def _run(db: duckdb.DuckDBPyConnection, script: Script) -> list[str]:
 
 
 def _typed(
-    db: duckdb.DuckDBPyConnection, script: Script, plain: Path, now: datetime, progress: Progress | None
+    db: duckdb.DuckDBPyConnection,
+    script: Script,
+    plain: Path,
+    now: datetime,
+    as_of: datetime | None,
+    progress: Progress | None,
 ) -> list[TypedRows]:
     views = [statement.view for statement in script.statements if statement.view]
     wanted = [dataset for dataset in IMPORTED if dataset.name in views]
     task = progress.add_task("check", total=len(wanted)) if progress else None
     typed = []
     for dataset in wanted:
-        typed.append(typed_rows(db, dataset, plain / f"{dataset.name}.parquet", now, plain / "stories.parquet"))
-        if not typed[-1].rows and not dataset.optional:
+        to, stories = plain / f"{dataset.name}.parquet", plain / "stories.parquet"
+        typed.append(typed_rows(db, dataset, to, now, stories, as_of))
+        if not typed[-1].report.rows and not dataset.optional:
             raise BadInput(
                 f"The view {dataset.name} yields no rows, and a lake needs some; is a file empty, or a condition never true?"
             )
@@ -224,35 +211,21 @@ def _typed(
     return typed
 
 
-def _imported(db: duckdb.DuckDBPyConnection, typed: TypedRows, preview: bool) -> Imported:
-    shown = str(db.sql(f"{typed.query} ORDER BY _row LIMIT {PREVIEW_ROWS}")) if preview else ""
-    return Imported(typed.dataset.name, typed.rows, typed.users, typed.first, typed.last, typed.refused, shown)
+def _preview(db: duckdb.DuckDBPyConnection, typed: TypedRows) -> str:
+    return str(db.sql(f"{typed.query} ORDER BY _row LIMIT {PREVIEW_ROWS}"))
 
 
 def _write(db: duckdb.DuckDBPyConnection, typed: list[TypedRows], staging: Path, progress: Progress | None) -> None:
     task = progress.add_task("write", total=len(typed)) if progress else None
-    for one in (one for one in typed if one.rows):
+    for one in (one for one in typed if one.report.rows):
         if one.dataset.name == "events":
             written = write_events(staging, db, f"{one.query} ORDER BY occurred_at, _row")
         else:
             reader = db.sql(f"{one.query} ORDER BY _row").to_arrow_reader(ROWS_PER_GROUP)
             written = write_raw(staging, one.dataset.name, (pa.Table.from_batches([batch]) for batch in reader))
-        if written != one.rows:
+        if written != one.report.rows:
             raise BadInput(
-                f"{one.dataset.name}: {written:,} rows were written where the SQL yields {one.rows:,}; this is a defect of Rex."
+                f"{one.dataset.name}: {written:,} rows were written where the SQL yields {one.report.rows:,}; this is a defect of Rex."
             )
         if progress is not None and task is not None:
             progress.advance(task)
-
-
-def _refuse_what_a_batch_would(staging: Path, now: datetime) -> None:
-    """The last look, by the batch's own rules: what only all rows together show, such as one id with two contents."""
-    report = check_lake(staging, now)
-    for name, one in report.datasets.items():
-        for reason, refused in one.refused.items():
-            if reason != REPEATED:
-                raise BadInput(
-                    f"{name}: {refused.rows:,} of {one.rows:,} rows are refused ({reason}), and nothing is written; for example {refused.example}"
-                )
-    if report.hints:
-        raise BadInput(" ".join(report.hints))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from features.errors import BadInput
-from lake.script import read_script
-from lake.sql_import import import_sql
-from tests.lake.importing import NOW, STORIES, events_of, imported, put, rows
+from lake.importing.script import read_script
+from lake.importing.sql_import import import_sql
+from tests.lake.importing.small_files import NOW, STORIES, events_of, imported, put, rows
 
 CLICKS = "user,item,ts\nu1,s1,2024-05-01T10:00:00Z\n"
 

@@ -210,6 +210,15 @@ def _drawn(name: str, rows: int, rng: np.random.Generator) -> list[Row]:
     ]
 
 
+def _write_undated(lake: Path, rng: np.random.Generator) -> Path:
+    """Like the others, without a date, but for what the service has archived since."""
+    for name, time in {"stories": "published_at", "events": "occurred_at"}.items():
+        rows = _drawn(name, 300, rng)
+        write_rows(lake, name, [{**row, time: None} for row in rows[:200]], "undated/part-00000.parquet")
+        write_rows(lake, name, rows[200:], "archive-1.parquet")
+    return lake
+
+
 def _write_wider_types(lake: Path) -> None:
     """Events in a file of wider types than declared, some of whose values do not fit."""
     values, n = [1e300, -1e300, INF, NAN, 2.5], 5
@@ -225,6 +234,15 @@ def _write_wider_types(lake: Path) -> None:
     pq.write_table(pa.table(columns), lake / "raw" / "events" / "wider.parquet")
 
 
+def _judged_in_spark(spark: SparkSession, lake: Path, names: tuple[str, ...], context: Context) -> list[DataFrame]:
+    verdicts = {name: judged(read_raw(spark, lake, dataset(name)), dataset(name), context) for name in names}
+    if "events" in names:
+        verdicts["events"] = once_story_is_known(verdicts["events"], verdicts["stories"].where("reason IS NULL"))
+    return [
+        rows.selectExpr(f"'{lake.name}' AS lake", f"'{name}' AS dataset", "reason") for name, rows in verdicts.items()
+    ]
+
+
 @pytest.mark.parametrize(
     "names", [("stories", "events"), pytest.param(("users", "edges", "promotions"), marks=pytest.mark.nightly)]
 )
@@ -233,29 +251,31 @@ def test_spark_and_duckdb_judge_alike(
 ) -> None:
     rng = np.random.default_rng(12)
     lake = write_lake(tmp_path, **{name: _drawn(name, 400, rng) for name in names})
+    lakes = [lake]
     if "events" in names:
         _write_wider_types(lake)
+        lakes.append(_write_undated(tmp_path / "undated", rng))
     context = Context((NOON + timedelta(minutes=6),), NOW, BatchSettings())  # knows all that is not from the future
-    raw = {name: read_raw(spark, lake, dataset(name)) for name in names}
-    verdicts = {name: judged(rows, dataset(name), context) for name, rows in raw.items()}
+    labelled = [rows for one in lakes for rows in _judged_in_spark(spark, one, names, context)]
+    found = functools.reduce(DataFrame.unionAll, labelled).groupBy("lake", "dataset", "reason").count().collect()
+    in_spark = {(row["lake"], row["dataset"], row["reason"]): row["count"] for row in found}
+    in_duckdb: dict[tuple[str, str, str | None], int] = {}
+    for one in lakes:
+        for name, report in check_lake(one, NOW).datasets.items():
+            assert report.undated == (one.name == "undated")
+            refused = {reason: refused.rows for reason, refused in report.refused.items()}
+            in_duckdb |= {(one.name, name, reason): rows for reason, rows in refused.items()}
+            if good := report.rows - sum(refused.values()):
+                in_duckdb[one.name, name, None] = good
+    assert in_duckdb == in_spark
     if "events" in names:
-        verdicts["events"] = once_story_is_known(verdicts["events"], verdicts["stories"].where("reason IS NULL"))
-    labelled = [rows.selectExpr(f"'{name}' AS dataset", "reason") for name, rows in verdicts.items()]
-    in_spark = functools.reduce(DataFrame.unionAll, labelled).groupBy("dataset", "reason").count().collect()
-    in_duckdb: dict[tuple[str, str | None], int] = {}
-    for name, report in check_lake(lake, NOW).datasets.items():
-        refused = {reason: refused.rows for reason, refused in report.refused.items()}
-        in_duckdb |= {(name, reason): rows for reason, rows in refused.items()}
-        if good := report.rows - sum(refused.values()):
-            in_duckdb[name, None] = good
-    assert in_duckdb == {(row["dataset"], row["reason"]): row["count"] for row in in_spark}
-    if "events" in names:
-        in_nanos = raw["events"].where("event_id LIKE 'wide-%'").collect()
+        in_nanos = read_raw(spark, lake, dataset("events")).where("event_id LIKE 'wide-%'").collect()
         with connect(lake) as db:
             same = db.sql("SELECT event_id, epoch_us(occurred_at) FROM events WHERE event_id LIKE 'wide-%'").fetchall()
         assert dict(same) == {row["event_id"]: micros(row["occurred_at"].replace(tzinfo=UTC)) for row in in_nanos}
         assert {us % 1_000_000 for _, us in same} == {123_456}, "cut off, not rounded"
-    reasons = {reason for _, reason in in_duckdb}
+        assert in_duckdb["undated", "events", "missing_occurred_at"], "one without a time of receipt"
+    reasons = {reason for _, _, reason in in_duckdb}
     never = {check.name for name in names for check in dataset(name).checks} - reasons
     assert never <= {"malformed_publication_id", "null_as_publication_id"}, "a pool lacks values"
     assert {"exact_duplicate", "conflicting_duplicate"} <= reasons

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import app
+from features.duckdb_views import connect
 from features.errors import BadInput
 from lake.importing.sql_import import ImportReport, import_sql
 from lake.ready_files import about, ready_files
@@ -249,7 +250,7 @@ def test_the_real_citeulike_comes_in_whole_and_undated(tmp_path: Path) -> None:
     report = import_sql(Path("citeulike"), tmp_path / "lake", files=REAL / "citeulike-t", as_of=RECEIVED, now=NOW)
     assert (report.rows["events"], report.datasets["events"].users) == (134_860, 7_947)
     dates = "SELECT count(occurred_at), count(dt), min(received_at), max(received_at) FROM events"
-    assert open_lake(tmp_path / "lake").execute(dates).fetchall() == [(0, 0, RECEIVED, RECEIVED)]
+    assert connect(tmp_path / "lake").execute(dates).fetchall() == [(0, 0, RECEIVED, RECEIVED)]
 
 
 def test_the_command_lists_every_ready_file_with_what_it_reads() -> None:

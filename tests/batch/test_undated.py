@@ -1,4 +1,4 @@
-"""A lake of which nobody knows when anything happened: what is known of it is used, what is not stays absent."""
+"""Data of which nobody knows when anything happened, from the import to the feed: what is known is used, what is not stays absent."""
 
 from __future__ import annotations
 
@@ -23,27 +23,33 @@ from features.duckdb_views import connect
 from features.errors import BadInput
 from features.keys import Keys, hash64
 from features.registry import BY_NAME
+from features.settings import Settings
 from features.snapshot import PROFILE
 from features.snapshot_reader import profile_place, read_bucket, read_tables
 from features.times import UNDATED
+from lake.importing.sql_import import import_sql
 from learning.settings import LearningSettings
 from learning.training import train_on_lake
+from local.redis_server import Server
+from online.app import create_app
 from tests.lakes import NOON, Row, ago, write_rows
+from tests.online.conftest import OFTEN, serving
 
 pytest_plugins = ["tests.fixtures_redis"]
 SETTINGS = BatchSettings(als_rank=2, als_iterations=2, als_min_users=1, als_min_stories=1)
 JOBS = [*READS, "valid_users", "valid_edges", "valid_events", "story_counters"]
 """What a snapshot is made of, and what that is made of."""
+READ = ("stories", "events")
 RECEIVED = ago(days=2)
+"""What `--as-of` says."""
 
 
 def paper(story_id: str, **more: Any) -> Row:
-    return {"story_id": story_id, "published_at": None, "received_at": RECEIVED, **more}
+    return {"story_id": story_id, "published_at": None, **more}
 
 
 def did(user_id: str, kind: str, story_id: str, **more: Any) -> Row:
-    row = {"user_id": user_id, "type": kind, "story_id": story_id, "occurred_at": None, "received_at": RECEIVED}
-    return {**row, **more}
+    return {"user_id": user_id, "type": kind, "story_id": story_id, "occurred_at": None, **more}
 
 
 PAPERS = [
@@ -66,9 +72,12 @@ DONE = [
 
 @pytest.fixture(scope="module")
 def lake(spark: SparkSession, one_partition: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    lake = tmp_path_factory.mktemp("undated")
-    write_rows(lake, "stories", PAPERS)
-    write_rows(lake, "events", DONE, "undated/part-00000.parquet")
+    files, lake = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("undated") / "lake"
+    for name, found in {"stories": PAPERS, "events": DONE}.items():
+        write_rows(files, name, found)
+    views = (f"CREATE VIEW {name} AS SELECT * FROM parquet('raw/{name}/part-00000.parquet');" for name in READ)
+    (files / "import.sql").write_text("\n".join(views))
+    import_sql(files / "import.sql", lake, as_of=RECEIVED, now=NOON)
     run(lake, [NOON], now=NOON + timedelta(minutes=1), settings=SETTINGS, jobs=JOBS, spark=spark)
     return lake
 
@@ -127,6 +136,24 @@ def test_likeness_and_affinity_need_no_dates(db: duckdb.DuckDBPyConnection) -> N
     engaged = "SELECT engaged FROM user_author_affinity WHERE user_id = 'u0' AND author_id = 'bob'"
     assert rows(db, engaged) == [(2.0,)], "two reads, neither decayed"
     assert rows(db, "SELECT count(*) FROM als_vectors WHERE entity = 'story'") == [(2,)]
+
+
+def test_a_feed_of_it_begins_with_what_is_read_most(
+    lake: Path, redis_server: Server, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    settings = Settings(var=tmp_path / "var", lake=lake, redis_url=redis_server.url)
+    publish(lake, NOON, redis_client, Keys(settings.redis_prefix), now=NOON + timedelta(hours=1), kept=3)
+    with serving(create_app(settings, OFTEN, clock=lambda: NOON + timedelta(hours=1))) as http:
+        page = http.get("/v1/users/u-new/feed").json()
+        told = http.get("/v1/users/u-new/feed/explain", params={"story_id": "known"}).json()["story"]
+    assert [(item["story_id"], item["published_at"]) for item in page["items"]] == [
+        ("known", None),
+        ("less known", None),
+    ]
+    assert page["degraded"] == []
+    for absent in ("recency", "read_gap_h", "story_momentum"):
+        assert told["features"].get(absent, BY_NAME[absent].default) == BY_NAME[absent].default
+    assert told["features"]["story_popularity"] == pytest.approx(math.log1p(4))
 
 
 def test_a_snapshot_of_it_says_what_has_no_date(lake: Path, redis_client: redis.Redis) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from features.choices import ENDED, HELD
 from features.packing import CorruptValue, Layout
 from features.registry import FEATURES, registered
+from features.times import UNDATED
 
 SIMILAR_KEPT = 10
 """Neighbours kept per story; the provider reads those of the last 20 reads, so 200 candidates."""
@@ -126,6 +127,7 @@ def schema_hash(factors: int) -> str:
         TARGETS_SCHEMA.to_string(),
         FORMER_KEYS_SCHEMA.to_string(),
         repr([(f.name, f.entity, f.default) for f in FEATURES]),
+        repr(UNDATED),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

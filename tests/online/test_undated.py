@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from rich.console import Console
 
@@ -15,6 +16,7 @@ from features.times import UNDATED
 from online.annotators.history import History
 from online.annotators.recency import Recency
 from online.api_models import Item
+from online.archive_files import convert
 from online.clock import micros
 from online.columns import Candidates
 from online.components import default_components
@@ -97,6 +99,13 @@ def test_a_page_and_a_withdrawal_tell_of_an_undated_story_that_it_has_no_date() 
     document = known_document(WORLD, "s-undated")
     assert document is not None
     assert document["published_at"] is None
+
+
+def test_the_withdrawal_of_an_undated_story_is_archived() -> None:
+    withdrawn = {**(known_document(WORLD, "s-undated") or {}), "deleted_at": "2026-01-31T12:00:00Z"}
+    converted = convert([(b"1-0", {b"story": orjson.dumps(withdrawn)})])
+    assert converted.refused == {}
+    assert converted.tables["stories", ""]["published_at"].to_pylist() == [None]
 
 
 def test_a_feed_without_dates_is_printed() -> None:

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
-from features.schema import NULL_SPELLINGS
+from features.null_spellings import NULL_SPELLINGS
 from features.times import EPOCH
 from tests.lake.importing.small_files import imported, kept_whole, put, rows
 

@@ -329,12 +329,11 @@ def batch(
 
     now, lake = datetime.now(UTC), lake or Settings().lake
     moments = [utc(moment) for moment in as_of or [now.replace(microsecond=0)]]
-    if job is None:  # jobs that run one by one would each look at the whole lake again
-        with progress() as bars:
-            checked = check_lake(lake, now, bars)
-        _print_check(checked)
-        if checked.hints:  # other rows that are refused go to quarantine first, also where there are too many
-            _refuse(" ".join(checked.hints))
+    with progress() as bars:
+        checked = check_lake(lake, now, bars)
+    _print_check(checked)
+    if checked.hints:  # other rows that are refused go to quarantine first, also where there are too many
+        _refuse(" ".join(checked.hints))
     with progress() as bars:
         report = run(lake, moments, now=now, settings=settings_of(lake), jobs=job, progress=bars)
     out.print(report.table())

@@ -1,4 +1,4 @@
-"""The daily run as an Airflow DAG, made from `batch/graph.py`: archive → tune, when it is due → features → checks → train, when it is due → publish.
+"""The daily run as an Airflow DAG, made from `batch/graph.py`: archive → check the raw lake → tune, when it is due → features → checks → train, when it is due → publish.
 
 Settings come from the workers' environment (`REX_LAKE`, `REX_REDIS_URL`, …). This file is parsed every few seconds by the
 scheduler, so whatever is heavy (Spark, DuckDB) is imported inside the tasks.
@@ -68,6 +68,21 @@ def archive() -> int:
     settings = Settings()
     with retrying_only_what_may_pass(), connect(settings) as client:
         return move(client, Keys(settings.redis_prefix), settings.lake)
+
+
+@task
+def check_raw_lake() -> dict[str, int]:
+    """Looks at every row of the raw lake, as `rex batch` does before any job runs; logs what it refuses, returns rows per dataset."""
+    from features.settings import Settings
+    from lake.check import check_lake
+
+    with retrying_only_what_may_pass():
+        report = check_lake(Settings().lake, datetime.now(UTC))
+        for line in report.lines():
+            log.warning("%s", line)
+        if report.hints:  # other rows that are refused go to quarantine first, also where there are too many
+            raise BadInput(" ".join(report.hints))
+    return {name: one.rows for name, one in report.datasets.items()}
 
 
 @task
@@ -162,7 +177,7 @@ def publish(as_of: str, dag_run: Any = None) -> str:
 
 with DAG(
     dag_id="rex_daily",
-    description="archive → tune → features → checks → train → publish",
+    description="archive → check → tune → features → checks → train → publish",
     doc_md=__doc__,
     schedule="@daily",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -180,5 +195,5 @@ with DAG(
         for job in DAILY:
             [computed[read] for read in job.reads if read in computed] >> computed[job.name]
     checked, trained, published = checks(AS_OF), train(AS_OF), publish(AS_OF)
-    archive() >> tune(AS_OF) >> features >> checked >> trained
+    archive() >> check_raw_lake() >> tune(AS_OF) >> features >> checked >> trained
     [checked, trained] >> published

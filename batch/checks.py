@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from batch.io import WRITING, Staged, clear_leftovers, promote, write_quarantine
 from features.datasets import dataset as dataset_of
-from features.duckdb_sql import exact_path
 from features.duckdb_views import partition_name
 from features.errors import BadInput
 from features.lake_files import data_files, row_count
+from features.paths import duckdb_path
 from features.schema import Dataset
 from features.verdicts import REPEATED, too_many
 
@@ -114,7 +114,7 @@ def _scan(folder: Path) -> duckdb.DuckDBPyRelation:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     return connection.read_parquet(
-        [exact_path(path) for path in data_files(folder) if path.suffix == ".parquet"], hive_partitioning=False
+        [duckdb_path(path) for path in data_files(folder) if path.suffix == ".parquet"], hive_partitioning=False
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pyspark.sql.types import ArrayType, DataType, FloatType, IntegerType, Strin
 from features.duckdb_views import partition_name
 from features.errors import BadInput
 from features.lake_files import Group, Stored, data_files, inspect, raw_layer
+from features.paths import hadoop_path
 from features.schema import NO_DATES, WHITE_SPACE, Dataset
 from features.stored_types import BINARY, NANOS
 from features.undated import is_undated
@@ -52,16 +52,6 @@ def spark_schema(dataset: Dataset, without: Sequence[str] = ()) -> StructType:
     for field in fields:
         field.nullable = True
     return StructType(fields)
-
-
-def hadoop_path(path: Path) -> str:
-    """The path as Spark must be told it: what it would take for a pattern stands for itself. BadInput for one it cannot be told."""
-    escaped = re.sub(r"[\[\]{}*?\\]", r"\\\g<0>", str(path))
-    if escaped != str(path) and ":" in escaped:
-        raise BadInput(
-            f"{path} holds a colon and one of [ ] {{ }} * ? \\, which Spark cannot open together; rename one of them."
-        )
-    return escaped
 
 
 def read_raw(spark: SparkSession, lake: Path, dataset: Dataset) -> DataFrame:

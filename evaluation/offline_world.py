@@ -14,9 +14,10 @@ from batch.snapshot_content import READS, Content, read_content
 from batch.snapshot_people import People, read_people
 from batch.snapshot_promotions import read_promotions
 from batch.snapshot_tables import read_tables
-from features.duckdb_sql import exact_path, literal
+from features.duckdb_sql import literal
 from features.duckdb_views import partition_name
 from features.keys import hash64
+from features.paths import duckdb_path
 from features.snapshot import PROFILE, TARGETS_SCHEMA, Manifest, digest, schema_hash
 from learning.model import Model
 from learning.model_file import decode
@@ -84,7 +85,7 @@ def load_of_many(lake: Path, as_of: datetime, latest: datetime, fitted: datetime
 
 def _show(db: duckdb.DuckDBPyConnection, partition: Path, name: str, as_of: datetime) -> None:
     """A view of one partition of a derived dataset; of a validated one, the rows that `as_of` sees."""
-    files = ", ".join(literal(exact_path(path)) for path in sorted(partition.glob("*.parquet")))
+    files = ", ".join(literal(duckdb_path(path)) for path in sorted(partition.glob("*.parquet")))
     at = f"make_timestamptz({round(as_of.timestamp()) * 1_000_000})"
     seen = f"valid_from <= {at} AND (valid_until IS NULL OR {at} < valid_until)" if name in VALIDATED else "true"
     db.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], hive_partitioning = false) WHERE {seen}")

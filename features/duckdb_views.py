@@ -10,9 +10,10 @@ import duckdb
 import pyarrow as pa
 
 from features.datasets import ALL
-from features.duckdb_sql import exact_path, literal, quoted
+from features.duckdb_sql import literal, quoted
 from features.errors import BadInput
 from features.lake_files import FILE, Group, Stored, data_files, inspect
+from features.paths import duckdb_path
 from features.schema import TS, WHITE_SPACE, Column, Dataset
 from features.stored_types import BINARY, NANOS
 from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
@@ -81,7 +82,7 @@ def raw_scan(dataset: Dataset, group: Group, more: Sequence[str] = ()) -> str:
 
 
 def _scan(files: Sequence[Path]) -> str:
-    names = ", ".join(literal(exact_path(path)) for path in files)
+    names = ", ".join(literal(duckdb_path(path)) for path in files)
     return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false, filename = '{FILE}')"
 
 

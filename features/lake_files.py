@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import BadInput
+from features.paths import duckdb_path, hadoop_path
 from features.schema import Column, Dataset, by_name
 from features.stored_types import MISSING, form_of
 
@@ -147,6 +148,7 @@ def refuse_changed(name: str, path: Path, before: Stamp) -> None:
 
 
 def _inspect(dataset: Dataset, folder: Path, path: Path, partial: bool) -> Group:
+    duckdb_path(path), hadoop_path(path)  # before one engine has read what the other cannot
     schema, metadata = _footer(dataset, path)
     names = by_name(str(path), schema.names)
     if FILE in names:

@@ -6,18 +6,9 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from features.schema import (
-    BACKSLASH_N,
-    ID,
-    MAX_ID_BYTES,
-    NO_DATES,
-    NOT_IDS,
-    NULL_SPELLINGS,
-    TS,
-    Check,
-    Column,
-    Dataset,
-)
+from features.null_spellings import BACKSLASH_N, NULL_SPELLINGS
+from features.schema import ID, MAX_ID_BYTES, NO_DATES, NOT_IDS, TS, Check, Column, Dataset
+from features.settings import Settings
 
 EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report", "unhide", "unreport")
 EDGE_KINDS = ("follow", "mute", "block")
@@ -32,6 +23,8 @@ EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 milliseconds, which lie in January 1970, or from a date that was misread."""
 EARLIEST_TEXT = datetime(1000, 1, 1, tzinfo=UTC)
 """A text may be older than the web. A year of fewer digits is `24-05-01`, read as the year 24."""
+NULL_IDS = tuple(text for text in NULL_SPELLINGS if text not in Settings().ids_like_null)
+"""No ids at this site; `\\N` is always among them."""
 CONTROL_CHARACTERS = "concat('[', chr(92), 'x00-', chr(92), 'x1f', chr(92), 'x7f]')"
 """A pattern. `chr(92)` is the backslash, which Spark's texts would take for an escape and DuckDB's would not."""
 
@@ -42,7 +35,7 @@ def _id_checks(column: str, nullable: bool = False) -> tuple[Check, Check]:
         f" AND NOT regexp_like({column}, {CONTROL_CHARACTERS})"
     )
     prefix = f"{column} IS NULL OR " if nullable else f"{column} IS NOT NULL AND "
-    spellings = ", ".join(f"'{text}'" if text != BACKSLASH_N else "concat(chr(92), 'N')" for text in NULL_SPELLINGS)
+    spellings = ", ".join(f"'{text}'" if text != BACKSLASH_N else "concat(chr(92), 'N')" for text in NULL_IDS)
     return (
         Check(f"malformed_{column}", f"{prefix}({well_formed})"),
         Check(f"null_as_{column}", f"{column} IS NULL OR {column} NOT IN ({spellings})"),

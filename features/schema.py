@@ -20,12 +20,6 @@ NOT_IDS = (".", "..")
 """No URL can name these: clients and proxies resolve them before the service sees the path."""
 NO_DATES = "_no_dates"
 """Column that a check of a raw dataset may use beside the declared ones: true in every row of an undated dataset."""
-BACKSLASH_N = "\\N"
-NULL_SPELLINGS = (
-    BACKSLASH_N, "NULL", "Null", "null", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "None", "undefined",
-)  # fmt: skip
-"""What MySQL and Hive, SQL, R, spreadsheets, pandas, Python and JavaScript write where there is nothing. As ids they would
-make one user of all who have none. `none` and `nil` are left out: no tool writes them, and sites have topics of that name."""
 WHITE_SPACE = " \t\r\n"
 """What is trimmed off the elements of a list."""
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from features.null_spellings import BACKSLASH_N, NULL_SPELLINGS
 
 
 class Settings(BaseSettings):
@@ -27,5 +30,17 @@ class Settings(BaseSettings):
     """Longest wait for one answer of Redis before the request fails; batch publishing uses ten times this."""
     redis_may_evict: bool = False
     """Use a Redis with a memory limit and another policy than noeviction all the same; /readyz warns of it."""
+    ids_like_null: Annotated[tuple[str, ...], NoDecode] = ()
+    """Of what tools write where there is nothing (`NA`, `None`, `null` …), the spellings that are ids at this site, between commas:
+    `NA,None`. Imports, `rex check`, the batch and the API take these for ids, and refuse the others."""
     snapshots_kept: int = Field(default=3, ge=1, le=100)
     """Snapshots kept in Redis for rollback, the current one included."""
+
+    @field_validator("ids_like_null", mode="before")
+    @classmethod
+    def _split(cls, text: object) -> object:
+        given = [one.strip() for one in text.split(",") if one.strip()] if isinstance(text, str) else text
+        known = [one for one in NULL_SPELLINGS if one != BACKSLASH_N]  # which is nobody's name
+        if isinstance(given, list) and (others := [one for one in given if one not in known]):
+            raise ValueError(f"{others[0]!r} is none of {', '.join(known)}; other ids need no declaration")
+        return given

@@ -30,7 +30,7 @@ def form_of(declared: pa.DataType, found: pa.DataType, int96: bool = False) -> s
     if pa.types.is_dictionary(found):
         return form_of(declared, found.value_type)
     if pa.types.is_list(declared):
-        if not (pa.types.is_list(found) or pa.types.is_large_list(found)):
+        if not (pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found)):
             return None
         element = form_of(declared.value_type, found.value_type)
         return f"array<{element}>" if element else element

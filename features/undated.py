@@ -7,9 +7,10 @@ from pathlib import Path
 
 import duckdb
 
-from features.duckdb_sql import exact_path, literal, quoted
+from features.duckdb_sql import literal, quoted
 from features.errors import BadInput
 from features.lake_files import ARCHIVED, Group, inspect, raw_layer
+from features.paths import duckdb_path
 from features.raw_datasets import EVENTS, STORIES
 from features.schema import Dataset
 
@@ -45,6 +46,6 @@ def _says(db: duckdb.DuckDBPyConnection, dataset: Dataset, group: Group, files: 
     stored = group.stored[dataset.names.index(column)]
     if not stored.name:
         return stored.value is not None
-    names = ", ".join(literal(exact_path(path)) for path in files)
+    names = ", ".join(literal(duckdb_path(path)) for path in files)
     scan = f"read_parquet([{names}], hive_partitioning = false)"
     return bool(db.execute(f"SELECT 1 FROM {scan} WHERE {quoted(stored.name)} IS NOT NULL LIMIT 1").fetchall())

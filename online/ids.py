@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from features.schema import MAX_ID_BYTES, NOT_IDS, NULL_SPELLINGS
+from features.raw_datasets import NULL_IDS
+from features.schema import MAX_ID_BYTES, NOT_IDS
 
 
 def _well_formed(ident: str) -> str:
@@ -17,11 +18,13 @@ def _well_formed(ident: str) -> str:
         raise ValueError("an id is UTF-8 without control characters")
     if ident in NOT_IDS:
         raise ValueError(f"{ident!r} cannot be an id: in a path it is a step to another folder")
-    if ident in NULL_SPELLINGS:
-        raise ValueError(f"{ident!r} cannot be an id: some tool writes it where there is none")
+    if ident in NULL_IDS:
+        raise ValueError(
+            f"{ident!r} cannot be an id: some tool writes it where there is none (REX_IDS_LIKE_NULL, if it is an id at this site)"
+        )
     return ident
 
 
 Id = Annotated[str, Field(min_length=1, json_schema_extra={"maxLength": MAX_ID_BYTES}), AfterValidator(_well_formed)]
 """An opaque string of 1 to 128 bytes of UTF-8 without control characters; not `.` or `..`, nor what tools
-write where there is nothing, such as `null` (`features.schema.NULL_SPELLINGS`)."""
+write where there is nothing, such as `null` (`features.raw_datasets.NULL_IDS`)."""

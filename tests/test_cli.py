@@ -65,10 +65,9 @@ def test_a_lake_is_checked_alone_and_before_a_batch(tmp_path: Path) -> None:
     assert checked.returncode == 1
     assert told in checked.stderr
     assert "events: 1 of 2 rows: null_as_user_id" in checked.stdout
-    assert "part-00000.parquet row 2: user_id=NULL, story_id=s" in checked.stdout
-    batch = rex(
-        "batch", "--lake", str(lake), "--as-of", "2026-01-31T12:00:00", var=tmp_path, REX_BATCH_SPARK_MASTER="no"
-    )
+    assert "part-00000.parquet, row 2: `user_id=NULL" in checked.stdout
+    one_job = ["batch", "--lake", str(lake), "--as-of", "2026-01-31T12:00:00", "--job", "valid_stories"]
+    batch = rex(*one_job, var=tmp_path, REX_BATCH_SPARK_MASTER="no")
     assert "events: 1 of 2 rows: null_as_user_id" in batch.stdout, "printed before anything of Spark's is started"
     write_lake(lake, events=[event("u", "read", "s", ago(1))])
     checked = rex("check", str(lake), var=tmp_path)

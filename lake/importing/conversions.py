@@ -12,7 +12,8 @@ import pyarrow as pa
 from features.duckdb_sql import literal, quoted
 from features.duckdb_views import SQL_TYPES, micros_of_nanos
 from features.errors import BadInput
-from features.schema import NULL_SPELLINGS, TS, Column
+from features.raw_datasets import NULL_IDS
+from features.schema import TS, Column
 
 REFUSED, AS_IS = "chr(2)", "(chr(3) || chr(2) || chr(3))"
 """Marks before a text: a function's refusal; an id as it stands (`id(x)`). Neither may be part of an id."""
@@ -138,14 +139,14 @@ def _id(where: str, column: Column, source: str, kind: str, text: str) -> tuple[
 
 def _id_of_text(text: str) -> tuple[str, str]:
     """An id that is text, and why a text is none."""
-    names = ", ".join(literal(one) for one in NULL_SPELLINGS)
+    names = ", ".join(literal(one) for one in NULL_IDS)
     value = (
         f"CASE WHEN starts_with({text}, {REFUSED}) OR {text} IN ({names}) OR regexp_full_match({text}, {literal(_AS_FLOAT)}) "
         f"OR regexp_full_match({text}, {literal(_AS_STRUCT)}) THEN NULL "
         f"WHEN starts_with({text}, {AS_IS}) THEN {text}[4:] ELSE {text} END"
     )
     reason = (
-        f"CASE WHEN {text} IN ({names}) THEN 'stands for a missing value; say null := […] where the file is read' "
+        f"CASE WHEN {text} IN ({names}) THEN 'stands for a missing value; say null := […] where the file is read, or REX_IDS_LIKE_NULL if it is an id here' "
         f"WHEN regexp_full_match({text}, {literal(_AS_FLOAT)}) THEN 'is a number that was written as a float, and may have lost "
         "digits; say whole(x), or id(x) if it is right' "
         f"WHEN regexp_full_match({text}, {literal(_AS_STRUCT)}) THEN 'is a structure or a list; take a part of it, or say id(x) if it is right' "

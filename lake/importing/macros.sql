@@ -54,7 +54,7 @@ CREATE MACRO parsed_list(x) AS CASE
         THEN rex_python_list(rex_trim(x))
     ELSE [rex_refused('parsed_list', x)] END;
 
--- An id as it stands, although it looks like something else (a user who is called Null, a tag 2.0).
+-- An id as it stands, although it looks like something else (a tag 2.0, a user who is called [x]).
 CREATE MACRO id(x) AS chr(3) || chr(2) || chr(3) || rex_trim(x);
 
 -- DuckDB takes these for functions of its own where there is no such column, and every row would have its user or schema.

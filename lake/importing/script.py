@@ -19,6 +19,8 @@ _OF_DUCKDB = (
     "read_ndjson_objects", "read_parquet", "parquet_scan", "read_text", "read_blob", "glob", "arrow_scan", "read_duckdb",
 )  # fmt: skip
 OWN_READERS = "csv('…'), tsv('…'), jsonl('…'), parquet('…') or lines('…')"
+OWN_NAMES = "rex_"
+"""What views and macros of Rex's own are called."""
 _LITERALS = {"true": True, "false": False}
 _MODIFIERS = ("or", "replace", "temp", "temporary", "if", "not", "exists")
 """Between CREATE and the name of what is created."""
@@ -44,9 +46,17 @@ class Statement:
     """One statement, ready to run once the calls' tables are there."""
 
     sql: str
-    view: str | None
+    line: int
+    """Of the file of SQL, on which it begins."""
+    view: str | None = None
     """The view that it creates, in lower case."""
-    is_query: bool
+    macro: str | None = None
+    """The macro that it creates, in lower case."""
+
+    @property
+    def is_query(self) -> bool:
+        """Whether it gives a result and makes nothing."""
+        return not self.view and not self.macro
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +181,7 @@ def _literal(tokens: Sequence[_Token], call: str, raw: bytes) -> Any:
     if not tokens or not known:
         where = tokens[0] if tokens else None
         raise BadInput(
-            f"{_line(raw, where) if where else 'The SQL'}: {shown(call)} is looked up before the SQL runs, so its arguments must be literals."
+            f"{_line(raw, where) if where else 'the SQL'}: {shown(call)} is looked up before the SQL runs, so its arguments must be literals."
         )
     text = raw[tokens[0].start : tokens[-1].end].decode()
     with duckdb.connect(config={"enable_external_access": "false"}) as db:
@@ -184,21 +194,28 @@ def _statements(sql: str) -> tuple[Statement, ...]:
     try:
         found = duckdb.extract_statements(sql)
     except duckdb.Error as error:
-        raise BadInput(f"The SQL cannot be parsed: {_said(error)}") from error
-    return tuple(_statement(one) for one in found)
+        raise BadInput(f"it cannot be parsed: {_said(error)}") from error
+    statements, at = [], 0
+    for one in found:
+        text = one.query.strip()
+        at = sql.index(text, at)
+        statements.append(_statement(text, one.type, sql.count("\n", 0, at) + 1))
+    return tuple(statements)
 
 
-def _statement(found: duckdb.Statement) -> Statement:
-    sql = found.query.strip()
-    words = [token.text for token in _tokens(sql)[:8]]
+def _statement(sql: str, kind: duckdb.StatementType, line: int) -> Statement:
+    words = [token.text for token in _tokens(sql)[:16]]
     plain = [word.lower() for word in words if word.lower() not in _MODIFIERS]
-    if found.type == _SELECT:
-        return Statement(sql, None, is_query=True)
-    if found.type == _CREATE and plain[1:2] in (["view"], ["macro"], ["function"]):
-        name = plain[2].strip('"').lower() if plain[1] == "view" else None
-        return Statement(sql, name, is_query=False)
+    if kind == _SELECT:
+        return Statement(sql, line)
+    if kind == _CREATE and plain[1] in ("view", "macro", "function"):
+        name = next(word for word, after in zip(plain[2:], [*plain[3:], ""], strict=True) if word != "." != after)
+        name = name.strip('"')
+        if name.startswith(OWN_NAMES):
+            raise BadInput(f"line {line}: names that begin with {OWN_NAMES} are Rex's own; give {name} another.")
+        return Statement(sql, line, view=name) if plain[1] == "view" else Statement(sql, line, macro=name)
     raise BadInput(
-        f"{shown(' '.join(words))} does not belong in an import; only CREATE VIEW, CREATE MACRO and SELECT run. Files are read by {OWN_READERS}."
+        f"line {line}: {shown(' '.join(words[:8]))} does not belong in an import; only CREATE VIEW, CREATE MACRO and SELECT run. Files are read by {OWN_READERS}."
     )
 
 
@@ -210,4 +227,4 @@ def _said(error: duckdb.Error) -> str:
 
 
 def _line(raw: bytes, token: _Token) -> str:
-    return f"Line {raw[: token.start].count(10) + 1} of the SQL"
+    return f"line {raw[: token.start].count(10) + 1}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -89,8 +90,8 @@ def import_sql(
             sources = Sources(base, plain)
             sources.create_views(db, script, progress)
             _lock(db, work, sources)
-            results = _run(db, script)
-            typed = _typed(db, script, plain, now, as_of, progress)
+            results = _run(db, script, sql_file)
+            typed = _typed(db, script, sql_file, plain, now, as_of, progress)
             reports = {one.dataset.name: one.report for one in typed}
             previews = {one.dataset.name: _preview(db, one) for one in typed if dry_run}
             report = ImportReport(reports, previews, tuple(sources.notes), tuple(results))
@@ -129,7 +130,10 @@ def _script(sql_file: Path, files: Path | None) -> tuple[Script, Path]:
             ) from error
     if not base.is_dir():
         raise BadInput(f"There is no folder {base}; name the one that holds the files with --files.")
-    script = read_script(sql)
+    try:
+        script = read_script(sql)
+    except BadInput as error:
+        raise BadInput(f"{sql_file}: {error}") from error
     views = [statement.view for statement in script.statements if statement.view]
     for dataset in IMPORTED:
         if not dataset.optional and dataset.name not in views:
@@ -173,38 +177,45 @@ def _lock(db: duckdb.DuckDBPyConnection, work: Path, sources: Sources) -> None:
     db.execute("SET lock_configuration = true")
 
 
-def _run(db: duckdb.DuckDBPyConnection, script: Script) -> list[str]:
+def _run(db: duckdb.DuckDBPyConnection, script: Script, sql_file: Path) -> list[str]:
     results = []
+    taken = {name for (name,) in db.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()}
     for statement in script.statements:
+        if statement.macro in taken:
+            raise BadInput(
+                f"{sql_file}, line {statement.line}: there is a function {statement.macro} already, which means the same in every "
+                "import; give the macro another name."
+            )
         try:
             if statement.is_query:
                 results.append(str(db.sql(statement.sql)))
             else:
                 db.execute(statement.sql)
         except duckdb.Error as error:
-            first = statement.sql.strip().splitlines()[0]
-            failed(error, f"the statement `{first[:60]}`")
+            within = re.search(r"^LINE (\d+):", str(error), re.MULTILINE)
+            failed(error, f"{sql_file}, line {statement.line + (int(within[1]) - 1 if within else 0)}")
     return results
 
 
 def _typed(
     db: duckdb.DuckDBPyConnection,
     script: Script,
+    sql_file: Path,
     plain: Path,
     now: datetime,
     as_of: datetime | None,
     progress: Progress | None,
 ) -> list[TypedRows]:
-    views = [statement.view for statement in script.statements if statement.view]
+    views = {one.view: f"{sql_file}, line {one.line}: the view {one.view}" for one in script.statements if one.view}
     wanted = [dataset for dataset in IMPORTED if dataset.name in views]
     task = progress.add_task("check", total=len(wanted)) if progress else None
     typed = []
     for dataset in wanted:
         to, stories = plain / f"{dataset.name}.parquet", plain / "stories.parquet"
-        typed.append(typed_rows(db, dataset, to, now, stories, as_of))
+        typed.append(typed_rows(db, dataset, to, now, views[dataset.name], stories, as_of))
         if not typed[-1].report.rows and not dataset.optional:
             raise BadInput(
-                f"The view {dataset.name} yields no rows, and a lake needs some; is a file empty, or a condition never true?"
+                f"{views[dataset.name]} yields no rows, and a lake needs some; is a file empty, or a condition never true?"
             )
         if progress is not None and task is not None:
             progress.advance(task)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from features.duckdb_sql import literal, quoted
 from features.duckdb_views import SQL_TYPES
 from features.errors import BadInput
-from features.schema import TS, Column, Dataset
+from features.schema import Column, Dataset
 from features.verdicts import CONFLICTING, IN_THE_FUTURE, UNKNOWN_STORY
 from lake.importing.conversions import Conversion, conversion
 from lake.importing.prepared import ORIGIN
@@ -50,27 +51,28 @@ def typed_rows(
     dataset: Dataset,
     to: Path,
     now: datetime,
+    where: str,
     stories: Path | None = None,
     as_of: datetime | None = None,
 ) -> TypedRows:
-    """Runs the view called like `dataset`, once, and keeps its rows at `to` as Parquet. `stories`: those that events may be about.
-    `as_of`: when undated rows count as received.
+    """Runs the view called like `dataset`, once, and keeps its rows at `to` as Parquet. `where`: what messages call it.
+    `stories`: those that events may be about. `as_of`: when undated rows count as received.
 
     BadInput for a column that the dataset does not have, a mandatory one that is missing, a type that no cell of it can be
     converted from, rows without dates that need some or an `as_of`, and a view that yields other rows each time.
     """
-    conversions, origin = _plan(db, dataset)
+    conversions, origin = _plan(db, dataset, where)
     try:
         _store(db, _typed(dataset, conversions, origin), to)
         [(yielded,)] = db.execute(f"SELECT count(*) FROM {quoted(dataset.name)}").fetchall()
     except duckdb.Error as error:
-        failed(error, f"the view {dataset.name}")
+        failed(error, where)
     [(rows,)] = db.execute(f"SELECT count(*) FROM {_scan(to)}").fetchall()
     if rows != yielded:
         raise BadInput(
-            f"The view {dataset.name} yields {rows:,} rows, and {yielded:,} when asked again; make it say the same each time."
+            f"{where} yields {rows:,} rows, and {yielded:,} when asked again; make it say the same each time."
         )
-    undated = _refuse_undated(db, dataset, to, rows, as_of)
+    undated = _lacks_dates(db, dataset, to, rows, as_of)
     values = {c.column.name: quoted(c.column.name) for c in conversions}
     if undated:
         values["received_at"] = f"coalesce({values.get('received_at', 'NULL')}, {literal(as_of)}::TIMESTAMPTZ)"
@@ -106,26 +108,24 @@ def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
         raise kind(str(error)) from error
 
 
-def failed(error: duckdb.Error, during: str) -> NoReturn:
+def failed(error: duckdb.Error, where: str) -> NoReturn:
     """BadInput with what DuckDB says of a statement, and what to do where it is about files; a full disk or memory is not the
     SQL's fault, and is raised as it is."""
     if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException)):
         raise error
-    said = " ".join(
-        [first_line(error), *re.findall(r"^(?:Candidate bindings|Did you mean)[^\n]*", str(error), re.MULTILINE)]
-    )
+    guesses = re.findall(r"^(?:Candidate|Did you mean)[^\n]*(?:\n\t[^\n]*)*", str(error), re.MULTILINE)
+    said = " ".join(" ".join([first_line(error), *guesses]).split())
     if "disabled by configuration" in said or "Permission Error" in said:
-        raise BadInput(f"{said} ({during}); files are read by {OWN_READERS} alone.") from error
-    raise BadInput(f"{during[0].upper()}{during[1:]} cannot be run: {said}") from error
+        raise BadInput(f"{where}: {said}; files are read by {OWN_READERS} alone.") from error
+    raise BadInput(f"{where} cannot be run: {said}") from error
 
 
-def _plan(db: duckdb.DuckDBPyConnection, dataset: Dataset) -> tuple[list[Conversion], dict[str, str]]:
+def _plan(db: duckdb.DuckDBPyConnection, dataset: Dataset, where: str) -> tuple[list[Conversion], dict[str, str]]:
     """Conversions in declared order, and where the view passes on `file` and `line`."""
-    where = f"The view {dataset.name}"
     try:
         described = db.execute(f"DESCRIBE SELECT * FROM {quoted(dataset.name)}").fetchall()
     except duckdb.Error as error:
-        failed(error, f"the view {dataset.name}")
+        failed(error, where)
     declared = {c.name.casefold(): c for c in dataset.columns if c.name not in dataset.partition_by}
     given: dict[str, Conversion] = {}
     origin: dict[str, str] = {}
@@ -134,8 +134,10 @@ def _plan(db: duckdb.DuckDBPyConnection, dataset: Dataset) -> tuple[list[Convers
         if column is None and name.casefold() in ORIGIN:
             origin[name.casefold()] = quoted(name)
         elif column is None:
+            close = get_close_matches(name.casefold(), declared, 1)
+            meant = f"did you mean {close[0]}? It has" if close else "it has"
             raise BadInput(
-                f"{where} yields {name}, which {dataset.name} does not have; it has {', '.join(c.name for c in declared.values())}."
+                f"{where} yields {name}, which {dataset.name} does not have; {meant} {', '.join(c.name for c in declared.values())}."
             )
         elif column.name in given:
             raise BadInput(f"{where} yields {column.name} twice; leave one out.")
@@ -179,14 +181,14 @@ def _scan(path: Path) -> str:
 
 def _undated(dataset: Dataset, column: Column) -> str:
     """What to do where nobody knows a time; empty for another column."""
-    if column.type != TS:
+    if column.name not in dataset.times:
         return ""
     if dataset.may_be_null(column):
         return f" Where nobody knows when, write NULL AS {column.name} and say with --as-of when the data count as received."
     return " Only stories and events may have no dates; where nobody knows when, a time that is not too early will do, such as that of the export."
 
 
-def _refuse_undated(
+def _lacks_dates(
     db: duckdb.DuckDBPyConnection, dataset: Dataset, path: Path, rows: int, as_of: datetime | None
 ) -> bool:
     """Whether the rows are undated: no row has a date, and none was given that is no date. BadInput where they must not be."""

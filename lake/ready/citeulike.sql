@@ -1,7 +1,8 @@
 -- CiteULike (citeulike-t). Files: users.dat, tag-item.dat, tags.dat. Without dates: import it with --as-of.
+-- A paper in somebody's library counts as read: nothing else is known, and so it is popular, and is not recommended to them again.
 -- Line u of users.dat is user u: a count, then the numbers of articles. Line t of tag-item.dat is the same of tag t.
 CREATE VIEW events AS
-SELECT line AS user_id, unnest(words(line_text, ' ')[2:]) AS story_id, 'save' AS type, NULL AS occurred_at, file, line
+SELECT line AS user_id, unnest(words(line_text, ' ')[2:]) AS story_id, 'read' AS type, NULL AS occurred_at, file, line
 FROM lines('users.dat');
 
 CREATE VIEW tagged AS

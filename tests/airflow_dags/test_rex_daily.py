@@ -124,7 +124,8 @@ class TestShape:
     def test_publishes_only_what_was_checked_as_a_whole(self, shape: dict[str, Any]) -> None:
         assert shape["upstream"]["publish"] == ["checks", "train"]
         assert shape["upstream"]["train"] == ["checks"]
-        assert shape["upstream"]["tune"] == ["archive"]
+        assert shape["upstream"]["tune"] == ["check_raw_lake"]
+        assert shape["upstream"]["check_raw_lake"] == ["archive"]
         ends = {job.name for job in JOBS} - {read for job in JOBS for read in job.reads}
         assert set(shape["upstream"]["checks"]) == {f"features.{name}" for name in ends}
 
@@ -142,6 +143,7 @@ class TestRun:
         self, airflow: dict[str, str], tmp_path: Path, redis_server: Server, redis_client: redis.Redis
     ) -> None:
         write_raw(tmp_path / "lake")
+        (tmp_path / "lake" / "raw" / "evnts").mkdir()
         environment = airflow | {
             "REX_LAKE": str(tmp_path / "lake"),
             "REX_REDIS_URL": redis_server.url,
@@ -149,8 +151,9 @@ class TestRun:
         }
         states, log = run_dag(environment, AS_OF.isoformat(), "beside_another")
         assert set(states.values()) == {"success"}, log[-4000:]
+        assert "raw/evnts is no dataset and is not read" in log, "the check does not say what it found"
         assert "Another batch is running on the lake" in log, "it never met the other batch"
-        assert len(states) == 1 + len(JOBS) + 5, "a task did not run"
+        assert len(states) == 1 + len(JOBS) + 6, "a task did not run"
         assert read_tuned(tmp_path / "lake") is not None
         assert not tuning_is_due(tmp_path / "lake", AS_OF + timedelta(days=1), 28)
         manifest = read_manifest(redis_client, Keys(), current_version(redis_client, Keys()))
@@ -201,7 +204,7 @@ class TestRun:
         }
         states, log = run_dag(environment, (AS_OF + timedelta(days=1)).isoformat())
         assert states["run"] == "failed"
-        assert states["tune"] == "failed"
+        assert states["check_raw_lake"] == "failed"
         assert states["features.valid_stories"] == "upstream_failed"
         assert states["publish"] == "upstream_failed"
         assert f"There is no lake at {tmp_path / 'gone'}" in log, "the log does not say what is wrong"

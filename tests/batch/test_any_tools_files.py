@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -55,6 +57,21 @@ def _write_any(lake: Path) -> dict[str, tuple[Any, ...]]:
     unmarked = {"title": [b"Sch\xc3\xb6n"], "author_id": [b"a"], "topics": pa.array([[b"\xc3\xb6", b" "]], BINARY)}
     _write(lake, "unmarked.parquet", unmarked)
     _write(lake, "lists.parquet", {"topics": [["", " b ", None, "\tc\n", "  "]]})
+    own = {
+        "story_id": "polars.parquet",
+        "published_at": NOON,
+        "title": "T",
+        "author_id": "a",
+        "language": None,
+        "topics": ["t", None],
+    }
+    kinds = {"title": pl.Categorical, "author_id": pl.Enum(["a"]), "topics": pl.List(pl.Categorical)}
+    pl.DataFrame([own], schema_overrides=kinds).write_parquet(lake / "raw" / "stories" / "polars.parquet")
+    fixed = pl.DataFrame(
+        [own | {"story_id": "polars, fixed.parquet", "title": None, "author_id": None, "topics": ["t", "u"]}]
+    )
+    fixed = fixed.with_columns(pl.col("topics").cast(pl.Array(pl.String, 2)))
+    fixed.write_parquet(lake / "raw" / "stories" / "polars, fixed.parquet")
     _write(lake, "filename.parquet", {"filename": ["x"], "_rex": [1], "file_row_number": ["seven"]})
     outside = lake / "outside"
     (outside / "inner").mkdir(parents=True)
@@ -70,6 +87,8 @@ def _write_any(lake: Path) -> dict[str, tuple[Any, ...]]:
         "Title=50%25 off%2Fnow/author_id=__HIVE_DEFAULT_PARTITION__/a.parquet": ("50% off/now", None, None, None),
         "unmarked.parquet": ("Schön", "a", None, ["ö"]),
         "lists.parquet": (None, None, None, ["b", "c"]),
+        "polars.parquet": ("T", "a", None, ["t"]),
+        "polars, fixed.parquet": (None, None, None, ["t", "u"]),
     }
 
 
@@ -111,11 +130,20 @@ def test_what_an_engine_cannot_be_told_is_refused_and_the_rest_read(spark: Spark
     ) == sorted(names)
     with connect(tmp_path) as db:
         assert sorted(db.sql("SELECT story_id FROM stories").fetchall()) == sorted((name,) for name in names)
-    _write(tmp_path, "back\\slash[1] 12:00.parquet", {})
-    with pytest.raises(BadInput, match=r"slash\[1\] 12:00\.parquet holds a backslash and one of"):
-        connect(tmp_path)
-    with pytest.raises(BadInput, match=r"slash\[1\] 12:00\.parquet holds a colon and one of"):
-        read_raw(spark, tmp_path, dataset("stories"))
+    for name, why in (
+        ("back\\slash[1].parquet", "a backslash"),
+        ("12:00 [1].parquet", "a colon"),
+        ("1:2\\.parquet", "a colon"),
+    ):
+        _write(tmp_path, name, {})
+        said = rf"{re.escape(name)} holds {why} and one of"
+        with pytest.raises(BadInput, match=said):
+            connect(tmp_path)
+        with pytest.raises(BadInput, match=said):
+            read_raw(spark, tmp_path, dataset("stories"))
+        with pytest.raises(BadInput, match=said):
+            check_lake(tmp_path, NOON)
+        (tmp_path / "raw" / "stories" / name).unlink()
 
 
 def test_derived_datasets_are_read_from_a_lake_of_any_name(spark: SparkSession, tmp_path: Path) -> None:

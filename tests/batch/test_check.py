@@ -24,7 +24,7 @@ from batch.validation import judged
 from features.datasets import dataset
 from features.duckdb_views import connect
 from features.errors import BadInput
-from features.schema import NULL_SPELLINGS
+from features.null_spellings import NULL_SPELLINGS
 from lake.check import LakeReport, check_lake
 from online.clock import micros
 from tests.lakes import NOON, Row, ago, event, story, write_lake, write_rows

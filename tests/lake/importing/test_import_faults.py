@@ -108,7 +108,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
 
 def test_a_header_alone_is_reported_and_no_rows_at_all_are_refused(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", a__csv=HEADER + CLICK, b__csv=HEADER)
-    with pytest.raises(BadInput, match="The view stories yields no rows, and a lake needs some"):
+    with pytest.raises(BadInput, match="the view stories yields no rows, and a lake needs some"):
         imported(folder, events_of("csv('b.csv')"))
     assert imported(folder, events_of("csv(['a.csv', 'b.csv'])")).notes == ("b.csv has no rows",)
 
@@ -131,7 +131,7 @@ def test_an_id_of_129_bytes_is_refused_with_its_line(tmp_path: Path) -> None:
 def test_a_cast_of_the_sql_that_fails_far_down_is_said_as_one_that_fails_at_once(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", a__csv="user,item,ts\n" + 300_000 * "u1,s1,1700000000\n" + "u1,s1,yesterday\n")
     columns = "user AS user_id, item AS story_id, 'read' AS type, to_timestamp(ts::BIGINT) AS occurred_at"
-    with pytest.raises(BadInput, match=r"The view (events|stories) cannot be run: .*'yesterday'"):
+    with pytest.raises(BadInput, match=r"import\.sql, line 1: the view (events|stories) cannot be run: .*'yesterday'"):
         imported(folder, events_of("csv('a.csv')", columns))
 
 

@@ -233,7 +233,8 @@ def test_book_crossing(tmp_path: Path) -> None:
 
 def test_citeulike(tmp_path: Path) -> None:
     undated(tmp_path / "in", "citeulike", **PAPERS)
-    assert [(user, paper) for user, paper, *_ in events(tmp_path / "in")] == [("1", "193"), ("1", "7"), ("2", "7")]
+    had = [(user, paper, kind) for user, paper, kind, *_ in events(tmp_path / "in")]
+    assert had == [("1", "193", "read"), ("1", "7", "read"), ("2", "7", "read")]
     assert stories(tmp_path / "in", "topics") == [("193", ["web"]), ("7", ["web", "2.0"])]
 
 

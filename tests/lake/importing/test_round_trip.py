@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
-from features.schema import NULL_SPELLINGS
+from features.null_spellings import NULL_SPELLINGS
 from features.times import EPOCH
 from tests.lake.importing.small_files import imported, kept_whole, put, rows
 
@@ -118,8 +119,24 @@ WRITERS: dict[str, tuple[Write, str]] = {
     "PyArrow, CSV": (lambda t, to: pa_csv.write_csv(pa.Table.from_pandas(flat(t), preserve_index=False), to), CSV),
     "PyArrow, Parquet": (lambda t, to: pq.write_table(arrow(t), to), PARQUET),
     "PyArrow, Parquet of bytes": (lambda t, to: pq.write_table(as_bytes(arrow(t)), to), PARQUET),
+    "Polars, CSV": (lambda t, to: in_polars(flat(t)).write_csv(to), CSV),
+    "Polars, JSONL": (lambda t, to: in_polars(flat(t)).write_ndjson(to), LINES),
+    "Polars, Parquet": (lambda t, to: pl.DataFrame(t, infer_schema_length=None).write_parquet(to), PARQUET),
+    "Polars, Parquet of categories": (lambda t, to: as_categories(pl.DataFrame(t, infer_schema_length=None)).write_parquet(to), PARQUET),
     "Python, JSONL": (lambda t, to: to.write_text("".join(json.dumps(row) + "\n" for row in flat(t).to_dict("records"))), LINES),
 }  # fmt: skip
+
+
+def in_polars(table: pa.Table | pd.DataFrame) -> pl.DataFrame:
+    """The same columns."""
+    return pl.DataFrame(table, schema_overrides=dict.fromkeys(table.columns, pl.String))
+
+
+def as_categories(table: pl.DataFrame) -> pl.DataFrame:
+    """Ids as an Enum and a Categorical, and a list of those."""
+    ids = pl.Enum(table["story_id"].unique())
+    topics = pl.col("topics").cast(pl.List(pl.Categorical))
+    return table.with_columns(pl.col("story_id").cast(ids), pl.col("author_id").cast(pl.Categorical), topics)
 
 
 def as_bytes(table: pa.Table) -> pa.Table:

@@ -37,7 +37,7 @@ def typed(db: duckdb.DuckDBPyConnection, folder: Path, dataset: str, select: str
     """The rows that come of a query. BadInput when one is refused."""
     [statement] = read_script(f"CREATE OR REPLACE VIEW {dataset} AS {select}").statements
     db.execute(statement.sql)
-    found = typed_rows(db, dataset_of(dataset), folder / "rows.parquet", NOW)
+    found = typed_rows(db, dataset_of(dataset), folder / "rows.parquet", NOW, f"the view {dataset}")
     if found.report.refused:
         raise BadInput("\n".join(found.report.lines(sentence)))
     return db.sql(found.query).to_arrow_table().to_pylist()

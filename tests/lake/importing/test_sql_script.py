@@ -37,8 +37,8 @@ def test_calls_are_found_wherever_sql_may_have_them_and_nowhere_else() -> None:
 
 
 REFUSED = {
-    "SELECT * FROM read_csv('a.csv')": r"Line 1 of the SQL: read_csv guesses .* csv\('…'\)",
-    "SELECT 1;\nSELECT * FROM read_parquet('a.parquet')": "Line 2 of the SQL: read_parquet guesses",
+    "SELECT * FROM read_csv('a.csv')": r"line 1: read_csv guesses .* csv\('…'\)",
+    "SELECT 1;\nSELECT * FROM read_parquet('a.parquet')": "line 2: read_parquet guesses",
     "SELECT * FROM glob('*')": "glob guesses",
     "COPY events TO 'x.csv'": "does not belong in an import",
     "CREATE TABLE events AS SELECT 1": "does not belong in an import",
@@ -70,6 +70,16 @@ def test_what_does_not_belong_in_an_import_is_refused(sql: str) -> None:
         ("FROM '{folder}/clicks.csv'", r"files are read by csv\('…'\)"),
         ("SELECT * FROM 'clicks.csv'", r"files are read by csv\('…'\)"),
         ("SELECT * FROM query('SELECT * FROM read' || '_csv(''{folder}/clicks.csv'')')", r"files are read by csv\('…'\)"),
+        ("CREATE VIEW a AS\nSELECT 1;\n\nSELECT usr\nFROM csv('clicks.csv')", r'import\.sql, line 4 cannot be run: .*"usr" not found in FROM clause! Candidate bindings: .*"user"'),
+        ("-- é\n\nCREATE VIEW a AS SELECT\n  unix_second(1)", r'import\.sql, line 4 cannot be run: .*unix_second does not exist! Did you mean "unix_s"\?'),
+        ("SELECT unix_s(1, 2, 3)", r"import\.sql, line 1 cannot be run: .*Candidate macros: unix_s\(x\)"),
+        ("\nCREATE VIEW users AS SELECT 'u' AS user, '2026-01-01' AS created_at", r"import\.sql, line 2: the view users yields user, which users does not have; did you mean user_id\? It has user_id,"),
+        ("\nSELECT * FROM read_csv('a.csv')", r"import\.sql: line 2: read_csv guesses"),
+        ("CREATE MACRO unix_s(x) AS x", "import\\.sql, line 1: there is a function unix_s already"),
+        ("create or replace function main.ID(x) AS x", "there is a function id already"),
+        ('CREATE TEMP MACRO "Lower"(x) AS x', "there is a function lower already"),
+        ("CREATE MACRO rex_trim(x) AS x", "names that begin with rex_ are Rex's own"),
+        ("CREATE VIEW rex_events AS SELECT 1", "names that begin with rex_ are Rex's own"),
         ("SELECT * FROM progress", "progress does not exist"),
         ("SELECT getenv('HOME')", "getenv"),
         ("SELECT set_config('memory_limit', '9GB')", "set_config"),

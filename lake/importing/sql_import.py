@@ -168,7 +168,9 @@ def _lock(db: duckdb.DuckDBPyConnection, work: Path, sources: Sources) -> None:
 
 def _run(db: duckdb.DuckDBPyConnection, script: Script, sql_file: Path) -> list[str]:
     results = []
-    taken = {name for (name,) in db.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()}
+    made = [statement.macro for statement in script.statements if statement.macro]
+    query = "SELECT lower(function_name) FROM duckdb_functions() WHERE list_contains(?, lower(function_name))"
+    taken = {name for (name,) in db.execute(query, [made]).fetchall()} if made else set()
     for statement in script.statements:
         if statement.macro in taken:
             raise BadInput(

@@ -20,7 +20,6 @@ from rich.table import Table
 from features.duckdb_sql import literal
 from features.errors import BadInput
 from features.raw_datasets import RAW
-from features.verdicts import REPEATED
 from lake.dialect import connected
 from lake.events_by_day import write_events
 from lake.importing.script import Script, read_script
@@ -58,8 +57,6 @@ class ImportReport:
 
     def refusal(self) -> str:
         """Why nothing is written, reason by reason; empty when nothing is refused."""
-        if all(reason == REPEATED for one in self.datasets.values() for reason in one.refused):
-            return ""
         return "\n".join(f"  {line}" for one in self.datasets.values() for line in one.lines(sentence))
 
 

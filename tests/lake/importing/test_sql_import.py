@@ -381,6 +381,9 @@ def test_two_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(BadInput, match=r"a\.parquet: two columns are called 'user' and 'User'"):
         imported(folder, events_of("parquet('a.parquet')"))
+    pq.write_table(pa.table({"file_row_number": ["x"]}), folder / "a.parquet")
+    with pytest.raises(BadInput, match=r"a\.parquet: Rex needs the name 'file_row_number' for itself"):
+        imported(folder, events_of("parquet('a.parquet')"))
 
 
 def test_json_lines_give_their_cells_as_text(tmp_path: Path) -> None:

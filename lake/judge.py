@@ -109,7 +109,7 @@ def judge(
     time = next(iter(dataset.times), None)
     units = [f"count(*) FILTER ({time} {where})" for time in dataset.times for where in _UNITS.values()]
     row = f"{{'file': _file, 'line': _line, 'row': _row, 'cell': {_cells(dataset)}}}"
-    found = db.sql(f"""
+    found = db.execute(f"""
         SELECT reason, count(*), {"count(DISTINCT user_id) FILTER (reason IS NULL)" if "user_id" in dataset.names else "NULL"},
             {f"epoch_us(min({time})), epoch_us(max({time}))" if time else "NULL, NULL"},
             arg_min({row}, {{'file': _file, 'row': _row}}, {EXAMPLES}) FILTER (reason IS NOT NULL),
@@ -173,7 +173,7 @@ def _judge_together(db: duckdb.DuckDBPyConnection, dataset: Dataset, stories: st
         FROM (SELECT *, hash({", ".join(content_columns(dataset))}) AS _content FROM {rows}
               WHERE reason IS NULL AND _key IN (FROM {twice}))
     """
-    some = db.sql(f"SELECT count(*) FROM {twice}").fetchall()[0][0]
+    some = db.execute(f"SELECT count(*) FROM {twice}").fetchall()[0][0]
     judged = f"{once} UNION ALL {again}" if some else once
     if dataset.name == "events" and stories is not None:
         unknown = f"CASE WHEN story_id NOT IN ({stories}) THEN '{UNKNOWN_STORY}' END"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -184,10 +185,14 @@ def _literal(tokens: Sequence[_Token], call: str, raw: bytes) -> Any:
             f"{_line(raw, where) if where else 'the SQL'}: {shown(call)} is looked up before the SQL runs, so its arguments must be literals."
         )
     text = raw[tokens[0].start : tokens[-1].end].decode()
-    with duckdb.connect(config={"enable_external_access": "false"}) as db:
-        found = db.execute(f"SELECT {text}").fetchone()
+    found = _calculator().execute(f"SELECT {text}").fetchone()
     value = found[0] if found else None
     return tuple(value) if isinstance(value, list) else value
+
+
+@functools.cache
+def _calculator() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"enable_external_access": "false"})
 
 
 def _statements(sql: str) -> tuple[Statement, ...]:

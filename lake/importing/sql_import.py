@@ -21,7 +21,6 @@ from features.duckdb_sql import literal
 from features.errors import BadInput
 from features.raw_datasets import RAW
 from features.times import rfc3339
-from features.verdicts import REPEATED
 from lake.dialect import connected
 from lake.events_by_day import write_events
 from lake.importing.script import Script, read_script
@@ -59,8 +58,6 @@ class ImportReport:
 
     def refusal(self) -> str:
         """Why nothing is written, reason by reason; empty when nothing is refused."""
-        if all(reason == REPEATED for one in self.datasets.values() for reason in one.refused):
-            return ""
         return "\n".join(f"  {line}" for one in self.datasets.values() for line in one.lines(sentence))
 
 
@@ -179,7 +176,9 @@ def _lock(db: duckdb.DuckDBPyConnection, work: Path, sources: Sources) -> None:
 
 def _run(db: duckdb.DuckDBPyConnection, script: Script, sql_file: Path) -> list[str]:
     results = []
-    taken = {name for (name,) in db.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()}
+    made = [statement.macro for statement in script.statements if statement.macro]
+    query = "SELECT lower(function_name) FROM duckdb_functions() WHERE list_contains(?, lower(function_name))"
+    taken = {name for (name,) in db.execute(query, [made]).fetchall()} if made else set()
     for statement in script.statements:
         if statement.macro in taken:
             raise BadInput(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,7 +18,7 @@ from features.duckdb_sql import literal, quoted
 from features.duckdb_views import SQL_TYPES
 from features.errors import BadInput
 from features.schema import Column, Dataset
-from features.verdicts import CONFLICTING, IN_THE_FUTURE, UNKNOWN_STORY
+from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, UNKNOWN_STORY
 from lake.importing.conversions import Conversion, conversion
 from lake.importing.prepared import ORIGIN
 from lake.importing.script import OWN_READERS
@@ -55,8 +55,8 @@ def typed_rows(
     stories: Path | None = None,
     as_of: datetime | None = None,
 ) -> TypedRows:
-    """Runs the view called like `dataset`, once, and keeps its rows at `to` as Parquet. `where`: what messages call it.
-    `stories`: those that events may be about. `as_of`: when undated rows count as received.
+    """Runs the view called like `dataset`, once, and keeps its rows at `to` as Parquet. `where`: what messages call the view.
+    `stories`: the stored rows of those that events may be about. `as_of`: when undated rows count as received.
 
     BadInput for a column that the dataset does not have, a mandatory one that is missing, a type that no cell of it can be
     converted from, rows without dates that need some or an `as_of`, and a view that yields other rows each time.
@@ -80,7 +80,8 @@ def typed_rows(
     report = judge(db, dataset, _as_declared(dataset, values, to), now, stories=known, undated=undated)
     if report.hints:
         raise BadInput(" ".join(report.hints) + " The SQL does so with unix_s(x), unix_ms(x) and the like.")
-    return TypedRows(dataset, to, values, report)
+    refused = {reason: rows for reason, rows in report.refused.items() if reason != REPEATED}  # an import keeps repeats
+    return TypedRows(dataset, to, values, replace(report, refused=refused))
 
 
 def _as_declared(dataset: Dataset, values: Mapping[str, str], path: Path) -> str:

@@ -317,6 +317,15 @@ def test_it_says_what_is_there_and_shows_the_first_of_each_reason(report: LakeRe
     assert "…" not in console.file.getvalue(), "80 columns are enough"  # type: ignore[attr-defined]
 
 
+def test_a_column_called_as_the_number_of_a_row_is_no_number(tmp_path: Path) -> None:
+    lake = write_lake(tmp_path, events=[event("u", "read", "s", ago(1))])
+    (lake / "raw" / "stories").mkdir()
+    columns = {"story_id": ["NA", "NA"], "published_at": [ago(1), ago(1)], "file_row_number": [41, 17]}
+    pq.write_table(pa.table(columns), lake / "raw" / "stories" / "a")
+    examples = check_lake(lake, NOW).datasets["stories"].refused["null_as_story_id"].examples
+    assert [example.split(":")[0] for example in examples] == ["a", "a"]
+
+
 def test_a_folder_that_is_no_dataset_is_named(tmp_path: Path) -> None:
     write_lake(tmp_path, stories=[story("s")], events=[event("u", "read", "s", ago(1))])
     (tmp_path / "raw" / "event").mkdir()

@@ -18,7 +18,7 @@ from lake.events_by_day import write_events
 from lake.importing import records as records_module
 from lake.importing.sql_import import import_sql
 from local.faults import refusal
-from tests.lake.importing.small_files import NOW, events_of, imported, put, rows
+from tests.lake.importing.small_files import NOW, events_of, imported, kept_whole, put, rows
 
 HEADER = "user,item,ts\n"
 CLICK = "u1,s1,2024-05-01T10:00:00Z\n"
@@ -168,8 +168,10 @@ def test_an_event_about_an_unknown_story_is_refused_with_its_line(tmp_path: Path
         imported(folder, sql)
 
 
-def test_rows_without_an_event_id_are_never_the_same(tmp_path: Path) -> None:
-    folder = put(tmp_path / "in", a__csv="id,user,item,ts\ne1,u1,s1,2024-05-01\n,u1,s1,2024-05-01\n,u1,s2,2024-05-01\n")
+def test_rows_without_an_event_id_are_never_the_same_and_repeats_are_kept(tmp_path: Path) -> None:
+    clicks = "e1,u1,s1,2024-05-01\n" * 2 + ",u1,s1,2024-05-01\n,u1,s2,2024-05-01\n"
+    folder = put(tmp_path / "in", a__csv=f"id,user,item,ts\n{clicks}")
     columns = "id AS event_id, user AS user_id, item AS story_id, 'read' AS type, ts AS occurred_at"
-    imported(folder, events_of("csv('a.csv')", columns))
-    assert sorted(str(row["event_id"]) for row in rows(folder, "events")) == ["None", "None", "e1"]
+    assert imported(folder, events_of("csv('a.csv')", columns)).datasets["events"].refused == {}
+    assert sorted(str(row["event_id"]) for row in rows(folder, "events")) == ["None", "None", "e1", "e1"]
+    assert kept_whole(folder)

@@ -28,16 +28,6 @@ def folder(tmp_path: Path) -> Path:
     return put(tmp_path / "in", a__csv=CLICKS)
 
 
-def test_stories_made_of_undated_events_are_undated_too(folder: Path) -> None:
-    report = imported(folder, events_of("csv('a.csv')", WITHOUT), as_of=RECEIVED)
-    assert {name: (one.undated, one.first) for name, one in report.datasets.items()} == {
-        "stories": (True, None),
-        "events": (True, None),
-    }
-    assert [(row["occurred_at"], row["received_at"]) for row in rows(folder, "events")] == [(None, RECEIVED)] * 2
-    assert kept_whole(folder)
-
-
 def test_dated_ratings_of_undated_books_keep_their_dates(folder: Path) -> None:
     report = imported(folder, BOOKS + RATINGS, as_of=RECEIVED)
     assert [report.datasets[name].undated for name in ("stories", "events")] == [True, False]
@@ -57,26 +47,27 @@ def test_undated_events_of_dated_stories_lie_in_one_folder(folder: Path) -> None
     assert kept_whole(folder)
 
 
-def test_a_check_and_an_import_say_undated_in_place_of_the_span(folder: Path) -> None:
+def test_stories_made_of_events_without_dates_have_none_as_the_command_and_the_check_say(folder: Path) -> None:
     (folder / "import.sql").write_text(events_of("csv('a.csv')", WITHOUT))
     lake = folder.parent / "lake"
     run = CliRunner().invoke(app, ["import", str(folder / "import.sql"), str(lake), "--as-of", "2020-05-01"])
     assert run.exit_code == 0, run.output
     assert run.output.count("undated") == 2
+    assert [(row["occurred_at"], row["received_at"]) for row in rows(folder, "events")] == [(None, RECEIVED)] * 2
+    report = check_lake(lake, NOW)
+    assert report.problems() == []
+    assert {one.first for one in report.datasets.values()} == {None}
     shown = Console(file=io.StringIO(), width=100)
-    shown.print(check_lake(lake, NOW).table())
+    shown.print(report.table())
     assert shown.file.getvalue().count("undated") == 2  # type: ignore[attr-defined]
 
 
 def test_some_rows_without_dates_are_refused(folder: Path) -> None:
     some = WITHOUT.replace("NULL AS", "nullif(ts, '2019-04-01') AS")
     sql = DATED_STORY + f"CREATE VIEW events AS SELECT {some}, file, line FROM csv('a.csv');"
-    for as_of in (None, RECEIVED):
-        with pytest.raises(
-            BadInput, match="1 of 2 rows: occurred_at is empty, but mandatory where other rows"
-        ) as refused:
-            imported(folder, sql, as_of=as_of)
-        assert "a.csv, line 2" in str(refused.value)
+    with pytest.raises(BadInput, match="1 of 2 rows: occurred_at is empty, but mandatory where other rows") as refused:
+        imported(folder, sql, as_of=RECEIVED)
+    assert "a.csv, line 2" in str(refused.value)
     assert not (folder.parent / "lake").exists()
 
 

@@ -173,7 +173,7 @@ def _footer(dataset: Dataset, path: Path) -> tuple[pa.Schema, pq.FileMetaData]:
         with pq.ParquetFile(path) as file:
             return file.schema_arrow, file.metadata
     except PermissionError:
-        raise BadInput(f"{path} may not be read by this user; give it the right to.") from None
+        raise BadInput(f"{path} cannot be read by this user; grant it read permission.") from None
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"{path} (dataset {dataset.name}) is not a readable Parquet file: {reason}.") from error
@@ -182,11 +182,11 @@ def _footer(dataset: Dataset, path: Path) -> tuple[pa.Schema, pq.FileMetaData]:
 def _why_no_parquet(path: Path) -> str:
     """What is wrong with a file by its first and last bytes; empty: nothing."""
     if path.is_symlink() and not path.exists():
-        return f"it is a symbolic link to {os.readlink(path)}, which is not there; correct the link"
+        return f"it is a symbolic link to {os.readlink(path)}, which does not exist; correct the link"
     if not path.is_file():
         return "it is no regular file"
     if not path.stat().st_size:
-        return "it is empty (0 bytes), so writing it was broken off; write it again"
+        return "it is empty (0 bytes), because writing it was interrupted; write it again"
     with path.open("rb") as file:
         first = file.read(len(PARQUET))
         file.seek(max(0, path.stat().st_size - len(PARQUET)))
@@ -194,9 +194,11 @@ def _why_no_parquet(path: Path) -> str:
     if first.startswith(GZIP):
         return "it is compressed as a whole; decompress it with gunzip, since Parquet compresses its columns itself"
     if first not in (PARQUET, b"PARE"):
-        return "its content is something else; write it as Parquet, or keep it elsewhere or under a name that starts with `_`"
+        return "it holds something other than Parquet; write it as Parquet, or keep it elsewhere or under a name that starts with `_`"
     return (
-        "" if last == first else "its end is missing, so writing or copying it was broken off; write or copy it again"
+        ""
+        if last == first
+        else "its end is missing, because writing or copying it was interrupted; write or copy it again"
     )
 
 

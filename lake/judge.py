@@ -23,8 +23,8 @@ CELL_CHARACTERS, EXAMPLE_CHARACTERS = 60, 200
 UNIT_SHARE = 0.5
 """Of a column's times beyond what can be: with more, the unit is wrong and not the row."""
 _UNITS = {
-    "January 1970, where seconds come to lie that are taken for milliseconds": "BETWEEN TIMESTAMP '1970-01-01 00:00:01' AND TIMESTAMP '1970-02-01'",
-    "the year 2200 or later, where milliseconds come to lie that are taken for seconds": ">= TIMESTAMP '2200-01-01'",
+    "January 1970, as seconds do when they are read as milliseconds": "BETWEEN TIMESTAMP '1970-01-01 00:00:01' AND TIMESTAMP '1970-02-01'",
+    "the year 2200 or later, as milliseconds do when they are read as seconds": ">= TIMESTAMP '2200-01-01'",
 }
 
 
@@ -219,4 +219,4 @@ def _hints(dataset: Dataset, dated: list[int], beyond: list[int]) -> Iterable[st
     for time, rows in zip(dataset.times, dated, strict=False):
         for where in _UNITS:
             if (n := next(counts)) > UNIT_SHARE * rows:
-                yield f"Dataset {dataset.name}: {n:,} of {rows:,} values of {time} lie in {where}; write them in the right unit."
+                yield f"Dataset {dataset.name}: {n:,} of {rows:,} values of {time} fall in {where}; write them in the right unit."

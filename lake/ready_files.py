@@ -16,8 +16,8 @@ def ready_files() -> dict[str, str]:
     found = {file.name.removesuffix(".sql"): file.read_text("utf-8") for file in (files("lake") / "ready").iterdir()}
 
     def included(line: re.Match[str]) -> str:
-        view = re.search(rf"^CREATE VIEW {line[1]} AS\n.*?;$", found[line[2]], re.MULTILINE | re.DOTALL)
-        return view[0] if view else line[0]
+        [view] = re.findall(rf"^CREATE VIEW {line[1]} AS\n.*?;$", found[line[2]], re.MULTILINE | re.DOTALL)
+        return str(view)
 
     return {name: _INCLUDE.sub(included, found[name]) for name in sorted(found)}
 

@@ -130,7 +130,7 @@ def _id(where: str, column: Column, source: str, kind: str, text: str) -> tuple[
         whole = f"{name} = floor({name}){exact}"
         return (
             f"CASE WHEN {whole} THEN {name}::HUGEINT::VARCHAR END",
-            f"'is a fraction or a float beyond {_EXACT:,}, and so no id'",
+            f"'is a fraction or a float beyond {_EXACT:,}, so it cannot be an id'",
         )
     if kind != "VARCHAR" and not kind.startswith("ENUM"):
         raise BadInput(f"{where}: {source} is of type {kind}, but {column.name} is an id: text or a whole number.")
@@ -146,9 +146,9 @@ def _id_of_text(text: str) -> tuple[str, str]:
         f"WHEN starts_with({text}, {AS_IS}) THEN {text}[4:] ELSE {text} END"
     )
     reason = (
-        f"CASE WHEN {text} IN ({names}) THEN 'stands for a missing value; say null := […] where the file is read, or REX_IDS_LIKE_NULL if it is an id here' "
+        f"CASE WHEN {text} IN ({names}) THEN 'stands for a missing value; set null := […] where the file is read, or REX_IDS_LIKE_NULL if it is an id here' "
         f"WHEN regexp_full_match({text}, {literal(_AS_FLOAT)}) THEN 'is a number that was written as a float, and may have lost "
-        "digits; say whole(x), or id(x) if it is right' "
+        "digits; use whole(x), or id(x) if it is right' "
         f"WHEN regexp_full_match({text}, {literal(_AS_STRUCT)}) THEN 'is a structure or a list; take a part of it, or say id(x) if it is right' "
         "ELSE 'is not an id' END"
     )
@@ -171,7 +171,7 @@ def _time(kind: str, name: str, text: str) -> tuple[str, str]:
     reason = (
         f"CASE WHEN {moment} IS NOT NULL THEN 'is not a moment' WHEN regexp_full_match({text}, '[^0-9]*[0-9]+([.][0-9]*)?[)]?') "
         f"THEN 'is not a time from 1990 to 2100; a number of this size is ' || CASE {units} ELSE 'unix_ns' END || '(x)' "
-        "ELSE 'is not a time such as 2026-01-31T18:00:00Z; say time(x, ''%d.%m.%Y'') or the like' END"
+        "ELSE 'is not a time such as 2026-01-31T18:00:00Z; use time(x, ''%d.%m.%Y'') or the like' END"
     )
     return f"CASE WHEN isfinite({moment}) THEN {moment} END", reason
 
@@ -180,7 +180,7 @@ def _list(where: str, column: Column, source: str, kind: str) -> Conversion:
     name, element = quoted(source), column.type.value_type
     if not kind.endswith("[]"):
         raise BadInput(
-            f"{where}: {column.name} is a list, but {source} is of type {kind}; say words({source}, '|') for words between separators, or "
+            f"{where}: {column.name} is a list, but {source} is of type {kind}; use words({source}, '|') for words between separators, or "
             f"parsed_list({source}) for ['fiction', 'drama']."
         )
     inner = kind[:-2]
@@ -195,7 +195,7 @@ def _list(where: str, column: Column, source: str, kind: str) -> Conversion:
         else (f"CASE WHEN NOT starts_with({item}, {REFUSED}) THEN {item} END", "'is not text'")
     )
     like_list = f"regexp_full_match({item}, '\\[.*|.*\\]')"
-    wrong = f"CASE WHEN {like_list} THEN 'is a piece of a list; say parsed_list(x)' WHEN ({value}) IS NULL THEN {reason} END"
+    wrong = f"CASE WHEN {like_list} THEN 'is a piece of a list; use parsed_list(x)' WHEN ({value}) IS NULL THEN {reason} END"
     there = f"list_filter({name}::VARCHAR[], lambda rex_e: {item} IS NOT NULL)"
     reasons = f"list_filter(list_transform({there}, lambda rex_e: {wrong}), lambda rex_e: rex_e IS NOT NULL)"
     values = f"CASE WHEN len({reasons}) = 0 THEN list_transform({there}, lambda rex_e: {value}) END"

@@ -73,7 +73,7 @@ def _mixed(sources: Sequence[SourceFile], columns: Sequence[dict[str, str]]) -> 
                 continue
             if not all(one.startswith((*INTEGERS, *FRACTIONS)) and "[" not in one for one in (before, kind)):
                 raise BadInput(
-                    f"{name!r} is {before} in {other}, but {kind} in {source.name}; read them by themselves and put them together with "
+                    f"{name!r} is {before} in {other}, but {kind} in {source.name}; read them separately and combine them with "
                     "UNION ALL BY NAME."
                 )
             mixed.add(name.casefold())
@@ -94,6 +94,6 @@ def _cell(db: duckdb.DuckDBPyConnection, source: SourceFile, path: Path, name: s
     ).fetchone()
     if bad:
         raise BadInput(
-            f"{source.name}, row {bad[0]}: {name!r} holds bytes that are no UTF-8; leave the column out of the file, or write it as text."
+            f"{source.name}, row {bad[0]}: {name!r} holds bytes that are not UTF-8; leave the column out of the file, or write it as text."
         )
     return decoded

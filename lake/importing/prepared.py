@@ -65,6 +65,6 @@ def same_columns(found: list[Records]) -> None:
             for column in one.columns:
                 if column.casefold() not in known:
                     raise BadInput(
-                        f"{two.source.name} has no column {column!r}, which {one.source.name} has; read them by themselves and "
-                        "put them together with UNION ALL BY NAME."
+                        f"{two.source.name} has no column {column!r}, which {one.source.name} has; read them separately and "
+                        "combine them with UNION ALL BY NAME."
                     )

@@ -159,7 +159,7 @@ class Records:
             if line.count(self.dialect.delim) == len(self.columns) - 1:
                 raise BadInput(
                     f"{self.source.name}, line {start}: a quoted cell goes on over line {number}, which looks like a record of its own "
-                    f"({shown(line)}). If a quote was never closed, say quote := ''; if the text is as it should be, multiline := true."
+                    f"({shown(line)}). If a quote was never closed, set quote := ''; if the text is as it should be, multiline := true."
                 )
 
     def _misfit(self, start: int, cells: int, lines: Sequence[str]) -> None:
@@ -239,8 +239,8 @@ def _cells(name: str, lines: _Lines, dialect: Dialect) -> Iterator[tuple[int, li
 
 
 def _reason(said: str, line: str, dialect: Dialect) -> str:
-    off = "if quotes mean nothing in this file, say quote := ''."
+    off = "if quotes mean nothing in this file, set quote := ''."
     if "unexpected end" in said or "field larger" in said:
         return f"a quote that opens here is never closed ({shown(line)}); {off}"
-    hint = "say escape := '\\'." if f"\\{dialect.quote}" in line and dialect.escape != "\\" else off
+    hint = "set escape := '\\'." if f"\\{dialect.quote}" in line and dialect.escape != "\\" else off
     return f"something other than a delimiter follows a closing quote ({shown(line)}); {hint}"

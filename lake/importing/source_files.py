@@ -62,7 +62,7 @@ def find_files(base: Path, names: Iterable[str]) -> list[SourceFile]:
 def matching_files(base: Path, pattern: str) -> list[str]:
     """Names of the files below `base` that fit `pattern`, in order. BadInput when none does."""
     if pattern.startswith("/") or not pattern.strip("./"):
-        raise BadInput(f"matching({pattern!r}) is no pattern of file names below --files, such as matching('*.csv').")
+        raise BadInput(f"matching({pattern!r}) is not a pattern of file names below --files; one is matching('*.csv').")
     names = sorted(os.path.relpath(path, base) for path in base.glob(pattern) if not path.name.startswith(("_", ".")))
     if not names:
         raise BadInput(f"No file in {base} matches {pattern!r}; correct the pattern or --files.")
@@ -112,7 +112,7 @@ def check_encoding(source: SourceFile, encoding: str) -> str:
         "".encode(name)
     except (LookupError, ValueError) as error:
         raise BadInput(
-            f"{source.name}: {encoding!r} is no encoding; for example 'utf-8', 'latin-1', 'utf-16'."
+            f"{source.name}: {encoding!r} is not an encoding; use for example 'utf-8', 'latin-1', 'utf-16'."
         ) from error
     try:
         with open_bytes(source) as file:
@@ -121,7 +121,7 @@ def check_encoding(source: SourceFile, encoding: str) -> str:
         damaged(source, error)
     for mark, meant in _MARKS.items():
         if start.startswith(mark) and name == "utf-8":
-            raise BadInput(f"{source.name} is encoded in {meant.upper()}; say encoding := '{meant}'.")
+            raise BadInput(f"{source.name} is encoded in {meant.upper()}; set encoding := '{meant}'.")
     return "utf-8-sig" if name == "utf-8" else name
 
 
@@ -153,7 +153,7 @@ def refuse_undecodable(source: SourceFile, encoding: str) -> NoReturn:
                 wrong = error.object[error.start : error.end]
                 raise BadInput(
                     f"{source.name}, line {line}: the byte at offset {at:,} (0x{wrong.hex()}, after {context[0]!r}) is not "
-                    f"{encoding.removesuffix('-sig').upper()}: {error.reason}; say encoding := 'latin-1', 'cp1252' or what it is written in."
+                    f"{encoding.removesuffix('-sig').upper()}: {error.reason}; set encoding := 'latin-1', 'cp1252' or what it is written in."
                 ) from error
             if not chunk:
                 source.refuse_changed()

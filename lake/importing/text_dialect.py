@@ -48,7 +48,7 @@ class Dialect:
             raise BadInput(f"{where}: {self.delim!r} cannot be the delimiter and the quote or escape at once.")
         if self.header and self.columns:
             raise BadInput(
-                f"{where}: columns are named by the header; rename them in the SELECT, or say header := false (and skip := 1)."
+                f"{where}: columns are named by the header; rename them in the SELECT, or set header := false (and skip := 1)."
             )
         if not self.header and not self.columns:
             raise BadInput(f"{where}: without a header the columns need names: columns := ['user', 'item', …].")
@@ -67,18 +67,18 @@ def header_names(where: str, cells: Sequence[str]) -> tuple[str, ...]:
     names = tuple(cell.strip() for cell in cells)
     if names and names[0].startswith((BYTE_ORDER_MARK, "ï»¿")):
         raise BadInput(
-            f"{where}: the header begins with a byte order mark that the encoding does not take; say another encoding."
+            f"{where}: the header begins with a byte order mark that the encoding does not take; set another encoding."
         )
     for name in names:
         if not name or _VALUE.fullmatch(name):
             what = f"{name!r} is a value" if name else "one cell is empty"
             raise BadInput(
-                f"{where}: this is no header, as {what}: {shown(','.join(cells))}. Without one, say header := false and "
-                "columns := ['user', 'item', …]; with a bad one, say skip := 1 besides."
+                f"{where}: this is not a header, because {what}: {shown(','.join(cells))}. If the file has none, set header := false and "
+                "columns := ['user', 'item', …]; to replace a bad one, set skip := 1 as well."
             )
     if len(names) == 1 and (others := [mark for mark in ";,\t|" if mark in names[0]]):
         raise BadInput(
-            f"{where}: the header is one cell, {names[0]!r}; say delim := {others[0]!r}, if that stands between cells."
+            f"{where}: the header is one cell, {names[0]!r}; set delim := {others[0]!r}, if that stands between cells."
         )
     by_name(where, names, "name them yourself with header := false, skip := 1, columns := […]")
     return names

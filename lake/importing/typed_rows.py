@@ -70,7 +70,7 @@ def typed_rows(
     [(rows,)] = db.execute(f"SELECT count(*) FROM {_scan(to)}").fetchall()
     if rows != yielded:
         raise BadInput(
-            f"{where} yields {rows:,} rows, and {yielded:,} when asked again; make it say the same each time."
+            f"{where} yields {rows:,} rows, and {yielded:,} when asked again; its result must be the same each time."
         )
     undated = _lacks_dates(db, dataset, to, rows, as_of)
     values = {c.column.name: quoted(c.column.name) for c in conversions}
@@ -79,7 +79,7 @@ def typed_rows(
     known = None if stories is None else f"SELECT story_id FROM {_scan(stories)}"
     report = judge(db, dataset, _as_declared(dataset, values, to), now, stories=known, undated=undated)
     if report.hints:
-        raise BadInput(" ".join(report.hints) + " The SQL does so with unix_s(x), unix_ms(x) and the like.")
+        raise BadInput(" ".join(report.hints) + " In SQL, convert them with unix_s(x), unix_ms(x) and the like.")
     refused = {reason: rows for reason, rows in report.refused.items() if reason != REPEATED}  # an import keeps repeats
     return TypedRows(dataset, to, values, replace(report, refused=refused))
 
@@ -214,7 +214,7 @@ def _lacks_dates(
 def sentence(dataset: Dataset, reason: str) -> str:
     """A reason in words, and what can be done where that is not plain."""
     if reason == CONFLICTING:
-        return f"rows of one {' and '.join(dataset.grain)} say different things; keep one of them"
+        return f"rows of one {' and '.join(dataset.grain)} contradict each other; keep one of them"
     if reason == UNKNOWN_STORY:
         return "story_id names no story of the view stories; leave these events out, or make stories of events"
     if reason == IN_THE_FUTURE:

@@ -209,8 +209,8 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "0 bytes": (_empty, r"a\.parquet .*is empty \(0 bytes\)"),
     "cut off": (_cut_off, r"a\.parquet .*its end is missing"),
     "gzip": (_compressed, r"a\.parquet\.gz .*compressed as a whole; decompress it with gunzip"),
-    "text": (_text, r"README\.txt .*its content is something else"),
-    "broken link": (_broken_link, r"b\.parquet .*a symbolic link to nowhere\.parquet, which is not there"),
+    "text": (_text, r"README\.txt .*it holds something other than Parquet"),
+    "broken link": (_broken_link, r"b\.parquet .*a symbolic link to nowhere\.parquet, which does not exist"),
     "codec": (_brotli, r"a\.parquet: column 'story_id' is compressed with BROTLI, which Spark cannot decompress"),
     "folder": (
         _unknown_folder,
@@ -251,7 +251,7 @@ def test_a_file_that_may_not_be_read_is_said_to_be_so(spark: SparkSession, tmp_p
     if became:
         os.seteuid(65534)
     try:
-        with pytest.raises(BadInput, match=f"{path} may not be read by this user; give it the right to"):
+        with pytest.raises(BadInput, match=f"{path} cannot be read by this user; grant it read permission"):
             read_raw(spark, tmp_path, dataset("stories"))
     finally:
         if became:

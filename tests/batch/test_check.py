@@ -342,7 +342,7 @@ def test_a_column_in_a_wrong_unit_is_told_its_unit(tmp_path: Path, divisor: floa
     pq.write_table(pa.table({"story_id": [f"s{n}" for n in range(4)], "published_at": published}), folder / "a")
     report = check_lake(tmp_path, NOW)
     (hint, *_) = report.hints
-    assert hint.startswith(f"Dataset stories: 3 of 4 values of published_at lie in {where}")
+    assert hint.startswith(f"Dataset stories: 3 of 4 values of published_at fall in {where}")
     assert hint in report.problems()
 
 

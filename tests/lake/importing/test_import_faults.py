@@ -147,7 +147,7 @@ def test_one_id_with_two_contents_is_refused(tmp_path: Path) -> None:
     columns = "id AS event_id, user AS user_id, item AS story_id, 'read' AS type, ts AS occurred_at"
     sql, said = (
         events_of("csv('a.csv')", columns),
-        r"2 of 2 rows: rows of one user_id and event_id say different things.*\n.*line 2.*\n.*line 3",
+        r"2 of 2 rows: rows of one user_id and event_id contradict each other.*\n.*line 2.*\n.*line 3",
     )
     assert re.search(said, imported(folder, sql, dry_run=True).refusal())
     with pytest.raises(BadInput, match=said):

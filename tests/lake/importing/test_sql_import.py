@@ -131,10 +131,10 @@ def test_ids(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
 
 NO_IDS = {
     "NULL": "user_id is empty, but mandatory", "''": "is empty", "' '": "is empty",
-    **{f"'{text}'": "stands for a missing value; say null := " for text in ("\\N", "NULL", "null", "NA", "NaN", "None", "<NA>")},
+    **{f"'{text}'": "stands for a missing value; set null := " for text in ("\\N", "NULL", "null", "NA", "NaN", "None", "<NA>")},
     **{f"'{text}'": "written as a float" for text in ("1.23457E+17", "1e5", "10.", "1.0E5")},
     "'{\"$oid\": \"x\"}'": "is a structure or a list", "'[1]'": "is a structure or a list",
-    "'10.0'": r"written as a float, and may have lost digits; say whole\(x\), or id\(x\)", "10.5::DOUBLE": "is a fraction", "1e17::DOUBLE": "float beyond",
+    "'10.0'": r"written as a float, and may have lost digits; use whole\(x\), or id\(x\)", "10.5::DOUBLE": "is a fraction", "1e17::DOUBLE": "float beyond",
     "'nan'::DOUBLE": "is a fraction", "whole('x')": r"is not an id\n.*`whole\(x\)`", "true": "of type BOOLEAN, but user_id is an id",
     "DATE '2024-01-01'": "of type DATE", "{'a': 1}": "of type STRUCT", "['u1']": r"of type VARCHAR\[\]",
     "'x'::BLOB": "of type BLOB", "json('\"u1\"')": "is JSON; take its text with ->>",
@@ -188,7 +188,7 @@ def test_what_is_no_time_is_refused(db: duckdb.DuckDBPyConnection, tmp_path: Pat
 def test_a_column_without_times_or_in_a_wrong_unit_is_refused_whole(one_event: One) -> None:
     with pytest.raises(BadInput, match="occurred_at is empty in all 1 rows of events"):
         one_event(occurred_at="''")
-    with pytest.raises(BadInput, match="1 of 1 values of occurred_at lie in January 1970, where seconds come to lie"):
+    with pytest.raises(BadInput, match="1 of 1 values of occurred_at fall in January 1970, as seconds do"):
         one_event(occurred_at="TIMESTAMP '1970-01-21 11:38:02'")
 
 
@@ -210,8 +210,8 @@ def test_lists(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
 
 
 NO_LISTS = {
-    "$$['fiction', 'drama']$$": r"say words\(topics, '\|'\) .* or parsed_list\(topics\)",
-    "words($$['fiction', 'drama']$$, ',')": r"is a piece of a list; say parsed_list\(x\)",
+    "$$['fiction', 'drama']$$": r"use words\(topics, '\|'\) .* or parsed_list\(topics\)",
+    "words($$['fiction', 'drama']$$, ',')": r"is a piece of a list; use parsed_list\(x\)",
     "parsed_list('fiction, drama')": r"is not an id\n.*parsed_list\(fiction, drama\)",
     'parsed_list(\'["a", ["b"]]\')': "is a piece of a list",
     'parsed_list(\'[{"name": "x"}]\')': "is a structure or a list",
@@ -219,7 +219,7 @@ NO_LISTS = {
     "['a', 'NULL']": "stands for a missing value",
     "[{'a': 1}]": "is a list of STRUCT",
     "[['a']]": r"is a list of VARCHAR\[\]",
-    "json('[\"a\"]')": r"of type JSON; say words",
+    "json('[\"a\"]')": r"of type JSON; use words",
     "[1.5]": "is a list of DECIMAL",
 }
 
@@ -347,7 +347,7 @@ def test_parquet_text_without_its_mark_is_decoded_or_refused(tmp_path: Path) -> 
     columns = "user AS user_id, item AS story_id, 'read' AS type, '2026-01-31' AS occurred_at"
     pq.write_table(pa.table({"user": ["Schön".encode(), b"u2"], "item": [1, 2]}), folder / "a.parquet")
     pq.write_table(pa.table({"user": [b"u1", b"Sch\xf6n"], "item": [1, 2]}), folder / "b.parquet")
-    with pytest.raises(BadInput, match=r"b\.parquet, row 2: 'user' holds bytes that are no UTF-8"):
+    with pytest.raises(BadInput, match=r"b\.parquet, row 2: 'user' holds bytes that are not UTF-8"):
         imported(folder, events_of("parquet('b.parquet')", columns))
     imported(folder, events_of("parquet('a.parquet')", columns))
     assert [event["user_id"] for event in rows(folder, "events")] == ["Schön", "u2"]

@@ -20,7 +20,7 @@ from benchmarks.drawn_model import drawn_model
 from benchmarks.results import Result, measured
 from features.keys import Keys
 from features.settings import Settings
-from online.clock import micros
+from features.times import micros
 from online.components import default_components
 from online.feed.preparing import FeedRequest, Prepared
 from online.metrics import Metrics

@@ -20,7 +20,7 @@ from benchmarks.drawn_model import drawn_model
 from benchmarks.results import Result, measured
 from features.keys import Keys, hash64
 from features.settings import Settings
-from online.clock import micros
+from features.times import micros
 from online.components import default_components
 from online.feed.preparing import FeedRequest
 from online.ingest.stories import Story

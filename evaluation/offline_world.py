@@ -17,12 +17,12 @@ from batch.snapshot_users import Users, read_users
 from features.duckdb_views import literal, partition_name, quoted
 from features.keys import hash64
 from features.snapshot import PROFILE, TARGETS_SCHEMA, Manifest, digest, schema_hash
-from learning.model import Model
-from learning.model_file import decode
 from online.components import Components
 from online.context import Context
-from online.protocols import Ranker
 from online.rankers.learned import ranker_for
+from online.rankers.models.model import Model
+from online.rankers.models.model_file import decode
+from online.rankers.protocol import Ranker
 from online.settings import OnlineSettings
 from online.story_table.build import build_story_table
 from online.story_table.table import StoryTable

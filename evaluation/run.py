@@ -27,7 +27,7 @@ from evaluation.worlds import Worlds
 from features.errors import BadInput
 from lake.ready_files import DESKDROP_EVENTS, deskdrop
 from lake.sql_import import import_sql
-from online.protocols import Ranker
+from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weighted
 
 RANKERS: tuple[Ranker | None, ...] = (None, Weighted())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from rich.table import Table
 
+from batch.backfill import make_examples
 from batch.settings import BatchSettings
 from evaluation.bootstrap import Estimate, mean, percentile, resamples
 from evaluation.offline_world import OfflineWorld, load
@@ -26,10 +27,10 @@ from evaluation.reading_log import Floats, Ints, Log
 from evaluation.systems.rex import ALL_FEATURES, EVERY_AGE_D
 from evaluation.systems.system import System
 from features.keys import hash64_many
+from features.times import micros
 from lake.simulator.truth import World, load_world
+from learning.lake_model import learn
 from learning.settings import LearningSettings
-from learning.training import learn, make_examples
-from online.clock import micros
 from online.columns import Candidates
 from online.components import default_components
 from online.pipeline import Pipeline

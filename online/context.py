@@ -8,21 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from features.errors import Unavailable
 from features.formulas import dot
 from online.columns import Candidates, Floats
+from online.rankers.protocol import Ranker
 from online.settings import OnlineSettings
 from online.slates.pagination_session import PaginationSession
 from online.story_table.table import StoryTable
 from online.user.build_inputs import BuildInputs
 from online.user.user import User
-
-if TYPE_CHECKING:
-    from online.protocols import Ranker
 
 log = logging.getLogger("rex.online")
 

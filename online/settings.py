@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.errors import BadInput
-from learning.outcomes import weights_with
+from online.rankers.models.outcomes import weights_with
 
 Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\s]+)$")]
 """As browsers send it: scheme, host, and the port unless it is the scheme's own; no path."""

@@ -9,7 +9,6 @@ import redis
 
 from features.keys import Keys
 from features.settings import Settings
-from learning.model import Model
 from online.clock import Clock
 from online.components import Components
 from online.feed.answered_pages import AnsweredPages
@@ -25,8 +24,9 @@ from online.ingest.events import EventIntake
 from online.ingest.stories import StoryIntake
 from online.ingest.users import AccountIntake
 from online.metrics import Metrics
-from online.protocols import Ranker
 from online.rankers.learned import ranker_for
+from online.rankers.models.model import Model
+from online.rankers.protocol import Ranker
 from online.settings import OnlineSettings
 from online.slates.cursor import CursorCodec, cursor_keys
 from online.slates.slate_store import SlateStore
@@ -105,6 +105,6 @@ def _ranker(
     components: Components, online: OnlineSettings, service: ModelService | None, model: Model | None, digest: str
 ) -> Ranker:
     """What ranks with a snapshot's model. ValueError when no annotator provides what it needs."""
-    ranker = components.ranker or ranker_for(online, model, digest, service)
+    ranker = components.ranker or ranker_for(online, model, digest, service.of if service else None)
     components.check_ranker(ranker)
     return ranker

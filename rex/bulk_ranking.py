@@ -22,12 +22,12 @@ from evaluation.offline_world import OfflineWorld, load
 from features.duckdb_views import connect, partition_name
 from features.errors import BadInput
 from features.schema import TS
+from features.times import micros
 from lake.drafts import replacing
-from online.clock import micros
 from online.components import Components, default_components
 from online.feed.presenting import items
 from online.pipeline import Pipeline
-from online.protocols import Ranker
+from online.rankers.protocol import Ranker
 from online.settings import OnlineSettings
 
 RANKED = pa.schema(

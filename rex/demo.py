@@ -15,6 +15,7 @@ import redis
 from rich.console import Console, RenderableType
 from rich.progress import Progress
 
+from batch.backfill import make_examples
 from batch.publish import publish
 from batch.settings import BatchSettings
 from features.duckdb_views import connect as views
@@ -26,10 +27,10 @@ from lake.ready_files import deskdrop
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
 from lake.sql_import import import_sql
+from learning.lake_model import learn
 from learning.printing import lead_line, verdict_table
 from learning.settings import LearningSettings
 from learning.train import Evaluated
-from learning.training import learn, make_examples
 from online.rankers.learned import MODEL_SERVICE
 from rex.cli.client import fetch_feed
 from rex.cli.printing import print_feed

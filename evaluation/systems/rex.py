@@ -23,8 +23,8 @@ from online.columns import Candidates
 from online.components import default_components
 from online.context import Context
 from online.pipeline import SPARE, Pipeline
-from online.protocols import Ranker
 from online.rankers.learned import ranker_for
+from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weight, Weighted
 from online.selection import best
 from online.settings import OnlineSettings

@@ -19,7 +19,7 @@ import redis
 from prometheus_client import Counter
 
 from features.errors import Unavailable
-from features.keys import Keys, hash64
+from features.keys import Keys
 from online.columns import Bools, Floats, Hashes
 from online.settings import OnlineSettings
 from online.user.served_history import encode_page
@@ -64,11 +64,6 @@ class ServedPage:
     """float64[k]: P(this story at this position | request, entries above); 1 where the policy is deterministic."""
     features: Floats | None
     """float32[k, registered features], NaN where not computed; None: the slate is not sampled."""
-
-
-def sampled(slate_id: str, rate: float) -> bool:
-    """Whether features of a slate are logged: a `rate` of all slates, decided by the id alone, so that replays agree."""
-    return hash64(slate_id) % (1 << 32) < rate * (1 << 32)
 
 
 class ServedLog:

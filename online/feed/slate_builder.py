@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from features.errors import Unavailable
-from online.clock import utc_day
+from features.times import utc_day
 from online.components import Components
 from online.context import Context, Trace
 from online.feed.single_flight import Busy

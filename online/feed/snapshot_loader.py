@@ -11,13 +11,13 @@ from features.errors import Unavailable
 from features.keys import Keys
 from features.snapshot import Manifest
 from features.snapshot_reader import current_version, read_manifest, read_model, read_tables
-from learning.model import Model
-from learning.model_file import WrongModel, decode
-from online.protocols import Ranker
+from features.streams import START, StreamEntry, stream_order
+from online.rankers.models.model import Model
+from online.rankers.models.model_file import WrongModel, decode
+from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weighted
 from online.story_table.build import build_story_table
 from online.story_table.table import StoryTable
-from online.streams.entries import START, StreamEntry, stream_order
 from online.user.store import STORY_TAIL, read_story_tail
 
 RankerOf = Callable[[Model | None, str], Ranker]

@@ -18,8 +18,7 @@ from features.errors import Unavailable
 from features.languages import accepted_languages
 from features.raw_datasets import CLOCK_SKEW_S
 from features.snapshot_reader import snapshots
-from features.times import rfc3339
-from online.clock import micros
+from features.times import micros, rfc3339
 from online.feed.describe_user import about_user, account_times
 from online.feed.page_of import page_of
 from online.feed.preparing import FeedRequest

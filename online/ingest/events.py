@@ -15,8 +15,8 @@ from features.choices import BLOCKED_BY, CHOICES, EDGE_TYPES, ENDS_FOLLOWS, REFU
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.raw_datasets import CLOCK_SKEW_S, EARLIEST, EVENT_TYPES
-from features.times import rfc3339
-from online.clock import Moment, micros
+from features.times import micros, rfc3339
+from online.clock import Moment
 from online.http import examples as api_examples
 from online.ingest.ids import Id
 from online.settings import OnlineSettings

@@ -13,11 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.languages import MAX_TAG, canonical
+from features.streams import START
 from online.clock import Moment
 from online.http import examples as api_examples
 from online.ingest.ids import Id
 from online.settings import OnlineSettings
-from online.streams.entries import START
 from rex.local.faults import first_line
 
 # KEYS: documents, stream. ARGV: story hash, story id, document, ttl s, the document that it was made after or nothing.

@@ -18,11 +18,12 @@ from features.errors import Unavailable
 from features.keys import Keys
 from features.languages import MAX_TAG, canonical, known_languages, language_codes
 from features.raw_datasets import EARLIEST
-from online.clock import Moment, micros
+from features.streams import stream_order
+from features.times import micros
+from online.clock import Moment
 from online.http import examples as api_examples
 from online.ingest.stories import Document, Older, dated, last_position
 from online.settings import OnlineSettings
-from online.streams.entries import stream_order
 from online.user.user import ACCOUNT
 from rex.local.faults import first_line
 

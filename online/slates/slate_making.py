@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.keys import hash64
 from features.registry import FEATURES
 from online.columns import Candidates, Floats
 from online.context import Context
-from online.feed.served_log import sampled
-from online.slates.cursor import Watermark
-from online.slates.slate import Slate, SlateInfo, identify
+from online.slates.slate import Slate, SlateInfo, Watermark, identify
+
+
+def sampled(slate_id: str, rate: float) -> bool:
+    """Whether features of a slate are logged: a `rate` of all slates, decided by the id alone, so that replays agree."""
+    return hash64(slate_id) % (1 << 32) < rate * (1 << 32)
 
 
 def slate_id(ctx: Context) -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from features.keys import hash64
 from features.snapshot import ABSENT, Manifest
+from features.streams import StreamEntry
 from online.columns import Bools, Floats, Hashes, Ints, Micros, Rows
 from online.story_table.dates import newer_than, newest
 from online.story_table.edge_targets import EdgeTargets
@@ -20,7 +21,6 @@ from online.story_table.promotions import Promotions
 from online.story_table.story_change import StoryVersion
 from online.story_table.story_columns import StoryColumns
 from online.story_table.updates import updated
-from online.streams.entries import StreamEntry
 
 
 @dataclass(frozen=True, slots=True)

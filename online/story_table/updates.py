@@ -11,11 +11,11 @@ import numpy as np
 
 from features.packing import CorruptValue
 from features.raw_datasets import VISIBILITIES
+from features.streams import StreamEntry
 from online.columns import Bools, Ints, Micros, Rows
 from online.story_table.former_keys import FormerKeys
 from online.story_table.new_rows import Columns, NamesNow, new_rows
 from online.story_table.story_change import StoryChange, StoryVersion, decode_change
-from online.streams.entries import StreamEntry
 
 if TYPE_CHECKING:
     from online.story_table.table import StoryTable

@@ -6,11 +6,11 @@ import numpy as np
 import redis
 
 from features.keys import Keys
+from features.streams import START, stream_order
 from online.feed.snapshot_loader import LiveSnapshot
 from online.settings import OnlineSettings
 from online.story_table.dates import dated
 from online.story_table.story_change import StoryChange
-from online.streams.entries import START, stream_order
 from online.timelines.followers import OUTLIVES_S
 from online.timelines.placements import Placement, Placements, Record, placement_of
 from online.timelines.pushing import REMOVE, push_script

@@ -8,16 +8,17 @@ from typing import cast
 import redis
 
 from features.keys import Keys
-from online.clock import Clock, micros
+from features.times import micros
+from online.clock import Clock
 from online.columns import Rows
 from online.feed.snapshot_loader import LiveSnapshot
 from online.settings import OnlineSettings
 from online.story_table.table import StoryTable
 from online.timelines.followers import OUTLIVES_S, FollowerIndex
 from online.timelines.newest import newest, rows_of
-from online.timelines.pulled import Pulled, PulledTargets
+from online.timelines.pulled import PulledTargets
 from online.timelines.pushing import REPLACE
-from online.timelines.targets import Follows, follows_of
+from online.timelines.targets import Follows, Pulled, follows_of
 from online.timelines.timeline import VIA, encode_body, encode_floor
 from online.user.store import UserStore
 

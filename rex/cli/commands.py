@@ -379,25 +379,27 @@ def train(
     """
     import time
 
+    from batch.backfill import make_examples
     from batch.tuning.tuned import settings_of
+    from learning.lake_model import latest_batch, learn
     from learning.printing import verdict_table
     from learning.settings import LearningSettings
     from learning.train import Evaluated
-    from learning.training import latest_batch, train_on_lake
 
     lake = lake or Settings().lake
     settings = settings_of(lake) if days is None else settings_of(lake, training_days=days)
     moment = utc(as_of) if as_of else latest_batch(lake)
     verdicts: list[Evaluated] = []
+    now = datetime.now(UTC)
     try:
         with progress() as bars:
-            done = train_on_lake(
+            made = [] if from_examples else make_examples(lake, moment, now=now, settings=settings, progress=bars)
+            _, released = learn(
                 lake,
                 moment,
                 time.monotonic,
-                now=datetime.now(UTC),
-                batch=None if from_examples else settings,
-                learning=LearningSettings(),
+                now=now,
+                settings=LearningSettings(),
                 force=force,
                 progress=bars,
                 evaluated=verdicts.append,
@@ -406,11 +408,11 @@ def train(
         for verdict in verdicts:
             out.print(verdict_table(verdict))
             out.print(f"card: {verdict.card}", soft_wrap=True)
-    for report in done.reports:
+    for report in made:
         out.print(report.table())
-    for shortfall in done.release.shortfalls:
+    for shortfall in released.shortfalls:
         out.print(f"forced although {shortfall}")
-    out.print(f"released [bold]{done.release.sha256[:16]}[/]; `rex publish` takes it along")
+    out.print(f"released [bold]{released.sha256[:16]}[/]; `rex publish` takes it along")
 
 
 @app.command(name="eval")

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from features.settings import Settings
-from online.clock import clock_from, micros
+from features.times import micros
+from online.clock import clock_from
 from online.components import Components, default_components
 from online.feed.preparing import FeedRequest
 from online.metrics import Metrics

@@ -19,7 +19,7 @@ from features.keys import Keys
 from features.registry import FEATURES
 from features.settings import Settings
 from features.snapshot import AFFINITIES
-from online.clock import micros
+from features.times import micros
 from online.components import default_components
 from online.context import Context
 from online.feed.preparing import FeedRequest

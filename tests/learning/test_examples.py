@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import pytest
 
 from features.errors import BadInput
-from learning.examples import POSITION, examples_of
+from learning.examples import examples_of
 from learning.slices import cut
+from online.rankers.models.model import POSITION
 from tests.learning.made import DAY_US, examples_table
 
 TABLE = examples_table(requests=150)
@@ -66,7 +67,7 @@ def test_one_class_only_is_refused() -> None:
 def test_a_constant_feature_is_told_and_left_out() -> None:
     examples = examples_of(_with("als_score", np.full(1500, 3, np.float32)))
     assert "als_score" not in examples.inputs
-    assert examples.notes == ("als score has one value in all rows and was left out",)
+    assert examples.notes == ("als_score has one value in all rows and was left out",)
     assert (examples.column("als_score") == 3).all(), "what is left out is still the column that it was"
 
 

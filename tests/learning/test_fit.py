@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learning.examples import POSITION, examples_of
+from learning.examples import examples_of
 from learning.fit import SCHEDULE, Choice, fit
-from learning.model_file import encode
 from learning.slices import cut
+from online.rankers.models.model import POSITION
+from online.rankers.models.model_file import encode
 from tests.learning.conftest import SMALL, Made
 from tests.learning.made import examples_table
 
@@ -54,7 +55,7 @@ def test_an_outcome_with_too_few_positives_gets_its_rate_and_a_note(made: Made) 
     probability = model.probabilities(examples.x[:5])["negative_feedback"]
     seen = made.slices.calibration.stop
     assert probability == pytest.approx(0.5 / (seen + 1))
-    assert any(note.startswith("negative feedback has 0 rows") for note in model.about["notes"])
+    assert any(note.startswith("negative_feedback has 0 rows") for note in model.about["notes"])
 
 
 def test_probabilities_on_held_out_days_are_near_what_happened(made: Made) -> None:

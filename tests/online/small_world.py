@@ -29,11 +29,11 @@ from features.snapshot import (
     schema_hash,
     stories_schema,
 )
-from online.clock import micros
+from features.times import micros
 from online.columns import Candidates
 from online.components import default_components
 from online.context import Context
-from online.protocols import Ranker
+from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.story_table.build import build_story_table

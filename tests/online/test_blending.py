@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from features.keys import hash64
-from online.clock import micros
+from features.times import micros
 from online.components import default_components
 from online.context import Context
 from online.pipeline import Pipeline

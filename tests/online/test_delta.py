@@ -17,8 +17,9 @@ from features.keys import hash64
 from features.near_duplicates import duplicate_key
 from features.registry import BY_NAME, FEATURES
 from features.snapshot import names_schema
+from features.streams import StreamEntry
+from features.times import micros
 from online.annotators.history import History
-from online.clock import micros
 from online.columns import Candidates, Rows
 from online.providers.fresh_stories import FreshStories
 from online.story_table.build import build_story_table
@@ -27,7 +28,6 @@ from online.story_table.story_change import StoryVersion
 from online.story_table.story_columns import SPARE_ROWS
 from online.story_table.table import StoryTable
 from online.story_table.updates import NEVER
-from online.streams.entries import StreamEntry
 from tests.online.small_world import NOW, context, everything, hours_ago, ids, manifest, story_table, tables
 from tests.online.test_pipeline import feed, pipeline
 

@@ -17,7 +17,7 @@ from redis.exceptions import LockNotOwnedError, OutOfMemoryError
 
 from features.errors import Unavailable
 from features.keys import hash64
-from online.clock import micros
+from features.times import micros
 from online.story_table.story_change import decode_change
 from online.streams.dead_letters import MAX_TRIES, dead_letters
 from online.timelines.fanout import GROUP

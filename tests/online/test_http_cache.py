@@ -17,7 +17,7 @@ from online.columns import Floats
 from online.components import default_components
 from online.feed import page_of
 from online.http.app import create_app
-from online.protocols import Degrade, refused
+from online.rankers.protocol import Degrade, refused
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.slates.freshness import JITTER, stretch, ttl_s

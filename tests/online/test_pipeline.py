@@ -20,8 +20,8 @@ from online.components import default_components
 from online.context import Context
 from online.feed.presenting import items
 from online.pipeline import Pipeline
-from online.protocols import Degrade, refused
 from online.rankers.learned import Learned
+from online.rankers.protocol import Degrade, refused
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.slates.slate import Slate

@@ -16,11 +16,12 @@ from features.errors import Unavailable
 from features.keys import hash64_many
 from features.lake_files import inspect
 from features.registry import FEATURES
-from online.clock import micros
-from online.feed.served_log import PROMOTED, ServedLog, ServedPage, sampled
+from features.times import micros
+from online.feed.served_log import PROMOTED, ServedLog, ServedPage
 from online.http.app import create_app
 from online.settings import OnlineSettings
 from online.slates.slate import identify
+from online.slates.slate_making import sampled
 from online.streams.archive_files import convert
 from online.streams.archiver import archive
 from online.user.served_history import decode_history

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from batch.publish import publish_content
 from features.keys import Keys
 from features.settings import Settings
-from online.clock import micros
+from features.times import micros
 from online.components import default_components
 from online.feed.preparing import FeedRequest
 from online.ingest.stories import Story

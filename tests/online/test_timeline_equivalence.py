@@ -16,7 +16,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from online.clock import micros
+from features.times import micros
 from online.story_table.story_change import decode_change
 from online.timelines.timeline import Timeline
 from rex.local.redis_server import server

@@ -13,7 +13,7 @@ import redis
 from batch.publish import publish_content
 from features.keys import Keys, hash64
 from features.settings import Settings
-from online.clock import micros, utc_day
+from features.times import micros, utc_day
 from online.columns import Rows
 from online.components import default_components
 from online.context import Context

@@ -56,7 +56,7 @@ class SlateBuilder:
     def _read_for(self, ctx: Context) -> None:
         """Reads into the context what only a build needs; what could not be read is told."""
         ctx.build_inputs = self._store.read_for_build(ctx.user_id, utc_day(ctx.now_us))
-        ctx.trace = Trace(strict=ctx.settings.strict, watched_row=ctx.trace.watched_row)
+        ctx.trace = Trace(ctx.timer, strict=ctx.settings.strict, watched_row=ctx.trace.watched_row)
         for part in ctx.build_inputs.degraded:
             ctx.trace.degrade(part, Unavailable("what Redis holds of it is damaged"))
 

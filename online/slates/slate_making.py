@@ -9,6 +9,7 @@ from features.registry import FEATURES
 from online.columns import Candidates, Floats
 from online.context import Context
 from online.slates.slate import Slate, SlateInfo, Watermark, identify
+from online.story_table.dates import newest
 
 
 def sampled(slate_id: str, rate: float) -> bool:
@@ -62,7 +63,7 @@ def _watermark(ctx: Context) -> Watermark:
     if ctx.pagination_session is not None:
         return ctx.pagination_session.watermark
     timeline = ctx.build_inputs.timeline
-    published_us, story_id = ctx.story_table.newest(ctx.now_us)
+    published_us, story_id = newest(ctx.story_table, ctx.now_us)
     return Watermark(published_us, story_id, 0 if timeline is None else timeline.seq)
 
 

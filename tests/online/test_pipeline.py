@@ -25,6 +25,7 @@ from online.rankers.protocol import Degrade, refused
 from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.slates.slate import Slate
+from online.story_table.updates import updated
 from online.user.user import EdgeChange
 from tests.online.small_world import context, ids, story_table
 
@@ -257,7 +258,7 @@ def test_a_withdrawal_after_the_slate_was_built_drops_its_entry_and_the_tail_fil
     first = ids(built.story_table, pipeline().read(built, slate, 0, 3).entries)
     change = {"story_id": first[0], "published_at": "2026-01-30T00:00:00Z", "deleted_at": "2026-01-31T00:00:00Z"}
     fields = {b"story": orjson.dumps(change)}
-    ctx = context(built.story_table.after([(b"1-0", fields)]))
+    ctx = context(updated(built.story_table, [(b"1-0", fields)]))
     page = pipeline().read(ctx, slate, 0, 3)
     assert ids(ctx.story_table, page.entries)[:2] == first[1:]
     assert len(page.entries) == 3

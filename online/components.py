@@ -98,7 +98,7 @@ class Components:
             if unknown or not names:
                 raise BadInput(
                     f"Surface {surface} is to be filled by {unknown or 'no provider'}; choose among {', '.join(self.bits)} "
-                    "in REX_ONLINE_SURFACES."
+                    "in REX_ONLINE_AGGREGATE_SURFACES."
                 )
 
     @cached_property

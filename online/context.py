@@ -15,7 +15,7 @@ from features.errors import Unavailable
 from features.formulas import dot
 from online.columns import Candidates, Floats
 from online.rankers.protocol import Ranker
-from online.settings import OnlineSettings
+from online.settings import RankingSettings
 from online.slates.pagination_session import PaginationSession
 from online.story_table.table import StoryTable
 from online.user.build_inputs import BuildInputs
@@ -136,7 +136,7 @@ class Context:
     story_table: StoryTable
     user: User
     now_us: int
-    settings: OnlineSettings
+    settings: RankingSettings
     ranker: Ranker
     """The one of the world's snapshot, so that features and model are always of one publication."""
     surface: str = "home"

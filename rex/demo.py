@@ -110,7 +110,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "REX_LAKE": str(settings.lake),
         "REX_REDIS_URL": settings.redis_url,
         "REX_REDIS_PREFIX": settings.redis_prefix,
-        "REX_ONLINE_MODEL_SERVICE_URL": "",
+        "REX_ONLINE_MODELS_SERVICE_URL": "",
     }
 
 
@@ -198,12 +198,12 @@ def _serving(settings: Settings, as_of: datetime, port: int, manifest: Manifest,
     environment = {
         **child_environment(settings),
         "REX_ONLINE_AS_IF": as_of.isoformat() if in_the_past else "",
-        "REX_ONLINE_MODEL_TIMEOUT_MS": MODEL_TIMEOUT_MS,
+        "REX_ONLINE_MODELS_TIMEOUT_MS": MODEL_TIMEOUT_MS,
     }
     with ExitStack() as services:
         if manifest.model:
             started = child_service(["serve", "models"], port + 1, environment, settings.var / "models.log")
-            environment["REX_ONLINE_MODEL_SERVICE_URL"] = services.enter_context(started)
+            environment["REX_ONLINE_MODELS_SERVICE_URL"] = services.enter_context(started)
         current = child_service(
             ["serve"],
             port,

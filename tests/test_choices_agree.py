@@ -27,7 +27,7 @@ from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import profile_field
 from features.times import micros
 from online.ingest.events import EventIntake
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.streams.archiver import archive
 from online.user.store import UserStore
 from tests.batch.conftest import one_partition

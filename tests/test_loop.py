@@ -21,7 +21,7 @@ from features.times import micros
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
 from online.feed.preparing import FeedRequest
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.wiring import AppState
 from rex.cli.offline import loaded
 from rex.local.redis_server import Server

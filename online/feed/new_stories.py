@@ -34,7 +34,7 @@ def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
     brought = np.zeros(len(rows), bool)
     # Without the reading of a build a timeline is pulled, and what it notes of that holds for no answer.
     asking = replace(ctx)  # with a trace of its own
-    chosen = ctx.settings.surfaces.get(ctx.surface, tuple(components.bits))
+    chosen = ctx.settings.aggregate.surfaces.get(ctx.surface, tuple(components.bits))
     for provider in reversed(components.providers):
         if brought.all():
             break

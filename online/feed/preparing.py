@@ -8,7 +8,7 @@ from time import perf_counter
 from online.components import Components
 from online.context import Context
 from online.feed.snapshot_loader import LiveSnapshot
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.slates.cursor import Cursor, CursorCodec
 from online.slates.freshness import Freshness, freshness
 from online.slates.pagination_session import Kept, PaginationSession, find_place
@@ -65,7 +65,7 @@ class Preparer:
         self._store = store
         self._slates = slates
         self._components = components
-        self._settings = settings
+        self._settings = settings.ranking
         self._cursors = cursors
 
     def prepare(self, request: FeedRequest, now_us: int) -> Prepared:

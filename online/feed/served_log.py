@@ -21,7 +21,7 @@ from prometheus_client import Counter
 from features.errors import Unavailable
 from features.keys import Keys
 from online.columns import Bools, Floats, Hashes
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.user.served_history import encode_page
 
 log = logging.getLogger("rex.online")
@@ -118,8 +118,8 @@ class ServedLog:
             pipe.xadd(stream, {"served": _encoded(page)}, maxlen=STREAM_PAGES, approximate=True)
             history = self._keys.served_history(page.user_id)
             pipe.zadd(history, {encode_page(page.slate, page.stories): page.served_us // 1000}, gt=True)
-            pipe.zremrangebyrank(history, 0, -1 - self._settings.history_pages)
-            pipe.expire(history, self._settings.history_ttl_s)
+            pipe.zremrangebyrank(history, 0, -1 - self._settings.served.history_pages)
+            pipe.expire(history, self._settings.served.history_ttl_s)
         self._lost.inc(_damaged(pages, pipe.execute(raise_on_error=False)))
 
 

@@ -65,7 +65,7 @@ class SlateBuilder:
         before = np.empty(0, np.int64) if ctx.pagination_session is None else ctx.pagination_session.consumed
         ends = SlateEnds(
             slate_ttl_s=ttl_s(slate.info.id, settings),
-            pagination_session_ttl_s=settings.pagination_session_ttl_s,
+            pagination_session_ttl_s=settings.cache.pagination_session_ttl_s,
             day=utc_day(ctx.now_us),
             surface=ctx.surface if ctx.pagination_session is None else None,
             caps=ctx.story_table.promotions.caps,

@@ -111,7 +111,7 @@ async def feed(
 def _ranking_places(request: Request) -> CapacityLimiter:
     state = request.app.state
     if not hasattr(state, "ranking_places"):  # made here, because it belongs to the running event loop
-        state.ranking_places = CapacityLimiter(_rex(request).online.rankings_at_once)
+        state.ranking_places = CapacityLimiter(_rex(request).online.http.rankings_at_once)
     places: CapacityLimiter = state.ranking_places
     return places
 

@@ -23,7 +23,7 @@ from features.times import micros
 from online.clock import Moment
 from online.http import examples as api_examples
 from online.ingest.stories import Document, Older, dated, last_position
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.user.user import ACCOUNT
 from rex.local.faults import first_line
 
@@ -106,7 +106,7 @@ class AccountIntake:
         try:
             position: bytes | None = self._append(
                 keys=[self._keys.edges(user_id), self._stream(user_id)],
-                args=[ACCOUNT, before, document, self._settings.state_ttl_s],
+                args=[ACCOUNT, before, document, self._settings.ingest.state_ttl_s],
             )
         except redis.RedisError as error:
             raise Unavailable(f"the user cannot be stored now, send it again: {first_line(error)}") from error

@@ -13,7 +13,7 @@ from online.rankers.models.outcomes import Doubles, shares, value, weights_with
 from online.rankers.protocol import Degrade, Ranker, Scorer, refused
 from online.rankers.weighted import Weighted
 from online.selection import finite
-from online.settings import OnlineSettings
+from online.settings import RankingSettings
 
 MODEL_SERVICE = "model_service"
 """How `degraded` names the part that was missing."""
@@ -85,7 +85,7 @@ class Learned:
 
 
 def ranker_for(
-    settings: OnlineSettings, model: Model | None, digest: str, hosted: Callable[[str], Scorer] | None = None
+    settings: RankingSettings, model: Model | None, digest: str, hosted: Callable[[str], Scorer] | None = None
 ) -> Ranker:
     """The ranker of a snapshot with `model`, whose hash is `digest`; the first stage alone without a model.
 
@@ -94,8 +94,8 @@ def ranker_for(
     if model is None:
         return Weighted()
     scorer = hosted(digest) if hosted else InProcess(model)
-    weights = weights_with({**model.weights, **settings.value_weights})
-    return Learned(Weighted(), model, f"learned-{digest[:12]}", settings.rank_top_k, scorer, weights)
+    weights = weights_with({**model.weights, **settings.rank.value_weights})
+    return Learned(Weighted(), model, f"learned-{digest[:12]}", settings.rank.top_k, scorer, weights)
 
 
 def _rows(columns: Mapping[str, Floats], names: tuple[str, ...], at: Ints) -> dict[str, Floats]:

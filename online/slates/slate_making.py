@@ -26,7 +26,7 @@ def slate_id(ctx: Context) -> str:
 
 def features_wanted(ctx: Context) -> frozenset[str]:
     """What the ranker reads; all registered features when the slate is one of those whose features are logged."""
-    if sampled(slate_id(ctx), ctx.settings.served_features_rate):
+    if sampled(slate_id(ctx), ctx.settings.served.features_rate):
         return frozenset(feature.name for feature in FEATURES)
     return frozenset(ctx.ranker.inputs)
 
@@ -53,7 +53,7 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
     promotions = ranked.columns.get("promotion", np.empty(0, np.int64))
     propensities = ranked.columns.get("propensity", np.empty(0, np.float32))
     features = np.empty((0, 0), np.float32)
-    if sampled(name, ctx.settings.served_features_rate):
+    if sampled(name, ctx.settings.served.features_rate):
         features = _features(ranked)
     hashes = ctx.story_table.hashes[ranked.rows]
     return Slate(info, hashes, ranked.columns["score"], ranked.sources, promotions, propensities, features)

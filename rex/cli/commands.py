@@ -243,7 +243,7 @@ def fanout(
 
     Example: [bold]rex fanout --once[/]
     """
-    from online.settings import OnlineSettings
+    from online.service_settings import OnlineSettings
     from online.timelines.fanout import run_fanout
 
     with contextlib.suppress(KeyboardInterrupt):
@@ -555,7 +555,7 @@ def serve(
     import uvicorn
     from uvicorn.config import LOGGING_CONFIG
 
-    from online.settings import OnlineSettings
+    from online.service_settings import OnlineSettings
     from rex.local.http import http_client
     from rex.local.redis import connect
     from rex.local.workers import WORKER_ANSWERS_WITHIN_S
@@ -563,8 +563,8 @@ def serve(
     from rex.model_service.app import KEEP_ALIVE_S
 
     online = OnlineSettings()
-    if online.model_service_url:
-        http_client(online.model_service_url).close()  # here, because a worker would refuse it in many lines
+    if online.models.service_url:
+        http_client(online.models.service_url).close()  # here, because a worker would refuse it in many lines
     loggers = {**LOGGING_CONFIG["loggers"], "rex": {"handlers": ["default"], "level": "INFO", "propagate": False}}
     made_by, usual_port = SERVICES[what]
     with connect(Settings()):  # fails here, in one sentence, when there is no Redis; and starts it once for all workers
@@ -578,7 +578,7 @@ def serve(
             access_log=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_worker_healthcheck=WORKER_ANSWERS_WITHIN_S,
-            root_path=online.root_path if what is Service.feed else "",
+            root_path=online.http.root_path if what is Service.feed else "",
         )
         run(config)
 

@@ -12,7 +12,7 @@ from online.clock import clock_from
 from online.components import Components, default_components
 from online.feed.preparing import FeedRequest
 from online.metrics import Metrics
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.wiring import AppState, wire
 from rex.cli.client import explained_story
 from rex.local.redis import connect

@@ -25,7 +25,7 @@ from online.context import Context
 from online.feed.preparing import FeedRequest
 from online.metrics import Metrics
 from online.rankers.learned import ranker_for
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.wiring import wire
 from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server

@@ -35,7 +35,7 @@ from online.components import default_components
 from online.context import Context
 from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weighted
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.story_table.build import build_story_table
 from online.story_table.table import StoryTable
 from online.user.build_inputs import BuildInputs

@@ -10,7 +10,7 @@ import pytest
 from features.registry import BY_NAME
 from online.components import default_components
 from online.pipeline import Pipeline
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.slates.slate import Slate
 from online.story_table.build import build_story_table
 from online.story_table.table import StoryTable
@@ -128,7 +128,7 @@ class TestStories:
                 {"id": "by-dull", "author": "dull", "topics": ["go"]}, {"id": "by-a", "author": "a", "topics": ["go"]}
             ),
         )
-        no_lots = OnlineSettings(explore_share=0.0)
+        no_lots = OnlineSettings(postprocess={"explore_share": 0.0})
         assert (
             next(
                 name for name in told(PIPELINE.build(context(grown, settings=no_lots)), grown) if name.startswith("by")

@@ -189,7 +189,7 @@ class TestModelService:
     @contextmanager
     def _feed(self, like: FeedServer, url: str, timeout_ms: float = PATIENT_MS) -> Iterator[FeedServer]:
         """Another feed service over the same Redis, which has its models run at `url`."""
-        online = LENIENT.model_copy(update={"model_service_url": url, "model_timeout_ms": timeout_ms})
+        online = LENIENT.model_copy(update={"models": replace(LENIENT.models, service_url=url, timeout_ms=timeout_ms)})
         with serving(create_app(like.settings, online, clock=lambda: like.now)) as http:
             yield replace(like, http=http)
 

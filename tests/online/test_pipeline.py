@@ -23,13 +23,15 @@ from online.pipeline import Pipeline
 from online.rankers.learned import Learned
 from online.rankers.protocol import Degrade, refused
 from online.rankers.weighted import Weighted
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.slates.slate import Slate
 from online.story_table.updates import updated
 from online.user.user import EdgeChange
 from tests.online.small_world import context, ids, story_table
 
-SMALL_PAGES = OnlineSettings(page_block=4, max_per_author=1, max_per_publication=2, slate_size=50)
+SMALL_PAGES = OnlineSettings(
+    postprocess={"page_block": 4, "max_per_author": 1, "max_per_publication": 2}, cache={"slate_size": 50}
+)
 
 
 def pipeline(**changes: Any) -> Pipeline:
@@ -321,7 +323,9 @@ def test_scores_that_are_no_numbers_rank_last() -> None:
             scores[:5] = np.nan
             return scores
 
-    slate = pipeline().build(context(story_table(many()), settings=OnlineSettings(slate_size=10), ranker=Odd()))
+    slate = pipeline().build(
+        context(story_table(many()), settings=OnlineSettings(cache={"slate_size": 10}), ranker=Odd())
+    )
     assert len(slate) == 10
     assert np.isfinite(slate.scores).all()
     assert slate.scores.min() > -1e30

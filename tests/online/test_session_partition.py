@@ -20,7 +20,7 @@ from online.components import default_components
 from online.feed.preparing import FeedRequest
 from online.ingest.stories import Story
 from online.metrics import Metrics
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.wiring import AppState, wire
 from rex.local.redis_server import Server
 from tests.online.conftest import STORIES

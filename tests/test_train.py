@@ -152,7 +152,7 @@ class TestLearningFromExamplesThatAreThere:
         assert said.returncode == 0, said.stderr
         note = last_release(lake)
         assert note is not None
-        assert "als score has one value in all rows" in (lake / "models" / note.sha256 / "card.md").read_text()
+        assert "als_score has one value in all rows" in (lake / "models" / note.sha256 / "card.md").read_text()
 
 
 def test_a_lake_without_a_batch_is_told(tmp_path: Path) -> None:

@@ -136,10 +136,11 @@ def train(as_of: str) -> str:
     """
     import time
 
+    from batch.backfill import make_examples
     from batch.tuning.tuned import settings_of
     from features.settings import Settings
+    from learning.lake_model import is_due, learn
     from learning.settings import LearningSettings
-    from learning.training import is_due, train_on_lake
 
     lake, learning = Settings().lake, LearningSettings()
     with retrying_only_what_may_pass():
@@ -147,11 +148,12 @@ def train(as_of: str) -> str:
             return "not due"
         now, batch = datetime.now(UTC), settings_of(lake)
         try:
-            done = train_on_lake(lake, moment(as_of), time.monotonic, now=now, batch=batch, learning=learning)
+            make_examples(lake, moment(as_of), now=now, settings=batch)
+            _, released = learn(lake, moment(as_of), time.monotonic, now=now, settings=learning)
         except BadInput as refused:
             log.warning("no model is released: %s", refused)
             return f"no model is released: {refused}"
-    return f"released {done.release.sha256}"
+    return f"released {released.sha256}"
 
 
 @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)

@@ -14,10 +14,11 @@ from pyspark.sql import SparkSession
 from rich.progress import Progress
 
 from batch.graph import Job, closure, order
-from batch.run import RunReport, run
+from batch.run import RunReport, run, session
 from batch.schedule import REFITTED, cadence, fits_wanted, fits_written, is_written, schedule_of
 from batch.settings import BatchSettings
 from features.duckdb_views import connect
+from features.undated import refuse_undated
 
 EXAMPLES = "training_examples"
 
@@ -28,6 +29,30 @@ class Part:
 
     jobs: tuple[str, ...]
     as_ofs: tuple[datetime, ...]
+
+
+def make_examples(
+    lake: Path,
+    as_of: datetime,
+    *,
+    now: datetime,
+    settings: BatchSettings,
+    progress: Progress | None = None,
+    daily: bool = False,
+) -> list[RunReport]:
+    """Writes `training_examples` of `as_of`, and before that the features of earlier moments that are missing.
+
+    `daily`: and all that a daily run makes. BadInput for a lake without dates.
+    """
+    refuse_undated(
+        lake,
+        "no model can be trained on it yet, because training holds out the last days. Without one, `rex publish` serves it "
+        "with the ranker of named weights.",
+    )
+    with session(None, settings) as spark:
+        reports = backfill(lake, as_of, now=now, settings=settings, spark=spark, progress=progress, daily=daily)
+        made = run(lake, [as_of], now=now, settings=settings, jobs=[EXAMPLES], spark=spark, progress=progress)
+    return [*reports, made]
 
 
 def backfill(

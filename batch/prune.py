@@ -9,10 +9,11 @@ import orjson
 import redis
 
 from batch.lease import Lease, lost
+from features.consumer_groups import done_by_group
 from features.errors import BadInput
 from features.keys import Keys, hash64
 from features.snapshot_reader import current_version, published, stored_manifest
-from features.streams import START, done_by_group, stream_order
+from features.streams import START, stream_order
 
 _RETIRE = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end

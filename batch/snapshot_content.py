@@ -15,8 +15,9 @@ from batch.snapshot_targets import read_targets
 from batch.snapshot_users import Users, read_users
 from features.duckdb_views import connect, partition_name
 from features.errors import BadInput
-from learning.model_file import decode, name_of
-from learning.released import released
+from features.packing import name_of
+from lake.models import released
+from online.rankers.models.model_file import decode
 
 READS = (
     "valid_stories",

@@ -13,7 +13,7 @@ from features.keys import Keys
 from features.packing import CorruptValue
 from features.snapshot import Manifest, moment_of
 from features.snapshot_reader import published, read_bucket, read_manifest, read_model, read_tables
-from learning.model_file import WrongModel, decode
+from online.rankers.models.model_file import WrongModel, decode
 
 _FLIP = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end

@@ -24,7 +24,7 @@ from benchmarks.results import Result, measured
 from features.keys import Keys
 from features.settings import Settings
 from online.http.app import create_app
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from rex.local.redis_server import server
 
 STORIES, USERS = 500_000, 50
@@ -44,7 +44,7 @@ def measure(progress: Progress) -> list[Result]:
         )
         publish_big(client, Keys(settings.redis_prefix), STORIES, USERS, seed=0, progress=progress)
         unchanged_ms, bare_ms = _measured(settings, OnlineSettings(strict=True), progress)
-        made_ms, bare_too_ms = _measured(settings, OnlineSettings(strict=True, pages_kept=0), progress)
+        made_ms, bare_too_ms = _measured(settings, OnlineSettings(strict=True, cache={"pages_kept": 0}), progress)
         sizes = _slate_sizes(client, Keys(settings.redis_prefix))
     bare_p50, bare_p95 = (float(ms) for ms in np.percentile(bare_ms, [50, 95]))
     p50, p95 = (float(ms) for ms in np.percentile(unchanged_ms, [50, 95]))
@@ -121,7 +121,7 @@ def _slate_sizes(client: redis.Redis, keys: Keys) -> list[Result]:
     assert isinstance(slate_id, bytes)
     of = ("user-0", slate_id.decode())
     slate, pagination_session = (client.memory_usage(key(*of)) or 0 for key in (keys.slate, keys.pagination_session))
-    entries = OnlineSettings().slate_size
+    entries = OnlineSettings().cache.slate_size
     return [
         measured("slate_1000_bytes", float(slate), "B"),
         measured("slate_1000_session_bytes", float(pagination_session), "B"),

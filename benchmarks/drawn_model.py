@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from learning.calibration import IDENTITY
-from learning.examples import FEATURE_NAMES, POSITION
-from learning.model import Model, OutcomeModel
-from learning.model_file import decode, encode, name_of
-from learning.outcomes import NAMES, WEIGHTS
-from learning.trees import LEAF, Forest
+from features.packing import name_of
+from learning.examples import FEATURE_NAMES
+from online.rankers.models.model import IDENTITY, POSITION, Model, OutcomeModel
+from online.rankers.models.model_file import decode, encode
+from online.rankers.models.outcomes import NAMES, WEIGHTS
+from online.rankers.models.trees import LEAF, Forest
 
 TREES, DEPTH = 120, 5
 """The most that training makes: 120 trees of 32 leaves for each outcome."""

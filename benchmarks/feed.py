@@ -20,12 +20,12 @@ from benchmarks.drawn_model import drawn_model
 from benchmarks.results import Result, measured
 from features.keys import Keys
 from features.settings import Settings
-from online.clock import micros
+from features.times import micros
 from online.components import default_components
 from online.feed.preparing import FeedRequest, Prepared
 from online.metrics import Metrics
 from online.rankers.learned import ranker_for
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.story_table.table import StoryTable
 from online.timelines.reconciling import Reconciler
 from online.wiring import AppState, wire
@@ -65,7 +65,7 @@ def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> tup
     started = time.perf_counter()
     manifest = publish_big(client, Keys(settings.redis_prefix), STORIES, USERS, seed=0, progress=progress)
     published = time.perf_counter()
-    online = OnlineSettings(strict=True, fresh_window_d=DAYS + 1)  # so that every story is brought
+    online = OnlineSettings(strict=True, aggregate={"fresh_window_d": DAYS + 1})  # so that every story is brought
     rex = wire(client, settings, online, default_components(), lambda: AS_OF, Metrics())
     wired = time.perf_counter()
     rex.live.refresh()

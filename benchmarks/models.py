@@ -16,15 +16,16 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from benchmarks.results import Result, measured
+from features.packing import name_of
 from features.registry import FEATURES
-from learning.calibration import IDENTITY
-from learning.examples import FEATURE_NAMES, POSITION
-from learning.model import Model, OutcomeModel
-from learning.model_file import decode, encode, name_of
-from learning.outcomes import NAMES, WEIGHTS
-from learning.trees import Walker, doubled, flatten
+from learning.examples import FEATURE_NAMES
+from learning.fit import flatten
 from online.columns import Floats
 from online.rankers.learned import InProcess, Learned
+from online.rankers.models.model import IDENTITY, POSITION, Model, OutcomeModel
+from online.rankers.models.model_file import decode, encode
+from online.rankers.models.outcomes import NAMES, WEIGHTS
+from online.rankers.models.trees import Walker, doubled
 from online.rankers.weighted import Weighted
 from rex.model_service.app import KEEP_ALIVE_S, create_model_app
 from rex.model_service.client import ModelService

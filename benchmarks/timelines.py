@@ -20,13 +20,13 @@ from benchmarks.drawn_model import drawn_model
 from benchmarks.results import Result, measured
 from features.keys import Keys, hash64
 from features.settings import Settings
-from online.clock import micros
+from features.times import micros
 from online.components import default_components
 from online.feed.preparing import FeedRequest
 from online.ingest.stories import Story
 from online.metrics import Metrics
 from online.rankers.learned import ranker_for
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.story_table.story_change import StoryChange, StoryVersion
 from online.timelines.distributing import Distributor
 from online.timelines.followers import OUTLIVES_S
@@ -193,7 +193,7 @@ def _edge(rex: AppState, user: str, kind: str, target_type: str, target: str, i:
 def _fan_out(rex: AppState, progress: Progress) -> list[Result]:
     """Microseconds per insert: the worker's, and those of a pipelined loop of the same command with everything prepared."""
     users = [f"follower-{i}" for i in range(FOLLOWERS)]
-    online = OnlineSettings(push_threshold=FOLLOWERS)
+    online = OnlineSettings(timelines={"push_threshold": FOLLOWERS})
     _make_active(rex, users, "pushed-author")
     distributor = _distributor(rex, online)
     bar = progress.add_task("fan-out", total=2 * PUSHED_STORIES)
@@ -270,7 +270,7 @@ def _bare_list(client: redis.Redis, users: list[str], i: int) -> float:
 
 def _celebrity(rex: AppState, progress: Progress) -> list[Result]:
     """Milliseconds of publishing for authors with so many followers, taken in turns: the least, for it is some round trips."""
-    distributor = _distributor(rex, OnlineSettings(push_threshold=CELEBRITY_THRESHOLD))
+    distributor = _distributor(rex, OnlineSettings(timelines={"push_threshold": CELEBRITY_THRESHOLD}))
     authors = {followers: f"celebrity-{followers}" for followers in CELEBRITIES}
     for followers, author in authors.items():
         _fill(rex, author, followers, progress)

@@ -6,9 +6,10 @@ import ast
 import inspect
 import itertools
 import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from batch.graph import BY_NAME, JOBS
@@ -21,7 +22,7 @@ from learning.settings import LearningSettings
 from online.components import default_components
 from online.http.problems import PROBLEMS
 from online.rankers.weighted import WEIGHTS, Weighted
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from rex.local.faults import FAULTS
 
 HERE = Path(__file__).parent
@@ -105,11 +106,7 @@ def settings() -> str:
     lines = [NOTE + "# Settings\n", "Environment variables, checked at start.\n"]
     for kind in (Settings, OnlineSettings, BatchSettings, LearningSettings):
         lines += [f"## {kind.__module__}\n", "| variable | default | meaning |", "|---|---|---|"]
-        prefix = kind.model_config["env_prefix"]
-        lines += [
-            f"| `{prefix}{name.upper()}` | `{_default(field)}` | {_meanings(kind)[name]} |"
-            for name, field in kind.model_fields.items()
-        ]
+        lines += [f"| `{name}` | `{default}` | {meaning} |" for name, default, meaning in _variables(kind)]
         lines.append("")
     return "\n".join(lines)
 
@@ -183,11 +180,20 @@ def api() -> str:
     return before + begin + "\n".join(["", *table, "", ""]) + end + rest.partition(end)[2]
 
 
-def _default(field: FieldInfo) -> str:
-    return "" if field.default is None else str(field.default)
+def _variables(kind: type[BaseSettings]) -> Iterator[tuple[str, str, str]]:
+    """Name, default and meaning of every variable, those of groups included."""
+    prefix, meanings = kind.model_config.get("env_prefix", ""), _meanings(kind)
+    for name, field in kind.model_fields.items():
+        group = field.default
+        if is_dataclass(group):
+            inner = _meanings(type(group))
+            for one in fields(group):
+                yield f"{prefix}{name}_{one.name}".upper(), str(getattr(group, one.name)), inner[one.name]
+        else:
+            yield f"{prefix}{name}".upper(), "" if group is None else str(group), meanings[name]
 
 
-def _meanings(kind: type[BaseSettings]) -> dict[str, str]:
+def _meanings(kind: type) -> dict[str, str]:
     """The string that stands under each field of the class."""
     body = ast.parse(inspect.getsource(kind)).body[0]
     assert isinstance(body, ast.ClassDef)

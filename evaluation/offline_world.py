@@ -19,13 +19,13 @@ from features.duckdb_views import partition_name
 from features.keys import hash64
 from features.paths import duckdb_path
 from features.snapshot import PROFILE, TARGETS_SCHEMA, Manifest, digest, schema_hash
-from learning.model import Model
-from learning.model_file import decode
 from online.components import Components
 from online.context import Context
-from online.protocols import Ranker
 from online.rankers.learned import ranker_for
-from online.settings import OnlineSettings
+from online.rankers.models.model import Model
+from online.rankers.models.model_file import decode
+from online.rankers.protocol import Ranker
+from online.settings import RankingSettings
 from online.story_table.build import build_story_table
 from online.story_table.table import StoryTable
 from online.user.user import EMPTY_PROFILE, User, UserState
@@ -55,13 +55,13 @@ class OfflineWorld:
         profile = EMPTY_PROFILE if place is None else PROFILE.decode(self.users.profile(place))
         return UserState(user_id, user_hash, profile)
 
-    def context(self, user_id: str, now_us: int, settings: OnlineSettings, components: Components) -> Context:
+    def context(self, user_id: str, now_us: int, settings: RankingSettings, components: Components) -> Context:
         """A request of theirs at `now_us`."""
         user, ranker = User(self.user(user_id), self.story_table), components.ranker or self._ranker(settings)
         wanted = frozenset(ranker.inputs)
         return Context(self.story_table, user, now_us, settings, ranker, wanted=wanted, bits=components.bits)
 
-    def _ranker(self, settings: OnlineSettings) -> Ranker:
+    def _ranker(self, settings: RankingSettings) -> Ranker:
         return ranker_for(settings, self.model, self.digest)
 
 

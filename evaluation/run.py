@@ -28,7 +28,7 @@ from features.errors import BadInput
 from features.undated import refuse_undated
 from lake.importing.sql_import import import_sql
 from lake.ready_files import DESKDROP_EVENTS, deskdrop
-from online.protocols import Ranker
+from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weighted
 
 RANKERS: tuple[Ranker | None, ...] = (None, Weighted())

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from evaluation.protocols.task import SEED, Split, Task
 from evaluation.reading_log import Bools, Floats, Ints, Log
-from learning.examples import FEATURE_NAMES, POSITION, SCHEMA, WEIGHT, Examples, examples_of
-from learning.outcomes import NAMES
+from learning.examples import FEATURE_NAMES, SCHEMA, WEIGHT, Examples, examples_of
 from online.columns import Candidates
+from online.rankers.models.model import POSITION
+from online.rankers.models.outcomes import NAMES
 
 LEARNED = "read"
 """The outcome that protocols evaluate by."""

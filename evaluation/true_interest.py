@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,25 +17,26 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from rich.table import Table
 
+from batch.backfill import make_examples
 from batch.settings import BatchSettings
 from evaluation.bootstrap import Estimate, mean, percentile, resamples
 from evaluation.offline_world import OfflineWorld, load
 from evaluation.protocols import PROTOCOLS
 from evaluation.protocols.task import SEED, Task
 from evaluation.reading_log import Floats, Ints, Log
-from evaluation.systems.rex import ALL_FEATURES, EVERY_AGE_D
+from evaluation.systems.rex import ALL_FEATURES, of_every_age
 from evaluation.systems.system import System
 from features.keys import hash64_many
+from features.times import micros
 from lake.simulator.truth import World, load_world
+from learning.lake_model import learn
 from learning.settings import LearningSettings
-from learning.training import learn, make_examples
-from online.clock import micros
 from online.columns import Candidates
 from online.components import default_components
 from online.pipeline import Pipeline
 from online.rankers.learned import ranker_for
 from online.rankers.weighted import Weighted
-from online.settings import OnlineSettings
+from online.settings import RankingSettings, RankSettings
 
 PROTOCOL = "true-interest"
 TOP = 10
@@ -174,9 +175,9 @@ class _Evaluator:
         self.found: dict[str, dict[str, list[float]]] = {segment: {} for segment in SEGMENTS}
         self._truth, self._offline, self._log, self._baselines = truth, offline, log, baselines
         self._now_us, self._day_us = micros(end), micros(end - timedelta(days=1))
-        self._settings = OnlineSettings(max_age_d=EVERY_AGE_D, fresh_window_d=EVERY_AGE_D, explore_share=0, strict=True)
+        self._settings = of_every_age(RankingSettings())
         self._pipeline = Pipeline(default_components(ALL_FEATURES), lambda ctx, slate: None)
-        by_openings = self._settings.model_copy(update={"value_weights": OPENINGS})
+        by_openings = replace(self._settings, rank=RankSettings(value_weights=OPENINGS))
         self._learned = {
             REX: ranker_for(self._settings, offline.model, offline.digest),
             f"{REX}, by openings": ranker_for(by_openings, offline.model, offline.digest),

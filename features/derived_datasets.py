@@ -7,7 +7,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from features.raw_datasets import EDGES, EVENTS, PROMOTIONS, STORIES, USERS
-from features.registry import FEATURES, registered
+from features.registry import BY_NAME, FEATURES, registered
 from features.schema import ID, TS, Check, Column, Dataset
 
 F32, F64, I64 = pa.float32(), pa.float64(), pa.int64()
@@ -258,6 +258,21 @@ TOP_STORIES = Dataset(
     partition_by=("as_of",),
     may_end=True,  # two quiet weeks halve all heat away
 )
+
+NEWEST = 100
+"""Stories that count as the newest: the first five pages of a feed of fresh stories."""
+OPEN_RATE = BY_NAME["story_open_rate"].default
+"""What a story shown is worth: reads and negatives are weighted so that this share of the weight is read."""
+
+SAMPLING_RULE = (
+    "The lake has no impressions, so every example is made from a read. Positive: a user's first read of a story, at the "
+    "moment of the read. Negative: for each of these, `training_negatives` stories that were public and published then and "
+    f"that the user had not read and did not read within the outcome window, half of them drawn uniformly from the {NEWEST} "
+    "newest, since a feed shows what is new, and half uniformly from all; the draws follow from the event's id. The negatives of one "
+    f"read weigh {1 / OPEN_RATE - 1:g} together, the read 1, so that reads are {OPEN_RATE:.0%} of the weight, the open rate that is assumed "
+    "where none is known. Probabilities learned from such a lake are relative to this rule."
+)
+"""How the examples of such a lake come about, for the model card."""
 
 TRAINING_EXAMPLES = Dataset(
     name="training_examples",

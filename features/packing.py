@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass
 
@@ -69,3 +70,8 @@ class Layout:
             arrays[name] = np.frombuffer(data, dtype=dtype, count=length, offset=offset)
             offset += size + _pad(size)
         return arrays
+
+
+def name_of(data: bytes) -> str:
+    """What a value that is named by its content is called: the SHA-256 of its bytes, hex."""
+    return hashlib.sha256(data).hexdigest()

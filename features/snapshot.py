@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from features.choices import ENDED, HELD
-from features.packing import CorruptValue, Layout
+from features.packing import CorruptValue, Layout, name_of
 from features.registry import FEATURES, registered
 from features.times import UNDATED
 
@@ -185,7 +185,7 @@ def moment_of(version: str) -> datetime:
 
 def digest(data: bytes) -> str:
     """Content name of a blob: 128 bits of SHA-256, hex."""
-    return hashlib.sha256(data).hexdigest()[:32]
+    return name_of(data)[:32]
 
 
 def encode_table(table: pa.Table) -> list[bytes]:

@@ -1,10 +1,9 @@
-"""Redis streams as both sides see them: the order of entry ids, and how far a consumer group is done."""
+"""Redis streams as both sides see them: entries, and the order of their ids."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import redis
+StreamEntry = tuple[bytes, dict[bytes, bytes]]
+"""(id, fields) as redis-py gives it."""
 
 START = "0-0"
 """Position before the first entry of any stream."""
@@ -24,20 +23,3 @@ def before(entry_id: str) -> str:
     if sequence:
         return f"{ms}-{sequence - 1}"
     return f"{ms - 1}-{LAST_SEQUENCE}" if ms else START
-
-
-def done_by_group(client: redis.Redis, stream: str) -> dict[str, str]:
-    """Consumer group → position up to which it has acknowledged every entry; empty where there is no such stream.
-
-    Nothing after that position may be trimmed: it has been promised to the group.
-    """
-    if not client.exists(stream):
-        return {}
-    groups: list[dict[str, Any]] = client.xinfo_groups(stream)  # type: ignore[assignment]
-    done = {}
-    for group in groups:
-        pending: dict[str, Any] = client.xpending(stream, group["name"])  # type: ignore[assignment]
-        oldest = pending["min"]
-        reached = before(oldest.decode()) if oldest else group["last-delivered-id"].decode()
-        done[group["name"].decode()] = reached
-    return done

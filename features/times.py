@@ -1,4 +1,4 @@
-"""Moments as text: one form wherever Rex writes one."""
+"""Moments as numbers and as text: one form of each wherever Rex writes one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNDATED = -(1 << 62)
 """In place of microseconds: nobody knows when. Earlier than every date, so that orders put it last among the newest and nothing
 takes it for the future; far enough from the ends of int64 that its difference to any date still fits."""
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def utc_day(at_us: int) -> str:
+    """The UTC day of a moment in microseconds since 1970, as `YYYYMMDD`."""
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y%m%d")
 
 
 def rfc3339(moment: datetime) -> str:

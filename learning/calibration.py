@@ -7,13 +7,11 @@ increasing, so that calibration makes no ties at the top of a feed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
-from learning.outcomes import Doubles
+from online.rankers.models.model import IDENTITY, Calibration
+from online.rankers.models.outcomes import Doubles
 
 ISOTONIC_POSITIVES = 1000
 """From here on isotonic regression is better than the sigmoid (Niculescu-Mizil and Caruana 2005, figure 7)."""
@@ -22,35 +20,6 @@ POSITIVES_A_BIN = 50
 MAX_BINS = 50
 MIN_POSITIVES = 10
 """With fewer, the shape of a map cannot be told from chance; the raw probabilities stay."""
-
-Kind = Literal["none", "sigmoid", "isotonic"]
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """The map: `x` (raw log-odds) and `y` (calibrated ones), float64[m], increasing; slopes beyond the ends."""
-
-    kind: Kind
-    x: Doubles
-    y: Doubles
-    slope: float
-
-    def log_odds(self, raw: Doubles) -> Doubles:
-        """float64[n] → float64[n], strictly increasing."""
-        inside = np.interp(raw, self.x, self.y)
-        return inside + self.slope * (np.minimum(raw - self.x[0], 0.0) + np.maximum(raw - self.x[-1], 0.0))
-
-    def probability(self, raw: Doubles) -> Doubles:
-        """float64[n] in (0, 1)."""
-        return sigmoid(self.log_odds(raw))
-
-
-IDENTITY = Calibration("none", np.zeros(1), np.zeros(1), 1.0)
-
-
-def sigmoid(log_odds: Doubles) -> Doubles:
-    """1 / (1 + e^-x): float64[n] → float64[n], without overflow."""
-    return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
 
 
 def calibrate(raw: Doubles, label: NDArray[np.bool_], weight: Doubles) -> Calibration:

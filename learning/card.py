@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from features.registry import BY_NAME
 from learning.evaluate import Estimate, Evaluation
 from learning.examples import Examples
-from learning.model import Model
-from learning.outcomes import OUTCOMES
-from learning.shapley import shapley
+from online.rankers.models.model import Model
+from online.rankers.models.outcomes import OUTCOMES
+from online.rankers.models.shapley import shapley
 
 IMPORTANCE_ROWS = 1000
 """Rows whose Shapley values are averaged: the mean of a thousand is steady to some 3%."""

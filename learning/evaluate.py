@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from learning.examples import POSITION, Examples
+from learning.examples import Examples
 from learning.measures import TOP, auc, gaps, losses, ndcg, order_within, places, reciprocal_rank, reliability, total
-from learning.model import Model
-from learning.outcomes import Doubles, realised
+from online.rankers.models.model import POSITION, Model
+from online.rankers.models.outcomes import Doubles, realised
 from online.rankers.weighted import Weighted
 
 RESAMPLES = 1000

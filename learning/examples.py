@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from features.errors import BadInput
 from features.registry import FEATURES
-from learning.outcomes import NAMES, Doubles, Floats
+from online.rankers.models.model import POSITION
+from online.rankers.models.outcomes import NAMES, Doubles, Floats
 
-POSITION = "position"
-"""Where the story stood. An input in training, so that the features need not explain it; fixed at 0 when serving."""
 FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
 SCHEMA = pa.schema(
     [

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from learning.calibration import IDENTITY, calibrate
+from learning.calibration import calibrate
 from learning.examples import Examples
-from learning.model import Model, OutcomeModel
-from learning.outcomes import NAMES, weights_with
 from learning.slices import Slices
-from learning.trees import Walker, constant, doubled, flatten
+from online.rankers.models.model import IDENTITY, Model, OutcomeModel
+from online.rankers.models.outcomes import NAMES, weights_with
+from online.rankers.models.trees import LEAF, Forest, Walker, constant, doubled
 
 MIN_POSITIVES = 30
 """An outcome with fewer positives (or negatives) to learn from gets its rate as a constant: trees would learn chance."""
@@ -203,3 +203,34 @@ def _interval(examples: Examples, rows: slice) -> list[str]:
     times = examples.shown_at[rows]
     ends = times[[0, -1]] if len(times) else times
     return [f"{np.datetime64(int(t), 'us').astype('datetime64[s]')}Z" for t in ends]
+
+
+def flatten(model: HistGradientBoostingClassifier) -> Forest:
+    """The trees of a fitted two-class model without categorical features."""
+    trees = [predictor.nodes for (predictor,) in model._predictors]
+    sizes = np.array([len(nodes) for nodes in trees], np.int64)
+    roots = np.concatenate(([0], np.cumsum(sizes)[:-1])) if len(trees) else np.zeros(0)
+    parts = [_downwards(nodes, int(root)) for nodes, root in zip(trees, roots, strict=True)]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    return Forest(float(model._baseline_prediction.ravel()[0]), roots.astype(np.int32), **columns)
+
+
+def _downwards(nodes: NDArray[Any], root: int) -> dict[str, NDArray[Any]]:
+    """One tree's columns, breadth first, so that children stand side by side and below their parents."""
+    order: list[int] = [0]
+    left: list[int] = []
+    for node in order:  # grows while it is walked
+        leaf = nodes[node]["is_leaf"]
+        left.append(root + (len(left) if leaf else len(order)))
+        if not leaf:
+            order += [int(nodes[node]["left"]), int(nodes[node]["right"])]
+    nodes = nodes[order]
+    leaf = nodes["is_leaf"].astype(bool)
+    return {
+        "feature": np.where(leaf, LEAF, nodes["feature_idx"]).astype(np.int32),
+        "threshold": np.where(leaf, np.inf, nodes["num_threshold"]),
+        "missing_left": np.where(leaf, 1, nodes["missing_go_to_left"]).astype(np.uint8),
+        "left": np.array(left, np.int32),
+        "value": np.where(leaf, nodes["value"], 0.0),
+        "cover": nodes["count"].astype(np.float64),
+    }

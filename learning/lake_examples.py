@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from batch.training.negatives import SAMPLING_RULE
-from features.derived_datasets import TRAINING_EXAMPLES
+from features.derived_datasets import SAMPLING_RULE, TRAINING_EXAMPLES
 from features.duckdb_views import partition_name
 from features.errors import BadInput
-from learning.examples import POSITION, SCHEMA, WEIGHT, Examples, examples_of
+from learning.examples import SCHEMA, WEIGHT, Examples, examples_of
+from online.rankers.models.model import POSITION
 
 SHARE = "sampled"
 NOT_LEARNED = {"as_of", "event_id", "features_as_of", "source", "propensity", SHARE}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learning.outcomes import Doubles
+from online.rankers.models.outcomes import Doubles
 
 TOP = 10
 """Of NDCG and coverage: about what a user sees before scrolling far."""

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from features.packing import name_of
 from learning.card import write_card
 from learning.evaluate import Evaluation, as_rows, evaluate
 from learning.examples import Examples
 from learning.fit import BUDGET_S, SCHEDULE, Choice, Clock, fit
 from learning.gate import admit, shortfalls
-from learning.model import Model
-from learning.model_file import encode, name_of
 from learning.slices import cut
+from online.rankers.models.model import Model
+from online.rankers.models.model_file import encode
 
 
 @dataclass(frozen=True, slots=True)

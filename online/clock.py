@@ -29,13 +29,3 @@ def clock_from(as_if: datetime | None) -> Clock:
         return lambda: datetime.now(UTC)
     started, start = time.monotonic(), as_if.astimezone(UTC) if as_if.tzinfo else as_if.replace(tzinfo=UTC)
     return lambda: start + timedelta(seconds=time.monotonic() - started)
-
-
-def micros(moment: datetime) -> int:
-    """Microseconds since 1970, exactly."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def utc_day(at_us: int) -> str:
-    """The UTC day of a moment in microseconds since 1970, as `YYYYMMDD`."""
-    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y%m%d")

@@ -24,7 +24,7 @@ from online.postprocessors.blend import Blend
 from online.postprocessors.discount_impressions import DiscountImpressions
 from online.postprocessors.near_duplicate import NearDuplicate
 from online.postprocessors.promoted import PlacePromoted
-from online.protocols import Annotator, Postprocessor, Provider, Ranker, Rule, Validator
+from online.protocols import Annotator, Postprocessor, Provider, Rule, Validator
 from online.providers.followed_authors import FollowedAuthors
 from online.providers.followed_publications import FollowedPublications
 from online.providers.followed_topics import FollowedTopics
@@ -35,6 +35,7 @@ from online.providers.reading_history import ReadingHistory
 from online.providers.similar_to_read import SimilarToRead
 from online.providers.timeline import Timeline
 from online.providers.trending import Trending
+from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weighted
 from online.rules.already_read import AlreadyRead
 from online.rules.blocked import Blocked
@@ -97,7 +98,7 @@ class Components:
             if unknown or not names:
                 raise BadInput(
                     f"Surface {surface} is to be filled by {unknown or 'no provider'}; choose among {', '.join(self.bits)} "
-                    "in REX_ONLINE_SURFACES."
+                    "in REX_ONLINE_AGGREGATE_SURFACES."
                 )
 
     @cached_property

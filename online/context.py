@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from features.errors import Unavailable
 from features.formulas import dot
 from online.columns import Candidates, Floats
-from online.settings import OnlineSettings
+from online.rankers.protocol import Ranker
+from online.settings import RankingSettings
 from online.slates.pagination_session import PaginationSession
 from online.story_table.table import StoryTable
 from online.user.build_inputs import BuildInputs
 from online.user.user import User
-
-if TYPE_CHECKING:
-    from online.protocols import Ranker
 
 log = logging.getLogger("rex.online")
 
@@ -52,6 +49,8 @@ class StageReport:
 class Trace:
     """The funnel of one request, and the path of one story through it when one is watched."""
 
+    timer: Callable[[], float]
+    """Seconds from some moment on; stages are timed with it."""
     stages: list[StageReport] = field(default_factory=list)
     strict: bool = False
     """Whether a part that fails fails the request: what is measured, evaluated or written for many users must be whole."""
@@ -67,9 +66,9 @@ class Trace:
     def stage(self, name: str, taken: int) -> Iterator[StageReport]:
         """Times a stage; the caller fills in what went out."""
         report = StageReport(name, taken)
-        started = time.perf_counter()
+        started = self.timer()
         yield report
-        report.ms = (time.perf_counter() - started) * 1000
+        report.ms = (self.timer() - started) * 1000
         self.stages.append(report)
 
     def degrade(self, part: str, error: Exception) -> None:
@@ -137,7 +136,7 @@ class Context:
     story_table: StoryTable
     user: User
     now_us: int
-    settings: OnlineSettings
+    settings: RankingSettings
     ranker: Ranker
     """The one of the world's snapshot, so that features and model are always of one publication."""
     surface: str = "home"
@@ -151,10 +150,12 @@ class Context:
     """The pagination session that the new slate continues; None: a session begins with it."""
     timeline_due: str = ""
     """Why the user's timeline is to be made anew, noted by the provider that reads it; empty: it is not."""
+    timer: Callable[[], float] = lambda: 0.0
+    """Of the trace; unless one is given, stages take no time."""
     trace: Trace = field(init=False)
 
     def __post_init__(self) -> None:
-        self.trace = Trace(strict=self.settings.strict)
+        self.trace = Trace(self.timer, strict=self.settings.strict)
 
     @property
     def user_id(self) -> str:

@@ -69,7 +69,7 @@ class Pipeline:
         """The union of what the providers bring, each story once, with a bit for every provider that brought it."""
         with ctx.trace.stage("aggregate", 0) as report:
             brought: list[tuple[Rows | slice, np.uint32]] = []
-            chosen = ctx.settings.surfaces.get(ctx.surface, tuple(self.components.bits))
+            chosen = ctx.settings.aggregate.surfaces.get(ctx.surface, tuple(self.components.bits))
             for provider in self.components.providers:
                 if provider.name not in chosen:
                     continue
@@ -120,7 +120,7 @@ class Pipeline:
             score = finite(ctx.ranker.score(candidates.columns, len(candidates), ctx.trace.degrade))
             ctx.trace.watch_rank(candidates, score, ctx.ranker.contributions)
             candidates.columns["score"] = score
-            kept = best(score, candidates.rows, SPARE * ctx.settings.slate_size, ctx.story_table.published_at)
+            kept = best(score, candidates.rows, SPARE * ctx.settings.cache.slate_size, ctx.story_table.published_at)
             if PROMOTED in self.components.bits and len(
                 ctx.story_table.promotions
             ):  # these may stand outside the ranking
@@ -145,9 +145,9 @@ class Pipeline:
                 if len(ranked) < before:
                     report.dropped[postprocessor.name] = before - len(ranked)
                 ctx.trace.watch(postprocessor.name, ranked)
-            if len(ranked) > ctx.settings.slate_size:
-                report.dropped["beyond_slate"] = len(ranked) - ctx.settings.slate_size
-                ranked = ranked.take(np.arange(ctx.settings.slate_size))
+            if len(ranked) > ctx.settings.cache.slate_size:
+                report.dropped["beyond_slate"] = len(ranked) - ctx.settings.cache.slate_size
+                ranked = ranked.take(np.arange(ctx.settings.cache.slate_size))
             report.given, report.parts = len(ranked), dict(ctx.trace.displacements)
         return ranked
 

@@ -1,12 +1,14 @@
 """What a component of the pipeline has to be. One small class each, in one file, listed in components.py.
 
+What a ranker has to be is in online/rankers/protocol.py: it knows no request.
+
 Enrichment fails open: a provider or annotator that raises is left out and named in `degraded`. Privacy fails closed:
 a rule or validator that raises fails the request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 from online.columns import Bits, Bools, Candidates, Floats, Rows
@@ -45,31 +47,6 @@ class Annotator(Protocol):
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
         """float32[n] for each of `features` that is in `ctx.wanted`; others may be there too."""
-        ...
-
-
-Degrade = Callable[[str, Exception], None]
-"""Notes that a part failed and that the feed goes on without it: its name, and why."""
-
-
-def refused(part: str, error: Exception) -> None:
-    """The `Degrade` of callers that take no scores without a part: raises what went wrong with it."""
-    raise error
-
-
-class Ranker(Protocol):
-    """Turns feature columns into one score; knows no user and no story."""
-
-    name: str
-    inputs: tuple[str, ...]
-    """The features it reads."""
-
-    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = refused) -> Floats:
-        """float32[n], greater is better; finite. What it has to do without it tells `degrade`."""
-        ...
-
-    def contributions(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Floats]:
-        """float32[n] for each input; they add up to the score (in float32, in the order of `inputs`)."""
         ...
 
 

@@ -9,7 +9,6 @@ import redis
 
 from features.keys import Keys
 from features.settings import Settings
-from learning.model import Model
 from online.clock import Clock
 from online.components import Components
 from online.feed.answered_pages import AnsweredPages
@@ -25,9 +24,10 @@ from online.ingest.events import EventIntake
 from online.ingest.stories import StoryIntake
 from online.ingest.users import AccountIntake
 from online.metrics import Metrics
-from online.protocols import Ranker
 from online.rankers.learned import ranker_for
-from online.settings import OnlineSettings
+from online.rankers.models.model import Model
+from online.rankers.protocol import Ranker
+from online.service_settings import OnlineSettings
 from online.slates.cursor import CursorCodec, cursor_keys
 from online.slates.slate_store import SlateStore
 from online.user.store import UserStore
@@ -71,14 +71,14 @@ def wire(
     metrics: Metrics,
 ) -> AppState:
     """The parts over one client; no snapshot is loaded yet (`live.refresh`)."""
-    components.check_surfaces(online.surfaces)
+    components.check_surfaces(online.aggregate.surfaces)
     keys = Keys(settings.redis_prefix)
-    models = ModelService(online.model_service_url, online.model_timeout_ms) if online.model_service_url else None
+    models = ModelService(online.models.service_url, online.models.timeout_ms) if online.models.service_url else None
     live = LiveSnapshot(client, keys, partial(_ranker, components, online, models))
-    cursors = CursorCodec(cursor_keys(online.cursor_keys, settings.var))
+    cursors = CursorCodec(cursor_keys(online.http.cursor_keys, settings.var))
     served = ServedLog(client, keys, online, metrics.served_lost)
     flights = SingleFlight(client, keys, online)
-    store, slates, answered = UserStore(client, keys), SlateStore(client, keys), AnsweredPages(online.pages_kept)
+    store, slates, answered = UserStore(client, keys), SlateStore(client, keys), AnsweredPages(online.cache.pages_kept)
     preparer = Preparer(live, store, slates, components, online, cursors)
     builder = SlateBuilder(store, slates, components, metrics)
     feeds = FeedService(components, preparer, builder, flights, cursors, served, answered, metrics)
@@ -105,6 +105,6 @@ def _ranker(
     components: Components, online: OnlineSettings, service: ModelService | None, model: Model | None, digest: str
 ) -> Ranker:
     """What ranks with a snapshot's model. ValueError when no annotator provides what it needs."""
-    ranker = components.ranker or ranker_for(online, model, digest, service)
+    ranker = components.ranker or ranker_for(online.ranking, model, digest, service.of if service else None)
     components.check_ranker(ranker)
     return ranker

@@ -7,6 +7,7 @@ told reasons included; only Redis is left out, and nothing is drawn at random un
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from evaluation.offline_world import OfflineWorld, load
 from features.duckdb_views import connect, partition_name
 from features.errors import BadInput
 from features.schema import TS
+from features.times import micros
 from lake.drafts import replacing
-from online.clock import micros
 from online.components import Components, default_components
 from online.feed.presenting import items
 from online.pipeline import Pipeline
-from online.protocols import Ranker
-from online.settings import OnlineSettings
+from online.rankers.protocol import Ranker
+from online.service_settings import OnlineSettings
+from online.settings import RankingSettings
 
 RANKED = pa.schema(
     [
@@ -54,7 +56,7 @@ def rank(
     top: int = 50,
     ranker: Ranker | None = None,
     batch: BatchSettings | None = None,
-    online: OnlineSettings | None = None,
+    online: RankingSettings | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Writes the `top` stories of each user to the Parquet file `out`, in the order of `users`; returns the number of rows.
@@ -63,9 +65,11 @@ def rank(
     `as_of` first when its features are not in the lake. Equal lakes and arguments, equal bytes. A file that is there is
     replaced, whole. BadInput for a `top` beyond the slate's size, repeated users, and whatever the batch refuses.
     """
-    settings = (online or OnlineSettings(explore_share=0)).model_copy(update={"strict": True})
-    if not 1 <= top <= settings.slate_size:
-        raise BadInput(f"The top {top} of a list cannot be had; choose a number from 1 to {settings.slate_size}.")
+    given = OnlineSettings().ranking
+    undrawn = replace(given, postprocess=replace(given.postprocess, explore_share=0.0))
+    settings = replace(online or undrawn, strict=True)
+    if not 1 <= top <= settings.cache.slate_size:
+        raise BadInput(f"The top {top} of a list cannot be had; choose a number from 1 to {settings.cache.slate_size}.")
     if users is not None and len(set(users)) < len(users):
         raise BadInput("A user is named twice; name everyone once.")
     if not is_computed(lake, as_of):
@@ -104,7 +108,7 @@ def known_users(lake: Path, as_of: datetime) -> list[str]:
 def _tables(
     offline: OfflineWorld,
     components: Components,
-    settings: OnlineSettings,
+    settings: RankingSettings,
     as_of: datetime,
     users: Sequence[str],
     top: int,

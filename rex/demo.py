@@ -15,6 +15,7 @@ import redis
 from rich.console import Console, RenderableType
 from rich.progress import Progress
 
+from batch.backfill import make_examples
 from batch.publish import publish
 from batch.settings import BatchSettings
 from features.duckdb_views import connect as views
@@ -26,10 +27,10 @@ from lake.importing.sql_import import import_sql
 from lake.ready_files import deskdrop
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
+from learning.lake_model import learn
 from learning.printing import lead_line, verdict_table
 from learning.settings import LearningSettings
 from learning.train import Evaluated
-from learning.training import learn, make_examples
 from online.rankers.learned import MODEL_SERVICE
 from rex.cli.client import fetch_feed
 from rex.cli.printing import print_feed
@@ -109,7 +110,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "REX_LAKE": str(settings.lake),
         "REX_REDIS_URL": settings.redis_url,
         "REX_REDIS_PREFIX": settings.redis_prefix,
-        "REX_ONLINE_MODEL_SERVICE_URL": "",
+        "REX_ONLINE_MODELS_SERVICE_URL": "",
     }
 
 
@@ -197,12 +198,12 @@ def _serving(settings: Settings, as_of: datetime, port: int, manifest: Manifest,
     environment = {
         **child_environment(settings),
         "REX_ONLINE_AS_IF": as_of.isoformat() if in_the_past else "",
-        "REX_ONLINE_MODEL_TIMEOUT_MS": MODEL_TIMEOUT_MS,
+        "REX_ONLINE_MODELS_TIMEOUT_MS": MODEL_TIMEOUT_MS,
     }
     with ExitStack() as services:
         if manifest.model:
             started = child_service(["serve", "models"], port + 1, environment, settings.var / "models.log")
-            environment["REX_ONLINE_MODEL_SERVICE_URL"] = services.enter_context(started)
+            environment["REX_ONLINE_MODELS_SERVICE_URL"] = services.enter_context(started)
         current = child_service(
             ["serve"],
             port,

@@ -14,7 +14,7 @@ from batch.settings import BatchSettings
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m")
 """Tests run each plan once, over a few rows: Java's second compiler would take a third of the time and never pay it back."""
 
-os.environ.setdefault("REX_ONLINE_EXPLORE_SHARE", "0")
+os.environ.setdefault("REX_ONLINE_POSTPROCESS_EXPLORE_SHARE", "0")
 """Tests state whole orders; those of exploration switch it on."""
 
 os.environ.setdefault("REX_ONLINE_STRICT", "true")

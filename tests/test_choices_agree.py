@@ -25,9 +25,9 @@ from features.datasets import dataset
 from features.keys import PARTITIONS, Keys, hash64
 from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import profile_field
-from online.clock import micros
+from features.times import micros
 from online.ingest.events import EventIntake
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.streams.archiver import archive
 from online.user.store import UserStore
 from tests.batch.conftest import one_partition

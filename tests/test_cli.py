@@ -40,7 +40,7 @@ MISTAKES = {
     "setting out of bounds": (["snapshots"], {"REX_SNAPSHOTS_KEPT": "0"}, "snapshots_kept"),
     "weight of no outcome": (
         ["feed", "u1"],
-        {"REX_ONLINE_VALUE_WEIGHTS": '{"sleep": 1}'},
+        {"REX_ONLINE_RANK_VALUE_WEIGHTS": '{"sleep": 1}'},
         "unknown outcomes ['sleep']",
     ),
     "world too small": (["simulate", "target", "--users", "1"], {}, "users"),

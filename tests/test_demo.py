@@ -40,7 +40,7 @@ def test_the_site_of_the_environment_is_neither_the_demo_s_nor_its_services_(
     for name, value in child_environment(settings).items():
         monkeypatch.setenv(name, value)
     assert Settings() == settings, "the services would be of another site than the demo"
-    assert os.environ["REX_ONLINE_MODEL_SERVICE_URL"] == ""
+    assert os.environ["REX_ONLINE_MODELS_SERVICE_URL"] == ""
 
 
 def test_only_what_an_earlier_demo_left_is_emptied(redis_client: redis.Redis) -> None:

@@ -19,7 +19,7 @@ import rex.cli.commands as cli
 from features.errors import BadInput, Unavailable
 from features.keys import Keys
 from online.ingest.events import EventIntake
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from rex.local.faults import refusal
 from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server

@@ -17,11 +17,11 @@ from batch.settings import BatchSettings
 from benchmarks.relevance import measure
 from features.keys import Keys
 from features.settings import Settings
+from features.times import micros
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
-from online.clock import micros
 from online.feed.preparing import FeedRequest
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.wiring import AppState
 from rex.cli.offline import loaded
 from rex.local.redis_server import Server

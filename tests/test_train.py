@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.duckdb_views import partition_name
+from lake.models import file_of, last_release, released
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
-from learning.model_file import decode
-from learning.released import file_of, last_release, released
+from online.rankers.models.model_file import decode
 from tests.lakes import ANY_NAME
 from tests.test_cli import rex
 

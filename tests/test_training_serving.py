@@ -19,14 +19,14 @@ from features.duckdb_views import partition_name
 from features.keys import PARTITIONS, Keys
 from features.registry import FEATURES
 from features.settings import Settings
+from features.streams import START
+from features.times import micros
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
-from online.clock import micros
 from online.columns import Candidates
 from online.http.app import create_app
 from online.pipeline import Pipeline
 from online.streams.archiver import read_positions
-from online.streams.entries import START
 from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
 from tests.live_site import AS_OF, HOUR, KNOWN, Site, happen

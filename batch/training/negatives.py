@@ -15,26 +15,12 @@ from batch.point_in_time import Context, visible
 from batch.training.cutoff import after_schedule_start, knows_before
 from batch.training.shown import SHOWN, window
 from batch.training.stories_then import with_versions
-from features.registry import BY_NAME
+from features.derived_datasets import NEWEST, OPEN_RATE
 
-NEWEST = 100
-"""Stories that count as the newest: the first five pages of a feed of fresh stories."""
 TRIES = 8
 """Draws made for each wanted one; what was read, withdrawn, not public or drawn before is skipped."""
 STRATA = {"newest": NEWEST, "all": 1 << 62}
 """Stratum → from how many of the newest stories it is drawn."""
-OPEN_RATE = BY_NAME["story_open_rate"].default
-"""What a story shown is worth: reads and negatives are weighted so that this share of the weight is read."""
-
-SAMPLING_RULE = (
-    "The lake has no impressions, so every example is made from a read. Positive: a user's first read of a story, at the "
-    "moment of the read. Negative: for each of these, `training_negatives` stories that were public and published then and "
-    f"that the user had not read and did not read within the outcome window, half of them drawn uniformly from the {NEWEST} "
-    "newest, since a feed shows what is new, and half uniformly from all; the draws follow from the event's id. The negatives of one "
-    f"read weigh {1 / OPEN_RATE - 1:g} together, the read 1, so that reads are {OPEN_RATE:.0%} of the weight, the open rate that is assumed "
-    "where none is known. Probabilities learned from such a lake are relative to this rule."
-)
-"""For the model card."""
 
 
 def sampled(events: DataFrame, stories: DataFrame, context: Context) -> DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,11 +24,11 @@ from online.columns import Candidates
 from online.components import default_components
 from online.context import Context
 from online.pipeline import SPARE, Pipeline
-from online.protocols import Ranker
 from online.rankers.learned import ranker_for
+from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weight, Weighted
 from online.selection import best
-from online.settings import OnlineSettings
+from online.settings import RankingSettings
 
 warnings = logging.getLogger("rex.evaluation")
 
@@ -36,6 +37,17 @@ EVERY_AGE_D = 36_500.0
 ALL_FEATURES = Weighted(tuple(Weight(name, 0.0, "only to be computed") for name in FEATURE_NAMES), "all features")
 FIT_S = 20.0
 """Time for choosing the size of the models at each refit, over all outcomes."""
+
+
+def of_every_age(settings: RankingSettings) -> RankingSettings:
+    """For evaluation: strict, with stories however old, and nothing drawn at random."""
+    return replace(
+        settings,
+        aggregate=replace(settings.aggregate, fresh_window_d=EVERY_AGE_D),
+        preprocess=replace(settings.preprocess, max_age_d=EVERY_AGE_D),
+        postprocess=replace(settings.postprocess, explore_share=0.0),
+        strict=True,
+    )
 
 
 class Rex:
@@ -47,14 +59,13 @@ class Rex:
         *,
         ranker: Ranker | None = None,
         name: str = "rex",
-        online: OnlineSettings | None = None,
+        online: RankingSettings | None = None,
         fit_s: float = FIT_S,
     ) -> None:
         """`worlds` may be shared with other systems."""
         self.name = name
         self._worlds, self._given, self._fit_s = worlds, ranker, fit_s
-        every = {"max_age_d": EVERY_AGE_D, "fresh_window_d": EVERY_AGE_D, "explore_share": 0, "strict": True}
-        self._online = OnlineSettings(**{**(online or OnlineSettings()).model_dump(), **every})
+        self._online = of_every_age(online or RankingSettings())
 
     def prepare(self, log: Log, split: Split) -> str:
         """Runs the batch for every task at once, and gathers what can be learned before the first. Whatever the batch raises."""
@@ -131,7 +142,7 @@ class Rex:
     def _ranked(self, ctx: Context, pipeline: Pipeline) -> Ints:
         """Rows of the world, best first: what the pipeline keeps; where pools are evaluated, all, ranked in as many blocks."""
         candidates = self._candidates(ctx, pipeline)
-        size = len(candidates) if self._task.pools is None else SPARE * self._online.slate_size
+        size = len(candidates) if self._task.pools is None else SPARE * self._online.cache.slate_size
         blocks = [
             pipeline.rank(ctx, candidates.take(np.arange(start, min(start + size, len(candidates)))))
             for start in range(0, len(candidates), max(size, 1))

@@ -94,7 +94,8 @@ def _until_us(ctx: Context, asked: Asked, page: Page) -> int:
     turns = np.concatenate((promotions.starts_at, promotions.ends_at, ahead))
     return min(
         fresh_until_us(asked.slate, ctx.settings),
-        int(published.min(initial=_LAST // 2, where=published != UNDATED)) + int(ctx.settings.max_age_d * DAY_US),
+        int(published.min(initial=_LAST // 2, where=published != UNDATED))
+        + int(ctx.settings.preprocess.max_age_d * DAY_US),
         int(turns[turns > ctx.now_us].min(initial=_LAST)),
         ctx.now_us + PLUGGED_IN_S * _SECOND_US,
     )

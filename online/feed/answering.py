@@ -54,7 +54,7 @@ def _after(asked: Asked, page: Page) -> Cursor | None:
     if page.next_index is None:
         return None
     slate, ctx = asked.slate, asked.ctx
-    if slate.info.consumed_before + page.next_index >= ctx.settings.pagination_session_cap:
+    if slate.info.consumed_before + page.next_index >= ctx.settings.cache.pagination_session_cap:
         return None
     delivered = asked.delivered + len(page.entries)
     return Cursor(slate.info.id, page.next_index, delivered, ctx.surface, slate.watermark)

@@ -10,13 +10,14 @@ from online.columns import Bools, Candidates, Rows
 from online.components import Components
 from online.context import Context
 from online.slates.slate import Slate
+from online.story_table.dates import newer_than
 
 
 def new_count(ctx: Context, components: Components, slate: Slate) -> int:
     """Stories above the slate's watermark that a provider would bring now, no rule forbids, and the slate does not hold already
     (one may have been given a later date since)."""
     mark = slate.watermark
-    rows = ctx.story_table.newer_than(mark.published_us, mark.story_id, ctx.now_us)
+    rows = newer_than(ctx.story_table, mark.published_us, mark.story_id, ctx.now_us)
     rows = rows[~np.isin(ctx.story_table.hashes.take(rows), slate.stories)] if len(rows) else rows
     if not len(rows):
         return 0
@@ -33,7 +34,7 @@ def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
     brought = np.zeros(len(rows), bool)
     # Without the reading of a build a timeline is pulled, and what it notes of that holds for no answer.
     asking = replace(ctx)  # with a trace of its own
-    chosen = ctx.settings.surfaces.get(ctx.surface, tuple(components.bits))
+    chosen = ctx.settings.aggregate.surfaces.get(ctx.surface, tuple(components.bits))
     for provider in reversed(components.providers):
         if brought.all():
             break

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from anyio import CapacityLimiter, sleep, to_thread
 
-from online.clock import micros
+from features.times import micros
 from online.feed.preparing import FeedRequest, Prepared
 from online.feed.service import FeedService
 from online.feed.single_flight import POLL_S, Busy

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 from online.components import Components
 from online.context import Context
 from online.feed.snapshot_loader import LiveSnapshot
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.slates.cursor import Cursor, CursorCodec
 from online.slates.freshness import Freshness, freshness
 from online.slates.pagination_session import Kept, PaginationSession, find_place
@@ -64,7 +65,7 @@ class Preparer:
         self._store = store
         self._slates = slates
         self._components = components
-        self._settings = settings
+        self._settings = settings.ranking
         self._cursors = cursors
 
     def prepare(self, request: FeedRequest, now_us: int) -> Prepared:
@@ -117,7 +118,10 @@ class Preparer:
             hint = reading.kept.slate.info.hint  # the rest of a slate is read in the languages of its beginning
         user = User(reading.state, story_table, hint)
         wanted, bits = frozenset(loaded.ranker.inputs), self._components.bits
-        return Context(story_table, user, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits), reading
+        pinned = Context(
+            story_table, user, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits, timer=perf_counter
+        )
+        return pinned, reading
 
     def _usable(self, kept: Kept) -> Kept:
         """Without a slate of a service with other providers, whose source bits mean something else."""

@@ -19,9 +19,9 @@ import redis
 from prometheus_client import Counter
 
 from features.errors import Unavailable
-from features.keys import Keys, hash64
+from features.keys import Keys
 from online.columns import Bools, Floats, Hashes
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.user.served_history import encode_page
 
 log = logging.getLogger("rex.online")
@@ -64,11 +64,6 @@ class ServedPage:
     """float64[k]: P(this story at this position | request, entries above); 1 where the policy is deterministic."""
     features: Floats | None
     """float32[k, registered features], NaN where not computed; None: the slate is not sampled."""
-
-
-def sampled(slate_id: str, rate: float) -> bool:
-    """Whether features of a slate are logged: a `rate` of all slates, decided by the id alone, so that replays agree."""
-    return hash64(slate_id) % (1 << 32) < rate * (1 << 32)
 
 
 class ServedLog:
@@ -123,8 +118,8 @@ class ServedLog:
             pipe.xadd(stream, {"served": _encoded(page)}, maxlen=STREAM_PAGES, approximate=True)
             history = self._keys.served_history(page.user_id)
             pipe.zadd(history, {encode_page(page.slate, page.stories): page.served_us // 1000}, gt=True)
-            pipe.zremrangebyrank(history, 0, -1 - self._settings.history_pages)
-            pipe.expire(history, self._settings.history_ttl_s)
+            pipe.zremrangebyrank(history, 0, -1 - self._settings.served.history_pages)
+            pipe.expire(history, self._settings.served.history_ttl_s)
         self._lost.inc(_damaged(pages, pipe.execute(raise_on_error=False)))
 
 

@@ -11,7 +11,7 @@ import redis
 
 from features.errors import Unavailable
 from features.keys import Keys
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from rex.local.faults import first_line
 
 POLL_S = 0.01
@@ -31,8 +31,8 @@ class SingleFlight:
     def __init__(self, client: redis.Redis, keys: Keys, settings: OnlineSettings) -> None:
         self._client = client
         self._keys = keys
-        self._lease_ms = round(settings.build_lease_s * 1000)
-        self.polls = math.ceil(settings.build_wait_s / POLL_S)
+        self._lease_ms = round(settings.cache.build_lease_s * 1000)
+        self.polls = math.ceil(settings.cache.build_wait_s / POLL_S)
         """How many times one looks again before building without the lock."""
 
     @contextmanager

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from features.errors import Unavailable
-from online.clock import utc_day
+from features.times import utc_day
 from online.components import Components
 from online.context import Context, Trace
 from online.feed.single_flight import Busy
@@ -56,7 +56,7 @@ class SlateBuilder:
     def _read_for(self, ctx: Context) -> None:
         """Reads into the context what only a build needs; what could not be read is told."""
         ctx.build_inputs = self._store.read_for_build(ctx.user_id, utc_day(ctx.now_us))
-        ctx.trace = Trace(strict=ctx.settings.strict, watched_row=ctx.trace.watched_row)
+        ctx.trace = Trace(ctx.timer, strict=ctx.settings.strict, watched_row=ctx.trace.watched_row)
         for part in ctx.build_inputs.degraded:
             ctx.trace.degrade(part, Unavailable("what Redis holds of it is damaged"))
 
@@ -65,7 +65,7 @@ class SlateBuilder:
         before = np.empty(0, np.int64) if ctx.pagination_session is None else ctx.pagination_session.consumed
         ends = SlateEnds(
             slate_ttl_s=ttl_s(slate.info.id, settings),
-            pagination_session_ttl_s=settings.pagination_session_ttl_s,
+            pagination_session_ttl_s=settings.cache.pagination_session_ttl_s,
             day=utc_day(ctx.now_us),
             surface=ctx.surface if ctx.pagination_session is None else None,
             caps=ctx.story_table.promotions.caps,

@@ -11,13 +11,14 @@ from features.errors import Unavailable
 from features.keys import Keys
 from features.snapshot import Manifest
 from features.snapshot_reader import current_version, read_manifest, read_model, read_tables
-from learning.model import Model
-from learning.model_file import WrongModel, decode
-from online.protocols import Ranker
+from features.streams import START, StreamEntry, stream_order
+from online.rankers.models.model import Model
+from online.rankers.models.model_file import WrongModel, decode
+from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weighted
 from online.story_table.build import build_story_table
 from online.story_table.table import StoryTable
-from online.streams.entries import START, StreamEntry, stream_order
+from online.story_table.updates import updated
 from online.user.store import STORY_TAIL, read_story_tail
 
 RankerOf = Callable[[Model | None, str], Ranker]
@@ -47,8 +48,8 @@ class Loaded:
             return self.story_table
         with self._writing:
             held = stream_order(self.story_table.position)
-            self.story_table = self.story_table.after(
-                [entry for entry in entries if stream_order(entry[0].decode()) > held]
+            self.story_table = updated(
+                self.story_table, [entry for entry in entries if stream_order(entry[0].decode()) > held]
             )
             if len(entries) == STORY_TAIL:  # there may be more, and a withdrawal may be among it
                 self._read_on()
@@ -63,7 +64,7 @@ class Loaded:
     def _read_on(self) -> None:
         while True:
             entries = read_story_tail(self._client, self._keys, self.story_table.position)
-            self.story_table = self.story_table.after(entries)
+            self.story_table = updated(self.story_table, entries)
             if len(entries) < STORY_TAIL:
                 return
 

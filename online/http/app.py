@@ -27,7 +27,7 @@ from online.http.opaque_segments import OpaqueSegments
 from online.http.routes import ROUTERS
 from online.metrics import Metrics
 from online.postprocessors.blocks import warm_up
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.streams.archiver import archive
 from online.streams.dead_letters import dead_letter_count
 from online.timelines.fanout import FanOut
@@ -61,13 +61,13 @@ def create_app(
             state = wire(client, settings, online, components, clock, metrics)
             stack.callback(state.close)
             _follow(state)  # so that the first request finds a snapshot, if there is one
-            stack.enter_context(_every(online.poll_s, lambda: _follow(state)))
+            stack.enter_context(_every(online.streams.poll_s, lambda: _follow(state)))
             stack.callback(_flush, state)  # the last pages, once nobody asks for more
-            stack.enter_context(_every(online.served_flush_s, lambda: _flush(state)))
-            stack.enter_context(_every(online.archive_every_s, lambda: _archive(state)))
-            stack.enter_context(_every(online.archive_every_s, lambda: _check(state)))
+            stack.enter_context(_every(online.served.flush_s, lambda: _flush(state)))
+            stack.enter_context(_every(online.streams.archive_every_s, lambda: _archive(state)))
+            stack.enter_context(_every(online.streams.archive_every_s, lambda: _check(state)))
             fan_out = FanOut(client, state.keys, online, state.live, clock)
-            stack.enter_context(_every(online.fanout_every_s, lambda: _fan_out(state, fan_out)))
+            stack.enter_context(_every(online.timelines.fanout_every_s, lambda: _fan_out(state, fan_out)))
             app.state.rex = state
             yield
             await state.unchanged.close()
@@ -83,8 +83,8 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router)
     problems.describe(app)
-    if online.cors_origins:
-        _surround(app, lambda inside: Origins(inside, online.cors_origins, metrics))
+    if online.http.cors_origins:
+        _surround(app, lambda inside: Origins(inside, online.http.cors_origins, metrics))
     return app
 
 

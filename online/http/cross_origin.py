@@ -33,7 +33,7 @@ class Origins(CORSMiddleware):
             return answer
         origin = request_headers.get("origin")
         if not self.is_allowed_origin(origin or ""):
-            why = f"pages of {origin} are not allowed; REX_ONLINE_CORS_ORIGINS names those that are"
+            why = f"pages of {origin} are not allowed; REX_ONLINE_HTTP_CORS_ORIGINS names those that are"
         else:
             why = (
                 f"{cast('bytes', answer.body).decode()}: pages of other origins may use {', '.join(METHODS)}, and of the headers"
@@ -46,6 +46,6 @@ class Origins(CORSMiddleware):
 
 def from_allowed_origin(request: Request) -> bool:
     """Whether a page of this service or of an origin in the setting sent it. By host, for a proxy may speak TLS for us."""
-    origin, allowed = request.headers.get("origin", ""), request.app.state.rex.online.cors_origins
+    origin, allowed = request.headers.get("origin", ""), request.app.state.rex.online.http.cors_origins
     own = request.headers.get("host")
     return origin in allowed or (EVERY in allowed and bool(origin)) or (bool(own) and origin.partition("://")[2] == own)

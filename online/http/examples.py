@@ -118,7 +118,7 @@ READINESS = {
 FIELD_ERROR = {"where": "query.limit", "what": "Input should be less than or equal to 100"}
 DETAILS = {
     "invalid_cursor": "the cursor is not one of this service",
-    "origin_not_allowed": "pages of https://shop.example are not allowed; REX_ONLINE_CORS_ORIGINS names those that are",
+    "origin_not_allowed": "pages of https://shop.example are not allowed; REX_ONLINE_HTTP_CORS_ORIGINS names those that are",
     "not_found": "there is nothing at /v1/stories/s-1/, which ends in a slash",
     "method_not_allowed": "/v1/events takes POST",
     "hash_collision": "the id 'a-2' has the same 64-bit hash as 'a-1'; choose another id",

@@ -18,8 +18,7 @@ from features.errors import Unavailable
 from features.languages import accepted_languages
 from features.raw_datasets import CLOCK_SKEW_S
 from features.snapshot_reader import snapshots
-from features.times import rfc3339
-from online.clock import micros
+from features.times import micros, rfc3339
 from online.feed.describe_user import about_user, account_times
 from online.feed.page_of import page_of
 from online.feed.preparing import FeedRequest
@@ -112,7 +111,7 @@ async def feed(
 def _ranking_places(request: Request) -> CapacityLimiter:
     state = request.app.state
     if not hasattr(state, "ranking_places"):  # made here, because it belongs to the running event loop
-        state.ranking_places = CapacityLimiter(_rex(request).online.rankings_at_once)
+        state.ranking_places = CapacityLimiter(_rex(request).online.http.rankings_at_once)
     places: CapacityLimiter = state.ranking_places
     return places
 

@@ -90,7 +90,7 @@ def _as_json(request: Request, beacons: bool) -> Request:
         raise HTTPException(
             415,
             f"Content-Type {told!r} from origin {origin!r}: only pages of this service, and of the origins in"
-            " REX_ONLINE_CORS_ORIGINS, may send JSON so; send it as application/json",
+            " REX_ONLINE_HTTP_CORS_ORIGINS, may send JSON so; send it as application/json",
         )
     headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
     as_json = {**request.scope, "headers": [*headers, (b"content-type", b"application/json")]}

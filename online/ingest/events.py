@@ -15,11 +15,11 @@ from features.choices import BLOCKED_BY, CHOICES, EDGE_TYPES, ENDS_FOLLOWS, REFU
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.raw_datasets import CLOCK_SKEW_S, EARLIEST, EVENT_TYPES
-from features.times import rfc3339
-from online.clock import Moment, micros
+from features.times import micros, rfc3339
+from online.clock import Moment
 from online.http import examples as api_examples
 from online.ingest.ids import Id
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.user.user import INTERACTION_CODES
 from rex.local.faults import first_line
 
@@ -115,7 +115,7 @@ class Event(BaseModel):
     )
 
     event_id: Id
-    """The user's own; sent again within `REX_ONLINE_EVENT_WINDOW_S` (48 hours), it changes nothing."""
+    """The user's own; sent again within `REX_ONLINE_INGEST_EVENT_WINDOW_S` (48 hours), it changes nothing."""
     user_id: Id
     type: Literal[*TYPES]  # type: ignore[valid-type]
     story_id: Id | None = None
@@ -223,7 +223,7 @@ class EventIntake:
             return
         pipe = self._client.pipeline(transaction=False)
         key, field = self._keys.blocked_by(block.target_id or ""), _field(BLOCKED_BY, "author", block.user_id)
-        self._mirror(keys=[key], args=[field, state, self._settings.state_ttl_s], client=pipe)
+        self._mirror(keys=[key], args=[field, state, self._settings.ingest.state_ttl_s], client=pipe)
         if block.type == "block" and state.split(b"|")[1] == b"add":
             for end in _ended_follows(block):
                 self._apply(keys=self._keys_of(end), args=self._arguments(end, now, of_block=True), client=pipe)
@@ -231,9 +231,13 @@ class EventIntake:
 
     def _no_room(self, index: int, event: Event) -> Rejected:
         if event.type in ("follow", "unfollow"):
-            kept, what, code = self._settings.edges_kept, "follows", "too_many_edges"
+            kept, what, code = self._settings.ingest.edges_kept, "follows", "too_many_edges"
         else:
-            kept, what, code = self._settings.refusals_kept, "mutes, blocks, hides and reports", "too_many_refusals"
+            kept, what, code = (
+                self._settings.ingest.refusals_kept,
+                "mutes, blocks, hides and reports",
+                "too_many_refusals",
+            )
         detail = f"{kept} changed {what} wait for a snapshot; send it after the next"
         return Rejected(index, code, detail)  # type: ignore[arg-type]
 
@@ -252,18 +256,18 @@ class EventIntake:
         if event.type in CHOICES:
             kind, op = CHOICES[event.type]
             target = (event.target_type, event.target_id) if event.type in EDGE_TYPES else ("story", event.story_id)
-            kept = self._settings.refusals_kept if kind in REFUSALS else self._settings.edges_kept
+            kept = self._settings.ingest.refusals_kept if kind in REFUSALS else self._settings.ingest.edges_kept
             at_once = of_block or applies_on_arrival(kind, op)
             how = [occurred_us, op, 0 if of_block else kept, int(at_once), micros(now)]
-            shared = [self._settings.event_window_s, orjson.dumps(document), self._settings.state_ttl_s]
+            shared = [self._settings.ingest.event_window_s, orjson.dumps(document), self._settings.ingest.state_ttl_s]
             return [*shared, "choice", _field(kind, target[0] or "", target[1] or ""), *how]
         document["received_at"] = now.isoformat()
-        shared = [self._settings.event_window_s, orjson.dumps(document), self._settings.state_ttl_s]
+        shared = [self._settings.ingest.event_window_s, orjson.dumps(document), self._settings.ingest.state_ttl_s]
         if event.type in INTERACTION_CODES:
             member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes(
                 [INTERACTION_CODES[event.type]]
             )
-            return [*shared, "interaction", member, occurred_us // 1000, self._settings.interactions_kept]
+            return [*shared, "interaction", member, occurred_us // 1000, self._settings.ingest.interactions_kept]
         return [*shared, "none"]
 
 

@@ -13,11 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.languages import MAX_TAG, canonical
+from features.streams import START
 from online.clock import Moment
 from online.http import examples as api_examples
 from online.ingest.ids import Id
-from online.settings import OnlineSettings
-from online.streams.entries import START
+from online.service_settings import OnlineSettings
 from rex.local.faults import first_line
 
 # KEYS: documents, stream. ARGV: story hash, story id, document, ttl s, the document that it was made after or nothing.
@@ -139,7 +139,7 @@ class StoryIntake:
         try:
             position: bytes | None = self._append(
                 keys=[self._keys.story_documents(), self._keys.story_stream()],
-                args=[hash64(story_id), story_id, orjson.dumps(document), self._settings.state_ttl_s, before],
+                args=[hash64(story_id), story_id, orjson.dumps(document), self._settings.ingest.state_ttl_s, before],
             )
         except redis.RedisError as error:
             raise Unavailable(f"the story cannot be stored now, send it again: {first_line(error)}") from error

@@ -18,11 +18,12 @@ from features.errors import Unavailable
 from features.keys import Keys
 from features.languages import MAX_TAG, canonical, known_languages, language_codes
 from features.raw_datasets import EARLIEST
-from online.clock import Moment, micros
+from features.streams import stream_order
+from features.times import micros
+from online.clock import Moment
 from online.http import examples as api_examples
 from online.ingest.stories import Document, Older, dated, last_position
-from online.settings import OnlineSettings
-from online.streams.entries import stream_order
+from online.service_settings import OnlineSettings
 from online.user.user import ACCOUNT
 from rex.local.faults import first_line
 
@@ -105,7 +106,7 @@ class AccountIntake:
         try:
             position: bytes | None = self._append(
                 keys=[self._keys.edges(user_id), self._stream(user_id)],
-                args=[ACCOUNT, before, document, self._settings.state_ttl_s],
+                args=[ACCOUNT, before, document, self._settings.ingest.state_ttl_s],
             )
         except redis.RedisError as error:
             raise Unavailable(f"the user cannot be stored now, send it again: {first_line(error)}") from error

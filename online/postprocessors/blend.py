@@ -16,7 +16,7 @@ from online.postprocessors.explore import exploration_draws
 from online.postprocessors.limits import Caps, Limits
 from online.postprocessors.promoted import NO_SLOT
 from online.providers.groups import GROUPS
-from online.settings import OnlineSettings
+from online.settings import RankingSettings
 
 DAY_US = 86_400_000_000
 
@@ -41,17 +41,16 @@ class Blend:
         return after
 
 
-def _demands(settings: OnlineSettings) -> Demands:
-    shares = tuple(getattr(settings, f"share_{group}") for group in GROUPS)
-    return Demands(settings.slate_size, settings.page_block, shares, settings.new_author_share)
+def _demands(settings: RankingSettings) -> Demands:
+    blend = settings.postprocess
+    shares = tuple(getattr(blend, f"share_{group}") for group in GROUPS)
+    return Demands(settings.cache.slate_size, blend.page_block, shares, blend.new_author_share)
 
 
 def _limits(ctx: Context, ranked: Candidates) -> Limits:
-    story_table, settings, today = ctx.story_table, ctx.settings, _served_today(ctx)
-    author = Caps(settings.max_per_author, settings.max_per_author_slate, settings.max_per_author_day)
-    publication = Caps(
-        settings.max_per_publication, settings.max_per_publication_slate, settings.max_per_publication_day
-    )
+    story_table, limits, today = ctx.story_table, ctx.settings.postprocess, _served_today(ctx)
+    author = Caps(limits.max_per_author, limits.max_per_author_slate, limits.max_per_author_day)
+    publication = Caps(limits.max_per_publication, limits.max_per_publication_slate, limits.max_per_publication_day)
     served = story_table.author.take(today), story_table.publication.take(today)
     return Limits(ranked.of(story_table.author), ranked.of(story_table.publication), (author, publication), served)
 
@@ -67,5 +66,5 @@ def _by_new_author(ctx: Context, ranked: Candidates) -> Bools:
     """bool[n]: the author's first story is younger than new_author_d."""
     author = ranked.of(ctx.story_table.author)
     since = ctx.story_table.author_since.take(author, mode="wrap")
-    new: Bools = (author >= 0) & (since > ctx.now_us - int(ctx.settings.new_author_d * DAY_US))
+    new: Bools = (author >= 0) & (since > ctx.now_us - int(ctx.settings.postprocess.new_author_d * DAY_US))
     return new

@@ -39,7 +39,7 @@ class DiscountImpressions:
             return ranked
         score = ranked.columns["score"].astype(np.float64)
         upper, lower = np.quantile(score, (0.75, 0.25))
-        lowered = score - ctx.settings.impression_discount * ((upper - lower) or 1.0) * excess
+        lowered = score - ctx.settings.postprocess.impression_discount * ((upper - lower) or 1.0) * excess
         columns = {**ranked.columns, "score": finite(lowered.clip(*_RANGE).astype(np.float32))}
         sunk = Candidates(ranked.rows, ranked.sources, columns)
         after = sunk.take(np.argsort(-columns["score"], kind="stable"))
@@ -57,7 +57,7 @@ def unopened_weight(ctx: Context, ranked: Candidates) -> NDArray[np.float64]:
         return np.zeros(len(ranked))
     rows = story_table.by_hash.find(served.stories)
     age_us = np.maximum(ctx.now_us - served.served_us, 0)
-    weight = 0.5 ** (age_us / (ctx.settings.impression_half_life_h * HOUR_US))
+    weight = 0.5 ** (age_us / (ctx.settings.postprocess.impression_half_life_h * HOUR_US))
     total = np.zeros(len(story_table))
     np.add.at(total, rows[rows >= 0], weight[rows >= 0])
     state = ctx.user.state

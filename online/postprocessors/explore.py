@@ -26,16 +26,18 @@ def eligible(ctx: Context, candidates: Candidates) -> Bools:
     The features hold no count of impressions; a story that many have read has been shown often enough.
     """
     published = candidates.of(ctx.story_table.published_at)
-    fresh = published > ctx.now_us - int(ctx.settings.explore_max_age_h * HOUR_US)
+    fresh = published > ctx.now_us - int(ctx.settings.postprocess.explore_max_age_h * HOUR_US)
     at = np.flatnonzero(fresh)
     popularity = ctx.story_table.static["story_popularity"].take(candidates.rows[at])
-    fresh[at] = (published[at] <= ctx.now_us) & (popularity <= np.log1p(np.float32(ctx.settings.explore_max_users)))
+    fresh[at] = (published[at] <= ctx.now_us) & (
+        popularity <= np.log1p(np.float32(ctx.settings.postprocess.explore_max_users))
+    )
     return fresh
 
 
 def outranked(ctx: Context, candidates: Candidates, kept: Ints) -> Ints:
     """int32[≤ POOL]: positions of eligible candidates beside those that are kept, the newest; by score, best first."""
-    if not ctx.settings.explore_share or len(kept) == len(candidates):
+    if not ctx.settings.postprocess.explore_share or len(kept) == len(candidates):
         return np.empty(0, np.int32)
     left = eligible(ctx, candidates)
     left[kept] = False
@@ -46,8 +48,10 @@ def outranked(ctx: Context, candidates: Candidates, kept: Ints) -> Ints:
 
 def exploration_draws(ctx: Context, ranked: Candidates) -> ExplorationDraws | None:
     """What is to be drawn; None when nothing is. The draws follow from the slate's id alone, so that replays agree."""
-    if not ctx.settings.explore_share:
+    if not ctx.settings.postprocess.explore_share:
         return None
     may = eligible(ctx, ranked)
     only = ranked.columns.get(ONLY_DRAWN, np.zeros(len(ranked), bool))
-    return ExplorationDraws(ctx.settings.explore_share, may, only, np.random.default_rng(int(slate_id(ctx), 16)))
+    return ExplorationDraws(
+        ctx.settings.postprocess.explore_share, may, only, np.random.default_rng(int(slate_id(ctx), 16))
+    )

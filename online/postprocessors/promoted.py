@@ -70,9 +70,9 @@ def _admitted(ctx: Context, ranked: Candidates, brought: Integers, key: Hashes) 
 
 def _slots(ctx: Context, organic: int, wanted: int) -> Integers:
     """int32[≤ wanted]: slots of the slate, ascending, as far as a list of `organic` other entries reaches."""
-    settings = ctx.settings
-    blocks = np.arange(0, settings.slate_size, settings.page_block)
-    inside = np.array([slot for slot in settings.promoted_slots if slot < settings.page_block], np.int64)
+    size, place = ctx.settings.cache.slate_size, ctx.settings.postprocess
+    blocks = np.arange(0, size, place.page_block)
+    inside = np.array([slot for slot in place.promoted_slots if slot < place.page_block], np.int64)
     slots = np.sort((blocks[:, None] + inside).ravel())
-    slots = slots[slots < settings.slate_size][: min(wanted, settings.max_promoted)]
+    slots = slots[slots < size][: min(wanted, place.max_promoted)]
     return slots[slots <= organic + np.arange(len(slots))].astype(np.int32)

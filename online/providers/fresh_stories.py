@@ -21,7 +21,7 @@ class FreshStories:
 
     def rows(self, ctx: Context) -> Rows | slice:
         """int32[m] or a slice: the rows dated inside the window and not in the future."""
-        oldest = ctx.now_us - int(ctx.settings.fresh_window_d * DAY_US)
+        oldest = ctx.now_us - int(ctx.settings.aggregate.fresh_window_d * DAY_US)
         known, behind = dated(ctx.story_table, oldest, ctx.now_us)
         if not len(behind):
             return known

@@ -22,5 +22,5 @@ class ReadingHistory:
         if not ctx.user.vector.any():
             return np.empty(0, np.int32)
         every = np.arange(len(ctx.als_score), dtype=np.int32)
-        rows = best(ctx.als_score, every, ctx.settings.history_stories, ctx.story_table.published_at)
+        rows = best(ctx.als_score, every, ctx.settings.aggregate.history_stories, ctx.story_table.published_at)
         return rows[ctx.als_score[rows] > 0]

@@ -16,5 +16,5 @@ class SimilarToRead:
 
     def rows(self, ctx: Context) -> Rows:
         """int32[≤ recent_reads · SIMILAR_KEPT]."""
-        neighbours = ctx.story_table.similar[ctx.user.recent_reads[: ctx.settings.recent_reads]].ravel()
+        neighbours = ctx.story_table.similar[ctx.user.recent_reads[: ctx.settings.aggregate.recent_reads]].ravel()
         return ctx.story_table.current(neighbours[neighbours >= 0])

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from learning.shapley import shapley
 from online.columns import Floats
-from online.protocols import Ranker
 from online.rankers.learned import Learned
+from online.rankers.models.shapley import shapley
+from online.rankers.protocol import Ranker
 from online.selection import finite
 
 

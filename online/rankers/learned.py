@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from learning.model import Model
-from learning.outcomes import Doubles, shares, value, weights_with
 from online.columns import Floats, Ints
-from online.protocols import Degrade, Ranker, refused
+from online.rankers.models.model import Model
+from online.rankers.models.outcomes import Doubles, shares, value, weights_with
+from online.rankers.protocol import Degrade, Ranker, Scorer, refused
 from online.rankers.weighted import Weighted
 from online.selection import finite
-from online.settings import OnlineSettings
-from rex.model_service.client import ModelService
+from online.settings import RankingSettings
 
 MODEL_SERVICE = "model_service"
 """How `degraded` names the part that was missing."""
-
-
-class Scorer(Protocol):
-    """Where the models run."""
-
-    def probabilities(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
-        """Calibrated probability of each outcome, float64[n]. Unavailable when it cannot be had in time."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +85,17 @@ class Learned:
 
 
 def ranker_for(
-    settings: OnlineSettings, model: Model | None, digest: str, service: ModelService | None = None
+    settings: RankingSettings, model: Model | None, digest: str, hosted: Callable[[str], Scorer] | None = None
 ) -> Ranker:
     """The ranker of a snapshot with `model`, whose hash is `digest`; the first stage alone without a model.
 
-    With `service` the models run there, else here. `service` is one for all snapshots of a process.
+    `hosted`: the scorer of a model by its hash, where models run elsewhere; None: they run here.
     """
     if model is None:
         return Weighted()
-    scorer = service.of(digest) if service else InProcess(model)
-    weights = weights_with({**model.weights, **settings.value_weights})
-    return Learned(Weighted(), model, f"learned-{digest[:12]}", settings.rank_top_k, scorer, weights)
+    scorer = hosted(digest) if hosted else InProcess(model)
+    weights = weights_with({**model.weights, **settings.rank.value_weights})
+    return Learned(Weighted(), model, f"learned-{digest[:12]}", settings.rank.top_k, scorer, weights)
 
 
 def _rows(columns: Mapping[str, Floats], names: tuple[str, ...], at: Ints) -> dict[str, Floats]:

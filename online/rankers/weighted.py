@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from online.columns import Floats
-from online.protocols import Degrade, refused
+from online.rankers.protocol import Degrade, refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from online.columns import Bools, Candidates
 from online.context import Context
+from online.story_table.dates import newer_than
 
 
 class NewerThanSession:
@@ -24,5 +25,5 @@ class NewerThanSession:
             return None
         mark = ctx.pagination_session.watermark
         newer = np.zeros(len(ctx.story_table), bool)
-        newer[ctx.story_table.newer_than(mark.published_us, mark.story_id, ctx.now_us)] = True
+        newer[newer_than(ctx.story_table, mark.published_us, mark.story_id, ctx.now_us)] = True
         return candidates.of(newer)

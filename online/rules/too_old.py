@@ -18,5 +18,5 @@ class TooOld:
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
         published_at = candidates.of(ctx.story_table.published_at)
-        oldest = ctx.now_us - int(ctx.settings.max_age_d * DAY_US)
+        oldest = ctx.now_us - int(ctx.settings.preprocess.max_age_d * DAY_US)
         return ((published_at < oldest) & (published_at != UNDATED)) | (published_at > ctx.now_us)

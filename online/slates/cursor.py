@@ -12,20 +12,10 @@ from pathlib import Path
 
 from itsdangerous import BadData, URLSafeSerializer
 
+from online.slates.slate import Watermark
+
 VERSION = 2
 """Changes when a cursor's content does; an older one is then refused, never misread."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watermark:
-    """What was newest when a pagination session began."""
-
-    published_us: int
-    """published_at of the newest story; 0: there was none."""
-    story_id: str
-    """Its story_id, by which equal times are ordered."""
-    seq: int
-    """The timeline's sequence number, to tell from a cursor what was pushed by then; 0: no timeline."""
 
 
 class InvalidCursor(ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from online.context import Context
-from online.settings import OnlineSettings
+from online.settings import RankingSettings
 from online.slates.slate import Slate
 
 JITTER = 0.1
@@ -27,9 +27,9 @@ def stretch(slate_id: str) -> float:
     return 1 + JITTER * (2 * share - 1)
 
 
-def ttl_s(slate_id: str, settings: OnlineSettings) -> int:
+def ttl_s(slate_id: str, settings: RankingSettings) -> int:
     """How long a slate lives in Redis, at least a second."""
-    return max(round(settings.slate_ttl_s * stretch(slate_id)), 1)
+    return max(round(settings.cache.slate_ttl_s * stretch(slate_id)), 1)
 
 
 def freshness(ctx: Context, slate: Slate) -> Freshness:
@@ -39,11 +39,11 @@ def freshness(ctx: Context, slate: Slate) -> Freshness:
     invalidation_digest, hint = ctx.user.state.invalidation_digest.hex(), ctx.user.deciding_hint
     asked_by = (ctx.story_table.version, invalidation_digest, hint, settings.variant, ctx.ranker.name)
     fresh_until = fresh_until_us(slate, settings)
-    if made_for != asked_by or ctx.now_us >= fresh_until + settings.stale_s * _SECOND_US:
+    if made_for != asked_by or ctx.now_us >= fresh_until + settings.cache.stale_s * _SECOND_US:
         return Freshness.USED_UP
     return Freshness.FRESH if ctx.now_us < fresh_until else Freshness.STALE
 
 
-def fresh_until_us(slate: Slate, settings: OnlineSettings) -> int:
+def fresh_until_us(slate: Slate, settings: RankingSettings) -> int:
     """From then on a first page is stale."""
-    return slate.info.built_at_us + round(settings.slate_fresh_s * stretch(slate.info.id) * _SECOND_US)
+    return slate.info.built_at_us + round(settings.cache.slate_fresh_s * stretch(slate.info.id) * _SECOND_US)

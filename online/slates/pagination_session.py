@@ -14,8 +14,7 @@ import numpy as np
 
 from features.packing import CorruptValue, Layout
 from online.columns import Hashes
-from online.slates.cursor import Watermark
-from online.slates.slate import Slate, identify
+from online.slates.slate import Slate, Watermark, identify
 
 PAGINATION_SESSION = Layout("pagination_session", 1, (("before", "<i8"), ("story", "<i8")))
 

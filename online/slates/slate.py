@@ -12,7 +12,6 @@ import orjson
 from features.packing import CorruptValue, Layout
 from features.registry import FEATURES
 from online.columns import Bits, Floats, Hashes
-from online.slates.cursor import Watermark
 
 SLATE = Layout(
     "slate",
@@ -29,6 +28,18 @@ SLATE = Layout(
 )
 ORGANIC = 0
 """In place of a promotion's hash: the story was ranked there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """What was newest when a pagination session began."""
+
+    published_us: int
+    """published_at of the newest story; 0: there was none."""
+    story_id: str
+    """Its story_id, by which equal times are ordered."""
+    seq: int
+    """The timeline's sequence number, to tell from a cursor what was pushed by then; 0: no timeline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.keys import hash64
 from features.registry import FEATURES
 from online.columns import Candidates, Floats
 from online.context import Context
-from online.feed.served_log import sampled
-from online.slates.cursor import Watermark
-from online.slates.slate import Slate, SlateInfo, identify
+from online.slates.slate import Slate, SlateInfo, Watermark, identify
+from online.story_table.dates import newest
+
+
+def sampled(slate_id: str, rate: float) -> bool:
+    """Whether features of a slate are logged: a `rate` of all slates, decided by the id alone, so that replays agree."""
+    return hash64(slate_id) % (1 << 32) < rate * (1 << 32)
 
 
 def slate_id(ctx: Context) -> str:
@@ -21,7 +26,7 @@ def slate_id(ctx: Context) -> str:
 
 def features_wanted(ctx: Context) -> frozenset[str]:
     """What the ranker reads; all registered features when the slate is one of those whose features are logged."""
-    if sampled(slate_id(ctx), ctx.settings.served_features_rate):
+    if sampled(slate_id(ctx), ctx.settings.served.features_rate):
         return frozenset(feature.name for feature in FEATURES)
     return frozenset(ctx.ranker.inputs)
 
@@ -48,7 +53,7 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
     promotions = ranked.columns.get("promotion", np.empty(0, np.int64))
     propensities = ranked.columns.get("propensity", np.empty(0, np.float32))
     features = np.empty((0, 0), np.float32)
-    if sampled(name, ctx.settings.served_features_rate):
+    if sampled(name, ctx.settings.served.features_rate):
         features = _features(ranked)
     hashes = ctx.story_table.hashes[ranked.rows]
     return Slate(info, hashes, ranked.columns["score"], ranked.sources, promotions, propensities, features)
@@ -58,7 +63,7 @@ def _watermark(ctx: Context) -> Watermark:
     if ctx.pagination_session is not None:
         return ctx.pagination_session.watermark
     timeline = ctx.build_inputs.timeline
-    published_us, story_id = ctx.story_table.newest(ctx.now_us)
+    published_us, story_id = newest(ctx.story_table, ctx.now_us)
     return Watermark(published_us, story_id, 0 if timeline is None else timeline.seq)
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from features.registry import registered
 from features.snapshot import ABSENT, Manifest
+from features.streams import START
 from online.columns import Ints, Rows
 from online.story_table.edge_targets import EdgeTargets
 from online.story_table.former_keys import FormerKeys
@@ -17,7 +18,6 @@ from online.story_table.promotions import promotions_of
 from online.story_table.story_columns import StoryColumns
 from online.story_table.table import StoryTable
 from online.story_table.updates import counted, earliest
-from online.streams.entries import START
 
 
 def build_story_table(manifest: Manifest, tables: dict[str, pa.Table], position: str = START) -> StoryTable:

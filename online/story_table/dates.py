@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from features.times import UNDATED
 from online.columns import Rows
-
-if TYPE_CHECKING:
-    from online.story_table.table import StoryTable
+from online.story_table.table import StoryTable
 
 
 def dated(story_table: StoryTable, oldest_us: int, newest_us: int) -> tuple[slice, Rows]:
@@ -24,7 +21,7 @@ def dated(story_table: StoryTable, oldest_us: int, newest_us: int) -> tuple[slic
 
 
 def newest(story_table: StoryTable, now_us: int) -> tuple[int, str]:
-    """See `StoryTable.newest`."""
+    """published_at (µs) and story_id of the newest row not dated after `now_us` nor superseded; (0, "") for none."""
     known, behind = dated(story_table, np.iinfo(np.int64).min, now_us)
     last = _last_standing(story_table, known.stop)
     behind = _standing(story_table, behind)
@@ -37,7 +34,7 @@ def newest(story_table: StoryTable, now_us: int) -> tuple[int, str]:
 
 
 def newer_than(story_table: StoryTable, published_us: int, story_id: str, now_us: int) -> Rows:
-    """See `StoryTable.newer_than`."""
+    """int32[m]: rows newer than that by (published_at, story_id), not dated after `now_us` nor superseded."""
     known, behind = dated(story_table, published_us, now_us)
     tied_to = np.searchsorted(story_table.published_at[: story_table.snapshot_rows], published_us, "right")
     tied = range(known.start, min(int(tied_to), known.stop))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,7 @@ from features.snapshot import ABSENT
 from online.columns import Floats, Hashes, Ints, Rows
 from online.story_table.names import Names
 from online.story_table.story_change import StoryVersion
-
-if TYPE_CHECKING:
-    from online.story_table.table import StoryTable
+from online.story_table.table import StoryTable
 
 Columns = dict[str, NDArray[Any]]
 

@@ -13,7 +13,7 @@ from features.keys import hash64
 from features.languages import known_languages
 from features.packing import CorruptValue
 from features.raw_datasets import VISIBILITIES
-from online.clock import micros
+from features.times import micros
 
 
 @dataclass(frozen=True, slots=True)

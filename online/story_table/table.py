@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,6 @@ import pyarrow as pa
 from features.keys import hash64
 from features.snapshot import ABSENT, Manifest
 from online.columns import Bools, Floats, Hashes, Ints, Micros, Rows
-from online.story_table.dates import newer_than, newest
 from online.story_table.edge_targets import EdgeTargets
 from online.story_table.former_keys import FormerKeys
 from online.story_table.lookup import Grouping, HashIndex
@@ -19,13 +17,11 @@ from online.story_table.names import Names
 from online.story_table.promotions import Promotions
 from online.story_table.story_change import StoryVersion
 from online.story_table.story_columns import StoryColumns
-from online.story_table.updates import updated
-from online.streams.entries import StreamEntry
 
 
 @dataclass(frozen=True, slots=True)
 class StoryTable:
-    """Immutable; `after` gives the next one. n stories, A authors, P publications, T topics, L languages.
+    """Immutable; `updated` (updates.py) gives the next one. n stories, A authors, P publications, T topics, L languages.
 
     The first `snapshot_rows` rows are the snapshot's, by (published_at, story_id). Behind them, in the order of the stream,
     comes a row for every version put since; it supersedes the row that the story had before. Rows never change.
@@ -90,13 +86,6 @@ class StoryTable:
     def version(self) -> str:
         return self.manifest.version
 
-    def after(self, entries: Sequence[StreamEntry]) -> StoryTable:
-        """This story table with later entries of the story stream applied in order; how they are cut into calls does not matter.
-
-        Entries that hold no story are logged and skipped. Safe from several threads; cheap from one after the other.
-        """
-        return updated(self, entries) if entries else self
-
     def row(self, story_id: str) -> int:
         """The newest row of a story; -1: not known."""
         return int(self.by_hash.find(np.array([hash64(story_id)]))[0])
@@ -129,11 +118,3 @@ class StoryTable:
     def current(self, rows: Rows) -> Rows:
         """int32[m] → int32[m]: superseded rows replaced by the newest ones of their stories."""
         return self.by_hash.find(self.hashes.take(rows)) if len(self.superseded) else rows
-
-    def newest(self, now_us: int) -> tuple[int, str]:
-        """published_at (µs) and story_id of the newest row not dated after `now_us` nor superseded; (0, "") for none."""
-        return newest(self, now_us)
-
-    def newer_than(self, published_us: int, story_id: str, now_us: int) -> Rows:
-        """int32[m]: rows newer than that by (published_at, story_id), not dated after `now_us` nor superseded."""
-        return newer_than(self, published_us, story_id, now_us)

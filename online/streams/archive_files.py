@@ -19,10 +19,10 @@ from features.datasets import dataset
 from features.errors import BadInput
 from features.lake_files import ARCHIVED
 from features.schema import TS
+from features.streams import StreamEntry
 from lake.drafts import replace_bytes
 from lake.writer import conform
 from online.feed.served_log import served_rows
-from online.streams.entries import StreamEntry
 
 Place = tuple[str, str]
 """Dataset and partition; no partition: empty."""

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import redis
 
-from features.streams import before, done_by_group
-from online.streams.entries import START, StreamEntry, stream_order
+from features.consumer_groups import done_by_group
+from features.streams import START, StreamEntry, before, stream_order
 
 GROUP = "archive"
 """Consumer group of every archived stream."""

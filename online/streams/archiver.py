@@ -18,13 +18,13 @@ from typing import Any, Literal, cast
 import redis
 from redis.exceptions import LockError
 
+from features.consumer_groups import done_by_group
 from features.errors import Unavailable
 from features.keys import PARTITIONS, Keys
-from features.streams import START, done_by_group
+from features.streams import START, StreamEntry
 from online.streams.archive_files import Converted, convert, replace, write
 from online.streams.archive_group import GROUP, align, batches, reached
 from online.streams.dead_letters import MAX_TRIES, set_aside
-from online.streams.entries import StreamEntry
 from rex.local.faults import first_line
 
 log = logging.getLogger("rex.online")

@@ -12,8 +12,8 @@ from redis.exceptions import LockError, OutOfMemoryError, ReadOnlyError
 
 from features.errors import Unavailable
 from features.keys import Keys
+from features.streams import START, StreamEntry
 from online.streams.dead_letters import MAX_TRIES, set_aside
-from online.streams.entries import START, StreamEntry
 
 log = logging.getLogger("rex.online")
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import redis
 
 from features.keys import Keys
-from online.streams.entries import StreamEntry
+from features.streams import StreamEntry
 
 log = logging.getLogger("rex.online")
 

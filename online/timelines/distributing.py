@@ -6,11 +6,11 @@ import numpy as np
 import redis
 
 from features.keys import Keys
+from features.streams import START, stream_order
 from online.feed.snapshot_loader import LiveSnapshot
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.story_table.dates import dated
 from online.story_table.story_change import StoryChange
-from online.streams.entries import START, stream_order
 from online.timelines.followers import OUTLIVES_S
 from online.timelines.placements import Placement, Placements, Record, placement_of
 from online.timelines.pushing import REMOVE, push_script
@@ -45,7 +45,7 @@ class Distributor:
         self._reconciler = reconciler
         self._index = reconciler.index
         self._dedupe = dedupe
-        self._placements = Placements(client, keys, settings.state_ttl_s)
+        self._placements = Placements(client, keys, settings.ingest.state_ttl_s)
         self._push = client.register_script(push_script(dedupe=dedupe))
         self._remove = client.register_script(REMOVE)
 
@@ -100,7 +100,7 @@ class Distributor:
                 pipe = self._client.pipeline(transaction=False)
                 for user in users:
                     keys = [self._keys.timeline(user), self._keys.timeline_about(user)]
-                    self._remove(keys=keys, args=[story, self._settings.timeline_length], client=pipe)
+                    self._remove(keys=keys, args=[story, self._settings.timelines.length], client=pipe)
                 for user, short in zip(users, pipe.execute(), strict=True):
                     if short:
                         self._reconciler.reconcile(user)
@@ -114,7 +114,7 @@ class Distributor:
             body = encode_body(placement.published_us, story_hash, VIA[target.type], story_id)
             args: list[bytes | str | int] = [
                 body,
-                self._settings.timeline_length,
+                self._settings.timelines.length,
                 OUTLIVES_S,
                 target.name,
                 author,
@@ -141,7 +141,7 @@ class Distributor:
 
     def _is_pushed(self, target: Target) -> bool:
         """Decides between push and pull by the number of followers, and carries out a change from one to the other."""
-        size, threshold = self._index.size(target), self._settings.push_threshold
+        size, threshold = self._index.size(target), self._settings.timelines.push_threshold
         pulled = self._reconciler.pulled.now()
         if target not in pulled:
             if size > threshold:

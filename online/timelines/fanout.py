@@ -23,12 +23,13 @@ from features.errors import Unavailable
 from features.keys import PARTITIONS, Keys
 from features.packing import CorruptValue
 from features.settings import Settings
-from online.clock import Clock, clock_from, micros
+from features.streams import StreamEntry
+from features.times import micros
+from online.clock import Clock, clock_from
 from online.feed.snapshot_loader import LiveSnapshot
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.story_table.story_change import decode_change
 from online.streams.consuming import Consumer, Task
-from online.streams.entries import StreamEntry
 from online.timelines.distributing import Distributor
 from online.timelines.reconciling import Reconciler
 from online.timelines.timeline import VIA
@@ -202,4 +203,4 @@ def run_fanout(settings: Settings, online: OnlineSettings, once: bool) -> Done:
                 if once:
                     raise
                 log.warning("%s", error)
-            time.sleep(online.fanout_every_s)
+            time.sleep(online.timelines.fanout_every_s)

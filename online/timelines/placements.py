@@ -10,8 +10,8 @@ import redis
 
 from features.keys import Keys, hash64
 from features.raw_datasets import VISIBILITIES
+from features.streams import StreamEntry, stream_order
 from online.story_table.story_change import StoryVersion
-from online.streams.entries import StreamEntry, stream_order
 from online.timelines.targets import Target
 
 SCANNED = 1000

@@ -3,61 +3,15 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 
-import numpy as np
 import redis
 
 from features.keys import Keys
-from online.columns import Hashes
-from online.story_table.lookup import one_of
-from online.timelines.targets import Follows, Target, less
+from online.timelines.targets import Pulled, Target, made
 
 # KEYS: pulled, its version. ARGV: target. The version grows with every change, so that readers know when to read anew.
 _ADD = "if redis.call('SADD', KEYS[1], ARGV[1]) == 1 then return redis.call('INCR', KEYS[2]) end return 0"
 _REMOVE = "if redis.call('SREM', KEYS[1], ARGV[1]) == 1 then return redis.call('INCR', KEYS[2]) end return 0"
-
-
-def _none() -> Hashes:
-    return np.empty(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """The pulled targets at one version."""
-
-    version: int = 0
-    names: frozenset[str] = frozenset()
-    authors: Hashes = field(default_factory=_none)
-    publications: Hashes = field(default_factory=_none)
-
-    def __contains__(self, target: Target) -> bool:
-        return target.name in self.names
-
-    def of(self, follows: Follows) -> Follows:
-        """The part of `follows` that is pulled."""
-        authors = follows.authors[one_of(follows.authors, self.authors)]
-        publications = follows.publications[one_of(follows.publications, self.publications)]
-        return Follows(authors, publications, follows.refused_authors, follows.refused_publications)
-
-    def pushed(self, follows: Follows) -> Follows:
-        """The part of `follows` that is pushed."""
-        authors, publications = less(follows.authors, self.authors), less(follows.publications, self.publications)
-        return Follows(authors, publications, follows.refused_authors, follows.refused_publications)
-
-    def without(self, target: Target) -> Pulled:
-        """As if the target were pushed already."""
-        return made(self.version, self.names - {target.name})
-
-
-def made(version: int, names: frozenset[str]) -> Pulled:
-    """From the members of the set, `type:hash`."""
-    by_type: dict[str, list[int]] = {"author": [], "publication": []}
-    for name in names:
-        kind, _, target = name.partition(":")
-        by_type[kind].append(int(target))
-    authors, publications = (np.array(sorted(by_type[kind]), np.int64) for kind in ("author", "publication"))
-    return Pulled(version, names, authors, publications)
 
 
 class PulledTargets:

@@ -38,14 +38,14 @@ def read_timeline(ctx: Context) -> Found:
     listed = ctx.story_table.by_hash.known(timeline.stories)
     pushed = deliverable(ctx.story_table, reading.pulled.pushed(follows), listed, ctx.now_us)
     pulled = _pulled(ctx, reading.pulled.of(follows))
-    rows = newest(ctx.story_table, np.union1d(pushed, pulled), ctx.settings.timeline_length)
+    rows = newest(ctx.story_table, np.union1d(pushed, pulled), ctx.settings.timelines.length)
     if not _complete(ctx, timeline, rows):
         return _all_pulled(ctx, follows, "incomplete")
-    return Found(rows, "prolong" if timeline.ttl_s < ctx.settings.timeline_ttl_s - DAY_S else "")
+    return Found(rows, "prolong" if timeline.ttl_s < ctx.settings.timelines.ttl_s - DAY_S else "")
 
 
 def _pulled(ctx: Context, follows: Follows) -> Rows:
-    return newest(ctx.story_table, rows_of(ctx.story_table, follows, ctx.now_us), ctx.settings.timeline_length)
+    return newest(ctx.story_table, rows_of(ctx.story_table, follows, ctx.now_us), ctx.settings.timelines.length)
 
 
 def _all_pulled(ctx: Context, follows: Follows, due: str) -> Found:
@@ -56,7 +56,7 @@ def _complete(ctx: Context, timeline: Timeline, rows: Rows) -> bool:
     """Whether nothing that the timeline lacks could be among `rows`, newest first: all of them are newer than its floor."""
     if timeline.floor is None:
         return True
-    if len(rows) < ctx.settings.timeline_length:
+    if len(rows) < ctx.settings.timelines.length:
         return False
     oldest = int(rows[-1])
     return (int(ctx.story_table.published_at[oldest]), ctx.story_table.story_id(oldest)) > timeline.floor

@@ -16,7 +16,7 @@ from features.keys import Keys
 from features.settings import Settings
 from online.clock import clock_from
 from online.feed.snapshot_loader import LiveSnapshot
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.timelines.fanout import LEASE_S, Renewal
 from online.timelines.reconciling import Reconciler
 from rex.local.redis import connect

@@ -8,16 +8,17 @@ from typing import cast
 import redis
 
 from features.keys import Keys
-from online.clock import Clock, micros
+from features.times import micros
+from online.clock import Clock
 from online.columns import Rows
 from online.feed.snapshot_loader import LiveSnapshot
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.story_table.table import StoryTable
 from online.timelines.followers import OUTLIVES_S, FollowerIndex
 from online.timelines.newest import newest, rows_of
-from online.timelines.pulled import Pulled, PulledTargets
+from online.timelines.pulled import PulledTargets
 from online.timelines.pushing import REPLACE
-from online.timelines.targets import Follows, follows_of
+from online.timelines.targets import Follows, Pulled, follows_of
 from online.timelines.timeline import VIA, encode_body, encode_floor
 from online.user.store import UserStore
 
@@ -37,7 +38,7 @@ class Reconciler:
         self._clock = clock
         self._store = UserStore(client, keys)
         self._replace = client.register_script(REPLACE)
-        self.index = FollowerIndex(client, keys, ttl_s=settings.timeline_ttl_s, sets_ttl_s=settings.state_ttl_s)
+        self.index = FollowerIndex(client, keys, ttl_s=settings.timelines.ttl_s, sets_ttl_s=settings.ingest.state_ttl_s)
         self.pulled = PulledTargets(client, keys)
 
     def is_active(self, user_id: str) -> bool:
@@ -53,14 +54,14 @@ class Reconciler:
         follows = follows_of(self._store.read_state(loaded.story_table.manifest, user_id))
         sizes = self.index.register(user_id, follows)
         for target, size in sizes.items():
-            if size > self._settings.push_threshold:
+            if size > self._settings.timelines.push_threshold:
                 self.pulled.add(target)
         seen = cast("bytes | None", self._client.hget(self._keys.timeline_about(user_id), "seq")) or b"0"
         pulled = pulled or self.pulled.now()
         self._write(user_id, loaded.catch_up(), follows, pulled, seen)
 
     def _write(self, user_id: str, story_table: StoryTable, follows: Follows, pulled: Pulled, seen: bytes) -> None:
-        most = self._settings.timeline_length
+        most = self._settings.timelines.length
         pushed = pulled.pushed(follows)
         rows = newest(story_table, rows_of(story_table, pushed, micros(self._clock())), most + 1)
         left_out = rows[most:]
@@ -69,7 +70,7 @@ class Reconciler:
         args: list[bytes | str | int] = [
             seen,
             story_table.version,
-            self._settings.timeline_ttl_s,
+            self._settings.timelines.ttl_s,
             OUTLIVES_S,
             most,
             floor,

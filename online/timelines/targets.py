@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +70,48 @@ def follows_of(state: UserState) -> Follows:
 def less(hashes: Hashes, others: Hashes) -> Hashes:
     """int64[≤ m]: `hashes` that are not among `others`, in their order."""
     return hashes[~one_of(hashes, others)] if len(hashes) and len(others) else hashes
+
+
+def _none() -> Hashes:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """The pulled targets at one version."""
+
+    version: int = 0
+    names: frozenset[str] = frozenset()
+    authors: Hashes = field(default_factory=_none)
+    publications: Hashes = field(default_factory=_none)
+
+    def __contains__(self, target: Target) -> bool:
+        return target.name in self.names
+
+    def of(self, follows: Follows) -> Follows:
+        """The part of `follows` that is pulled."""
+        authors = follows.authors[one_of(follows.authors, self.authors)]
+        publications = follows.publications[one_of(follows.publications, self.publications)]
+        return Follows(authors, publications, follows.refused_authors, follows.refused_publications)
+
+    def pushed(self, follows: Follows) -> Follows:
+        """The part of `follows` that is pushed."""
+        authors, publications = less(follows.authors, self.authors), less(follows.publications, self.publications)
+        return Follows(authors, publications, follows.refused_authors, follows.refused_publications)
+
+    def without(self, target: Target) -> Pulled:
+        """As if the target were pushed already."""
+        return made(self.version, self.names - {target.name})
+
+
+def made(version: int, names: frozenset[str]) -> Pulled:
+    """From the members of the set, `type:hash`."""
+    by_type: dict[str, list[int]] = {"author": [], "publication": []}
+    for name in names:
+        kind, _, target = name.partition(":")
+        by_type[kind].append(int(target))
+    authors, publications = (np.array(sorted(by_type[kind]), np.int64) for kind in ("author", "publication"))
+    return Pulled(version, names, authors, publications)
 
 
 _TYPES = ("author", "publication")

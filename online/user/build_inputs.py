@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from online.timelines.pulled import Pulled
+from online.timelines.targets import Pulled
 from online.timelines.timeline import Timeline
 from online.user.served_history import ServedHistory
 

@@ -16,10 +16,10 @@ from features.keys import Keys, hash64
 from features.packing import CorruptValue
 from features.snapshot import PROFILE, Manifest
 from features.snapshot_reader import gone, profile_place
+from features.streams import START, StreamEntry
 from online.ingest.users import with_account
 from online.slates.pagination_session import Kept
 from online.slates.slate_store import ask_for_kept, decode_kept
-from online.streams.entries import START, StreamEntry
 from online.timelines.pulled import PulledTargets
 from online.timelines.timeline import Timeline, decode_timeline
 from online.user.build_inputs import BuildInputs

@@ -14,11 +14,11 @@ from features.formulas import latest_different
 from features.languages import language_codes, language_named, readable
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import PROFILE
+from features.streams import stream_order
 from online.columns import Bools, Candidates, Floats, Hashes, Ints, Rows
 from online.story_table.lookup import one_of
 from online.story_table.names import Names
 from online.story_table.table import StoryTable
-from online.streams.entries import stream_order
 
 INTERACTION = np.dtype([("story", "<i8"), ("type", "u1")])
 """A member of the user's sorted set of interactions; the score is the time in ms."""

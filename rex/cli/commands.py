@@ -248,7 +248,7 @@ def fanout(
 
     Example: [bold]rex fanout --once[/]
     """
-    from online.settings import OnlineSettings
+    from online.service_settings import OnlineSettings
     from online.timelines.fanout import run_fanout
 
     with contextlib.suppress(KeyboardInterrupt):
@@ -383,25 +383,27 @@ def train(
     """
     import time
 
+    from batch.backfill import make_examples
     from batch.tuning.tuned import settings_of
+    from learning.lake_model import latest_batch, learn
     from learning.printing import verdict_table
     from learning.settings import LearningSettings
     from learning.train import Evaluated
-    from learning.training import latest_batch, train_on_lake
 
     lake = lake or Settings().lake
     settings = settings_of(lake) if days is None else settings_of(lake, training_days=days)
     moment = utc(as_of) if as_of else latest_batch(lake)
     verdicts: list[Evaluated] = []
+    now = datetime.now(UTC)
     try:
         with progress() as bars:
-            done = train_on_lake(
+            made = [] if from_examples else make_examples(lake, moment, now=now, settings=settings, progress=bars)
+            _, released = learn(
                 lake,
                 moment,
                 time.monotonic,
-                now=datetime.now(UTC),
-                batch=None if from_examples else settings,
-                learning=LearningSettings(),
+                now=now,
+                settings=LearningSettings(),
                 force=force,
                 progress=bars,
                 evaluated=verdicts.append,
@@ -410,11 +412,11 @@ def train(
         for verdict in verdicts:
             out.print(verdict_table(verdict))
             out.print(f"card: {verdict.card}", soft_wrap=True)
-    for report in done.reports:
+    for report in made:
         out.print(report.table())
-    for shortfall in done.release.shortfalls:
+    for shortfall in released.shortfalls:
         out.print(f"forced although {shortfall}")
-    out.print(f"released [bold]{done.release.sha256[:16]}[/]; `rex publish` takes it along")
+    out.print(f"released [bold]{released.sha256[:16]}[/]; `rex publish` takes it along")
 
 
 @app.command(name="eval")
@@ -557,7 +559,7 @@ def serve(
     import uvicorn
     from uvicorn.config import LOGGING_CONFIG
 
-    from online.settings import OnlineSettings
+    from online.service_settings import OnlineSettings
     from rex.local.http import http_client
     from rex.local.redis import connect
     from rex.local.workers import WORKER_ANSWERS_WITHIN_S
@@ -565,8 +567,8 @@ def serve(
     from rex.model_service.app import KEEP_ALIVE_S
 
     online = OnlineSettings()
-    if online.model_service_url:
-        http_client(online.model_service_url).close()  # here, because a worker would refuse it in many lines
+    if online.models.service_url:
+        http_client(online.models.service_url).close()  # here, because a worker would refuse it in many lines
     loggers = {**LOGGING_CONFIG["loggers"], "rex": {"handlers": ["default"], "level": "INFO", "propagate": False}}
     made_by, usual_port = SERVICES[what]
     with connect(Settings()):  # fails here, in one sentence, when there is no Redis; and starts it once for all workers
@@ -580,7 +582,7 @@ def serve(
             access_log=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_worker_healthcheck=WORKER_ANSWERS_WITHIN_S,
-            root_path=online.root_path if what is Service.feed else "",
+            root_path=online.http.root_path if what is Service.feed else "",
         )
         run(config)
 

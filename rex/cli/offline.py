@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from features.settings import Settings
-from online.clock import clock_from, micros
+from features.times import micros
+from online.clock import clock_from
 from online.components import Components, default_components
 from online.feed.preparing import FeedRequest
 from online.metrics import Metrics
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.wiring import AppState, wire
 from rex.cli.client import explained_story
 from rex.local.redis import connect

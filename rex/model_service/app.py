@@ -14,7 +14,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from features.errors import BadInput, Unavailable
-from learning.outcomes import shares, value
+from online.rankers.models.outcomes import shares, value
 from rex.model_service.registry import Hosted, Registry
 from rex.model_service.sources import Source
 from rex.model_service.wire import MEDIA_TYPE, MODEL_HEADER, VALUE, pack, unpack_features

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import httpx
 
 from features.errors import BadInput, Unavailable
-from learning.outcomes import Doubles
 from online.columns import Floats
+from online.rankers.models.outcomes import Doubles
 from rex.local.http import http_client
 from rex.model_service.wire import MEDIA_TYPE, MODEL_HEADER, pack, unpack_probabilities
 

@@ -6,8 +6,9 @@ import logging
 from dataclasses import dataclass
 
 from features.errors import Unavailable
-from learning.model import Model
-from learning.model_file import NAME_CHARS, WrongModel, decode, name_of
+from features.packing import name_of
+from online.rankers.models.model import Model
+from online.rankers.models.model_file import NAME_CHARS, WrongModel, decode
 from rex.model_service.sources import Source
 
 log = logging.getLogger("rex.models")

@@ -10,8 +10,8 @@ import redis
 
 from features.errors import Unavailable
 from features.keys import Keys
+from features.packing import name_of
 from lake.drafts import replace_bytes
-from learning.model_file import name_of
 
 SUFFIX = ".rexmodel"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.errors import BadInput
-from learning.outcomes import NAMES, Doubles, Floats
+from online.rankers.models.outcomes import NAMES, Doubles, Floats
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 VALUE = "value"

@@ -22,9 +22,9 @@ from batch.tuning.tuned import is_due as tuning_is_due
 from batch.tuning.tuned import read_tuned
 from features.keys import Keys
 from features.snapshot_reader import current_version, read_manifest, read_tables
-from learning.released import last_release
+from lake.models import last_release
+from learning.lake_model import is_due
 from learning.settings import LearningSettings
-from learning.training import is_due
 from rex.local.redis_server import Server
 
 pytestmark = pytest.mark.process

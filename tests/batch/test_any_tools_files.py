@@ -20,8 +20,8 @@ from batch.io import read_derived, read_raw
 from features.datasets import dataset
 from features.duckdb_views import connect
 from features.errors import BadInput
+from features.times import micros
 from lake.check import check_lake
-from online.clock import micros
 from tests.lakes import ANY_NAME, NOON, story, write_lake, write_rows
 
 BINARY = pa.list_(pa.binary())

@@ -25,8 +25,8 @@ from features.datasets import dataset
 from features.duckdb_views import connect
 from features.errors import BadInput
 from features.null_spellings import NULL_SPELLINGS
+from features.times import micros
 from lake.check import LakeReport, check_lake
-from online.clock import micros
 from tests.lakes import NOON, Row, ago, event, story, write_lake, write_rows
 
 NOW = NOON + timedelta(minutes=1)

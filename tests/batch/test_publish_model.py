@@ -15,15 +15,16 @@ from batch.snapshot_content import checked_model
 from batch.versions import rollback
 from features.errors import BadInput, Unavailable
 from features.keys import Keys
+from features.packing import name_of
 from features.snapshot import Manifest, digest
 from features.snapshot_reader import current_version, read_model
-from learning import model_file
+from lake.models import file_of, release
 from learning.examples import examples_of
 from learning.fit import Choice, fit
-from learning.model import Model
-from learning.model_file import encode, name_of
-from learning.released import file_of, release
 from learning.slices import cut
+from online.rankers.models import model_file
+from online.rankers.models.model import Model
+from online.rankers.models.model_file import encode
 from tests.fixtures_redis import redis_client, redis_server
 from tests.learning.made import examples_table
 from tests.online.small_world import NOW, content

@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.training import negatives
+from features.derived_datasets import SAMPLING_RULE
 from tests.batch.feature_lake import write_dataset
 from tests.batch.training_lake import EARLY, FIRST, LATER, SCHEDULE_FEATURES, SETTINGS, at, examples, train
 from tests.lakes import event, story, write_lake
@@ -53,8 +54,8 @@ class TestALakeWithoutImpressions:
         assert examples(read_lake, EARLY).to_pylist() == reads
 
     def test_has_a_rule_that_a_model_card_can_repeat(self) -> None:
-        assert "9 together" in negatives.SAMPLING_RULE
-        assert "10%" in negatives.SAMPLING_RULE
+        assert "9 together" in SAMPLING_RULE
+        assert "10%" in SAMPLING_RULE
 
 
 @pytest.fixture(scope="module")

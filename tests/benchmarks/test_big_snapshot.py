@@ -19,13 +19,13 @@ from features.keys import Keys
 from features.registry import FEATURES
 from features.settings import Settings
 from features.snapshot import AFFINITIES
-from online.clock import micros
+from features.times import micros
 from online.components import default_components
 from online.context import Context
 from online.feed.preparing import FeedRequest
 from online.metrics import Metrics
 from online.rankers.learned import ranker_for
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.wiring import wire
 from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -160,7 +161,7 @@ def test_blocks_of_a_sampled_protocol_rank_as_one_list_does(
     rolling.fit(log, full)
     whole = rolling.scores(full.users)
     monkeypatch.setattr(rolling, "_task", pooled)
-    small = rolling._online.model_copy(update={"slate_size": 3})
+    small = replace(rolling._online, cache=replace(rolling._online.cache, slate_size=3))
     monkeypatch.setattr(rolling, "_online", small)
     assert (rolling.scores(pooled.users) == whole).all()
 

@@ -11,10 +11,10 @@ import pytest
 from evaluation.reading_log import read_log
 from evaluation.systems.simple import Popularity
 from evaluation.true_interest import HAND, REX, SEGMENTS, ByTruth, _of_baselines, _users, ndcg
+from features.times import micros
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
 from lake.simulator.truth import load_world
-from online.clock import micros
 
 END = datetime(2026, 1, 31, tzinfo=UTC)
 

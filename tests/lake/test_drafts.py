@@ -12,7 +12,7 @@ import pytest
 
 from batch.tuning.tuned import Tuned, write_tuned
 from lake.drafts import replace_bytes, replacing
-from learning.released import release
+from lake.models import release
 from online.streams.archive_files import replace
 from rex.model_service.sources import Folder
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import pytest
 from threadpoolctl import threadpool_limits
 
+from features.packing import name_of
 from learning.examples import Examples, examples_of
 from learning.fit import Choice, fit
-from learning.model import Model
-from learning.model_file import decode, encode, name_of
 from learning.slices import Slices, cut
+from online.rankers.models.model import Model
+from online.rankers.models.model_file import decode, encode
 from tests.learning.made import examples_table
 
 SMALL = (Choice(0.2, 6, 20),)

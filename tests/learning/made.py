@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from learning.examples import FEATURE_NAMES, POSITION, SCHEMA
+from learning.examples import FEATURE_NAMES, SCHEMA
+from online.rankers.models.model import POSITION
 
 START_US = 1_700_000_000_000_000
 DAY_US = 86_400_000_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from learning.calibration import IDENTITY, calibrate, sigmoid
+from learning.calibration import calibrate
+from online.rankers.models.model import IDENTITY, sigmoid
 
 
 def _drawn(n: int, shift: float, scale: float, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:

@@ -11,11 +11,12 @@ import pytest
 from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
 from learning.evaluate import MODEL, as_rows, baselines, evaluate
-from learning.examples import POSITION, examples_of
+from learning.examples import examples_of
 from learning.gate import Refused, admit, shortfalls
 from learning.measures import auc, ndcg, order_within, reciprocal_rank, reliability
-from learning.model_file import decode
 from learning.train import train
+from online.rankers.models.model import POSITION
+from online.rankers.models.model_file import decode
 from tests.learning.conftest import SMALL, Made
 from tests.learning.made import examples_table
 

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import pytest
 
 from features.errors import BadInput
-from learning.examples import POSITION, examples_of
+from learning.examples import examples_of
 from learning.slices import cut
+from online.rankers.models.model import POSITION
 from tests.learning.made import DAY_US, examples_table
 
 TABLE = examples_table(requests=150)

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batch.training.negatives import SAMPLING_RULE
-from features.derived_datasets import TRAINING_EXAMPLES
+from features.derived_datasets import SAMPLING_RULE, TRAINING_EXAMPLES
 from features.duckdb_views import partition_name
 from features.errors import BadInput
 from learning.examples import FEATURE_NAMES, examples_of

@@ -13,9 +13,10 @@ import joblib
 import numpy as np
 import pytest
 
+from features.packing import name_of
 from features.registry import FEATURES
-from learning import model_file
-from learning.model_file import MODEL, WrongModel, decode, encode, name_of
+from online.rankers.models import model_file
+from online.rankers.models.model_file import MODEL, WrongModel, decode, encode
 from tests.learning.conftest import Made
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from features.errors import BadInput, Unavailable
 from features.registry import FEATURES
-from learning.outcomes import NAMES, Doubles, weights_with
 from online.columns import Floats
 from online.rankers.explanation import explain
 from online.rankers.learned import MODEL_SERVICE, Learned
+from online.rankers.models.outcomes import NAMES, Doubles, weights_with
 from online.rankers.weighted import Weighted
 from tests.learning.conftest import Made
 

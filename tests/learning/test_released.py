@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from features.errors import BadInput
-from learning.model_file import name_of
-from learning.released import file_of, last_release, models_of, release, released
+from features.packing import name_of
+from lake.models import file_of, last_release, models_of, release, released
+from learning.lake_model import is_due
 from learning.settings import LearningSettings
-from learning.training import is_due
 
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
 

@@ -19,11 +19,12 @@ import uvicorn
 
 from features.errors import Unavailable
 from features.keys import Keys
+from features.packing import name_of
 from features.registry import FEATURES
 from features.snapshot import digest
-from learning.model_file import encode, name_of
 from online.columns import Floats
 from online.rankers.learned import MODEL_SERVICE, Learned
+from online.rankers.models.model_file import encode
 from online.rankers.weighted import Weighted
 from rex.local.http import http_client
 from rex.model_service.app import KEEP_ALIVE_S, create_model_app

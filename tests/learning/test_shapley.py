@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from learning.calibration import IDENTITY
-from learning.model import Model, OutcomeModel
-from learning.outcomes import NAMES, WEIGHTS
-from learning.shapley import shapley
-from learning.trees import LEAF, Forest, constant, flatten
+from learning.fit import flatten
+from online.rankers.models.model import IDENTITY, Model, OutcomeModel
+from online.rankers.models.outcomes import NAMES, WEIGHTS
+from online.rankers.models.shapley import shapley
+from online.rankers.models.trees import LEAF, Forest, constant
 from tests.learning.conftest import Made
 
 
 def _expected(forest: Forest, node: int, x: np.ndarray, known: frozenset[int]) -> float:
-    """What a tree says when only the inputs in `known` are known: the definition in learning/shapley.py."""
+    """What a tree says when only the inputs in `known` are known: the definition in online/rankers/models/shapley.py."""
     if forest.feature[node] == LEAF:
         return float(forest.value[node])
     left = int(forest.left[node])

@@ -7,8 +7,9 @@ import pytest
 from numba.core.caching import FunctionCache
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from learning import trees
-from learning.trees import Walker, constant, doubled, flatten
+from learning.fit import flatten
+from online.rankers.models import trees
+from online.rankers.models.trees import Walker, constant, doubled
 
 
 def _grown(share_missing: float, seed: int, **more: object) -> tuple[HistGradientBoostingClassifier, np.ndarray]:

@@ -12,11 +12,11 @@ import redis
 
 from features.keys import Keys
 from online.ingest.events import EventIntake
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 
 KEYS = Keys()
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-SETTINGS = OnlineSettings(state_ttl_s=2_592_000)
+SETTINGS = OnlineSettings(ingest={"state_ttl_s": 2_592_000})
 
 
 def event(event_id: str, user: str = "u1", **more: Any) -> dict[str, Any]:

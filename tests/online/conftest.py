@@ -21,7 +21,7 @@ from batch.publish import publish_content
 from features.keys import Keys
 from features.settings import Settings
 from online.http.app import create_app
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from rex.local.http import http_client
 from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
@@ -106,7 +106,7 @@ def feed_server(redis_server: Server, redis_client: redis.Redis, tmp_path: Path)
         yield made
 
 
-OFTEN = OnlineSettings(poll_s=0.05, archive_every_s=0.2)
+OFTEN = OnlineSettings(streams={"poll_s": 0.05, "archive_every_s": 0.2})
 """Background work comes soon, so that tests need not wait."""
 LENIENT = OFTEN.model_copy(update={"strict": False})
 """For tests of degraded answers."""

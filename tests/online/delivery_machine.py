@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from features.choices import HELD
 from features.errors import BadInput
-from online.clock import micros
-from online.streams.entries import START, stream_order
+from features.streams import START, stream_order
+from features.times import micros
 from tests.online.conftest import FeedServer
 from tests.online.delivery_model import PaginationSession, Reader, Site, SlateSeen, Story, document
 from tests.online.small_world import NOW

@@ -29,14 +29,13 @@ from features.snapshot import (
     schema_hash,
     stories_schema,
 )
-from features.times import UNDATED
-from online.clock import micros
+from features.times import UNDATED, micros
 from online.columns import Candidates
 from online.components import default_components
 from online.context import Context
-from online.protocols import Ranker
+from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weighted
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.story_table.build import build_story_table
 from online.story_table.table import StoryTable
 from online.user.build_inputs import BuildInputs

@@ -10,13 +10,13 @@ import pytest
 from pydantic import ValidationError
 
 from features.keys import hash64
-from online.clock import micros
+from features.times import micros
 from online.components import default_components
 from online.context import Context
 from online.pipeline import Pipeline
 from online.postprocessors.discount_impressions import unopened_weight
 from online.providers.groups import GROUPS, groups_by_bit, highest_priority
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.user.build_inputs import BuildInputs
 from online.user.served_history import ServedHistory
 from tests.online.small_world import context, everything, hours_ago, story_table
@@ -77,7 +77,7 @@ class TestShares:
         others = [{"id": f"other{i:02}", "author": f"o{i}", "story_open_rate": 1.0} for i in range(30)]
         ctx = context(
             story_table([*mine, *others]),
-            settings=OnlineSettings(**{**SHARES, "share_followed": 0.25, "share_discovery": 0.25}),
+            settings=OnlineSettings(postprocess={**SHARES, "share_followed": 0.25, "share_discovery": 0.25}),
             follow_author=[f"m{i}" for i in range(15)],
         )
         for start in (0, 20):
@@ -87,7 +87,9 @@ class TestShares:
 
     def test_shares_that_add_up_to_more_than_everything_are_refused(self) -> None:
         with pytest.raises(ValidationError, match=r"add up to 1\.2; they must not exceed 1"):
-            OnlineSettings(share_followed=0.6, share_topics=0.6, share_history=0, share_discovery=0)
+            OnlineSettings(
+                postprocess={"share_followed": 0.6, "share_topics": 0.6, "share_history": 0, "share_discovery": 0}
+            )
 
     def test_equal_input_gives_equal_bytes(self) -> None:
         made = [
@@ -108,7 +110,7 @@ STARS = [
 
 
 class TestToday:
-    settings = OnlineSettings(page_block=5, max_per_author=2, max_per_author_day=3, **SHARES)
+    settings = OnlineSettings(postprocess={"page_block": 5, "max_per_author": 2, "max_per_author_day": 3, **SHARES})
 
     def stars(self, reading: BuildInputs) -> list[int]:
         """Places of the star's stories."""
@@ -131,7 +133,7 @@ class TestNewAuthors:
         known = [{"id": f"old{i:02}", "author": f"a{i % 20}", "age_h": 24 * 60.0} for i in range(20)]
         fresh = [{"id": f"s{i:02}", "author": f"a{i % 20}", "story_open_rate": 1.0} for i in range(60)]
         new = [{"id": f"new{i}", "author": f"n{i}"} for i in range(3)]
-        found = slate_of(context(story_table([*known, *fresh, *new]), settings=OnlineSettings(**SHARES)))
+        found = slate_of(context(story_table([*known, *fresh, *new]), settings=OnlineSettings(postprocess=SHARES)))
         assert [sum(story.startswith("new") for story in found[start : start + 20]) for start in (0, 20, 40)] == [
             1,
             1,
@@ -143,7 +145,7 @@ NINE = [{"id": f"s{i}", "author": f"a{i}", "story_open_rate": (9 - i) / 10} for 
 
 
 class TestDiscountImpressions:
-    plain = OnlineSettings(new_author_share=0.0, **SHARES)
+    plain = OnlineSettings(postprocess={"new_author_share": 0.0, **SHARES})
 
     def weight(self, *shown: tuple[str, float], **known: Any) -> float:
         ctx = context(story_table(NINE), settings=self.plain, build_inputs=showings(*shown), **known)
@@ -153,7 +155,7 @@ class TestDiscountImpressions:
         return slate_of(context(story_table(NINE), settings=self.plain, build_inputs=showings(*shown), **known))
 
     def test_showings_add_up_and_halve_every_half_life(self) -> None:
-        half_life_h = self.plain.impression_half_life_h
+        half_life_h = self.plain.postprocess.impression_half_life_h
         assert self.weight(("s0", half_life_h), ("s0", 2 * half_life_h), ("s1", 0)) == pytest.approx(0.5 + 0.25)
 
     def test_what_was_opened_or_read_was_not_shown_in_vain(self) -> None:
@@ -193,13 +195,13 @@ class TestExplained:
         made = [
             {"id": f"s{i}", "author": "star" if i < 3 else f"a{i}", "story_open_rate": (9 - i) / 10} for i in range(9)
         ]
-        settings = OnlineSettings(page_block=3, new_author_share=0.0, **SHARES)
+        settings = OnlineSettings(postprocess={"page_block": 3, "new_author_share": 0.0, **SHARES})
         moves, counts = self.watched("s2", made, settings=settings)
         assert moves == [{"step": "blend", "reason": "author_cap", "from": 2, "to": 3}]
         assert counts == {"author_cap": 1, "filled_up": 1}
 
     def test_sinking_and_promoting_are_told(self) -> None:
-        settings = OnlineSettings(new_author_share=0.0, **SHARES)
+        settings = OnlineSettings(postprocess={"new_author_share": 0.0, **SHARES})
         moves, _ = self.watched("s0", NINE, settings=settings, build_inputs=showings(("s0", 0.0), ("s0", 0.0)))
         assert [(move["step"], move["reason"], move["from"]) for move in moves] == [
             ("discount_impressions", "discount_impressions", 0)

@@ -13,7 +13,7 @@ from batch.prune import trim_streams
 from batch.publish import publish_content
 from online.ingest.events import Event, EventIntake
 from online.ingest.stories import Story, StoryIntake
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.streams.archiver import archive, read_positions
 from tests.online.archive_lake import KEYS, NOW, SETTINGS, event, stream_of
 from tests.online.conftest import STORIES
@@ -23,7 +23,7 @@ from tests.online.small_world import content
 class TestEdges:
     @pytest.fixture
     def intake(self, redis_client: redis.Redis) -> EventIntake:
-        return EventIntake(redis_client, KEYS, OnlineSettings(edges_kept=3))
+        return EventIntake(redis_client, KEYS, OnlineSettings(ingest={"edges_kept": 3}))
 
     def follow(self, target: str) -> dict[str, Any]:
         return event(f"follow {target}", type="follow", story_id=None, target_type="author", target_id=target)
@@ -88,14 +88,14 @@ class TestRefusals:
         return event(f"{kind} {number}", type=kind, **({"story_id": f"s{number}"} | about))
 
     def test_have_room_when_follows_have_none(self, redis_client: redis.Redis) -> None:
-        intake = EventIntake(redis_client, KEYS, OnlineSettings(edges_kept=1))
+        intake = EventIntake(redis_client, KEYS, OnlineSettings(ingest={"edges_kept": 1}))
         follow = TestEdges().follow
         assert intake.accept([follow("a1"), follow("a2")], NOW).accepted == 1
         refusals = [self.refusal(kind, 1) for kind in ("mute", "block", "hide", "report")]
         assert intake.accept(refusals, NOW).accepted == 4
 
     def test_that_find_no_room_are_refused_with_a_code_and_push_none_out(self, redis_client: redis.Redis) -> None:
-        intake = EventIntake(redis_client, KEYS, OnlineSettings(interactions_kept=3, refusals_kept=4))
+        intake = EventIntake(redis_client, KEYS, OnlineSettings(ingest={"interactions_kept": 3, "refusals_kept": 4}))
         opens = [event(f"open {number}", story_id=f"s{number}") for number in range(150)]
         kinds = ("hide", "mute", "report", "block", "hide", "report")
         receipt = intake.accept([*(self.refusal(kind, n) for n, kind in enumerate(kinds)), *opens], NOW)

@@ -10,10 +10,11 @@ import pytest
 from features.registry import BY_NAME
 from online.components import default_components
 from online.pipeline import Pipeline
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.slates.slate import Slate
 from online.story_table.build import build_story_table
 from online.story_table.table import StoryTable
+from online.story_table.updates import updated
 from tests.online.small_world import context, manifest, story_table, tables
 from tests.online.test_delta import entries
 
@@ -89,7 +90,7 @@ class TestStories:
         self, known: StoryTable
     ) -> None:
         story = {"id": "new", "author": "a", "publication": "p", "topics": ["chess", "go"], "language": "en"}
-        found = self.static(known.after(entries(story)), "new")
+        found = self.static(updated(known, entries(story)), "new")
         expected = {
             "story_open_rate": 0.5,  # smoothing of no events leaves the author's, as in the batch
             "story_read_rate": 0.75,
@@ -107,26 +108,27 @@ class TestStories:
 
     def test_of_unknown_ones_it_has_the_registered_defaults(self, known: StoryTable) -> None:
         unknown = {"id": "new", "author": "b", "publication": "q", "topics": ["x"], "language": "fi"}
-        found = self.static(known.after(entries(unknown)), "new")
+        found = self.static(updated(known, entries(unknown)), "new")
         assert found == pytest.approx({name: BY_NAME[name].default for name in found})
 
     def test_of_no_language_it_has_the_registered_defaults(self, known: StoryTable) -> None:
-        found = self.static(known.after(entries({"id": "new", "author": "a"})), "new")
+        found = self.static(updated(known, entries({"id": "new", "author": "a"})), "new")
         names = ("language_open_rate", "language_read_rate")
         assert [found[name] for name in names] == pytest.approx([BY_NAME[name].default for name in names])
 
     def test_one_that_is_translated_has_the_rates_of_its_new_language(self, known: StoryTable) -> None:
         assert self.static(known, "old")["language_open_rate"] == pytest.approx(0.35)
-        found = self.static(known.after(entries({"id": "old", "author": "a", "language": "pt"})), "old")
+        found = self.static(updated(known, entries({"id": "old", "author": "a", "language": "pt"})), "old")
         assert (found["language_open_rate"], found["language_read_rate"]) == pytest.approx((0.15, 0.2))
 
     def test_so_it_is_ranked_before_anybody_has_seen_it(self, known: StoryTable) -> None:
-        grown = known.after(
+        grown = updated(
+            known,
             entries(
                 {"id": "by-dull", "author": "dull", "topics": ["go"]}, {"id": "by-a", "author": "a", "topics": ["go"]}
-            )
+            ),
         )
-        no_lots = OnlineSettings(explore_share=0.0)
+        no_lots = OnlineSettings(postprocess={"explore_share": 0.0})
         assert (
             next(
                 name for name in told(PIPELINE.build(context(grown, settings=no_lots)), grown) if name.startswith("by")

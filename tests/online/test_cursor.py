@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 
-from online.slates.cursor import Cursor, CursorCodec, InvalidCursor, Watermark, cursor_keys
+from online.slates.cursor import Cursor, CursorCodec, InvalidCursor, cursor_keys
+from online.slates.slate import Watermark
 
 SOME = Cursor("0123456789abcdef01234567", 20, 18, "home", Watermark(1_769_860_800_000_000, "s1", 7))
 

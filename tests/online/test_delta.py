@@ -17,17 +17,18 @@ from features.keys import hash64
 from features.near_duplicates import duplicate_key
 from features.registry import BY_NAME, FEATURES
 from features.snapshot import names_schema
+from features.streams import StreamEntry
+from features.times import micros
 from online.annotators.history import History
-from online.clock import micros
 from online.columns import Candidates, Rows
 from online.providers.fresh_stories import FreshStories
 from online.story_table.build import build_story_table
+from online.story_table.dates import newer_than, newest
 from online.story_table.names import SPARE_NAMES, Names
 from online.story_table.story_change import StoryVersion
 from online.story_table.story_columns import SPARE_ROWS
 from online.story_table.table import StoryTable
-from online.story_table.updates import NEVER
-from online.streams.entries import StreamEntry
+from online.story_table.updates import NEVER, updated
 from tests.online.small_world import NOW, context, everything, hours_ago, ids, manifest, story_table, tables
 from tests.online.test_pipeline import feed, pipeline
 
@@ -126,7 +127,7 @@ def cut(all_entries: list[StreamEntry], at: list[int]) -> Iterator[list[StreamEn
 
 def grown(of: StoryTable, these: list[StreamEntry], at: list[int]) -> StoryTable:
     for batch in cut(these, at):
-        of = of.after(batch)
+        of = updated(of, batch)
     return of
 
 
@@ -232,20 +233,20 @@ def bytes_of(of: StoryTable) -> dict[str, Any]:
 def test_what_is_newest_and_what_is_newer_is_told_by_date_and_id(
     snapshot: list[Story], these: list[Story], hours: int, ident: str
 ) -> None:
-    one = built(snapshot).after(entries(*these))
+    one = updated(built(snapshot), entries(*these))
     rows = np.setdiff1d(np.arange(len(one)), one.superseded).tolist()
     dated = sorted((int(one.published_at[row]), one.story_id(row), row) for row in rows)
     past = [date for date in dated if date[0] <= micros(NOW)]
-    assert one.newest(micros(NOW)) == (past[-1][:2] if past else (0, ""))
+    assert newest(one, micros(NOW)) == (past[-1][:2] if past else (0, ""))
     mark = (micros(hours_ago(hours + 3 / 3600)), ident)
     newer = sorted(row for *date, row in past if tuple(date) > mark)
-    assert sorted(one.newer_than(*mark, micros(NOW)).tolist()) == newer
+    assert sorted(newer_than(one, *mark, micros(NOW)).tolist()) == newer
 
 
 @settings(deadline=None)
 @given(known, changes)
 def test_an_author_is_known_since_the_earliest_row(snapshot: list[Story], these: list[Story]) -> None:
-    one = built(snapshot).after(entries(*these))
+    one = updated(built(snapshot), entries(*these))
     for index in range(len(one.authors)):
         dates = one.published_at[one.author == index].tolist()
         assert one.author_since[index] == min(dates, default=NEVER)
@@ -254,14 +255,14 @@ def test_an_author_is_known_since_the_earliest_row(snapshot: list[Story], these:
 
 def test_an_entry_that_the_snapshot_holds_already_adds_nothing() -> None:
     story: Story = {"id": "s-one", "author": "a-one", "topics": ["t-b", "t-a"], "title": "A title", "language": "en"}
-    again = story_table([story]).after(entries({**story, "topics": ["t-b", "t-a", "t-b"]}))
+    again = updated(story_table([story]), entries({**story, "topics": ["t-b", "t-a", "t-b"]}))
     assert (len(again), again.position) == (1, "1-0")
 
 
 def test_a_changed_story_keeps_what_was_learned_of_it_and_takes_its_new_authors_features() -> None:
     old = built([{"id": "s-one", "author": "a0", "story_claps": 3.0, "vector": [1.0, 2.0], "similar": [("s-two", 0.5)]},
                  {"id": "s-two", "author": "a1"}])  # fmt: skip
-    new = old.after(entries({"id": "s-one", "author": "a1", "title": "Changed"}))
+    new = updated(old, entries({"id": "s-one", "author": "a1", "title": "Changed"}))
     row = new.row("s-one")
     assert (row, new.superseded.tolist(), new.current(np.array([old.row("s-one")])).tolist()) == (2, [0], [2])
     assert (new.static["story_claps"][row], new.vectors[:, row].tolist()) == (3.0, [1.0, 2.0])
@@ -277,7 +278,9 @@ def test_an_entry_that_holds_no_story_is_passed_over_and_told(caplog: pytest.Log
     broken += [dated % told for told in (b'"topics": [5]', b'"topics": "abc"', b'"publication_id": {}')]
     stream: list[StreamEntry] = [(f"{i}-0".encode(), {b"story": raw}) for i, raw in enumerate(broken, start=1)]
     with caplog.at_level(logging.ERROR):
-        after = story_table([]).after([*stream, (b"98-0", {b"else": b""}), (b"99-0", entries({"id": "s-good"})[0][1])])
+        after = updated(
+            story_table([]), [*stream, (b"98-0", {b"else": b""}), (b"99-0", entries({"id": "s-good"})[0][1])]
+        )
     assert (len(after), after.position, len(caplog.records)) == (1, "99-0", len(broken) + 1)
 
 
@@ -288,7 +291,7 @@ def test_growing_beyond_the_room_kept_moves_the_columns_and_leaves_older_worlds_
     ]
     story_tables = [start]
     for batch in cut(entries(*many), [500] * 9):
-        story_tables.append(story_tables[-1].after(batch))
+        story_tables.append(updated(story_tables[-1], batch))
     assert len(story_tables[-1]) == SPARE_ROWS + 11
     assert len(story_tables[-1].authors) > SPARE_NAMES
     for of in story_tables:
@@ -304,7 +307,7 @@ def test_growing_beyond_the_room_kept_moves_the_columns_and_leaves_older_worlds_
 @pytest.mark.parametrize("newcomer_age_h", [2.0, 24 * 20.0, -1.0])
 def test_fresh_stories_are_those_dated_inside_the_window_also_behind_the_snapshot(newcomer_age_h: float) -> None:
     start = story_table([{"id": f"s{days}", "age_h": days * 24.0} for days in (1, 10, 20)])
-    after = start.after(entries({"id": "s-recent", "age_h": 1.0}, {"id": "s-new", "age_h": newcomer_age_h}))
+    after = updated(start, entries({"id": "s-recent", "age_h": 1.0}, {"id": "s-new", "age_h": newcomer_age_h}))
     bits = np.zeros(len(after), bool)
     bits[FreshStories().rows(context(after))] = True
     expected = {"s1", "s10", "s-recent"} | ({"s-new"} if newcomer_age_h == 2.0 else set())
@@ -314,7 +317,7 @@ def test_fresh_stories_are_those_dated_inside_the_window_also_behind_the_snapsho
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 29), unique=True, max_size=30))
 def test_the_history_of_a_few_candidates_is_that_of_the_whole_table_to_the_bit(few: list[int]) -> None:
-    of = story_table(HISTORIED).after(entries({**HISTORIED[3], "title": "Changed"}, {"id": "s-new"}))
+    of = updated(story_table(HISTORIED), entries({**HISTORIED[3], "title": "Changed"}, {"id": "s-new"}))
     reader = {"read": ["s04", "s05"], "read_at": [2, 1], "seen": ["s03", "s06"], "seen_times": [3, 1]}
     vector = {"vector": np.array([0.3, -0.7], np.float32)}
     asked, whole = context(of, **reader, **vector), everything(of)
@@ -342,6 +345,6 @@ HISTORIED: list[Story] = [
 
 
 def test_every_feature_that_does_not_depend_on_the_user_is_a_column() -> None:
-    static = story_table([]).after(entries({"id": "s-new"})).static
+    static = updated(story_table([]), entries({"id": "s-new"})).static
     assert set(static) == {feature.name for feature in FEATURES if feature.entity != "user_story"}
     assert {len(column) for column in static.values()} == {1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from online.pipeline import Pipeline
 from online.postprocessors.blocks import Demands, ExplorationDraws, Ranked, fill
 from online.postprocessors.explore import POOL
 from online.postprocessors.limits import Caps, Limits
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.slates.slate import Slate
 from online.story_table.table import StoryTable
 from online.streams.archiver import archive
@@ -23,7 +24,7 @@ from tests.online.conftest import FeedServer, wait_until
 from tests.online.small_world import context, ids, story_table
 
 KNOWN, FRESH = 3000, 700
-SETTINGS = OnlineSettings(explore_share=0.05, promoted_slots=())
+SETTINGS = OnlineSettings(postprocess={"explore_share": 0.05, "promoted_slots": ()})
 
 
 def stories() -> list[dict[str, Any]]:
@@ -52,13 +53,20 @@ def drawn(of: StoryTable, slate: Slate) -> list[int]:
 class TestShare:
     @pytest.mark.parametrize(("share", "places"), [(0.05, range(10, 1000, 20)), (0.02, range(25, 1000, 50))])
     def test_holds_and_the_places_are_the_declared_ones(self, there: StoryTable, share: float, places: range) -> None:
-        settings = SETTINGS.model_copy(update={"explore_share": share, "new_author_share": 0.0})
+        settings = SETTINGS.model_copy(
+            update={"postprocess": replace(SETTINGS.postprocess, explore_share=share, new_author_share=0.0)}
+        )
         _, slate = built(there, settings)
         assert len(slate) == 1000
         assert drawn(there, slate) == list(places)
 
     def test_of_nothing_changes_nothing(self, there: StoryTable) -> None:
-        _, slate = built(there, SETTINGS.model_copy(update={"explore_share": 0.0, "new_author_share": 0.0}))
+        _, slate = built(
+            there,
+            SETTINGS.model_copy(
+                update={"postprocess": replace(SETTINGS.postprocess, explore_share=0.0, new_author_share=0.0)}
+            ),
+        )
         assert drawn(there, slate) == []
         assert not len(slate.propensities)
 
@@ -78,13 +86,15 @@ class TestShare:
         of = story_table(
             [one for one in stories() if one["id"].startswith("k")] + [*odd, {"id": "f-one", "author": "b4", **far}]
         )
-        _, slate = built(of, SETTINGS.model_copy(update={"new_author_share": 0.0}))
+        _, slate = built(
+            of, SETTINGS.model_copy(update={"postprocess": replace(SETTINGS.postprocess, new_author_share=0.0)})
+        )
         assert [of.story_id(int(of.by_hash.find(slate.stories)[i])) for i in drawn(of, slate)] == ["f-one"]
 
     def test_promoted_slots_stay_where_they_are(self, there: StoryTable) -> None:
         promotions = [{"id": f"p{i}", "story": f"k{i:04}"} for i in range(3)]
         of = story_table(stories(), promotions=promotions)
-        _, slate = built(of, OnlineSettings(explore_share=0.05, promoted_slots=(10,)))
+        _, slate = built(of, OnlineSettings(postprocess={"explore_share": 0.05, "promoted_slots": (10,)}))
         assert np.flatnonzero(slate.promotions).tolist() == [10, 30, 50]
         assert drawn(of, slate)[:4] == [11, 31, 51, 70]
 
@@ -97,7 +107,9 @@ class TestDraw:
 
     def test_the_slates_id_alone_is_the_seed(self, there: StoryTable) -> None:
         """Here nothing but exploration draws is told apart: the first is drawn of the POOL, in rank order, with the id's first number."""
-        settings = SETTINGS.model_copy(update={"new_author_share": 0.0, "explore_share": 0.001})
+        settings = SETTINGS.model_copy(
+            update={"postprocess": replace(SETTINGS.postprocess, new_author_share=0.0, explore_share=0.001)}
+        )
         for user in ("u1", "u2", "u3"):
             _, slate = built(there, settings, user)
             (at,) = drawn(there, slate)
@@ -108,7 +120,9 @@ class TestDraw:
             assert there.story_id(int(there.by_hash.find(slate.stories)[at])) == newest[int(chance * POOL)]
 
     def test_propensities_are_those_of_a_uniform_draw_among_what_is_left(self, there: StoryTable) -> None:
-        _, slate = built(there, SETTINGS.model_copy(update={"new_author_share": 0.0}))
+        _, slate = built(
+            there, SETTINGS.model_copy(update={"postprocess": replace(SETTINGS.postprocess, new_author_share=0.0)})
+        )
         at = drawn(there, slate)
         expected = np.ones(len(slate), np.float32)
         expected[at] = 1 / (POOL - np.arange(len(at), dtype=np.float32))
@@ -139,7 +153,7 @@ class TestDraw:
 
     def test_a_short_list_is_whole_whatever_is_drawn(self) -> None:
         of = story_table([{"id": f"f{i}", "author": f"a{i}"} for i in range(7)])
-        ctx, slate = built(of, OnlineSettings(explore_share=0.5))
+        ctx, slate = built(of, OnlineSettings(postprocess={"explore_share": 0.5}))
         found = ids(of, Pipeline(default_components(), lambda ctx, slate: None).read(ctx, slate, 0, 20).entries)
         assert sorted(found) == [f"f{i}" for i in range(7)]
         assert (slate.propensities < 1).any()
@@ -164,7 +178,7 @@ def test_propensities_reach_the_log_of_what_was_served(
     from tests.online.conftest import OFTEN, serving
 
     feed_server.publish([{"id": f"s{i:02}", "author": f"a{i}", "age_h": 1.0 + i} for i in range(40)])
-    online = OFTEN.model_copy(update={"explore_share": 0.1})
+    online = OFTEN.model_copy(update={"postprocess": replace(OFTEN.postprocess, explore_share=0.1)})
     with serving(create_app(feed_server.settings, online, clock=lambda: feed_server.now)) as feed_server.http:
         feed_server.wait_for(feed_server.http.get("/readyz").json()["snapshot"])
         page = feed_server.feed("u1", limit=20, fresh=True)

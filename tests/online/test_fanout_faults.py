@@ -17,7 +17,7 @@ from redis.exceptions import LockNotOwnedError, OutOfMemoryError
 
 from features.errors import Unavailable
 from features.keys import hash64
-from online.clock import micros
+from features.times import micros
 from online.story_table.story_change import decode_change
 from online.streams.dead_letters import MAX_TRIES, dead_letters
 from online.timelines.fanout import GROUP
@@ -70,7 +70,7 @@ class TestKilled:
         stride = 1 if STEPS >= 10_000 else 7  # every place in the nightly profile; 7 shares no rhythm with the loops
         commands, finished = 0, False
         while not finished:
-            made = site(redis_client, tmp_path, timeline_length=3, push_threshold=threshold)
+            made = site(redis_client, tmp_path, length=3, push_threshold=threshold)
             made.open()
             for user in ("u1", "u2", "u3"):
                 made.follow(user, "a1", *(("a2",) if user == "u2" else ()))
@@ -101,7 +101,7 @@ class TestKilled:
         self, redis_server: Server, redis_client: redis.Redis, tmp_path: Path, change: str
     ) -> None:
         """The lists themselves are compared, and nothing else happens that could mend them."""
-        made = _followed(redis_client, tmp_path, timeline_length=3)
+        made = _followed(redis_client, tmp_path, length=3)
         for commands in range(100):
             stories = [f"{name}-{commands}" for name in ("s1", "s2", "s3", "s4")]
             for i, story in enumerate(stories):
@@ -128,7 +128,7 @@ class TestKilled:
     def test_sigkill_of_a_worker_process_loses_nothing(
         self, redis_server: Server, redis_client: redis.Redis, tmp_path: Path
     ) -> None:
-        made = site(redis_client, tmp_path, timeline_length=50, push_threshold=1000)
+        made = site(redis_client, tmp_path, length=50, push_threshold=1000)
         made.open()
         users = [f"u{i}" for i in range(20)]
         for user in users:
@@ -153,10 +153,10 @@ class TestKilled:
 
 def _worker_command(server: Server, var: Path) -> list[str]:
     program = (
-        "from pathlib import Path; from features.settings import Settings; from online.settings import OnlineSettings;"
+        "from pathlib import Path; from features.settings import Settings; from online.service_settings import OnlineSettings;"
         "from online.timelines.fanout import run_fanout;"
         f"run_fanout(Settings(var=Path({str(var)!r}), lake=Path({str(var)!r}), redis_url={server.url!r}),"
-        f"OnlineSettings(timeline_length=50, fanout_every_s=0.01, as_if={NOW.isoformat()!r}), once=False)"
+        f"OnlineSettings(timelines={{'length': 50, 'fanout_every_s': 0.01}}, as_if={NOW.isoformat()!r}), once=False)"
     )
     return [sys.executable, "-c", program]
 
@@ -195,7 +195,7 @@ class TestDedupe:
         assert _repeated(redis_client, tmp_path, dedupe=False)
 
     def test_a_trimmed_entry_delivered_again_adds_nothing(self, redis_client: redis.Redis, tmp_path: Path) -> None:
-        made = _followed(redis_client, tmp_path, timeline_length=CAP)
+        made = _followed(redis_client, tmp_path, length=CAP)
         for i in range(CAP + 1):
             made.publish(f"s{i}", "a1", minutes_ago=10 - i)
         made.drain()

@@ -76,7 +76,7 @@ class TestReadiness:
         served.send(served.event("e2", "u-fan", "read", story_id="s02"))  # the stream is there again, and shorter
         assert any(stream in warning for warning in warnings(served)), "the loss is forgotten once the stream is back"
         told = sum(stream in record.getMessage() for record in caplog.records)
-        time.sleep(3 * OFTEN.archive_every_s)
+        time.sleep(3 * OFTEN.streams.archive_every_s)
         assert sum(stream in record.getMessage() for record in caplog.records) == told, "it is told over and over"
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,9 +17,9 @@ from online.columns import Floats
 from online.components import default_components
 from online.feed import page_of
 from online.http.app import create_app
-from online.protocols import Degrade, refused
+from online.rankers.protocol import Degrade, refused
 from online.rankers.weighted import Weighted
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.slates.freshness import JITTER, stretch, ttl_s
 from online.slates.slate import identify
 from tests.online.conftest import LENIENT, OFTEN, FeedServer, serving, wait_until
@@ -123,7 +123,7 @@ class TestSingleFlight:
     def test_who_has_waited_long_enough_builds(self, served: FeedServer) -> None:
         lock = served.keys.building("u-new", "home")
         served.client.set(lock, "a builder that hangs", ex=600)
-        with two_apps(served, OFTEN.model_copy(update={"build_wait_s": 0.05})) as pair:
+        with two_apps(served, OFTEN.model_copy(update={"cache": replace(OFTEN.cache, build_wait_s=0.05)})) as pair:
             assert pair.feed("u-new")["slate"]["cached"] is False
         assert served.client.get(lock) == b"a builder that hangs", "another's lock was taken away"
 
@@ -147,7 +147,7 @@ class TestStaleness:
 
     def test_a_stale_slate_answers_at_once_while_one_build_makes_the_next(self, pair: Pair) -> None:
         first = pair.feed("u-new")
-        pair.served.now += timedelta(seconds=OFTEN.slate_fresh_s * (1 + JITTER) + 1)
+        pair.served.now += timedelta(seconds=OFTEN.cache.slate_fresh_s * (1 + JITTER) + 1)
         pair.gate.open.clear()
         with asked_at_once(lambda i: pair.feed("u-new", app=i % 2), 6) as pages:
             answered = [page.result() for page in pages]  # the gate is shut, yet they are answered
@@ -162,17 +162,17 @@ class TestStaleness:
 
     def test_a_reader_who_asks_often_waits_in_line_once_for_the_next_slate(self, pair: Pair) -> None:
         pair.feed("u-new")
-        pair.served.now += timedelta(seconds=OFTEN.slate_fresh_s * (1 + JITTER) + 1)
+        pair.served.now += timedelta(seconds=OFTEN.cache.slate_fresh_s * (1 + JITTER) + 1)
         pair.gate.open.clear()
-        with asked_at_once(lambda i: pair.feed(f"u-{i}"), OFTEN.rankings_at_once):  # every place is taken
-            wait_until(lambda: pair.gate.rankings == 1 + OFTEN.rankings_at_once)
+        with asked_at_once(lambda i: pair.feed(f"u-{i}"), OFTEN.http.rankings_at_once):  # every place is taken
+            wait_until(lambda: pair.gate.rankings == 1 + OFTEN.http.rankings_at_once)
             for _ in range(5):
                 pair.feed("u-new")
             under_way = len(page_of._renewals)
             pair.gate.open.set()
         assert under_way == 1
         wait_until(lambda: not page_of._renewals)
-        assert pair.gate.rankings == 2 + OFTEN.rankings_at_once
+        assert pair.gate.rankings == 2 + OFTEN.http.rankings_at_once
 
     def test_a_failed_history_is_told(self, served: FeedServer) -> None:
         with two_apps(served, LENIENT) as pair:
@@ -182,14 +182,14 @@ class TestStaleness:
 
     def test_beyond_the_bound_a_slate_is_built_before_the_answer(self, pair: Pair) -> None:
         first = pair.feed("u-new")
-        pair.served.now += timedelta(seconds=OFTEN.slate_fresh_s * (1 + JITTER) + OFTEN.stale_s + 1)
+        pair.served.now += timedelta(seconds=OFTEN.cache.slate_fresh_s * (1 + JITTER) + OFTEN.cache.stale_s + 1)
         after = pair.feed("u-new")
         assert after["slate"]["cached"] is False
         assert after["slate"]["id"] != first["slate"]["id"]
 
     def test_a_fresh_slate_is_not_renewed(self, pair: Pair) -> None:
         first = pair.feed("u-new")
-        pair.served.now += timedelta(seconds=OFTEN.slate_fresh_s * (1 - JITTER) - 1)
+        pair.served.now += timedelta(seconds=OFTEN.cache.slate_fresh_s * (1 - JITTER) - 1)
         assert pair.feed("u-new")["slate"]["id"] == first["slate"]["id"]
         assert pair.count("rex_stale_pages_total") == 0
 
@@ -236,7 +236,7 @@ def test_lives_are_spread_by_a_tenth_and_the_same_everywhere() -> None:
     assert stretched == [stretch(name) for name in names]
     assert 1 - JITTER <= min(stretched) < 1 - 0.9 * JITTER
     assert 1 + 0.9 * JITTER < max(stretched) <= 1 + JITTER
-    one_second = OnlineSettings(slate_ttl_s=1)
+    one_second = OnlineSettings(cache={"slate_ttl_s": 1})
     assert {ttl_s(name, one_second) for name in names} == {1}
 
 

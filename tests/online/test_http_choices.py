@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from online.clock import micros
+from features.times import micros
 from tests.online.conftest import STORIES, USERS, FeedServer
 from tests.online.small_world import NOW
 from tests.online.test_http_delta import on_feed

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ def visit(url: str, told: queue.Queue[dict[str, Any]], profile: Path) -> dict[st
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed, so no browser on another origin is tried")
 def test_a_browser_on_another_origin_reads_a_feed_and_sends_events(served: FeedServer, tmp_path: Path) -> None:
     with page_server() as (allowed, told), page_server() as (foreign, served_there):
-        online = OFTEN.model_copy(update={"cors_origins": (allowed,)})
+        online = OFTEN.model_copy(update={"http": replace(OFTEN.http, cors_origins=(allowed,))})
         with serving(create_app(served.settings, online, clock=lambda: served.now)) as http:
             site = FeedServer(http, served.client, served.keys, served.settings)
             site.wait_for(served.http.get("/readyz").json()["snapshot"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -52,7 +53,7 @@ def served(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="module")
 def open_to_shop(served: FeedServer) -> Iterator[FeedServer]:
     """The same service, once more, for pages of one other origin."""
-    online = OFTEN.model_copy(update={"cors_origins": (SHOP,)})
+    online = OFTEN.model_copy(update={"http": replace(OFTEN.http, cors_origins=(SHOP,))})
     with serving(create_app(served.settings, online, clock=lambda: NOW)) as http:
         open_one = FeedServer(http, served.client, served.keys, served.settings)
         open_one.wait_for(served.http.get("/readyz").json()["snapshot"])
@@ -296,7 +297,7 @@ class TestOrigins:
     @pytest.mark.parametrize("origin", ["shop.example", "https://shop.example/", "https://shop.example/page", ""])
     def test_what_is_no_origin_is_refused_at_start(self, origin: str) -> None:
         with pytest.raises(ValueError, match="cors_origins"):
-            type(OFTEN)(cors_origins=(origin,))
+            type(OFTEN)(http={"cors_origins": (origin,)})
 
 
 class TestHeaders:

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from features.keys import hash64
 from online.http.body_limit import MAX_BODY_BYTES, BodyLimit, BodyTooLarge
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.user.user import INTERACTION, UserState
 from tests.online.conftest import FeedServer, wait_until
 
@@ -188,7 +188,7 @@ class TestEvents:
         event = served.event("e1", "u-new", "clap", story_id="s01")
         served.send(event)
         remembered = served.keys.event_seen("u-new", "e1")
-        window_ms = OnlineSettings().event_window_s * 1000
+        window_ms = OnlineSettings().ingest.event_window_s * 1000
         assert 48 * 3600 * 1000 - 60_000 < served.client.pttl(remembered) <= window_ms
         served.client.pexpire(remembered, 1000)  # as after the window less a second
         assert served.send(event)["duplicates"] == 1

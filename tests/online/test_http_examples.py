@@ -17,7 +17,7 @@ import pytest
 from features.keys import Keys
 from features.settings import Settings
 from online.http.app import create_app
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from rex.local.redis_server import Server
 from tests.online.conftest import STORIES, USERS, FeedServer, serving
 
@@ -34,7 +34,12 @@ def site(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
         folder = tmp_path_factory.mktemp("examples")
         settings = Settings(var=folder / "var", lake=folder / "lake", redis_url=redis_server.url)
         with serving(
-            create_app(settings, OnlineSettings(poll_s=0.05, max_age_d=36_500, fresh_window_d=36_500))
+            create_app(
+                settings,
+                OnlineSettings(
+                    streams={"poll_s": 0.05}, preprocess={"max_age_d": 36_500}, aggregate={"fresh_window_d": 36_500}
+                ),
+            )
         ) as http:
             made = FeedServer(http, client, Keys(settings.redis_prefix), settings, now=datetime.now(UTC))
             made.publish(STORIES, USERS)

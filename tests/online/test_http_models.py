@@ -23,11 +23,11 @@ from batch.versions import rollback
 from features.settings import Settings
 from features.snapshot import digest
 from features.snapshot_reader import read_manifest
-from learning.model_file import MODEL, decode, encode
-from learning.outcomes import NAMES, WEIGHTS
 from online.http.app import create_app
 from online.http.schemas import Ranking
 from online.rankers.learned import MODEL_SERVICE
+from online.rankers.models.model_file import MODEL, decode, encode
+from online.rankers.models.outcomes import NAMES, WEIGHTS
 from rex.local.redis_server import Server
 from rex.model_service.published_models import create_app as create_models
 from rex.model_service.sources import Folder
@@ -189,7 +189,7 @@ class TestModelService:
     @contextmanager
     def _feed(self, like: FeedServer, url: str, timeout_ms: float = PATIENT_MS) -> Iterator[FeedServer]:
         """Another feed service over the same Redis, which has its models run at `url`."""
-        online = LENIENT.model_copy(update={"model_service_url": url, "model_timeout_ms": timeout_ms})
+        online = LENIENT.model_copy(update={"models": replace(LENIENT.models, service_url=url, timeout_ms=timeout_ms)})
         with serving(create_app(like.settings, online, clock=lambda: like.now)) as http:
             yield replace(like, http=http)
 

@@ -16,7 +16,7 @@ from online.http.problems import PROBLEMS
 from online.ingest.events import TYPES, Event
 from online.ingest.stories import Story
 from online.ingest.users import Account
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from tests.online.conftest import STORIES, USERS, FeedServer
 
 FORMS: list[type[BaseModel]] = [

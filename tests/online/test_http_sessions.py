@@ -194,7 +194,7 @@ class TestExpiry:
 
 class TestSession:
     def test_a_session_ends_when_it_has_passed_as_much_as_is_remembered(self, served: FeedServer) -> None:
-        short = LENIENT.model_copy(update={"pagination_session_cap": 20})
+        short = LENIENT.model_copy(update={"cache": replace(LENIENT.cache, pagination_session_cap=20)})
         with serving(create_app(served.settings, short, clock=lambda: served.now)) as other:
             page = other.get("/v1/users/u-cap/feed", params={"limit": 8}).json()
             second = other.get("/v1/users/u-cap/feed", params={"limit": 8, "cursor": page["next_cursor"]}).json()

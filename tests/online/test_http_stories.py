@@ -11,7 +11,7 @@ import redis
 
 from features.keys import Keys, hash64
 from online.ingest.stories import Story, StoryIntake
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from tests.online.conftest import STORIES, USERS, FeedServer
 from tests.online.small_world import NOW
 

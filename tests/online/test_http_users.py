@@ -12,7 +12,7 @@ import pytest
 
 from features.keys import Keys
 from online.ingest.users import Account, AccountIntake
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from tests.online.conftest import STORIES, USERS, FeedServer, wait_until
 from tests.online.small_world import NOW
 

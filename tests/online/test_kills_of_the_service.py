@@ -47,7 +47,7 @@ class Service:
             "REX_REDIS_URL": url,
             "REX_LAKE": str(self.lake),
             "REX_VAR": str(root / "var"),
-            "REX_ONLINE_ARCHIVE_EVERY_S": "0.05",
+            "REX_ONLINE_STREAMS_ARCHIVE_EVERY_S": "0.05",
         }
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -22,8 +22,8 @@ def test_scoring_and_both_services_need_neither_scikit_learn_nor_pandas_nor_shap
     file.write_bytes(made.data)
     code = (
         "import sys; from pathlib import Path; import numpy as np\n"
-        "import online.app, online.published_models\n"
-        "from learning.model_file import decode\n"
+        "import online.http.app, rex.model_service.app\n"
+        "from online.rankers.models.model_file import decode\n"
         f"model = decode(Path({str(file)!r}).read_bytes(), {made.name!r})\n"
         f"print(repr(float(model.value(np.zeros((1, {len(made.loaded.inputs)}), np.float32))[0])))\n"
         "print([m for m in ('sklearn', 'pandas', 'shap', 'pyspark', 'matplotlib') if m in sys.modules])"

@@ -20,15 +20,18 @@ from online.components import default_components
 from online.context import Context
 from online.feed.presenting import items
 from online.pipeline import Pipeline
-from online.protocols import Degrade, refused
 from online.rankers.learned import Learned
+from online.rankers.protocol import Degrade, refused
 from online.rankers.weighted import Weighted
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.slates.slate import Slate
+from online.story_table.updates import updated
 from online.user.user import EdgeChange
 from tests.online.small_world import context, ids, story_table
 
-SMALL_PAGES = OnlineSettings(page_block=4, max_per_author=1, max_per_publication=2, slate_size=50)
+SMALL_PAGES = OnlineSettings(
+    postprocess={"page_block": 4, "max_per_author": 1, "max_per_publication": 2}, cache={"slate_size": 50}
+)
 
 
 def pipeline(**changes: Any) -> Pipeline:
@@ -257,7 +260,7 @@ def test_a_withdrawal_after_the_slate_was_built_drops_its_entry_and_the_tail_fil
     first = ids(built.story_table, pipeline().read(built, slate, 0, 3).entries)
     change = {"story_id": first[0], "published_at": "2026-01-30T00:00:00Z", "deleted_at": "2026-01-31T00:00:00Z"}
     fields = {b"story": orjson.dumps(change)}
-    ctx = context(built.story_table.after([(b"1-0", fields)]))
+    ctx = context(updated(built.story_table, [(b"1-0", fields)]))
     page = pipeline().read(ctx, slate, 0, 3)
     assert ids(ctx.story_table, page.entries)[:2] == first[1:]
     assert len(page.entries) == 3
@@ -320,7 +323,9 @@ def test_scores_that_are_no_numbers_rank_last() -> None:
             scores[:5] = np.nan
             return scores
 
-    slate = pipeline().build(context(story_table(many()), settings=OnlineSettings(slate_size=10), ranker=Odd()))
+    slate = pipeline().build(
+        context(story_table(many()), settings=OnlineSettings(cache={"slate_size": 10}), ranker=Odd())
+    )
     assert len(slate) == 10
     assert np.isfinite(slate.scores).all()
     assert slate.scores.min() > -1e30

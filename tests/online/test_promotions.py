@@ -11,7 +11,7 @@ from features.keys import hash64
 from online.components import default_components
 from online.context import Context
 from online.pipeline import Pipeline
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.slates.slate import ORGANIC, Slate
 from online.user.build_inputs import BuildInputs
 from online.user.user import EdgeChange
@@ -20,7 +20,7 @@ from tests.online.small_world import context, ids, story_table
 from tests.online.test_http_cache import asked_at_once, two_apps
 
 PIPELINE = Pipeline(default_components(), lambda ctx, slate: None)
-SMALL = OnlineSettings(page_block=10, promoted_slots=(2, 6), max_promoted=3)
+SMALL = OnlineSettings(postprocess={"page_block": 10, "promoted_slots": (2, 6), "max_promoted": 3})
 OLD_H = 24 * 30.0
 """Too old to come as fresh: such a story is there by its promotion alone."""
 
@@ -96,7 +96,7 @@ class TestSlots:
         assert (found, places) == (["s0", "s1"], [])
 
     def test_a_promoted_story_beyond_the_cut_of_the_ranking_is_placed_all_the_same(self) -> None:
-        tiny = OnlineSettings(slate_size=8, page_block=8, promoted_slots=(2,))
+        tiny = OnlineSettings(cache={"slate_size": 8}, postprocess={"page_block": 8, "promoted_slots": (2,)})
         found, places = built(asked([promotion(0)], tiny))
         assert (places, found[2], len(found)) == ([2], "ad0", 8)
 

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from features.errors import BadInput, Unavailable
 from features.settings import Settings
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.timelines.rebuild import active_users, rebuild_timelines
 from rex.local.redis_server import Server
 from tests.lakes import ago, event, write_lake

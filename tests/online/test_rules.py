@@ -11,6 +11,7 @@ from features.keys import hash64
 from online.components import default_components
 from online.rules.language import Language
 from online.story_table.table import StoryTable
+from online.story_table.updates import updated
 from online.user.user import INTERACTION, INTERACTION_CODES, EdgeChange
 from tests.online.small_world import context, everything, ids, story_table
 
@@ -115,15 +116,15 @@ def entry(position: str, story: str, more: str = "") -> tuple[bytes, dict[bytes,
 
 
 def test_a_withdrawal_after_the_snapshot_drops_the_story_and_a_new_version_brings_it_back() -> None:
-    gone = WORLD.after([entry("1-0", "s-plain", ',"deleted_at":"2026-01-31T00:00:00Z"')])
+    gone = updated(WORLD, [entry("1-0", "s-plain", ',"deleted_at":"2026-01-31T00:00:00Z"')])
     assert dropped_by("withdrawn", gone) == {"s-plain"}
-    again = gone.after([entry("2-0", "s-plain")])
+    again = updated(gone, [entry("2-0", "s-plain")])
     assert not again.withdrawn[again.row("s-plain")]
     assert again.position == "2-0"
 
 
 def test_visibility_narrowed_after_the_snapshot_acts_at_once() -> None:
-    narrowed = WORLD.after([entry("1-0", "s-plain", ',"visibility":"unlisted","members_only":true')])
+    narrowed = updated(WORLD, [entry("1-0", "s-plain", ',"visibility":"unlisted","members_only":true')])
     left = everything(narrowed).take(np.setdiff1d(np.arange(len(narrowed)), narrowed.superseded))
     for rule, expected in (("visibility", MINE | {"s-plain"}), ("members_only", {"s-members-only", "s-plain"})):
         drops = next(r for r in default_components().rules if r.name == rule).drops(context(narrowed), left)

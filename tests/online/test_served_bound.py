@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from features.keys import Keys
 from online.feed.served_log import ServedLog, ServedPage
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.user.served_history import decode_history
 from tests.fixtures_redis import redis_client, redis_server
 
@@ -49,14 +49,14 @@ def test_a_users_history_stays_within_pages_times_a_page(redis_client: redis.Red
     log = ServedLog(redis_client, keys, settings, Counter("lost", "", registry=CollectorRegistry()))
     rng = np.random.default_rng(0)
     sizes = []
-    for number in range(3 * settings.history_pages):
+    for number in range(3 * settings.served.history_pages):
         log.note(page(number, rng))
-        if number + 1 in (settings.history_pages, 3 * settings.history_pages):
+        if number + 1 in (settings.served.history_pages, 3 * settings.served.history_pages):
             log.flush()
             sizes.append(redis_client.memory_usage(keys.served_history("u"), samples=0))
-    bound = settings.history_pages * (SLATE_BYTES + STORY_BYTES * LARGEST_PAGE)
+    bound = settings.served.history_pages * (SLATE_BYTES + STORY_BYTES * LARGEST_PAGE)
     assert bound == 81_200  # what the documentation states
     assert bound < sizes[0] < OVERHEAD * bound
     assert sizes[1] == pytest.approx(sizes[0], rel=0.02)  # three times as many pages take no more
     raw = cast("list[tuple[bytes, float]]", redis_client.zrange(keys.served_history("u"), 0, -1, withscores=True))
-    assert len(decode_history(raw).stories) == settings.history_pages * LARGEST_PAGE
+    assert len(decode_history(raw).stories) == settings.served.history_pages * LARGEST_PAGE

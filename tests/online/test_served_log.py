@@ -16,11 +16,12 @@ from features.errors import Unavailable
 from features.keys import hash64_many
 from features.lake_files import inspect
 from features.registry import FEATURES
-from online.clock import micros
-from online.feed.served_log import PROMOTED, ServedLog, ServedPage, sampled
+from features.times import micros
+from online.feed.served_log import PROMOTED, ServedLog, ServedPage
 from online.http.app import create_app
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.slates.slate import identify
+from online.slates.slate_making import sampled
 from online.streams.archive_files import convert
 from online.streams.archiver import archive
 from online.user.served_history import decode_history
@@ -55,7 +56,7 @@ def page(number: int = 0, stories: tuple[str, ...] = ("s1", "s2"), **more: Any) 
 
 def log_of(client: redis.Redis, **settings: Any) -> tuple[ServedLog, Counter]:
     lost = Counter("lost", "lost", registry=None)
-    return ServedLog(client, KEYS, OnlineSettings(**settings), lost), lost
+    return ServedLog(client, KEYS, OnlineSettings(served=settings), lost), lost
 
 
 def lost_pages(lost: Counter) -> float:
@@ -149,7 +150,7 @@ def test_a_damaged_history_holds_up_nobody(redis_client: redis.Redis) -> None:
 
 
 def test_a_service_that_stops_in_good_order_loses_nothing(served: FeedServer) -> None:
-    seldom = OnlineSettings(served_flush_s=60, archive_every_s=3600)
+    seldom = OnlineSettings(served={"flush_s": 60}, streams={"archive_every_s": 3600})
     with serving(create_app(served.settings, seldom, clock=lambda: served.now)) as http:
         page = http.get("/v1/users/u-stopping/feed").json()
     raw: Any = served.client.zrange(served.keys.served_history("u-stopping"), 0, -1, withscores=True)

@@ -56,7 +56,7 @@ def two_workers(redis_server: Server, redis_client: redis.Redis, tmp_path: Path)
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {"REX_REDIS_URL": redis_server.url, "REX_VAR": str(tmp_path), "REX_LAKE": str(tmp_path / "lake")}
-    environment["REX_ONLINE_ROOT_PATH"] = "/rex"
+    environment["REX_ONLINE_HTTP_ROOT_PATH"] = "/rex"
     command = [sys.executable, "-m", "rex", "serve", "--workers", "2", "--port", str(port)]
     with (
         (tmp_path / "serve.log").open("w") as log,

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from batch.publish import publish_content
 from features.keys import Keys
 from features.settings import Settings
-from online.clock import micros
+from features.times import micros
 from online.components import default_components
 from online.feed.preparing import FeedRequest
 from online.ingest.stories import Story
 from online.metrics import Metrics
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.wiring import AppState, wire
 from rex.local.redis_server import Server
 from tests.online.conftest import STORIES

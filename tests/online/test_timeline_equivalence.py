@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from online.clock import micros
+from features.times import micros
 from online.story_table.story_change import decode_change
 from online.timelines.timeline import Timeline
 from rex.local.redis_server import server
@@ -71,7 +72,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
 
 def opened(client: redis.Redis, var: Path, threshold: int, **more: Any) -> Site:
     """A site with everybody back, following two authors, and some stories in its snapshot."""
-    made = site(client, var, timeline_length=CAP, push_threshold=threshold, **more)
+    made = site(client, var, length=CAP, push_threshold=threshold, **more)
     for i in range(3):
         made.stories[f"s{i}"] = Version(AUTHORS[i], PUBLICATIONS[i % 2], made.now - timedelta(minutes=i))
     made.open()
@@ -171,7 +172,7 @@ class TestEquivalence:
         made = opened(client, tmp_path, 2)
         half = len(history) // 2
         play(made, history[:half])
-        made.online = made.online.model_copy(update={"push_threshold": after})
+        made.online = made.online.model_copy(update={"timelines": replace(made.online.timelines, push_threshold=after)})
         made.worker = made.new_worker()
         play(made, history[half:])
         assert not (bad := wrong(made)), f"2, then {after}: {bad}"

@@ -75,7 +75,7 @@ class TestPushing:
     def test_a_story_dated_ahead_arrives_when_its_time_comes_and_displaces_nothing_before(
         self, redis_client: redis.Redis, tmp_path: Path
     ) -> None:
-        made = site(redis_client, tmp_path, timeline_length=2)
+        made = site(redis_client, tmp_path, length=2)
         made.stories["s-from-snapshot"] = Version("a1", None, made.now + timedelta(minutes=20))
         made.open()
         user = returned(made, "u1", "a1")
@@ -103,7 +103,7 @@ class TestPushing:
     def test_a_story_that_goes_is_replaced_by_the_next_older_one(
         self, redis_client: redis.Redis, tmp_path: Path, change: str
     ) -> None:
-        made = site(redis_client, tmp_path, timeline_length=2)
+        made = site(redis_client, tmp_path, length=2)
         made.open()
         user = returned(made, "u1", "a1")
         for i in range(3):
@@ -288,7 +288,7 @@ class TestThreshold:
         self, redis_client: redis.Redis, tmp_path: Path
     ) -> None:
         """Its entry is still in a full list and keeps an older story out: the read notices, and has the list repaired."""
-        made = site(redis_client, tmp_path, push_threshold=1, timeline_length=2)
+        made = site(redis_client, tmp_path, push_threshold=1, length=2)
         made.open()
         user = returned(made, "u1", "a1", "a2")
         made.publish("s-old", "a2", minutes_ago=9)
@@ -310,7 +310,7 @@ class TestManyFollows:
     def test_the_newest_of_all_are_pulled_and_nothing_is_missing(
         self, redis_client: redis.Redis, tmp_path: Path
     ) -> None:
-        made = site(redis_client, tmp_path, push_threshold=0, timeline_length=20)
+        made = site(redis_client, tmp_path, push_threshold=0, length=20)
         for i in range(30):
             made.stories[f"s{i:02}"] = Version(f"a{i}", None, made.now - timedelta(minutes=i))
         made.open()

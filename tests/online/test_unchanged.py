@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -37,7 +38,7 @@ def test_an_unchanged_page_is_the_page_that_would_be_made(served: FeedServer) ->
     assert unchanged(served) == 1
     assert without_ids(again) == without_ids(kept)
     assert again["request_id"] != kept["request_id"]
-    never = OFTEN.model_copy(update={"pages_kept": 0})
+    never = OFTEN.model_copy(update={"cache": replace(OFTEN.cache, pages_kept=0)})
     with serving(create_app(served.settings, never, clock=lambda: served.now)) as other:
         assert other.get("/v1/users/u-fan/feed", params={"limit": 8}).json() == again
 
@@ -87,7 +88,7 @@ def test_what_is_answered_again_is_in_the_history_too(served: FeedServer) -> Non
 
 
 def test_no_more_pages_are_kept_than_the_setting_says(served: FeedServer) -> None:
-    few = OFTEN.model_copy(update={"pages_kept": 2})
+    few = OFTEN.model_copy(update={"cache": replace(OFTEN.cache, pages_kept=2)})
     with serving(create_app(served.settings, few, clock=lambda: served.now)) as other:
         for user in ("u-1", "u-2", "u-3"):
             for _ in range(2):

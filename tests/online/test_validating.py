@@ -18,6 +18,7 @@ from online.feed.presenting import items
 from online.pipeline import Pipeline
 from online.slates.slate import Slate
 from online.slates.slate_making import slate_of
+from online.story_table.updates import updated
 from online.user.user import EdgeChange
 from online.validators.page import suitable
 from tests.online.small_world import context, everything, ids, story_table
@@ -166,8 +167,8 @@ def test_what_became_of_the_story_since_drops_the_entry_under_its_rule(change: d
     made_by, slate = built(**FOLLOWS)
     now = context(story_table([STORY]), **FOLLOWS)
     document = {"story_id": "s-one", "author_id": "a-one", "published_at": "2026-01-01T12:00:00Z", "topics": ["t-one"]}
-    changed = now.story_table.after(
-        [(b"1-0", {b"story": orjson.dumps({**document, "publication_id": "p-one", **change})})]
+    changed = updated(
+        now.story_table, [(b"1-0", {b"story": orjson.dumps({**document, "publication_id": "p-one", **change})})]
     )
     ctx = context(changed, **FOLLOWS)
     assert told(made_by, ctx, slate) == ([], {reason: 1})

@@ -13,7 +13,7 @@ import redis
 from batch.publish import publish_content
 from features.keys import Keys, hash64
 from features.settings import Settings
-from online.clock import micros, utc_day
+from features.times import micros, utc_day
 from online.columns import Rows
 from online.components import default_components
 from online.context import Context
@@ -21,7 +21,7 @@ from online.feed.presenting import known_document
 from online.ingest.stories import Story
 from online.metrics import Metrics
 from online.providers.timeline import Timeline
-from online.settings import OnlineSettings
+from online.service_settings import OnlineSettings
 from online.timelines.fanout import FanOut
 from online.timelines.timeline import Timeline as Decoded
 from online.timelines.timeline import decode_timeline
@@ -208,7 +208,7 @@ class Site:
             for story_id, version in self.stories.items()
             if self._belongs(version, mine) and not but(version)
         ]
-        newest = sorted(due, reverse=True)[: self.online.timeline_length]
+        newest = sorted(due, reverse=True)[: self.online.timelines.length]
         return [story_id.decode() for _, story_id in newest]
 
     def _belongs(self, version: Version, mine: set[Edge]) -> bool:
@@ -223,4 +223,4 @@ def site(client: redis.Redis, var: Path, *, dedupe: bool = True, **online: Any) 
     """An empty site in an empty Redis."""
     client.flushall()
     settings = Settings(var=var, lake=var / "lake", redis_url="unused")
-    return Site(client, settings, OnlineSettings(**online), dedupe)
+    return Site(client, settings, OnlineSettings(timelines=online), dedupe)

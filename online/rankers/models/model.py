@@ -5,14 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from learning.calibration import Calibration
-from learning.examples import POSITION
-from learning.outcomes import Doubles, Floats, shares, value
-from learning.trees import Forest, Walker, doubled
+from online.rankers.models.outcomes import Doubles, Floats, shares, value
+from online.rankers.models.trees import Forest, Walker, doubled
+
+POSITION = "position"
+"""Where the story stood. An input in training, so that the features need not explain it; fixed at 0 when serving."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The map: `x` (raw log-odds) and `y` (calibrated ones), float64[m], increasing; slopes beyond the ends."""
+
+    kind: Literal["none", "sigmoid", "isotonic"]
+    x: Doubles
+    y: Doubles
+    slope: float
+
+    def log_odds(self, raw: Doubles) -> Doubles:
+        """float64[n] → float64[n], strictly increasing."""
+        inside = np.interp(raw, self.x, self.y)
+        return inside + self.slope * (np.minimum(raw - self.x[0], 0.0) + np.maximum(raw - self.x[-1], 0.0))
+
+    def probability(self, raw: Doubles) -> Doubles:
+        """float64[n] in (0, 1)."""
+        return sigmoid(self.log_odds(raw))
+
+
+IDENTITY = Calibration("none", np.zeros(1), np.zeros(1), 1.0)
+
+
+def sigmoid(log_odds: Doubles) -> Doubles:
+    """1 / (1 + e^-x): float64[n] → float64[n], without overflow."""
+    return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +59,7 @@ class Model:
     inputs: tuple[str, ...]
     """Columns of the trees' features: `position` and names from the registry."""
     outcomes: tuple[OutcomeModel, ...]
-    """One for each of `learning.outcomes.OUTCOMES`, in that order."""
+    """One for each of `OUTCOMES`, in that order."""
     weights: dict[str, float]
     about: dict[str, Any] = field(default_factory=dict)
     """For users and model cards, JSON: data interval, choices, metrics, warnings."""

@@ -9,16 +9,13 @@ the left look there; a comparison with NaN is false, which is right.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.compiled import compiled
-from learning.outcomes import Doubles, Floats
-
-if TYPE_CHECKING:
-    from sklearn.ensemble import HistGradientBoostingClassifier
+from online.rankers.models.outcomes import Doubles, Floats
 
 LEAF = -1
 _NODE = np.dtype([("threshold", "<f4"), ("column", "<u2"), ("left", "<u2")], align=True)
@@ -72,41 +69,10 @@ class Forest:
         return np.searchsorted(self.roots, nodes, side="right")
 
 
-def flatten(model: HistGradientBoostingClassifier) -> Forest:
-    """The trees of a fitted two-class model without categorical features."""
-    trees = [predictor.nodes for (predictor,) in model._predictors]
-    sizes = np.array([len(nodes) for nodes in trees], np.int64)
-    roots = np.concatenate(([0], np.cumsum(sizes)[:-1])) if len(trees) else np.zeros(0)
-    parts = [_downwards(nodes, int(root)) for nodes, root in zip(trees, roots, strict=True)]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-    return Forest(float(model._baseline_prediction.ravel()[0]), roots.astype(np.int32), **columns)
-
-
 def constant(log_odds: float) -> Forest:
     """A forest without trees."""
     no_int, no_float = np.zeros(0, np.int32), np.zeros(0)
     return Forest(log_odds, no_int, no_int, no_float, np.zeros(0, np.uint8), no_int, no_float, no_float)
-
-
-def _downwards(nodes: NDArray[Any], root: int) -> dict[str, NDArray[Any]]:
-    """One tree's columns, breadth first, so that children stand side by side and below their parents."""
-    order: list[int] = [0]
-    left: list[int] = []
-    for node in order:  # grows while it is walked
-        leaf = nodes[node]["is_leaf"]
-        left.append(root + (len(left) if leaf else len(order)))
-        if not leaf:
-            order += [int(nodes[node]["left"]), int(nodes[node]["right"])]
-    nodes = nodes[order]
-    leaf = nodes["is_leaf"].astype(bool)
-    return {
-        "feature": np.where(leaf, LEAF, nodes["feature_idx"]).astype(np.int32),
-        "threshold": np.where(leaf, np.inf, nodes["num_threshold"]),
-        "missing_left": np.where(leaf, 1, nodes["missing_go_to_left"]).astype(np.uint8),
-        "left": np.array(left, np.int32),
-        "value": np.where(leaf, nodes["value"], 0.0),
-        "cover": nodes["count"].astype(np.float64),
-    }
 
 
 def _walk(x, roots, depths, nodes, value, total):  # type: ignore[no-untyped-def]

@@ -1,82 +1,21 @@
-"""Trains a lake's next model: features of the past that are missing, examples, models, verdict, release."""
+"""A lake's next model: from the examples that the batch made to models, verdict and release."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.progress import Progress
 
-from batch.backfill import EXAMPLES, backfill
-from batch.run import RunReport, run, session
-from batch.settings import BatchSettings
 from features.duckdb_views import PARTITION_FORMAT
 from features.errors import BadInput
-from features.undated import refuse_undated
+from lake.models import Release, last_release, models_of, release
 from learning.fit import Clock
 from learning.lake_examples import read_lake_examples
-from learning.released import Release, last_release, models_of, release
 from learning.settings import LearningSettings
 from learning.train import Evaluated, Trained, train
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedOnLake:
-    """What came out, and what the batch's part of it cost."""
-
-    trained: Trained
-    release: Release
-    reports: list[RunReport]
-
-
-def train_on_lake(
-    lake: Path,
-    as_of: datetime,
-    clock: Clock,
-    *,
-    now: datetime,
-    batch: BatchSettings | None,
-    learning: LearningSettings,
-    force: bool = False,
-    progress: Progress | None = None,
-    evaluated: Callable[[Evaluated], None] = lambda evaluated: None,
-) -> TrainedOnLake:
-    """Makes the examples of `as_of`, and whatever they lack, and learns from them; see `learn`.
-
-    `batch` None: it learns from the examples that an earlier run made. BadInput for a lake without dates.
-    """
-    refuse_undated(
-        lake,
-        "no model can be trained on it yet, because training holds out the last days. Without one, `rex publish` serves it "
-        "with the ranker of named weights.",
-    )
-    reports = [] if batch is None else make_examples(lake, as_of, now=now, settings=batch, progress=progress)
-    trained, note = learn(
-        lake, as_of, clock, now=now, settings=learning, force=force, progress=progress, evaluated=evaluated
-    )
-    return TrainedOnLake(trained, note, reports)
-
-
-def make_examples(
-    lake: Path,
-    as_of: datetime,
-    *,
-    now: datetime,
-    settings: BatchSettings,
-    progress: Progress | None = None,
-    daily: bool = False,
-) -> list[RunReport]:
-    """Writes `training_examples` of `as_of`, and before that the features of earlier moments that are missing.
-
-    `daily`: and all that a daily run makes.
-    """
-    with session(None, settings) as spark:
-        reports = backfill(lake, as_of, now=now, settings=settings, spark=spark, progress=progress, daily=daily)
-        made = run(lake, [as_of], now=now, settings=settings, jobs=[EXAMPLES], spark=spark, progress=progress)
-    return [*reports, made]
 
 
 def learn(

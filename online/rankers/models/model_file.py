@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from features.errors import BadInput
-from features.packing import CorruptValue, Layout
-from features.registry import FEATURES
-from learning.calibration import Calibration
-from learning.examples import FEATURE_NAMES, POSITION
-from learning.model import Model, OutcomeModel
-from learning.outcomes import NAMES, WEIGHTS
-from learning.trees import Forest
+from features.packing import CorruptValue, Layout, name_of
+from features.registry import BY_NAME, FEATURES
+from online.rankers.models.model import POSITION, Calibration, Model, OutcomeModel
+from online.rankers.models.outcomes import NAMES, WEIGHTS
+from online.rankers.models.trees import Forest
 
 _COLUMNS = {"roots": "<i4", "feature": "<i4", "threshold": "<f8", "missing_left": "u1", "left": "<i4"}
 _COLUMNS |= {"value": "<f8", "cover": "<f8"}
@@ -50,11 +48,6 @@ def registry() -> list[list[Any]]:
 def features_hash() -> str:
     """Pins a model to the features it was made for; 64 bits, hex."""
     return hashlib.sha256(json.dumps([registry(), NAMES]).encode()).hexdigest()[:16]
-
-
-def name_of(data: bytes) -> str:
-    """The name of a model: SHA-256 of its bytes, hex."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def encode(model: Model) -> bytes:
@@ -97,7 +90,7 @@ def decode(data: bytes, name: str) -> Model:
 
 
 def _model(arrays: dict[str, np.ndarray], head: dict[str, Any]) -> Model:
-    if unknown := set(head["inputs"]) - {POSITION, *FEATURE_NAMES}:
+    if unknown := set(head["inputs"]) - {POSITION, *BY_NAME}:
         raise ValueError(f"its inputs {sorted(unknown)} are no features")
     outcomes = []
     for outcome in NAMES:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from learning.model import Model
-from learning.outcomes import Doubles, Floats
-from learning.trees import LEAF, Forest
+from online.rankers.models.model import Model
+from online.rankers.models.outcomes import Doubles, Floats
+from online.rankers.models.trees import LEAF, Forest
 
 
 @dataclass(frozen=True, slots=True)

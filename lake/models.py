@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from features.errors import BadInput
+from features.packing import name_of
 from lake.drafts import replace_bytes
-from learning.model_file import name_of
 
 SUFFIX = ".model"
 

@@ -1,0 +1,151 @@
+"""Settings of the feed service, from the environment: `REX_ONLINE_<GROUP>_<NAME>`, or `REX_ONLINE_<NAME>` for those without a group."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from annotated_types import Interval
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from features.errors import BadInput
+from online.settings import (
+    AggregateSettings,
+    CacheSettings,
+    PostprocessSettings,
+    PreprocessSettings,
+    RankingSettings,
+    RankSettings,
+    ServedSettings,
+    TimelinesSettings,
+)
+
+PREFIX = "REX_ONLINE_"
+Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\s]+)$")]
+"""As browsers send it: scheme, host, and the port unless it is the scheme's own; no path."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings:
+    """What is kept online of what users do."""
+
+    event_window_s: Annotated[int, Interval(ge=172_800, le=2_592_000)] = 172_800
+    """How long an event_id is remembered: a client may retry for 48 hours."""
+    state_ttl_s: Annotated[int, Interval(ge=2_592_000)] = 15_552_000
+    """Life of a user's online changes; half a year, far longer than the gap between two snapshots may ever be."""
+    interactions_kept: Annotated[int, Interval(ge=1, le=100_000)] = 2000
+    """Opens and reads kept online per user; beyond it the oldest go first. The snapshot has more."""
+    edges_kept: Annotated[int, Interval(ge=1, le=1_000_000)] = 10_000
+    """Changed follows kept online per user, some 1.8 MB; more are refused until a snapshot holds the earlier ones."""
+    refusals_kept: Annotated[int, Interval(ge=1, le=1_000_000)] = 10_000
+    """Changed mutes, blocks, hides and reports kept online per user, beside edges_kept; more are refused likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsSettings:
+    """How often the streams are looked at."""
+
+    poll_s: Annotated[float, Interval(gt=0, le=60)] = 1.0
+    """How often a process looks whether another snapshot is current, and follows the story stream when nobody asks it."""
+    archive_every_s: Annotated[float, Interval(gt=0, le=3600)] = 10.0
+    """How often accepted events are moved from Redis to the lake by a serving process; one of them at a time does it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsSettings:
+    """Where models run."""
+
+    service_url: str = ""
+    """Where models are hosted (`http://…`); empty: they run in this process."""
+    timeout_ms: Annotated[float, Interval(gt=0, le=10_000)] = 100.0
+    """Longest wait for the model service: some five times what it takes; then the feed is in the first-stage ranker's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """The API and its callers."""
+
+    root_path: Annotated[str, Field(pattern=r"^(/[^/?#]+)*$")] = ""
+    """Prefix under which a proxy offers the API, as `/rex`; the proxy takes it off before it asks."""
+    cors_origins: tuple[Origin, ...] = ()
+    """Origins whose pages may call the service from a browser, `["https://shop.example"]`; `["*"]` allows any origin, empty only the service's own."""
+    cursor_keys: tuple[str, ...] = ()
+    """Keys that sign cursors, newest last; old ones still verify. Empty: one is made once under `var/`."""
+    rankings_at_once: Annotated[int, Interval(ge=1, le=256)] = 2
+    """Rankings that run side by side; more wait, so that cached pages are never stuck behind them."""
+
+
+class OnlineSettings(BaseSettings):
+    """How feeds are made and served. Checked at start; a bad value stops the program with its name and bound."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+    aggregate: AggregateSettings = AggregateSettings()
+    preprocess: PreprocessSettings = PreprocessSettings()
+    rank: RankSettings = RankSettings()
+    postprocess: PostprocessSettings = PostprocessSettings()
+    cache: CacheSettings = CacheSettings()
+    timelines: TimelinesSettings = TimelinesSettings()
+    served: ServedSettings = ServedSettings()
+    ingest: IngestSettings = IngestSettings()
+    streams: StreamsSettings = StreamsSettings()
+    models: ModelsSettings = ModelsSettings()
+    http: HttpSettings = HttpSettings()
+    strict: bool = False
+    """Whether a request fails where it would be answered without a part: for measuring and testing, never for users."""
+    variant: str = Field(default="control", pattern=r"^[a-z0-9_-]{1,32}$")
+    """Name of this configuration, written on every slate."""
+    as_if: datetime | None = None
+    """Serve as if the process had started at this moment (UTC): for data that ends in the past, and for replays."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _lists_are_json(cls, given: Any) -> Any:
+        """In a group from the environment, lists and mappings are still text."""
+        return {name: _decoded(value) for name, value in given.items()} if isinstance(given, dict) else given
+
+    @model_validator(mode="after")
+    def _variables_are_known(self) -> OnlineSettings:
+        groups = {name: field.default for name, field in type(self).model_fields.items()}
+        known = {f"{name}_{one.name}" for name, group in groups.items() if is_dataclass(group) for one in fields(group)}
+        known |= {name for name, group in groups.items() if not is_dataclass(group)}
+        given = {name for name in os.environ if name.upper().startswith(PREFIX)}
+        if unknown := sorted(name for name in given if name[len(PREFIX) :].lower() not in known):
+            raise BadInput(
+                f"{', '.join(unknown)} is no setting; docs/settings.md lists all, CHANGELOG.md the old names."
+            )
+        return self
+
+    @property
+    def ranking(self) -> RankingSettings:
+        """The part that lists depend on."""
+        return RankingSettings(
+            aggregate=self.aggregate,
+            preprocess=self.preprocess,
+            rank=self.rank,
+            postprocess=self.postprocess,
+            cache=self.cache,
+            timelines=self.timelines,
+            served=self.served,
+            strict=self.strict,
+            variant=self.variant,
+        )
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        with suppress(ValueError):  # what is no JSON is refused as text, with its name
+            return json.loads(value)
+    return value

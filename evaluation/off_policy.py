@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from evaluation.bootstrap import TWO_SIDED, Estimate
 from features.duckdb_views import connect
 from features.errors import BadInput
+from features.interactions import LIKING
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-REWARDS = ("open", "read", "clap", "save", "share")
 
 _IMPRESSIONS = """
 WITH done AS (SELECT DISTINCT request_id, user_id, story_id FROM events WHERE type = '{reward}')
@@ -67,8 +67,8 @@ def read_impressions(lake: Path, reward: str = "open") -> Impressions:
 
     BadInput without any such impression, for an unknown reward, and for propensities outside (0, 1].
     """
-    if reward not in REWARDS:
-        raise BadInput(f"There is no reward {reward}; choose among {', '.join(REWARDS)}.")
+    if reward not in LIKING:
+        raise BadInput(f"There is no reward {reward}; choose among {', '.join(LIKING)}.")
     with connect(lake) as db:
         found = db.sql(_IMPRESSIONS.format(reward=reward)).fetchnumpy()
     column = {name: np.asarray(values) for name, values in found.items()}

@@ -25,6 +25,7 @@ from evaluation.protocols.task import SEED, Task
 from evaluation.reading_log import Floats, Ints, Log
 from evaluation.systems.rex import ALL_FEATURES, EVERY_AGE_D
 from evaluation.systems.system import System
+from features.interactions import OUTCOMES
 from features.keys import hash64_many
 from lake.simulator.truth import World, load_world
 from learning.settings import LearningSettings
@@ -44,8 +45,8 @@ USERS = 400
 NEWCOMERS = 200
 """Users evaluated who joined on the last day, at most."""
 HAND, REX = "rex, weighted-1", "rex"
-OPENINGS = {"open": 1.0, "read": 0.0, "positive_feedback": 0.0, "negative_feedback": 0.0}
-"""Worth of outcomes for one variant: true interest is the chance of an opening, and reading, positive feedback and negative feedback follow other laws."""
+OPENINGS = {one.name: float(one.name == "open") for one in OUTCOMES}
+"""Worth of outcomes for one variant: true interest is the chance of an opening, and what else may come of it follows other laws."""
 SEGMENTS = ("all", "stories of the last day", "users of the last day")
 Row = dict[str, str | float | None]
 Doubles = NDArray[np.float64]

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from features.interactions import EVENT_TYPES
 from features.schema import BACKSLASH_N, ID, MAX_ID_BYTES, NOT_IDS, NULL_SPELLINGS, TS, Check, Column, Dataset
 
-EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report", "unhide", "unreport")
 EDGE_KINDS = ("follow", "mute", "block")
 TARGET_TYPES = ("author", "publication", "topic")
 VISIBILITIES = ("public", "followers", "unlisted")

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from features.interactions import OUTCOMES
 from features.registry import BY_NAME
 from learning.evaluate import Estimate, Evaluation
 from learning.examples import Examples
 from learning.model import Model
-from learning.outcomes import OUTCOMES
 from learning.shapley import shapley
 
 IMPORTANCE_ROWS = 1000

@@ -14,10 +14,11 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from batch.engagement import LIKING, strength
+from batch.affinity import strength
 from batch.numbering import numbered
 from batch.point_in_time import FIXED_ONE, Context, moment, unfixed, visible
 from batch.settings import BatchSettings
+from features.interactions import LIKING
 
 SEED = 1
 """Of the first factors. Any will do; it is fixed so that two fits are equal."""

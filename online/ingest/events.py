@@ -13,14 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from features.choices import BLOCKED_BY, CHOICES, EDGE_TYPES, ENDS_FOLLOWS, REFUSALS, applies_on_arrival, ended_by
 from features.errors import Unavailable
+from features.interactions import EVENT_TYPES, ONLINE_CODES
 from features.keys import Keys, hash64
-from features.raw_datasets import CLOCK_SKEW_S, EARLIEST, EVENT_TYPES
+from features.raw_datasets import CLOCK_SKEW_S, EARLIEST
 from features.times import rfc3339
 from online.clock import Moment, micros
 from online.http import examples as api_examples
 from online.ingest.ids import Id
 from online.settings import OnlineSettings
-from online.user.user import INTERACTION_CODES
 from rex.local.faults import first_line
 
 TYPES = (*EVENT_TYPES, *EDGE_TYPES)
@@ -233,7 +233,8 @@ class EventIntake:
         if event.type in ("follow", "unfollow"):
             kept, what, code = self._settings.edges_kept, "follows", "too_many_edges"
         else:
-            kept, what, code = self._settings.refusals_kept, "mutes, blocks, hides and reports", "too_many_refusals"
+            what = f"{', '.join(f'{kind}s' for kind in REFUSALS[:-1])} and {REFUSALS[-1]}s"
+            kept, code = self._settings.refusals_kept, "too_many_refusals"
         detail = f"{kept} changed {what} wait for a snapshot; send it after the next"
         return Rejected(index, code, detail)  # type: ignore[arg-type]
 
@@ -259,10 +260,8 @@ class EventIntake:
             return [*shared, "choice", _field(kind, target[0] or "", target[1] or ""), *how]
         document["received_at"] = now.isoformat()
         shared = [self._settings.event_window_s, orjson.dumps(document), self._settings.state_ttl_s]
-        if event.type in INTERACTION_CODES:
-            member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes(
-                [INTERACTION_CODES[event.type]]
-            )
+        if event.type in ONLINE_CODES:
+            member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes([ONLINE_CODES[event.type]])
             return [*shared, "interaction", member, occurred_us // 1000, self._settings.interactions_kept]
         return [*shared, "none"]
 

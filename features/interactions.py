@@ -116,6 +116,15 @@ INTERACTIONS: tuple[Interaction, ...] = (
         implies=("open",),
     ),
     Interaction(
+        "comment",
+        "commented on it",
+        2.0,
+        "as public as a share and more work, but some comments object",
+        evaluated=4.0,
+        outcome="positive_feedback",
+        implies=("open",),
+    ),
+    Interaction(
         "hide",
         "hid it",
         -2.0,

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from evaluation.reading_log import SAYS_READ, STRENGTHS
 from features import interactions
 from features.choices import CHOICES, HELD, REFUSALS
 from features.interactions import (
@@ -21,6 +22,7 @@ from features.interactions import (
 )
 from features.raw_datasets import EVENTS
 from features.snapshot import PROFILE
+from online.ingest.events import Event
 
 
 def test_names_codes_and_counters_are_each_used_once() -> None:
@@ -68,3 +70,15 @@ def test_the_meaning_of_an_outcome_says_what_users_did() -> None:
 def test_a_declaration_cannot_be_changed_afterwards() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         interactions.INTERACTIONS[0].strength = 1.0  # type: ignore[misc]
+
+
+def test_one_declaration_makes_a_comment_known_everywhere() -> None:
+    """Validation of raw events and of HTTP, affinities and ALS, labels, evaluation: none of them names it."""
+    assert "'comment'" in next(check.sql for check in EVENTS.checks if check.name == "unknown_type")
+    sent = {"event_id": "e", "user_id": "u", "story_id": "s", "type": "comment", "occurred_at": "2026-01-31T12:00:00Z"}
+    assert Event.model_validate(sent).type == "comment"
+    assert "comment" in LIKING
+    assert "comment" in LABELS["positive_feedback"]
+    assert "comment" in LABELS["open"]
+    assert "comment" in SAYS_READ
+    assert STRENGTHS["comment"] == 4.0, "of DeskDrop's own notebook"

@@ -3,7 +3,7 @@
 -- name is published when first touched. The reading time goes by 265 words a minute.
 CREATE VIEW events AS
 SELECT personId AS user_id, contentId AS story_id, unix_s(timestamp) AS occurred_at, file, line,
-       CASE eventType WHEN 'VIEW' THEN 'read' WHEN 'LIKE' THEN 'clap' WHEN 'BOOKMARK' THEN 'save' WHEN 'COMMENT CREATED' THEN 'share'
+       CASE eventType WHEN 'VIEW' THEN 'read' WHEN 'LIKE' THEN 'clap' WHEN 'BOOKMARK' THEN 'save' WHEN 'COMMENT CREATED' THEN 'comment'
             WHEN 'FOLLOW' THEN 'save' ELSE eventType END AS type,
        CASE eventType WHEN 'LIKE' THEN 1 END AS claps
 FROM csv('users_interactions.csv');

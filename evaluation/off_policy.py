@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.bootstrap import TWO_SIDED, Estimate
 from features.duckdb_views import connect
 from features.errors import BadInput
 from features.interactions import LIKING
+from features.ranking_metrics import Estimate, normal
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -172,5 +172,4 @@ def _normal(value: float, residual: Floats, unit: Ints, total: float) -> Estimat
     """value ± 1.96 standard errors, residuals summed within units."""
     sums = np.bincount(unit, residual)
     units = len(np.unique(unit))
-    error = float(np.sqrt(sums @ sums * units / max(units - 1, 1))) / total
-    return Estimate(value, value - TWO_SIDED * error, value + TWO_SIDED * error)
+    return normal(value, float(np.sqrt(sums @ sums * units / max(units - 1, 1))) / total)

@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from features.interactions import OUTCOMES
+from features.ranking_metrics import Estimate
 from features.registry import BY_NAME
-from learning.evaluate import Estimate, Evaluation
+from learning.evaluate import Evaluation
 from learning.examples import Examples
 from learning.model import Model
 from learning.shapley import shapley

@@ -9,13 +9,12 @@ import numpy as np
 import redis
 
 from features.keys import Keys
+from features.lua import script
 from online.columns import Hashes
 from online.story_table.lookup import one_of
 from online.timelines.targets import Follows, Target, less
 
-# KEYS: pulled, its version. ARGV: target. The version grows with every change, so that readers know when to read anew.
-_ADD = "if redis.call('SADD', KEYS[1], ARGV[1]) == 1 then return redis.call('INCR', KEYS[2]) end return 0"
-_REMOVE = "if redis.call('SREM', KEYS[1], ARGV[1]) == 1 then return redis.call('INCR', KEYS[2]) end return 0"
+_CHANGE = script(__package__, "change_pulled")
 
 
 def _none() -> Hashes:
@@ -84,11 +83,11 @@ class PulledTargets:
 
     def add(self, target: Target) -> None:
         """From now on its stories are pulled; to be called before one of them is left unpushed."""
-        self._client.eval(_ADD, 2, self._keys.pulled(), self._keys.pulled_version(), target.name)
+        self._client.eval(_CHANGE, 2, self._keys.pulled(), self._keys.pulled_version(), "SADD", target.name)
 
     def remove(self, target: Target) -> None:
         """From now on its stories are pushed; to be called when all its followers' timelines hold them."""
-        self._client.eval(_REMOVE, 2, self._keys.pulled(), self._keys.pulled_version(), target.name)
+        self._client.eval(_CHANGE, 2, self._keys.pulled(), self._keys.pulled_version(), "SREM", target.name)
 
     def _read(self) -> Pulled:
         pipe = self._client.pipeline(transaction=True)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
@@ -21,7 +21,6 @@ from rich.table import Table
 from batch.checks import Validation, check_partition, quarantine, refuse_emptied, warnings_of
 from batch.graph import BY_NAME, Job, order
 from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
-from batch.moments import checked_moments
 from batch.point_in_time import Context
 from batch.positions import clipped, earliest, read_archived
 from batch.schedule import REFITTED, at_schedule, looking_back, not_written
@@ -211,3 +210,19 @@ def _notes(job: JobReport) -> str:
         notes += [f"{n:,} {reason}" for reason, n in job.validation.quarantined.items()]
         notes += [f"{job.validation.repeated:,} repeated"] if job.validation.repeated else []
     return ", ".join(notes)
+
+
+def checked_moments(as_ofs: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:
+    """`as_ofs` in UTC, ascending, each once. BadInput when there is none, or one has no zone, fractions of a second, or is after `now`."""
+    if not as_ofs:
+        raise BadInput("No as_of was given; give at least one.")
+    for as_of in as_ofs:
+        if as_of.tzinfo is None:
+            raise BadInput(f"The as_of {as_of} has no time zone; write for example {as_of.isoformat()}Z.")
+        if as_of.microsecond:
+            raise BadInput(f"The as_of {as_of.isoformat()} is not a whole second; leave out the fraction.")
+        if as_of > now:
+            raise BadInput(
+                f"The as_of {as_of.isoformat()} is after now ({now.isoformat()}); nobody knows yet what it will see."
+            )
+    return tuple(sorted({as_of.astimezone(UTC) for as_of in as_ofs}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from batch.numbering import numbered
+from batch.jobs.als_vectors import numbered
 from batch.point_in_time import Context, visible
 from features.interactions import LIKING
 

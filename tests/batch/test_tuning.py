@@ -15,9 +15,8 @@ from batch.settings import BatchSettings
 from batch.tuning import als, half_lives
 from batch.tuning.als import places_among
 from batch.tuning.half_lives import DAY_H, Reads, places_in
-from batch.tuning.printing import tuned_table
 from batch.tuning.tune import tune
-from batch.tuning.tuned import NAME, Tried, Tuned, is_due, read_tuned, settings_of, write_tuned
+from batch.tuning.tuned import NAME, Tried, Tuned, is_due, read_tuned, settings_of, tuned_table, write_tuned
 from features.errors import BadInput
 from features.ranking_metrics import discount
 from tests.lakes import NOON, ago, event, story, write_lake

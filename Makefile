@@ -52,10 +52,11 @@ nightly: env ## what takes too long for every commit: tests marked `nightly`, an
 	$(BIN)/python -m pytest -m nightly -rs
 	REX_TEST_STEPS=10000 $(BIN)/python -m pytest tests/online/test_delivery_under_change.py -s
 
-check: env ## what CI runs: format, lint, types, tests
+check: env ## what CI runs: format, lint, types, dead code, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/vulture
 	$(MAKE) test
 
 docs: env ## write the generated pages of docs/ anew

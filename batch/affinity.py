@@ -1,7 +1,7 @@
 """How much more (or less) a user does with an author's, a publication's or a topic's stories than users do in general.
 
 affinity = (P - E) / (|P| + E + kappa), in (-1, 1), with
-P  decayed engagement of the user with the stories of that author (publication, topic); see `batch.engagement`,
+P  decayed engagement of the user with the stories of that author (publication, topic); see `features.interactions`,
 E  engagement to be expected: the user's decayed impressions of them, times the mean engagement an impression
    yields over all users and stories; 0 in a lake without impressions,
 kappa  the engagement at which P alone says 1/2.
@@ -9,11 +9,11 @@ kappa  the engagement at which P alone says 1/2.
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from batch.engagement import strength
 from batch.point_in_time import DAY_S, Context, age_s, as_of_rows, decayed, unfixed, visible
+from features.interactions import INTERACTIONS
 
 
 def affinities(events: DataFrame, stories: DataFrame, key: str, context: Context) -> DataFrame:
@@ -58,6 +58,15 @@ def evidence(events: DataFrame, context: Context) -> DataFrame:
         F.when(F.col("is_impression"), F.lit(0)).otherwise(F.abs("fixed")).alias("weight"),
         F.when(F.col("is_impression"), F.col("fixed")).otherwise(F.lit(0)).alias("impressions"),
     )
+
+
+def strength() -> Column:
+    """Strength of an event by its `type`; 0 for what has none."""
+    chain = F.lit(0.0)
+    for one in INTERACTIONS:
+        if one.strength:
+            chain = F.when(F.col("type") == one.name, F.lit(one.strength)).otherwise(chain)
+    return chain
 
 
 def impression_yield(weighed: DataFrame, context: Context) -> DataFrame:

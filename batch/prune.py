@@ -12,25 +12,12 @@ from batch.lease import Lease, lost
 from features.consumer_groups import done_by_group
 from features.errors import BadInput
 from features.keys import Keys, hash64
+from features.lua import script
 from features.snapshot_reader import current_version, published, stored_manifest
 from features.streams import START, stream_order
 
-_RETIRE = """
-if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
-for i = 2, #ARGV do
-  redis.call('zrem', KEYS[2], ARGV[i])
-  redis.call('sadd', KEYS[3], ARGV[i])
-end
-return 1
-"""
-"""What is about to be deleted is half there: whoever is killed while deleting leaves a note to the next publisher."""
-
-_FORGET = """
-for i = 1, #ARGV, 2 do
-  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
-end
-"""
-"""A document that has been changed since is another one, and stays."""
+_RETIRE = script(__package__, "retire")
+_FORGET = script(__package__, "forget_documents")
 DOCUMENTS_AT_ONCE = 1000
 """Some 500 kB of arguments; short enough to keep nobody waiting."""
 

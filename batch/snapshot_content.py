@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from batch.snapshot_promotions import read_promotions
-from batch.snapshot_tables import read_tables, refuse_collisions
+from batch.snapshot_tables import read_promotions, read_tables, refuse_collisions
 from batch.snapshot_targets import read_targets
 from batch.snapshot_users import Users, read_users
 from features.duckdb_views import connect, partition_name

@@ -1,4 +1,4 @@
-"""Story, name and trending tables of a snapshot, from the feature views of one `as_of`. Joins in DuckDB, the rest in Arrow."""
+"""Story, name, trending and promotion tables of a snapshot, from the feature views of one `as_of`. Joins in DuckDB, the rest in Arrow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from features.errors import BadInput
 from features.keys import hash64_many
 from features.raw_datasets import VISIBILITIES
 from features.registry import registered
-from features.snapshot import ABSENT, FORMER_KEYS_SCHEMA, SIMILAR_KEPT, TOP_SCHEMA, names_schema, stories_schema
+from features.snapshot import (
+    ABSENT,
+    FORMER_KEYS_SCHEMA,
+    NO_CAP,
+    PROMOTIONS_SCHEMA,
+    SIMILAR_KEPT,
+    TOP_SCHEMA,
+    names_schema,
+    stories_schema,
+)
 from features.times import UNDATED
 
 _SINCE = "coalesce(updated_at, published_at, received_at)"
@@ -192,3 +201,22 @@ def _similar(connection: duckdb.DuckDBPyConnection, rows: int) -> tuple[Ints, ND
 def _top(connection: duckdb.DuckDBPyConnection, languages: pa.Table) -> pa.Table:
     hot = connection.sql(_TOP).to_arrow_table()
     return pa.table([indices(hot["language"], languages), hot["row"], hot["heat"]], schema=TOP_SCHEMA)
+
+
+_PROMOTIONS = f"""
+SELECT p.promotion_id, live.row, epoch_us(p.starts_at) AS starts_at, epoch_us(p.ends_at) AS ends_at,
+       p.priority, coalesce(p.daily_cap_per_user, {NO_CAP}) AS daily_cap
+FROM valid_promotions p LEFT JOIN live USING (story_id)
+WHERE p.ends_at > $as_of ORDER BY p.priority DESC, p.promotion_id
+"""
+
+
+def read_promotions(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> tuple[pa.Table, int]:
+    """A table of PROMOTIONS_SCHEMA, and how many promotions were left out because their story is not live.
+
+    Needs the temporary table `live`. Left out as well are those that have ended.
+    """
+    found = connection.sql(_PROMOTIONS, params={"as_of": as_of}).to_arrow_table()
+    hashes = pa.array(hash64_many(found["promotion_id"].to_pylist()), pa.int64())
+    known = found.append_column("hash", hashes).filter(found["row"].is_valid())
+    return known.select(PROMOTIONS_SCHEMA.names).cast(PROMOTIONS_SCHEMA), len(found) - len(known)

@@ -10,18 +10,13 @@ import redis
 from batch.lease import LEASE_TTL_S, Lease, hold_lease, lost
 from features.errors import BadInput, Older, Unavailable
 from features.keys import Keys
+from features.lua import script
 from features.packing import CorruptValue
 from features.snapshot import Manifest, moment_of
 from features.snapshot_reader import published, read_bucket, read_manifest, read_model, read_tables
 from online.rankers.models.model_file import WrongModel, decode
 
-_FLIP = """
-if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('set', KEYS[2], ARGV[2])
-if redis.call('srem', KEYS[4], ARGV[2]) == 1 then redis.call('zadd', KEYS[3], ARGV[3], ARGV[2]) end
-return 1
-"""
-"""Only who still holds the lease moves the pointer; a version leaves the staged ones in the same instant."""
+_FLIP = script(__package__, "flip")
 
 
 def rollback(client: redis.Redis, keys: Keys, version: str, *, lease_ttl_s: float = LEASE_TTL_S) -> Manifest:

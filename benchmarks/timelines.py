@@ -19,6 +19,7 @@ from benchmarks.big_snapshot import AS_OF, big_content
 from benchmarks.drawn_model import drawn_model
 from benchmarks.results import Result, measured
 from features.keys import Keys, hash64
+from features.lua import script
 from features.settings import Settings
 from features.times import micros
 from online.components import default_components
@@ -30,7 +31,6 @@ from online.service_settings import OnlineSettings
 from online.story_table.story_change import StoryChange, StoryVersion
 from online.timelines.distributing import Distributor
 from online.timelines.followers import OUTLIVES_S
-from online.timelines.pushing import push_script
 from online.timelines.reconciling import Reconciler
 from online.timelines.targets import Target
 from online.timelines.timeline import VIA, encode_body
@@ -237,9 +237,9 @@ def _bare_push(client: redis.Redis, keys: Keys, users: list[str], i: int) -> flo
     name = Target("author", hash64("pushed-author")).name
     published_us = micros(AS_OF + timedelta(milliseconds=i))
     body = encode_body(published_us, hash64(f"b{i}"), VIA["author"], f"b{i}")
-    sha = client.script_load(push_script())
+    sha = client.script_load(script("online.timelines", "order", "push"))
     commands: list[tuple[Any, ...]] = [
-        (*keys.timeline_keys(user), body, 800, OUTLIVES_S, name, "", "") for user in users
+        (*keys.timeline_keys(user), body, 800, OUTLIVES_S, name, "", "", 1) for user in users
     ]
 
     def loop() -> None:

@@ -15,7 +15,9 @@ from pydantic_settings import BaseSettings
 from batch.graph import BY_NAME, JOBS
 from batch.settings import BatchSettings
 from benchmarks.results import COLUMNS, cells, recorded
+from features.choices import EDGE_TYPES
 from features.datasets import ALL
+from features.interactions import EVENT_TYPES, INTERACTIONS, LIKING, OUTCOMES
 from features.registry import FEATURES
 from features.settings import Settings
 from learning.settings import LearningSettings
@@ -85,8 +87,8 @@ def pipeline() -> str:
 
 
 def catalogue() -> str:
-    """Every feature and every dataset, from features/."""
-    lines = [NOTE + "# Features and datasets\n", "## Model features\n"]
+    """Every interaction, every feature and every dataset, from features/."""
+    lines = [NOTE + "# Interactions, features and datasets\n", *interactions(), "## Model features\n"]
     lines += ["| feature | of | default | meaning | from |", "|---|---|---|---|---|"]
     lines += [f"| `{f.name}` | {f.entity} | {f.default} | {f.meaning} | `{f.source}` |" for f in FEATURES]
     for declared in ALL.values():
@@ -99,6 +101,35 @@ def catalogue() -> str:
         ]
         lines += ["", *(f"- `{check.name}` ({check.level}): `{check.sql}`" for check in declared.checks)]
     return "\n".join([*lines, ""])
+
+
+def interactions() -> list[str]:
+    """What a user can do with a story and what may come of an impression, from features/interactions.py."""
+    lines = [
+        "## Interactions\n",
+        "*Strength* weighs affinities and ALS, in reads; *evaluated* weighs the baselines of an evaluation. *Online*: in the user's",
+        "state from the moment it is accepted; all others count from the next snapshot on.\n",
+        "| event type | the user | strength | because | evaluated | outcome | implies | counted as | online | taken back by |",
+        "|---|---|--:|---|--:|---|---|---|---|---|",
+    ]
+    for one in INTERACTIONS:
+        online = "refuses the story" if one.undo else "yes" if one.online_code else ""
+        cells = (
+            f"`{one.name}`",
+            one.done,
+            f"{one.strength:g}",
+            one.why,
+            f"{one.evaluated:g}" if one.evaluated else "",
+            one.outcome and f"`{one.outcome}`",
+            ", ".join(f"`{implied}`" for implied in one.implies),
+            one.counter and f"`{one.counter}`",
+            online,
+            one.undo and f"`{one.undo}`",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "## Outcomes\n", "| outcome | weight | because | the user |", "|---|--:|---|---|"]
+    lines += [f"| `{one.name}` | {one.weight:g} | {one.why} | {one.meaning} |" for one in OUTCOMES]
+    return [*lines, "", f"What implies an `open` makes the outcome `open` true as well: {', '.join(LIKING[1:])}.\n"]
 
 
 def settings() -> str:
@@ -172,12 +203,24 @@ same run, `ratio` is value / baseline, `bar` is the most that is accepted, `aim`
 
 
 def api() -> str:
-    """The page on the HTTP API as it is, with the table of problems from online/http/problems.py."""
-    begin, end = "by `make docs` -->\n", "<!-- end of problems -->"
-    before, _, rest = (HERE / "api.md").read_text().partition(begin)
-    table = ["| status | `type` | what to do |", "|---|---|---|"]
-    table += [f"| {kind.status} | `urn:rex:{kind.name}` | {kind.remedy} |" for kind in PROBLEMS]
-    return before + begin + "\n".join(["", *table, "", ""]) + end + rest.partition(end)[2]
+    """The page on the HTTP API as it is, with the tables of problems and of event types."""
+    problems = ["| status | `type` | what to do |", "|---|---|---|"]
+    problems += [f"| {kind.status} | `urn:rex:{kind.name}` | {kind.remedy} |" for kind in PROBLEMS]
+    events = ["| an event about | has | `type` |", "|---|---|---|"]
+    for what, has, types in (
+        ("a story", "`story_id`", EVENT_TYPES),
+        ("an edge", "`target_type` and `target_id`", EDGE_TYPES),
+    ):
+        events.append(f"| {what} | {has} | {', '.join(f'`{name}`' for name in types)} |")
+    return _with_table(_with_table((HERE / "api.md").read_text(), "problems", problems), "event types", events)
+
+
+def _with_table(page: str, name: str, table: list[str]) -> str:
+    """The page with `table` between the comments that say where the generated table `name` begins and ends."""
+    end = f"<!-- end of {name} -->"
+    before, rest = page.split(end)
+    begin = before.rindex("by `make docs` -->\n") + len("by `make docs` -->\n")
+    return before[:begin] + "\n".join(["", *table, "", ""]) + end + rest
 
 
 def _variables(kind: type[BaseSettings]) -> Iterator[tuple[str, str, str]]:

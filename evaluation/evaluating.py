@@ -11,12 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from evaluation.bootstrap import Estimate, difference, mean, of_counts, resamples
-from evaluation.metrics import LIST, coverage, gini, per_request, self_information
 from evaluation.protocols.task import SEED, Split, Task
 from evaluation.ranking import NOTHING, ranked
 from evaluation.reading_log import Bools, Log
 from evaluation.systems.system import System
+from features.ranking_metrics import (
+    TOP,
+    Estimate,
+    coverage,
+    gini,
+    mean,
+    of_counts,
+    per_request,
+    resamples,
+    self_information,
+)
 
 LIST_RESAMPLES = 200
 """For coverage and Gini, which count every story anew each time; a standard deviation needs no more."""
@@ -47,8 +56,8 @@ def evaluate_systems(
 def paired(first: Evaluated, second: Evaluated, split: Split, metric: str) -> Estimate:
     """Mean of (first − second), paired request by request, units resampled."""
     unit = _units(split)
-    weights = resamples(int(unit.max()) + 1, SEED)
-    return difference(first.values[metric], second.values[metric], unit, weights)
+    weights = resamples(int(unit.max()) + 1, np.random.default_rng(SEED))
+    return mean(first.values[metric] - second.values[metric], unit, weights)
 
 
 def _evaluate_one(log: Log, split: Split, system: System, progress: Progress | None) -> Evaluated:
@@ -93,30 +102,30 @@ def _estimates(
 ) -> dict[str, Estimate]:
     unit = _units(split)
     units = int(unit.max()) + 1
-    weights = resamples(units, SEED)
+    weights = resamples(units, np.random.default_rng(SEED))
     found = {metric: mean(value, unit, weights) for metric, value in values.items()}
     of_list = np.concatenate([np.full(len(task.users), i) for i, task in enumerate(split.tasks)])
     list_unit = of_list if split.unit == "day" else np.arange(len(top))
-    found[f"novelty@{LIST}"] = mean(surprise, list_unit, weights)
+    found[f"novelty@{TOP}"] = mean(surprise, list_unit, weights)
     ever = np.logical_or.reduce([task.live for task in split.tasks])
     return found | _variety(log, top, list_unit, weights[:LIST_RESAMPLES], ever)
 
 
 def _variety(
-    log: Log, top: NDArray[np.int32], unit: NDArray[np.int64], weights: NDArray[np.float64], ever: Bools
+    log: Log, top: NDArray[np.int32], unit: NDArray[np.int64], weights: NDArray[np.float32], ever: Bools
 ) -> dict[str, Estimate]:
     """Coverage of what was ever live, and of its authors; Gini over authors where any is known and shown."""
     there = top != NOTHING
     units = np.repeat(unit, there.sum(axis=1))
     stories = _counts(units, top[there], weights.shape[1], log.stories)[:, ever]
-    found = {f"coverage@{LIST}": of_counts(stories, weights, partial(coverage, catalogue=int(ever.sum())))}
+    found = {f"coverage@{TOP}": of_counts(stories, weights, partial(coverage, catalogue=int(ever.sum())))}
     if log.authors:
         author = log.author[top[there]]
         known = author >= 0
         live_authors = np.unique(log.author[ever & (log.author >= 0)])
         authors = _counts(units[known], author[known], weights.shape[1], log.authors)[:, live_authors]
-        found[f"author_coverage@{LIST}"] = of_counts(authors, weights, partial(coverage, catalogue=len(live_authors)))
-        found[f"author_gini@{LIST}"] = of_counts(authors, weights, gini)
+        found[f"author_coverage@{TOP}"] = of_counts(authors, weights, partial(coverage, catalogue=len(live_authors)))
+        found[f"author_gini@{TOP}"] = of_counts(authors, weights, gini)
     return {metric: estimate for metric, estimate in found.items() if np.isfinite(estimate.value)}
 
 

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.bootstrap import TWO_SIDED, Estimate
 from features.duckdb_views import connect
 from features.errors import BadInput
+from features.interactions import LIKING
+from features.ranking_metrics import Estimate, normal
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-REWARDS = ("open", "read", "clap", "save", "share")
 
 _IMPRESSIONS = """
 WITH done AS (SELECT DISTINCT request_id, user_id, story_id FROM events WHERE type = '{reward}')
@@ -67,8 +67,8 @@ def read_impressions(lake: Path, reward: str = "open") -> Impressions:
 
     BadInput without any such impression, for an unknown reward, and for propensities outside (0, 1].
     """
-    if reward not in REWARDS:
-        raise BadInput(f"There is no reward {reward}; choose among {', '.join(REWARDS)}.")
+    if reward not in LIKING:
+        raise BadInput(f"There is no reward {reward}; choose among {', '.join(LIKING)}.")
     with connect(lake) as db:
         found = db.sql(_IMPRESSIONS.format(reward=reward)).fetchnumpy()
     column = {name: np.asarray(values) for name, values in found.items()}
@@ -172,5 +172,4 @@ def _normal(value: float, residual: Floats, unit: Ints, total: float) -> Estimat
     """value ± 1.96 standard errors, residuals summed within units."""
     sums = np.bincount(unit, residual)
     units = len(np.unique(unit))
-    error = float(np.sqrt(sums @ sums * units / max(units - 1, 1))) / total
-    return Estimate(value, value - TWO_SIDED * error, value + TWO_SIDED * error)
+    return normal(value, float(np.sqrt(sums @ sums * units / max(units - 1, 1))) / total)

@@ -11,8 +11,7 @@ import duckdb
 
 from batch.schedule import REFITTED
 from batch.snapshot_content import READS, Content, read_content
-from batch.snapshot_promotions import read_promotions
-from batch.snapshot_tables import read_tables
+from batch.snapshot_tables import read_promotions, read_tables
 from batch.snapshot_users import Users, read_users
 from features.duckdb_sql import literal
 from features.duckdb_views import partition_name

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics import LIST
 from evaluation.protocols.task import Task
 from evaluation.reading_log import Floats, Ints, Log
 from evaluation.systems.system import System
+from features.ranking_metrics import TOP
 
 USERS_AT_ONCE = 256
 """Users scored at once: 20 MB of scores for 20,000 stories."""
 NOTHING = -1
-"""In a list that is shorter than LIST."""
+"""In a list that is shorter than TOP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Ranked:
     ranks: NDArray[np.int64]
     """int64[p]: eligible stories above each positive"""
     top: Ints
-    """int32[users, LIST]: the best eligible stories, NOTHING at the end"""
+    """int32[users, TOP]: the best eligible stories, NOTHING at the end"""
 
 
 def ranked(log: Log, task: Task, system: System) -> Ranked:
@@ -74,9 +74,9 @@ def _ranks_in_pools(scores: Floats, row: Ints, positive: Ints, pools: Ints) -> N
 
 
 def _top(scores: Floats) -> Ints:
-    """The LIST best of each row, best first; NaN is not eligible."""
-    size = min(LIST, scores.shape[1])
+    """The TOP best of each row, best first; NaN is not eligible."""
+    size = min(TOP, scores.shape[1])
     order = np.argsort(np.where(np.isnan(scores), np.inf, -scores), axis=1, kind="stable")[:, :size]
     missing = np.isnan(np.take_along_axis(scores, order, axis=1))
     top = np.where(missing, NOTHING, order).astype(np.int32)
-    return np.pad(top, ((0, 0), (0, LIST - size)), constant_values=NOTHING)
+    return np.pad(top, ((0, 0), (0, TOP - size)), constant_values=NOTHING)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from features.duckdb_views import connect
 from features.errors import BadInput
+from features.interactions import INTERACTIONS
 from features.keys import hash64_many
 
 Bools = NDArray[np.bool_]
@@ -20,10 +21,9 @@ Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Micros = NDArray[np.int64]
 
-STRENGTHS = {"open": 0.3, "read": 1.0, "clap": 2.0, "save": 2.5, "share": 4.0}
-"""What an interaction says about liking. From `read` on the values of DeskDrop's notebook: view 1, like 2, bookmark 2.5, comment 4."""
-SAYS_READ = ("read", "clap", "save", "share")
-"""Interactions that follow from having read. A lake without any `read` is evaluated by its opens as well."""
+STRENGTHS = {one.name: one.evaluated for one in INTERACTIONS if one.evaluated}
+SAYS_READ = tuple(name for name in STRENGTHS if name != "open")
+"""Interactions that an evaluation takes for having read. A lake without any `read` is evaluated by its opens as well."""
 FOREVER = np.iinfo(np.int64).max
 
 _EVENTS = """

@@ -10,9 +10,9 @@ from typing import Protocol
 
 from rich.table import Table
 
-from evaluation.bootstrap import Estimate
 from evaluation.evaluating import Evaluated, paired
 from evaluation.protocols import Split
+from features.ranking_metrics import Estimate
 
 BASELINE = "newest first"
 """What every system is compared with, paired."""

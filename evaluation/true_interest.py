@@ -19,14 +19,15 @@ from rich.table import Table
 
 from batch.backfill import make_examples
 from batch.settings import BatchSettings
-from evaluation.bootstrap import Estimate, mean, percentile, resamples
 from evaluation.offline_world import OfflineWorld, load
 from evaluation.protocols import PROTOCOLS
 from evaluation.protocols.task import SEED, Task
 from evaluation.reading_log import Floats, Ints, Log
 from evaluation.systems.rex import ALL_FEATURES, of_every_age
 from evaluation.systems.system import System
+from features.interactions import OUTCOMES
 from features.keys import hash64_many
+from features.ranking_metrics import TOP, Estimate, mean, ndcg, ratio, resamples
 from features.times import micros
 from lake.simulator.truth import World, load_world
 from learning.lake_model import learn
@@ -39,14 +40,13 @@ from online.rankers.weighted import Weighted
 from online.settings import RankingSettings, RankSettings
 
 PROTOCOL = "true-interest"
-TOP = 10
 USERS = 400
 """Users evaluated, of those who were there before the last day: the mean's standard error is about half a point."""
 NEWCOMERS = 200
 """Users evaluated who joined on the last day, at most."""
 HAND, REX = "rex, weighted-1", "rex"
-OPENINGS = {"open": 1.0, "read": 0.0, "positive_feedback": 0.0, "negative_feedback": 0.0}
-"""Worth of outcomes for one variant: true interest is the chance of an opening, and reading, positive feedback and negative feedback follow other laws."""
+OPENINGS = {one.name: float(one.name == "open") for one in OUTCOMES}
+"""Worth of outcomes for one variant: true interest is the chance of an opening, and what else may come of it follows other laws."""
 SEGMENTS = ("all", "stories of the last day", "users of the last day")
 Row = dict[str, str | float | None]
 Doubles = NDArray[np.float64]
@@ -63,14 +63,12 @@ class ByTruth:
     def estimate(self, segment: str, system: str) -> Estimate:
         """The mean, users resampled."""
         values = self.values[segment][system]
-        return mean(values, np.arange(len(values)), resamples(len(values), SEED))
+        return mean(values, np.arange(len(values)), resamples(len(values), np.random.default_rng(SEED)))
 
     def gap_closed(self, segment: str, system: str) -> Estimate:
         """Of the way from the hand-weighted ranking to the perfect one."""
         own, hand = self.values[segment][system], self.values[segment][HAND]
-        weights = resamples(len(own), SEED)
-        drawn = (weights @ (own - hand)) / (weights @ (1 - hand))
-        return percentile(float((own - hand).sum() / (1 - hand).sum()), drawn)
+        return ratio(own - hand, 1 - hand, resamples(len(own), np.random.default_rng(SEED)))
 
     def rows(self) -> list[Row]:
         """In the form of all rows of an evaluation."""
@@ -197,7 +195,7 @@ class _Evaluator:
         for segment, among in parts.items():
             if among.sum() > TOP and interest[among].max() > 0:
                 for name, score in scores.items():
-                    self.found[segment].setdefault(name, []).append(ndcg(score[among], interest[among]))
+                    self.found[segment].setdefault(name, []).append(ndcg_of(score[among], interest[among]))
 
     def _candidates(self, user_id: str) -> Candidates:
         """Everything that the rules admit, by row, with all features."""
@@ -222,11 +220,11 @@ class _Evaluator:
         return scores
 
 
-def ndcg(score: Floats | Doubles, gain: Floats) -> float:
-    """NDCG@TOP with graded gains; of equal scores the later row, which is the newer story, first."""
-    order = np.lexsort((-np.arange(len(score)), -score))[:TOP]
-    discount = 1.0 / np.log2(np.arange(TOP) + 2.0)
-    return float((gain[order] * discount).sum() / (np.sort(gain)[::-1][:TOP] * discount).sum())
+def ndcg_of(score: Floats | Doubles, gain: Floats) -> float:
+    """NDCG of one user; of equal scores the later row, which is the newer story, first."""
+    place = np.arange(len(score))
+    order = np.lexsort((-place, -score))
+    return float(ndcg(np.zeros(len(score), np.int64), place, gain[order].astype(np.float64))[0])
 
 
 def _cell(one: Estimate) -> str:

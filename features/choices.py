@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 
+from features.interactions import REVERSIBLE
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES
 
 EDGE_TYPES = {
@@ -21,23 +22,17 @@ EDGE_TYPES = {
     "unblock": ("block", "remove"),
 }
 """Event type → kind and operation of the edge; rows of the raw dataset `edges`."""
-STORY_CHOICES = {
-    "hide": ("hide", "add"),
-    "unhide": ("hide", "remove"),
-    "report": ("report", "add"),
-    "unreport": ("report", "remove"),
-}
+STORY_CHOICES = {event: (one.name, op) for one in REVERSIBLE for event, op in ((one.name, "add"), (one.undo, "remove"))}
 """The same for stories, which are events in the raw lake."""
 CHOICES = EDGE_TYPES | STORY_CHOICES
-REFUSALS = ("mute", "block", "hide", "report")
+REFUSALS = ("mute", "block", *(one.name for one in REVERSIBLE))
 """Kinds whose `add` protects the user: it applies on arrival."""
 
 BLOCKED_BY = "blocked_by"
 """Kind of the edge from a user to each of those who have blocked them; it is their block, seen from the other side."""
 HELD = {
     **{(kind, target): f"{kind}_{target}" for kind in EDGE_KINDS for target in TARGET_TYPES},
-    ("hide", "story"): "hidden",
-    ("report", "story"): "reported",
+    **{(one.name, "story"): one.held for one in REVERSIBLE},
     (BLOCKED_BY, "author"): BLOCKED_BY,
 }
 """Kind and type of target → the array of a profile with the targets of the edges in force; `<name>_at`, beside it, says

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from features.interactions import COUNTERS, LABELS, OUTCOMES, REVERSIBLE
 from features.raw_datasets import EDGES, EVENTS, PROMOTIONS, STORIES, USERS
 from features.registry import BY_NAME, FEATURES, registered
 from features.schema import ID, TS, Check, Column, Dataset
@@ -15,7 +16,7 @@ HASH = pa.int64()
 """xxhash64 of the UTF-8 id, seed 42 (Spark's `xxhash64`), the form in which ids travel inside a snapshot."""
 WINDOWS_D = (1, 7, 30)
 """Counter windows in days: today, this week, this month."""
-COUNTED = ("impressions", "opens", "reads", "claps")
+COUNTED = tuple(COUNTERS)
 MODEL_NOTE = "model feature, see features/registry.py"
 
 AS_OF = Column("as_of", TS, "the moment this row describes (the partition)")
@@ -198,8 +199,7 @@ USER_PROFILES = Dataset(
             _PAIRS,
             "stories read, newest first, with the time of the last read (null: undated); the latest 2,000",
         ),
-        *_changed("hidden", "stories hidden, sorted"),
-        *_changed("reported", "stories reported, sorted"),
+        *(column for one in REVERSIBLE for column in _changed(one.held, f"stories {one.held}, sorted")),
         Column(
             "seen",
             pa.list_(pa.struct([("story_id", ID), ("times", pa.int32())])),
@@ -291,10 +291,10 @@ TRAINING_EXAMPLES = Dataset(
         Column("position", pa.int32(), "0-based position in the pagination session; null: unknown", required=False),
         Column("source", pa.string(), "provider that brought it; null: unknown", required=False),
         Column("propensity", F64, "probability that it was shown there; null: unknown", required=False),
-        Column("open", pa.bool_(), "opened, or liked in any way, within the outcome window"),
-        Column("read", pa.bool_(), "read within the window"),
-        Column("positive_feedback", pa.bool_(), "clapped for, saved or shared within the window"),
-        Column("negative_feedback", pa.bool_(), "hidden or reported within the window"),
+        *(
+            Column(one.name, pa.bool_(), f"one of these came within the outcome window: {', '.join(LABELS[one.name])}")
+            for one in OUTCOMES
+        ),
         Column("weight", F32, "1 for an impression; see docs/training-set.md for sampled examples"),
         Column("sampled", F64, "share of the requests that was taken, the same in all rows of an as_of"),
         *(Column(f.name, F32, f"{f.meaning} ({MODEL_NOTE})") for f in FEATURES),

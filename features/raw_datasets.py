@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from features.interactions import EVENT_TYPES
 from features.null_spellings import BACKSLASH_N, NULL_SPELLINGS
 from features.schema import ID, MAX_ID_BYTES, NO_DATES, NOT_IDS, TS, Check, Column, Dataset
 from features.settings import Settings
 
-EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report", "unhide", "unreport")
 EDGE_KINDS = ("follow", "mute", "block")
 TARGET_TYPES = ("author", "publication", "topic")
 VISIBILITIES = ("public", "followers", "unlisted")

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from features.interactions import OUTCOMES
+from features.ranking_metrics import Estimate
 from features.registry import BY_NAME
-from learning.evaluate import Estimate, Evaluation
+from learning.evaluate import Evaluation
 from learning.examples import Examples
 from online.rankers.models.model import Model
-from online.rankers.models.outcomes import OUTCOMES
 from online.rankers.models.shapley import shapley
 
 IMPORTANCE_ROWS = 1000

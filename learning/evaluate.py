@@ -13,25 +13,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from features.ranking_metrics import (
+    RESAMPLES,
+    TOP,
+    Estimate,
+    auc,
+    gaps,
+    losses,
+    mean,
+    ndcg,
+    order_within,
+    percentile,
+    places,
+    ratio,
+    reciprocal_rank,
+    reliability,
+    resamples,
+    total,
+)
 from learning.examples import Examples
-from learning.measures import TOP, auc, gaps, losses, ndcg, order_within, places, reciprocal_rank, reliability, total
 from online.rankers.models.model import POSITION, Model
 from online.rankers.models.outcomes import Doubles, realised
 from online.rankers.weighted import Weighted
 
-RESAMPLES = 1000
 SEED = 7
 MODEL = "model"
 RANKING = ("auc", f"ndcg@{TOP}", "mrr")
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number and its 95% interval; `low` and `high` are NaN where resampling cannot tell them."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ def baselines(examples: Examples) -> dict[str, Doubles]:
     }
 
 
-def evaluate(model: Model, examples: Examples, *, resamples: int = RESAMPLES, seed: int = SEED) -> Evaluation:
+def evaluate(model: Model, examples: Examples, *, times: int = RESAMPLES, seed: int = SEED) -> Evaluation:
     """Of examples that the model has not seen.
 
     Rankings are evaluated with positions fixed at 0, as in serving; probabilities at the positions where the stories stood,
@@ -72,18 +79,19 @@ def evaluate(model: Model, examples: Examples, *, resamples: int = RESAMPLES, se
     scores = {MODEL: model.value(x).astype(np.float64), **baselines(examples)}
     rng = np.random.default_rng(seed)
     requests = int(examples.request[-1]) + 1
-    draws = rng.multinomial(requests, np.full(requests, 1 / requests), size=resamples).astype(np.float32)
+    draws = resamples(requests, rng, times)
     tie = rng.permutation(len(examples))
+    each = np.arange(requests)
     gain = np.maximum(realised(examples.labels, model.weights), 0.0)
     rankings = {name: _ranking(examples, score, gain, tie) for name, score in scores.items()}
     tops = {name: order_within(examples.request, score, tie) for name, score in scores.items()}
     systems = {
-        name: {measure: _mean(values, draws) for measure, values in of.items()}
+        name: {measure: mean(values, each, draws) for measure, values in of.items()}
         | {"author_coverage": Estimate(_coverage(examples, tops[name]), np.nan, np.nan)}
         for name, of in rankings.items()
     }
     ahead = {
-        name: {measure: _mean(rankings[MODEL][measure] - values, draws) for measure, values in of.items()}
+        name: {measure: mean(rankings[MODEL][measure] - values, each, draws) for measure, values in of.items()}
         for name, of in rankings.items()
         if name != MODEL
     }
@@ -97,30 +105,13 @@ def evaluate(model: Model, examples: Examples, *, resamples: int = RESAMPLES, se
 def _ranking(examples: Examples, score: Doubles, gain: Doubles, tie: NDArray[np.int64]) -> dict[str, Doubles]:
     """Measure → float64[r]; NaN where a request says nothing."""
     order = order_within(examples.request, score, tie)
-    positive = gain > 0
+    request, place, positive = examples.request[order], places(examples.request[order]), gain > 0
     of_request = (
         auc(examples.request, score, positive),
-        ndcg(examples.request, order, gain),
-        reciprocal_rank(examples.request, order, positive),
+        ndcg(request, place, gain[order]),
+        reciprocal_rank(request, place, positive[order]),
     )
     return dict(zip(RANKING, of_request, strict=True))
-
-
-def _mean(values: Doubles, draws: NDArray[np.float32]) -> Estimate:
-    """Mean over the requests that say something: float64[r], float32[b, r] (how often each is drawn)."""
-    said = ~np.isnan(values)
-    known = np.where(said, values, 0.0)
-    return _ratio(known, said.astype(np.float64), draws)
-
-
-def _ratio(above: Doubles, below: Doubles, draws: NDArray[np.float32]) -> Estimate:
-    """Σ above / Σ below over requests, each float64[r]; NaN when nothing is below."""
-    if not below.sum():
-        return Estimate(np.nan, np.nan, np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        again = (draws @ above) / (draws @ below)
-    low, high = np.nanpercentile(again, [2.5, 97.5])
-    return Estimate(float(above.sum() / below.sum()), float(low), float(high))
 
 
 def _outcome(examples: Examples, name: str, probability: Doubles, draws: NDArray[np.float32]) -> dict[str, Estimate]:
@@ -130,8 +121,8 @@ def _outcome(examples: Examples, name: str, probability: Doubles, draws: NDArray
     own = total(request, weight * losses(probability, label))
     base = total(request, weight * losses(np.full(len(label), rate), label))
     return {
-        "log_loss": _ratio(own, mass, draws),
-        "base_log_loss": _ratio(base, mass, draws),
+        "log_loss": ratio(own, mass, draws),
+        "base_log_loss": ratio(base, mass, draws),
         "ece": _ece(gaps(probability, label, weight, request), mass, draws),
     }
 
@@ -139,8 +130,7 @@ def _outcome(examples: Examples, name: str, probability: Doubles, draws: NDArray
 def _ece(gap: Doubles, mass: Doubles, draws: NDArray[np.float32]) -> Estimate:
     """Expected calibration error: Σ over bins |Σ weight · (probability - label)| / Σ weight."""
     again = np.abs(draws @ gap).sum(axis=1) / (draws @ mass)
-    low, high = np.percentile(again, [2.5, 97.5])
-    return Estimate(float(np.abs(gap.sum(axis=0)).sum() / mass.sum()), float(low), float(high))
+    return percentile(float(np.abs(gap.sum(axis=0)).sum() / mass.sum()), again)
 
 
 def _coverage(examples: Examples, order: NDArray[np.int64]) -> float:

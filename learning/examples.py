@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.errors import BadInput
@@ -80,15 +78,6 @@ class Examples:
             self.notes,
             self.constants,
         )
-
-
-def read_examples(path: Path) -> Examples:
-    """The training set in a Parquet file or folder. BadInput when it cannot be used."""
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise BadInput(f"no training set can be read at {path} ({error}); make one with `rex batch`.") from error
-    return examples_of(table)
 
 
 def examples_of(table: pa.Table) -> Examples:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from features.errors import BadInput
-from learning.evaluate import Estimate, Evaluation
-from learning.measures import TOP
+from features.ranking_metrics import TOP, Estimate
+from learning.evaluate import Evaluation
 
 DECIDING = f"ndcg@{TOP}"
 """What a user sees first; the one measure that decides, so that nobody picks the kindest."""

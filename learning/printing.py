@@ -6,7 +6,8 @@ import math
 
 from rich.table import Table
 
-from learning.evaluate import MODEL, RANKING, Estimate
+from features.ranking_metrics import Estimate
+from learning.evaluate import MODEL, RANKING
 from learning.gate import DECIDING
 from learning.train import Evaluated
 

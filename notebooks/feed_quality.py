@@ -16,9 +16,10 @@ def _():
     import numpy as np
 
     from features.duckdb_views import connect
+    from features.ranking_metrics import gini as gini_of
     from features.settings import Settings
 
-    return Settings, connect, mo, np, plt
+    return Settings, connect, gini_of, mo, np, plt
 
 
 @app.cell
@@ -109,7 +110,7 @@ def _(db, tables_made):
 
 
 @app.cell
-def _(dominant, np):
+def _(dominant, gini_of, np):
     def lorenz(amounts):
         """Cumulated share of the total, least first: n + 1 points from 0 to 1; a straight line when there is no total."""
         ordered = np.sort(np.asarray(amounts, float))
@@ -117,12 +118,11 @@ def _(dominant, np):
             return np.linspace(0, 1, len(ordered) + 1)
         return np.concatenate([[0], np.cumsum(ordered) / ordered.sum()])
 
-    def gini_of(amounts):
-        """Twice the area between the line of equality and the Lorenz curve (trapezoids)."""
-        curve = lorenz(amounts)
-        return float(1 - (curve[1:] + curve[:-1]).sum() / max(1, len(curve) - 1))
-
-    gini = {(entity, what): gini_of(dominant[entity][what]) for entity in dominant for what in ("impressions", "reads")}
+    gini = {
+        (entity, what): float(gini_of(np.asarray(amounts[what], float))) if sum(amounts[what]) else 0.0
+        for entity, amounts in dominant.items()
+        for what in ("impressions", "reads")
+    }
     return gini, lorenz
 
 

@@ -75,14 +75,3 @@ class Candidates:
         """The candidates picked by a boolean mask or by positions, with all their columns."""
         at = np.flatnonzero(which) if which.dtype == np.bool_ else which
         return Candidates(self.rows.take(at), self.sources.take(at), {k: v.take(at) for k, v in self.columns.items()})
-
-
-def occurrence(keys: NDArray[Any]) -> Ints:
-    """For each entry, how many earlier entries have the same key: [n] → int32[n]."""
-    order = np.argsort(keys, kind="stable")
-    grouped = keys[order]
-    starts = np.flatnonzero(np.concatenate(([True], grouped[1:] != grouped[:-1]))) if len(keys) else np.empty(0, int)
-    run = np.arange(len(keys)) - np.repeat(starts, np.diff(np.append(starts, len(keys))))
-    out = np.empty(len(keys), np.int32)
-    out[order] = run
-    return out

@@ -14,10 +14,10 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from batch.engagement import LIKING, strength
-from batch.numbering import numbered
+from batch.affinity import strength
 from batch.point_in_time import FIXED_ONE, Context, moment, unfixed, visible
 from batch.settings import BatchSettings
+from features.interactions import LIKING
 
 SEED = 1
 """Of the first factors. Any will do; it is fixed so that two fits are equal."""
@@ -62,6 +62,15 @@ def fitted(pairs: DataFrame, settings: BatchSettings) -> DataFrame:
     ordered = rated.repartition(settings.als_blocks, "user").sortWithinPartitions("user", "story").persist()
     model = _als(settings).fit(ordered)
     return _named(model.userFactors, users, "user").unionByName(_named(model.itemFactors, stories, "story"))
+
+
+def numbered(rows: DataFrame, key: str, name: str) -> DataFrame:
+    """`key`, `name` (int): each distinct id's place, from 0, in the order of ids, where text would be slow or is not accepted.
+
+    Persisted, since its plan sorts.
+    """
+    ids = rows.select(key).distinct().orderBy(key).zipWithIndex(name)
+    return ids.select(key, F.col(name).cast("int").alias(name)).persist()
 
 
 def _als(settings: BatchSettings) -> ALS:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from batch.engagement import LIKING
-from batch.numbering import numbered
+from batch.jobs.als_vectors import numbered
 from batch.point_in_time import Context, newest_first, visible
+from features.interactions import LIKING
 
 STORIES_PER_USER = 100
 """Latest liked stories of a user that are paired: at most 4,950 pairs each, so work grows with users, not with readers squared."""

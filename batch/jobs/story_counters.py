@@ -7,13 +7,12 @@ from pyspark.sql import functions as F
 
 from batch.point_in_time import DAY_S, Context, age_s, decayed, visible
 from features.derived_datasets import COUNTED, WINDOWS_D
-
-TYPE_OF = {"impressions": "impression", "opens": "open", "reads": "read", "claps": "clap"}
+from features.interactions import COUNTERS
 
 
 def story_counters(valid_events: DataFrame, *, context: Context) -> DataFrame:
     """One row per as_of and story with events."""
-    counted = valid_events.where(F.col("type").isin(*TYPE_OF.values()))
+    counted = valid_events.where(F.col("type").isin(*(one.name for one in COUNTERS.values())))
     weighed = with_weights(visible(counted, context), context)
     return weighed.groupBy("as_of", "story_id").agg(*window_sums(), *decayed_sums(), ever())
 
@@ -21,8 +20,13 @@ def story_counters(valid_events: DataFrame, *, context: Context) -> DataFrame:
 def with_weights(events: DataFrame, context: Context) -> DataFrame:
     """`amount` (claps count as often as given, all else once), its age, and both decays."""
     settings = context.settings
-    amount = F.when(F.col("type") == "clap", F.col("claps")).otherwise(F.lit(1)).cast("bigint")
-    return events.select("as_of", "story_id", "type", amount.alias("amount"), age_s().alias("age_s")).withColumns(
+    amount = F.lit(1)
+    for one in COUNTERS.values():
+        if one.amount:
+            amount = F.when(F.col("type") == one.name, F.col(one.amount)).otherwise(amount)
+    return events.select(
+        "as_of", "story_id", "type", amount.cast("bigint").alias("amount"), age_s().alias("age_s")
+    ).withColumns(
         {
             "fixed": decayed(F.col("amount"), F.col("age_s"), settings.story_half_life_d * DAY_S),
             "hot": decayed(F.col("amount"), F.col("age_s"), settings.trending_half_life_h * 3600.0),
@@ -49,6 +53,6 @@ def ever() -> Column:
 
 
 def _sum(what: str, column: str, condition: Column | None = None) -> Column:
-    """`condition`: of the age; events without one are skipped."""
-    counts = F.when(F.col("type") == TYPE_OF[what], F.col(column)).otherwise(F.lit(0))
+    """`condition`: of the age; events without one are skipped, because a null stays null and a sum of nulls is null."""
+    counts = F.when(F.col("type") == COUNTERS[what].name, F.col(column)).otherwise(F.lit(0))
     return F.sum(counts if condition is None else F.when(condition, counts).when(~condition, F.lit(0)))

@@ -1,22 +1,23 @@
 """What models learn from: everything that was shown, what came of it, and the features as a server had them just before.
 
-Five steps. What was shown, with its outcomes (`shown`, or `negatives` in a lake without impressions). Of which moment of
-the schedule the features are, and up to when news counts (`cutoff`). No more of it than is wanted (`downsampling`). What a server knew then of the stories and of the users
-(`stories_then`, `users_then`). The features of both together, by the formulas that serve online (`compute`).
+Five steps. What was shown, with its outcomes (`shown`, or `negatives` in a lake without impressions). Of which moment of the
+schedule the features are, and up to when news counts (`cutoff`). No more of it than is wanted (`downsampled`). What a server knew then
+of the stories and of the users (`stories_then`, `users_then`). The features of both together, by the formulas that serve online
+(`compute`).
 """
 
 from __future__ import annotations
 
 import functools
+from datetime import datetime
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.io import spark_schema
-from batch.point_in_time import Context, ever_in_force, micros
+from batch.point_in_time import Context, ever_in_force, micros, moment
 from batch.training.compute import example_maker
 from batch.training.cutoff import with_cutoff
-from batch.training.downsampling import downsampled
 from batch.training.negatives import sampled
 from batch.training.shown import impressions, knowing_impressions, with_outcomes
 from batch.training.stories_then import STATE, stories_then, with_state
@@ -26,6 +27,8 @@ from features.registry import FEATURES
 
 PASSED = tuple(name for name in TRAINING_EXAMPLES.names if name not in {feature.name for feature in FEATURES})
 """Columns that the computation of features passes on."""
+PARTS = 1 << 20
+"""Requests are dealt into so many parts; a share is that many of them."""
 
 
 def training_examples(
@@ -65,3 +68,29 @@ def in_one_row_a_user(examples: DataFrame) -> DataFrame:
         name for name in timed.columns if name not in {"before", *STATE[2:], "deleted_at", "visibility", "published_at"}
     ]
     return timed.groupBy("as_of", *USER).agg(F.collect_list(F.struct(*kept)).alias("shown"))
+
+
+def downsampled(shown: DataFrame, context: Context) -> DataFrame:
+    """Adds `sampled`, the share of requests taken, and leaves out the others, where an as_of has more than `training_rows`.
+
+    Which are taken follows from their names, so the same lake gives the same examples. What has no request goes by
+    user and UTC day.
+    """
+    counts = {
+        row["as_of_us"]: row["count"]
+        for row in shown.groupBy(F.unix_micros("as_of").alias("as_of_us")).count().collect()
+    }
+    rows = context.settings.training_rows
+    shares = {as_of: min(1.0, rows / max(counts.get(_micros(as_of), 0), 1)) for as_of in context.as_ofs}
+    sampled = functools.reduce(
+        lambda other, item: F.when(F.col("as_of") == moment(item[0]), F.lit(item[1])).otherwise(other),
+        shares.items(),
+        F.lit(1.0),
+    )
+    request = F.coalesce("request_id", F.to_date("shown_at").cast("string"))
+    part = F.pmod(F.xxhash64("user_id", request), F.lit(PARTS))
+    return shown.withColumn("sampled", sampled).where(part < F.col("sampled") * F.lit(PARTS))
+
+
+def _micros(as_of: datetime) -> int:
+    return int(as_of.timestamp()) * 1_000_000

@@ -7,9 +7,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.group import GroupedData
 
 from batch.changes import APPLIES, at_once, of_types, shows_less, with_applies
-from batch.engagement import LIKING
 from batch.point_in_time import Context, newest_first, visible
 from features.choices import STORY_CHOICES
+from features.interactions import LIKING, REVERSIBLE
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES
 
 READ_KEPT = 2000
@@ -72,7 +72,7 @@ def histories(events: DataFrame) -> DataFrame:
 
 
 def refused_stories(events: DataFrame) -> DataFrame:
-    """as_of, user_id, hidden, reported, each with the times: what was not taken back since.
+    """as_of, user_id and the stories that each REVERSIBLE interaction is in force for, with the times: what was not taken back since.
 
     An undated one holds from when it was received, so that the user can take it back.
     """
@@ -82,19 +82,20 @@ def refused_stories(events: DataFrame) -> DataFrame:
     )
     edge = ("as_of", "user_id", "story_id", "kind")
     order = (F.col("received_at"), F.col("occurred_at"), shows_less(), F.col("event_id"))
-    applied = with_applies(said, edge, order, "occurred_at", at_once(("hide", "report"))).where(APPLIES)
+    applied = with_applies(said, edge, order, "occurred_at", at_once(tuple(one.name for one in REVERSIBLE))).where(
+        APPLIES
+    )
     place = F.struct(*(column.alias(f"_{number}") for number, column in enumerate(order)))
     last = applied.groupBy(*edge).agg(F.max_by(F.struct("op", "occurred_at"), place).alias("last"))
     held = last.where(F.col("last.op") == "add").withColumn("occurred_at", F.col("last.occurred_at"))
-    lists = {"hidden": _changed("story_id", F.col("kind") == "hide")}
-    lists["reported"] = _changed("story_id", F.col("kind") == "report")
+    lists = {one.held: _changed("story_id", F.col("kind") == one.name) for one in REVERSIBLE}
     return _with_times(held.groupBy("as_of", "user_id"), lists)
 
 
 def with_defaults(profiles: DataFrame) -> DataFrame:
     """Nothing known is an empty list, and not a member."""
     lists = {f"{kind}_{target}s": NO_IDS for kind in (*EDGE_KINDS, "unfollow") for target in TARGET_TYPES}
-    lists |= {"blocked_by": NO_IDS, "hidden": NO_IDS, "reported": NO_IDS}
+    lists |= {"blocked_by": NO_IDS} | {one.held: NO_IDS for one in REVERSIBLE}
     lists |= {f"{name}_at": "array<timestamp>" for name in lists} | {"languages": NO_IDS}
     lists |= {
         "read": "array<struct<story_id: string, at: timestamp>>",

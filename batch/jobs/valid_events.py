@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from batch.point_in_time import Context
 from batch.validation import judged
+from features.interactions import INTERACTIONS
 from features.raw_datasets import EVENTS
 from features.verdicts import UNKNOWN_STORY
 
@@ -30,6 +31,9 @@ def once_story_is_known(events: DataFrame, stories: DataFrame) -> DataFrame:
 
 def with_defaults(events: DataFrame) -> DataFrame:
     """A clap without a number is one clap."""
-    return events.withColumn(
-        "claps", F.when(F.col("type") == "clap", F.coalesce(F.col("claps"), F.lit(1))).otherwise(F.col("claps"))
-    )
+    amounts = {
+        one.amount: F.when(F.col("type") == one.name, F.coalesce(one.amount, F.lit(1))).otherwise(F.col(one.amount))
+        for one in INTERACTIONS
+        if one.amount
+    }
+    return events.withColumns(amounts)

@@ -5,18 +5,11 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from batch.engagement import LIKING
 from batch.point_in_time import Context, visible
 from batch.training.cutoff import after_schedule_start
+from features.interactions import LABELS
 
 EXAMPLE = ("as_of", "user_id", "event_id")
-LABELS = {
-    "open": LIKING,  # each implies that the story was opened, also in a lake that notes no opens
-    "read": ("read",),
-    "positive_feedback": ("clap", "save", "share"),
-    "negative_feedback": ("hide", "report"),
-}
-"""Label → the events that make it true."""
 SHOWN = ("event_id", "story_id", "request_id", "shown_at", "position", "source", "propensity", "weight")
 
 

@@ -21,8 +21,8 @@ from pyspark.sql import functions as F
 
 from batch.jobs.als_vectors import enough, fitted
 from batch.settings import BatchSettings
-from batch.tuning.goals import gain, places_among
 from batch.tuning.tuned import Tried
+from features.ranking_metrics import F64, discount
 
 GRID = (
     (32, 0.1, 10.0),
@@ -154,7 +154,7 @@ def found(known: DataFrame, hidden: Hidden, settings: BatchSettings) -> float:
     mine = users[hidden.user]
     wanted = np.einsum("pf,pf->p", mine, stories[hidden.story])
     others = np.stack([stories[pool] @ one for pool, one in zip(hidden.negatives, mine, strict=True)])
-    return float(gain(places_among(wanted, others)).mean())
+    return float(discount(places_among(wanted, others)).mean())
 
 
 def _matrix(vectors: pa.Table, entity: str, ids: pa.Array, rank: int) -> NDArray[np.float64]:
@@ -165,3 +165,9 @@ def _matrix(vectors: pa.Table, entity: str, ids: pa.Array, rank: int) -> NDArray
     out = np.zeros((len(ids), rank))
     out[rows[rows >= 0]] = flat[rows >= 0]
     return out
+
+
+def places_among(wanted: F64, others: F64) -> NDArray[np.int64]:
+    """How many of the others stand above each: float64[p], float64[p, k] → int64[p]. Of equals half count."""
+    above = (others > wanted[:, None]).sum(axis=1) + (others == wanted[:, None]).sum(axis=1) // 2
+    return above.astype(np.int64)

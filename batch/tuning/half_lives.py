@@ -15,8 +15,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.point_in_time import micros
-from batch.tuning.goals import gain, places_in
 from batch.tuning.tuned import Tried
+from features.ranking_metrics import F64, discount
 
 DAYS = 14
 """Latest days that are predicted: two of each weekday."""
@@ -103,7 +103,7 @@ def predicted(reads: Reads, days: NDArray[np.int64], half_life_h: float, goal: G
         decayed = reads.count[before] * np.exp2((reads.hour[before] - start) / half_life_h)
         score = np.bincount(reads.story[before], decayed, len(reads.published_hour)).astype(np.float64)
         score[reads.published_hour >= start] = -np.inf
-        total += float((gain(places_in(score))[reads.story[later]] * reads.count[later]).sum())
+        total += float((discount(places_in(score))[reads.story[later]] * reads.count[later]).sum())
         weight += float(reads.count[later].sum())
     return total / weight if weight else 0.0
 
@@ -114,3 +114,11 @@ def _days(reads: Reads) -> NDArray[np.int64]:
         return np.empty(0, np.int64)
     days = np.unique(reads.hour // DAY_H)
     return days[days >= days[0] + HISTORY_DAYS][-DAYS:]
+
+
+def places_in(scores: F64) -> NDArray[np.int64]:
+    """Place of each entry, greatest first, the later of equals first: float64[n] → int64[n]."""
+    order = np.lexsort((-np.arange(len(scores)), -scores))
+    places = np.empty(len(scores), np.int64)
+    places[order] = np.arange(len(scores))
+    return places

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from rich.console import Group, RenderableType
+from rich.table import Table
 
 from batch.settings import BatchSettings
 from features.errors import BadInput
@@ -77,3 +79,13 @@ def is_due(lake: Path, as_of: datetime, cadence_d: float) -> bool:
     """Whether the lake's constants are older than `cadence_d` days at `as_of`, or were never chosen."""
     tuned = read_tuned(lake)
     return tuned is None or (as_of - datetime.fromisoformat(tuned.as_of)).total_seconds() >= cadence_d * 86_400
+
+
+def tuned_table(tuned: Tuned) -> RenderableType:
+    """One row a setting that was tried, what was chosen marked; the notes under it."""
+    table = Table("setting", "criterion", "value", "chosen", box=None, title=f"constants as of {tuned.as_of}")
+    for one in tuned.tried:
+        told = ", ".join(f"{name} {value:g}" for name, value in one.settings.items())
+        chosen = all(tuned.chosen.get(name) == value for name, value in one.settings.items())
+        table.add_row(told, one.criterion, f"{one.value:.4f}", "yes" if chosen else "")
+    return Group(table, *tuned.notes)

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from evaluation.metrics import per_request
 from evaluation.protocols.task import Task
 from evaluation.reading_log import Log
 from evaluation.systems.system import System
+from features.ranking_metrics import per_request
 
 CRITERION = "ndcg@10"
 

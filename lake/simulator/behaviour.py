@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.raw_datasets import EVENT_TYPES
+from features.interactions import EVENT_TYPES
 from lake.simulator.world import Truth
 
 Columns = dict[str, NDArray[Any]]

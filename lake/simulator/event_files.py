@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from features.raw_datasets import EVENT_TYPES
+from features.interactions import EVENT_TYPES
 from features.schema import TS
 from lake.simulator.behaviour import Columns
 from lake.simulator.config import US_PER_DAY, WorldConfig

@@ -13,7 +13,7 @@ from lake.simulator.users import BACKLOG_DAYS, TASTE_DIMENSIONS, Authors, Floats
 
 TOPIC_SHARES = np.array(((1.0, 0.0, 0.0), (0.6, 0.4, 0.0), (0.5, 0.3, 0.2)), np.float32)
 """Weight of a story's topics, by how many it has."""
-PUBLIC, FOLLOWERS, UNLISTED = 0, 1, 2
+FOLLOWERS, UNLISTED = 1, 2  # 0: public
 FOLLOWERS_SHARE, UNLISTED_SHARE, MEMBERS_SHARE = 0.03, 0.005, 0.25
 WITHDRAWN_SHARE, EDITED_SHARE, COPY_SHARE = 0.01, 0.01, 0.02
 COPY_REACH = 200

@@ -11,14 +11,14 @@ import redis
 
 from features.errors import Unavailable
 from features.keys import Keys
+from features.lua import script
 from online.service_settings import OnlineSettings
 from rex.local.faults import first_line
 
 POLL_S = 0.01
 """How often one who waits looks again: a fraction of what a ranking takes, and a tenth of a millisecond's work."""
 
-# Frees the lock of this very builder: one that was taken for dead must not free its successor's.
-_RELEASE = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1])"
+_RELEASE = script(__package__, "release")
 
 
 class Busy(Exception):

@@ -14,7 +14,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BeforeValidator
 from pydantic.json_schema import SkipJsonSchema
 
-from features.errors import Unavailable
 from features.languages import accepted_languages
 from features.raw_datasets import CLOCK_SKEW_S
 from features.snapshot_reader import snapshots
@@ -197,14 +196,6 @@ def withdraw_story(request: Request, story_id: StoryId) -> Response:
     except KeyError:
         raise HTTPException(404, f"no story {story_id!r} is known") from None
     return _json({"story_id": story_id, "position": position, "applied": True}, 202)
-
-
-def _row(rex: AppState, story_id: str) -> int:
-    """Row of the story in the loaded snapshot; -1: not in it, or none is loaded."""
-    try:
-        return rex.live.get().row(story_id)
-    except Unavailable:
-        return -1
 
 
 @router.put(

@@ -13,14 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from features.choices import BLOCKED_BY, CHOICES, EDGE_TYPES, ENDS_FOLLOWS, REFUSALS, applies_on_arrival, ended_by
 from features.errors import Unavailable
+from features.interactions import EVENT_TYPES, ONLINE_CODES
 from features.keys import Keys, hash64
-from features.raw_datasets import CLOCK_SKEW_S, EARLIEST, EVENT_TYPES
+from features.lua import script
+from features.raw_datasets import CLOCK_SKEW_S, EARLIEST
 from features.times import micros, rfc3339
 from online.clock import Moment
 from online.http import examples as api_examples
 from online.ingest.ids import Id
 from online.service_settings import OnlineSettings
-from online.user.user import INTERACTION_CODES
 from rex.local.faults import first_line
 
 TYPES = (*EVENT_TYPES, *EDGE_TYPES)
@@ -32,75 +33,6 @@ MAX_DETAIL_CHARACTERS = 300
 MAX_EVENTS = 1000
 """Events of one request; more is refused, so that one client cannot hold a worker."""
 
-# KEYS: seen, stream, state (choices or interactions). ARGV: window s, event, state ttl s, what, then per kind:
-# choice: field, occurred_us, op, how many are kept (0: any number), whether it applies on arrival (1, 0), received_us;
-# interaction: member, occurred_ms, how many are kept.
-# Answers 1 applied, 0 seen before, -1 no room; and of a choice the state it is in now. This is the rule of
-# features/choices.py. Arrivals at one edge are strictly in order, also when clocks step back: the batch goes by them.
-# The state of an edge: occurred_us|op|received_us of the last arrival|stream id of the last change that applied on
-# arrival, or 0-0|stream id. What lies before the stream's first entry is in every kept snapshot; a full hash is rid of that
-# once for every such entry, which it holds as `trimmed`.
-_APPLY = """
-local choice = ARGV[4] == 'choice'
-if redis.call('EXISTS', KEYS[1]) == 1 then return {0, choice and redis.call('HGET', KEYS[3], ARGV[5]) or ''} end
-local before, state, event = false, '', ARGV[2]
-local function held()
-  return redis.call('HLEN', KEYS[3]) - redis.call('HEXISTS', KEYS[3], 'account') - redis.call('HEXISTS', KEYS[3], 'trimmed')
-end
-if choice then
-  before = redis.call('HGET', KEYS[3], ARGV[5])
-  local kept = tonumber(ARGV[8])
-  if not before and kept > 0 and held() >= kept then
-    local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-    if redis.call('HGET', KEYS[3], 'trimmed') ~= (first and first[1] or '-') then
-      local since = first and tonumber(string.match(first[1], '^%d+')) or math.huge
-      local edges = redis.call('HGETALL', KEYS[3])
-      for i = 1, #edges, 2 do
-        local at = string.find(edges[i], '|', 1, true) and string.match(edges[i + 1], '(%d+)%-%d+$')
-        if at and tonumber(at) < since then redis.call('HDEL', KEYS[3], edges[i]) end
-      end
-      redis.call('HSET', KEYS[3], 'trimmed', first and first[1] or '-')
-    end
-    if held() >= kept then return {-1, ''} end
-  end
-end
-local last_us, last_op, last_received, arrival, position
-local received = choice and tonumber(ARGV[10])
-if before then
-  last_us, last_op, last_received, arrival, position = string.match(before, '^(-?%d+)|(%a+)|(%d+)|([%d-]+)|([%d-]+)$')
-  received = math.max(received, tonumber(last_received) + 1)
-end
-if choice then
-  received = string.format('%.0f', received)
-  event = string.sub(event, 1, -2) .. ',"received_us":' .. received .. '}'
-end
-redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
-local id = redis.call('XADD', KEYS[2], '*', 'event', event)
-if choice then
-  if ARGV[9] == '1' or not before or tonumber(last_us) <= tonumber(ARGV[6]) then
-    last_us, last_op, position = ARGV[6], ARGV[7], id
-    arrival = ARGV[9] == '1' and id or arrival or '0-0'
-  end
-  state = table.concat({last_us, last_op, received, arrival, position}, '|')
-  redis.call('HSET', KEYS[3], ARGV[5], state)
-  redis.call('EXPIRE', KEYS[3], ARGV[3])
-elseif ARGV[4] == 'interaction' then
-  redis.call('ZADD', KEYS[3], 'GT', ARGV[6], ARGV[5])
-  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[7]))
-  redis.call('EXPIRE', KEYS[3], ARGV[3])
-end
-return {1, state}
-"""
-# KEYS: state. ARGV: field, state of the edge on the other side, ttl s. The state that arrived last counts, in whatever
-# order and however often it is told.
-_MIRROR = """
-local pattern = '^-?%d+|%a+|(%d+)'
-local before = redis.call('HGET', KEYS[1], ARGV[1])
-if not before or tonumber(string.match(before, pattern)) < tonumber(string.match(ARGV[2], pattern)) then
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-  redis.call('EXPIRE', KEYS[1], ARGV[3])
-end
-"""
 _TOO_MANY = -1
 
 
@@ -179,8 +111,8 @@ class EventIntake:
         self._client = client
         self._keys = keys
         self._settings = settings
-        self._apply = client.register_script(_APPLY)
-        self._mirror = client.register_script(_MIRROR)
+        self._apply = client.register_script(script(__package__, "apply_event"))
+        self._mirror = client.register_script(script(__package__, "mirror_block"))
 
     def accept(self, raw_events: Sequence[Any], now: datetime) -> Receipt:
         """Validates and applies; an accepted event is in the stream and in the user's state when this returns."""
@@ -233,11 +165,8 @@ class EventIntake:
         if event.type in ("follow", "unfollow"):
             kept, what, code = self._settings.ingest.edges_kept, "follows", "too_many_edges"
         else:
-            kept, what, code = (
-                self._settings.ingest.refusals_kept,
-                "mutes, blocks, hides and reports",
-                "too_many_refusals",
-            )
+            what = f"{', '.join(f'{kind}s' for kind in REFUSALS[:-1])} and {REFUSALS[-1]}s"
+            kept, code = self._settings.ingest.refusals_kept, "too_many_refusals"
         detail = f"{kept} changed {what} wait for a snapshot; send it after the next"
         return Rejected(index, code, detail)  # type: ignore[arg-type]
 
@@ -263,10 +192,8 @@ class EventIntake:
             return [*shared, "choice", _field(kind, target[0] or "", target[1] or ""), *how]
         document["received_at"] = now.isoformat()
         shared = [self._settings.ingest.event_window_s, orjson.dumps(document), self._settings.ingest.state_ttl_s]
-        if event.type in INTERACTION_CODES:
-            member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes(
-                [INTERACTION_CODES[event.type]]
-            )
+        if event.type in ONLINE_CODES:
+            member = hash64(event.story_id or "").to_bytes(8, "little", signed=True) + bytes([ONLINE_CODES[event.type]])
             return [*shared, "interaction", member, occurred_us // 1000, self._settings.ingest.interactions_kept]
         return [*shared, "none"]
 

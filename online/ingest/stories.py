@@ -13,25 +13,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from features.errors import Unavailable
 from features.keys import Keys, hash64
 from features.languages import MAX_TAG, canonical
+from features.lua import script
 from features.streams import START
 from online.clock import Moment
 from online.http import examples as api_examples
 from online.ingest.ids import Id
 from online.service_settings import OnlineSettings
 from rex.local.faults import first_line
-
-# KEYS: documents, stream. ARGV: story hash, story id, document, ttl s, the document that it was made after or nothing.
-# Answers '' when another came between: appended all the same, the stream would end with one and the lake, which goes by
-# `updated_at`, with the other. Two ids with one hash cannot both be stories.
-_APPEND = """
-local before = redis.call('HGET', KEYS[1], ARGV[1])
-if (before or '') ~= ARGV[5] then return '' end
-if before and cjson.decode(before)['story_id'] ~= ARGV[2] then return false end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-return redis.call('XADD', KEYS[2], '*', 'story', ARGV[3])
-"""
-
 
 Document = dict[str, Any]
 """A version of a story as it lies in the stream: a row of the raw lake's `stories`."""
@@ -81,7 +69,7 @@ class StoryIntake:
         self._client = client
         self._keys = keys
         self._settings = settings
-        self._append = client.register_script(_APPEND)
+        self._append = client.register_script(script(__package__, "append_story"))
 
     def put(self, story_id: str, story: Story, now: datetime, in_snapshot: Document | None = None) -> tuple[str, bool]:
         """Publishes or changes a story. Its stream position, and whether it applied: an older version changes nothing, and

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from features.errors import Unavailable
 from features.keys import Keys
 from features.languages import MAX_TAG, canonical, known_languages, language_codes
+from features.lua import script
 from features.raw_datasets import EARLIEST
 from features.streams import stream_order
 from features.times import micros
@@ -26,15 +27,6 @@ from online.ingest.stories import Document, Older, dated, last_position
 from online.service_settings import OnlineSettings
 from online.user.user import ACCOUNT
 from rex.local.faults import first_line
-
-# KEYS: edges, stream. ARGV: field, value that it was made after or nothing, document, ttl s. False: another came between.
-_APPEND = """
-if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return false end
-local id = redis.call('XADD', KEYS[2], '*', 'user', ARGV[3])
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3] .. '|' .. id)
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-return id
-"""
 
 Language = Annotated[str, Field(max_length=MAX_TAG), AfterValidator(canonical)]
 
@@ -65,7 +57,7 @@ class AccountIntake:
         self._client = client
         self._keys = keys
         self._settings = settings
-        self._append = client.register_script(_APPEND)
+        self._append = client.register_script(script(__package__, "append_user"))
 
     def put(self, user_id: str, account: Account, now: datetime, in_snapshot: Document) -> tuple[str, bool]:
         """Changes the account. Its stream position, and whether it applied, as `StoryIntake.put` tells them.

@@ -11,6 +11,7 @@ import redis
 
 from features.errors import Unavailable
 from features.keys import Keys
+from features.lua import script
 from features.packing import CorruptValue
 from features.snapshot import NO_CAP
 from online.slates.pagination_session import Kept
@@ -19,38 +20,9 @@ from rex.local.faults import first_line
 
 log = logging.getLogger("rex.online")
 
-# The slate key shares the hash tag of the user's keys, so naming it inside the script is safe on Redis Cluster.
-_READ_LATEST_SLATE = """
-local id = redis.call('HGET', KEYS[1], ARGV[1])
-return {id, id and redis.call('GET', ARGV[2] .. id), false}
-"""
-# What a pagination session has consumed is needed only when its slate is gone.
-_READ_SLATE_OF_CHAIN = """
-local slate = redis.call('GET', KEYS[1])
-return {ARGV[1], slate, not slate and redis.call('GET', KEYS[2])}
-"""
-# KEYS: slate, pagination session, latest slates, promoted today. ARGV: slate, its ttl s, session, its ttl s, surface, slate id, ttl s of
-# promoted, then each promotion and its cap. Without a surface it is the continuation of a pagination session, which no first page may
-# come from and which may not be written anew while cursors into its pagination session are about. Answers the slate that is kept, if
-# another; 1 when a cap was reached since the slate was begun: another surface of the user is built side by side.
-_WRITE_SLATE = """
-local kept = redis.call('GET', KEYS[1])
-if kept then return kept end
-if ARGV[5] == '' and redis.call('EXISTS', KEYS[2]) == 1 then return '' end
-for i = 8, #ARGV, 2 do
-  local cap = tonumber(ARGV[i + 1])
-  if cap >= 0 and tonumber(redis.call('HGET', KEYS[4], ARGV[i]) or 0) >= cap then return 1 end
-end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
-if ARGV[5] ~= '' then
-  redis.call('HSET', KEYS[3], ARGV[5], ARGV[6])
-  redis.call('EXPIRE', KEYS[3], ARGV[2])
-end
-for i = 8, #ARGV, 2 do redis.call('HINCRBY', KEYS[4], ARGV[i], 1) end
-if #ARGV > 7 then redis.call('EXPIRE', KEYS[4], ARGV[7]) end
-return false
-"""
+_READ_LATEST_SLATE = script(__package__, "read_latest_slate")
+_READ_SLATE = script(__package__, "read_slate")
+_WRITE_SLATE = script(__package__, "write_slate")
 _CAP_REACHED = 1
 PROMOTED_TTL_S = 172_800
 """Caps count by UTC day; two days, so that no clock a little behind finds its day gone."""
@@ -134,9 +106,7 @@ def ask_for_kept(pipe: Any, keys: Keys, user_id: str, surface: str, slate_id: st
     if slate_id is None:
         pipe.eval(_READ_LATEST_SLATE, 1, keys.latest_slates(user_id), surface, keys.slate(user_id, ""))
     else:
-        pipe.eval(
-            _READ_SLATE_OF_CHAIN, 2, keys.slate(user_id, slate_id), keys.pagination_session(user_id, slate_id), slate_id
-        )
+        pipe.eval(_READ_SLATE, 2, keys.slate(user_id, slate_id), keys.pagination_session(user_id, slate_id), slate_id)
 
 
 def decode_kept(slate_id: bytes | None, slate: bytes | None, pagination_session: bytes | None) -> Kept:

@@ -6,6 +6,7 @@ import numpy as np
 import redis
 
 from features.keys import Keys
+from features.lua import script
 from features.streams import START, stream_order
 from online.feed.snapshot_loader import LiveSnapshot
 from online.service_settings import OnlineSettings
@@ -13,7 +14,6 @@ from online.story_table.dates import dated
 from online.story_table.story_change import StoryChange
 from online.timelines.followers import OUTLIVES_S
 from online.timelines.placements import Placement, Placements, Record, placement_of
-from online.timelines.pushing import REMOVE, push_script
 from online.timelines.reconciling import Reconciler
 from online.timelines.targets import Target, refusal
 from online.timelines.timeline import VIA, encode_body
@@ -46,8 +46,8 @@ class Distributor:
         self._index = reconciler.index
         self._dedupe = dedupe
         self._placements = Placements(client, keys, settings.ingest.state_ttl_s)
-        self._push = client.register_script(push_script(dedupe=dedupe))
-        self._remove = client.register_script(REMOVE)
+        self._push = client.register_script(script(__package__, "order", "push"))
+        self._remove = client.register_script(script(__package__, "remove"))
 
     def distribute(self, change: StoryChange, entry_id: str, now_us: int) -> None:
         """Takes the story away from where it does not belong any more, and brings it where it does."""
@@ -119,6 +119,7 @@ class Distributor:
                 target.name,
                 author,
                 publication,
+                int(self._dedupe),
             ]
             for users in self._index.members(target):
                 self._index.drop(target, self._push_to(users, args))

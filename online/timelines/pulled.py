@@ -7,11 +7,10 @@ import threading
 import redis
 
 from features.keys import Keys
+from features.lua import script
 from online.timelines.targets import Pulled, Target, made
 
-# KEYS: pulled, its version. ARGV: target. The version grows with every change, so that readers know when to read anew.
-_ADD = "if redis.call('SADD', KEYS[1], ARGV[1]) == 1 then return redis.call('INCR', KEYS[2]) end return 0"
-_REMOVE = "if redis.call('SREM', KEYS[1], ARGV[1]) == 1 then return redis.call('INCR', KEYS[2]) end return 0"
+_CHANGE = script(__package__, "change_pulled")
 
 
 class PulledTargets:
@@ -38,11 +37,11 @@ class PulledTargets:
 
     def add(self, target: Target) -> None:
         """From now on its stories are pulled; to be called before one of them is left unpushed."""
-        self._client.eval(_ADD, 2, self._keys.pulled(), self._keys.pulled_version(), target.name)
+        self._client.eval(_CHANGE, 2, self._keys.pulled(), self._keys.pulled_version(), "SADD", target.name)
 
     def remove(self, target: Target) -> None:
         """From now on its stories are pushed; to be called when all its followers' timelines hold them."""
-        self._client.eval(_REMOVE, 2, self._keys.pulled(), self._keys.pulled_version(), target.name)
+        self._client.eval(_CHANGE, 2, self._keys.pulled(), self._keys.pulled_version(), "SREM", target.name)
 
     def _read(self) -> Pulled:
         pipe = self._client.pipeline(transaction=True)

@@ -8,6 +8,7 @@ from typing import cast
 import redis
 
 from features.keys import Keys
+from features.lua import script
 from features.times import micros
 from online.clock import Clock
 from online.columns import Rows
@@ -17,7 +18,6 @@ from online.story_table.table import StoryTable
 from online.timelines.followers import OUTLIVES_S, FollowerIndex
 from online.timelines.newest import newest, rows_of
 from online.timelines.pulled import PulledTargets
-from online.timelines.pushing import REPLACE
 from online.timelines.targets import Follows, Pulled, follows_of
 from online.timelines.timeline import VIA, encode_body, encode_floor
 from online.user.store import UserStore
@@ -37,7 +37,7 @@ class Reconciler:
         self._live = live
         self._clock = clock
         self._store = UserStore(client, keys)
-        self._replace = client.register_script(REPLACE)
+        self._replace = client.register_script(script(__package__, "order", "replace"))
         self.index = FollowerIndex(client, keys, ttl_s=settings.timelines.ttl_s, sets_ttl_s=settings.ingest.state_ttl_s)
         self.pulled = PulledTargets(client, keys)
 

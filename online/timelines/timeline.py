@@ -43,11 +43,6 @@ class Timeline:
         return self.entries["story"]
 
 
-def encode_entry(seq: int, published_us: int, story: int, via: int, story_id: str) -> bytes:
-    """One element of the list."""
-    return _PACK.pack(seq, published_us, story, via) + story_id.encode()
-
-
 def encode_body(published_us: int, story: int, via: int, story_id: str) -> bytes:
     """An element without its sequence number, which the script that inserts it gives."""
     return _BODY.pack(published_us, story, via) + story_id.encode()

@@ -11,6 +11,7 @@ import numpy as np
 
 from features.choices import BLOCKED_BY, ENDED, HELD
 from features.formulas import latest_different
+from features.interactions import ONLINE_CODES
 from features.languages import language_codes, language_named, readable
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import PROFILE
@@ -22,8 +23,6 @@ from online.story_table.table import StoryTable
 
 INTERACTION = np.dtype([("story", "<i8"), ("type", "u1")])
 """A member of the user's sorted set of interactions; the score is the time in ms."""
-INTERACTION_CODES = {"open": 1, "read": 2}
-"""Event type → code; other types change nothing that a feed is made from."""
 ACCOUNT = b"account"
 """Field beside the changed edges: the latest version of the account put online, and its stream id."""
 FEW_PAIRS = 50_000
@@ -108,7 +107,7 @@ class UserState:
 
     def stories(self, interaction: str) -> Hashes:
         """int64[m]: stories on which the user acted so since (and somewhat before) the snapshot, newest first."""
-        return self.interactions["story"][self.interactions["type"] == INTERACTION_CODES[interaction]]
+        return self.interactions["story"][self.interactions["type"] == ONLINE_CODES[interaction]]
 
 
 def digest_of_overlay(edges: Mapping[bytes, bytes], interactions: Sequence[bytes]) -> bytes:

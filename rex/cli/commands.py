@@ -354,8 +354,8 @@ def tune(
     import time
 
     from batch.settings import BatchSettings
-    from batch.tuning.printing import tuned_table
     from batch.tuning.tune import tune as run
+    from batch.tuning.tuned import tuned_table
 
     now, lake = datetime.now(UTC), lake or Settings().lake
     moment = utc(as_of) if as_of else now.replace(microsecond=0)

@@ -13,12 +13,12 @@ from pyspark.sql import DataFrame, SparkSession
 
 from batch.settings import BatchSettings
 from batch.tuning import als, half_lives
-from batch.tuning.goals import gain, places_among, places_in
-from batch.tuning.half_lives import DAY_H, Reads
-from batch.tuning.printing import tuned_table
+from batch.tuning.als import places_among
+from batch.tuning.half_lives import DAY_H, Reads, places_in
 from batch.tuning.tune import tune
-from batch.tuning.tuned import NAME, Tried, Tuned, is_due, read_tuned, settings_of, write_tuned
+from batch.tuning.tuned import NAME, Tried, Tuned, is_due, read_tuned, settings_of, tuned_table, write_tuned
 from features.errors import BadInput
+from features.ranking_metrics import discount
 from tests.lakes import NOON, ago, event, story, write_lake
 
 FIRST_HOUR = 400_000
@@ -47,7 +47,7 @@ def test_places_count_what_stands_above_and_half_of_what_is_level() -> None:
     others = np.array([[3.0, 2.0, 2.0, 1.0], [9.0, 9.0, 9.0, 9.0]])
     assert places_among(np.array([2.0, 10.0]), others).tolist() == [2, 0]
     assert places_in(np.array([1.0, 5.0, 5.0])).tolist() == [2, 1, 0]
-    assert gain(np.array([0, 2])).tolist() == [1.0, 0.5]
+    assert discount(np.array([0, 2])).tolist() == [1.0, 0.5]
 
 
 class TestHalfLives:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.bootstrap import TWO_SIDED, Estimate
 from evaluation.off_policy import (
     Logged,
     cross_fitted,
@@ -20,6 +19,7 @@ from evaluation.off_policy import (
     snips,
 )
 from features.errors import BadInput
+from features.ranking_metrics import TWO_SIDED, Estimate
 from lake.simulator import WorldConfig, simulate
 from tests.evaluation.replayed_policy import Replay, replay
 from tests.lakes import ago, event, story, write_lake

@@ -10,7 +10,7 @@ import pytest
 
 from evaluation.reading_log import read_log
 from evaluation.systems.simple import Popularity
-from evaluation.true_interest import HAND, REX, SEGMENTS, ByTruth, _of_baselines, _users, ndcg
+from evaluation.true_interest import HAND, REX, SEGMENTS, ByTruth, _of_baselines, _users, ndcg_of
 from features.times import micros
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
@@ -28,9 +28,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_perfect_order_has_one_and_equal_scores_put_the_newest_first() -> None:
     gain = np.linspace(0.9, 0.1, 12).astype(np.float32)
-    assert ndcg(gain, gain) == pytest.approx(1)
-    assert ndcg(-gain, gain) < 0.6
-    assert ndcg(np.zeros(12, np.float32), gain) == ndcg(np.arange(12, dtype=np.float32), gain)
+    assert ndcg_of(gain, gain) == pytest.approx(1)
+    assert ndcg_of(-gain, gain) < 0.6
+    assert ndcg_of(np.zeros(12, np.float32), gain) == ndcg_of(np.arange(12, dtype=np.float32), gain)
 
 
 def test_the_gap_is_what_lies_between_the_named_weights_and_a_perfect_order() -> None:

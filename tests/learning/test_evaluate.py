@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
+from features.ranking_metrics import auc, ndcg, order_within, places, reciprocal_rank, reliability
 from learning.evaluate import MODEL, as_rows, baselines, evaluate
 from learning.examples import examples_of
 from learning.gate import Refused, admit, shortfalls
-from learning.measures import auc, ndcg, order_within, reciprocal_rank, reliability
 from learning.train import train
 from online.rankers.models.model import POSITION
 from online.rankers.models.model_file import decode
@@ -31,16 +31,16 @@ class TestMeasures:
     def test_by_hand(self) -> None:
         order = order_within(REQUEST, SCORE, TIE)
         assert auc(REQUEST, SCORE, GAIN > 0)[0] == 0.0  # the negative is above both positives
-        assert reciprocal_rank(REQUEST, order, GAIN > 0)[0] == 1 / 2  # the first positive is second
+        assert reciprocal_rank(REQUEST, places(REQUEST), GAIN[order] > 0)[0] == 1 / 2  # the first positive is second
         dcg, ideal = 5 / np.log2(3) + 1 / np.log2(4), 5 / np.log2(2) + 1 / np.log2(3)
-        assert ndcg(REQUEST, order, GAIN)[0] == pytest.approx(dcg / ideal)
+        assert ndcg(REQUEST, places(REQUEST), GAIN[order])[0] == pytest.approx(dcg / ideal)
 
     def test_a_request_without_a_positive_says_nothing(self) -> None:
         order = order_within(REQUEST, SCORE, TIE)
         for of_request in (
             auc(REQUEST, SCORE, GAIN > 0),
-            ndcg(REQUEST, order, GAIN),
-            reciprocal_rank(REQUEST, order, GAIN > 0),
+            ndcg(REQUEST, places(REQUEST), GAIN[order]),
+            reciprocal_rank(REQUEST, places(REQUEST), GAIN[order] > 0),
         ):
             assert np.isnan(of_request).tolist() == [False, True]
 
@@ -54,7 +54,8 @@ class TestMeasures:
         )
         untied = rng.random(600)
         gain = rng.integers(0, 4, 600).astype(float)
-        assert ndcg(request, order_within(request, untied, np.arange(600)), gain) == pytest.approx(
+        order = order_within(request, untied, np.arange(600))
+        assert ndcg(request, places(request), gain[order]) == pytest.approx(
             [ndcg_score(gain[None, request == r], untied[None, request == r], k=10) for r in range(40)]
         )
 
@@ -68,7 +69,7 @@ class TestMeasures:
 
 @pytest.fixture(scope="module")
 def evaluation(made: Made):  # type: ignore[no-untyped-def]
-    return evaluate(made.loaded, made.examples.part(made.slices.held_out), resamples=300)
+    return evaluate(made.loaded, made.examples.part(made.slices.held_out), times=300)
 
 
 class TestEvaluation:
@@ -143,5 +144,5 @@ class TestTraining:
     def test_weights_of_sampled_negatives_bring_back_the_rate(self, made: Made) -> None:
         held = made.examples.part(made.slices.held_out)
         weighted = replace(held, weight=np.where(held.labels["open"], 1.0, 10.0))
-        plain, ten = evaluate(made.loaded, held, resamples=50), evaluate(made.loaded, weighted, resamples=50)
+        plain, ten = evaluate(made.loaded, held, times=50), evaluate(made.loaded, weighted, times=50)
         assert ten.outcomes["open"]["ece"].value > plain.outcomes["open"]["ece"].value + 0.05

@@ -7,17 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from online.columns import occurrence
 from online.selection import best, counted, union, united
 from online.story_table.lookup import Grouping, HashIndex
 
 KEYS = st.lists(st.integers(-1, 5), max_size=60)
-
-
-@given(KEYS)
-def test_occurrence_counts_earlier_entries_with_the_same_key(keys: list[int]) -> None:
-    expected = [keys[:i].count(key) for i, key in enumerate(keys)]
-    assert occurrence(np.array(keys, np.int32)).tolist() == expected
 
 
 @given(st.sets(st.integers(-(2**63), 2**63 - 1)), st.lists(st.integers(-(2**63), 2**63 - 1)))

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features.interactions import ONLINE_CODES
 from features.keys import hash64
 from online.components import default_components
 from online.rules.language import Language
 from online.story_table.table import StoryTable
 from online.story_table.updates import updated
-from online.user.user import INTERACTION, INTERACTION_CODES, EdgeChange
+from online.user.user import INTERACTION, EdgeChange
 from tests.online.small_world import context, everything, ids, story_table
 
 STORIES: list[dict[str, Any]] = [
@@ -38,9 +39,7 @@ def dropped_by(rule_name: str, of: StoryTable = WORLD, **known: Any) -> set[str]
 
 
 def interactions(**by_type: str) -> np.ndarray:
-    return np.array(
-        [(hash64(story), INTERACTION_CODES[interaction]) for interaction, story in by_type.items()], INTERACTION
-    )
+    return np.array([(hash64(story), ONLINE_CODES[interaction]) for interaction, story in by_type.items()], INTERACTION)
 
 
 def change(kind: str, target_type: str, target: str, *, added: bool) -> EdgeChange:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from features.errors import BadInput
 from features.keys import hash64
 from online.components import default_components
 from online.pipeline import Pipeline
-from online.timelines.timeline import VIA, encode_entry
+from online.timelines.timeline import VIA
 from tests.online.timeline_site import Site, Version, site
 
 
@@ -52,7 +53,7 @@ class TestPushing:
         small.drain()
         published_us = int(small.now.timestamp() * 1_000_000)
         assert small.client.lrange(small.keys.timeline(user), 0, -1) == [
-            encode_entry(1, published_us, hash64("sé"), VIA["author"], "sé")
+            struct.pack("<QqqB", 1, published_us, hash64("sé"), VIA["author"]) + "sé".encode()
         ]
 
     def test_ties_in_time_are_ordered_by_the_bytes_of_the_id(self, small: Site) -> None:

@@ -1,38 +1,19 @@
-"""What a user may do with a story that was shown, and what each is worth. Declared here and nowhere else."""
+"""What the outcomes of an impression are worth together: the expected value that models rank by."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import BadInput
+from features.interactions import OUTCOMES
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One thing that a user did or did not do. `name` is also the label's column in the training set."""
-
-    name: str
-    weight: float
-    meaning: str
-    why: str
-    """The reason of the weight."""
-
-
-OUTCOMES: tuple[Outcome, ...] = (
-    Outcome("open", 1.0, "opened the story", "the unit: one sign of interest in a title"),
-    Outcome("read", 4.0, "read it", "what a feed is for: opened and left is worth a fifth of opened and read"),
-    Outcome("positive_feedback", 8.0, "clapped, saved or shared", "costs an effort, and a share brings other users"),
-    Outcome(
-        "negative_feedback", -20.0, "hid or reported it", "users who hide stories leave; worth four good reads lost"
-    ),
-)
 NAMES = tuple(outcome.name for outcome in OUTCOMES)
 WEIGHTS: dict[str, float] = {outcome.name: outcome.weight for outcome in OUTCOMES}
 

@@ -23,7 +23,7 @@ INTERACTIONS = """timestamp,eventType,contentId,personId,sessionId,userAgent,use
 """
 # 9222265156747237864 is shared twice (the first counts) and removed; 33 is only removed; 44 is never read;
 # -3499919498720038879 is only known from events. The title has a comma and the text a line break and quotes.
-ARTICLES = """timestamp,eventType,contentId,authorUserId,authorSessionId,authorUserAgent,authorRegion,authorCountry,contentType,url,title,text,lang
+ARTICLES = """timestamp,eventType,contentId,authorPersonId,authorSessionId,authorUserAgent,authorRegion,authorCountry,contentType,url,title,text,lang
 1450080000,CONTENT SHARED,9222265156747237864,7,1,,,,HTML,http://a,"Hello, world","one ""two""
 three four",en
 1450080500,CONTENT SHARED,9222265156747237864,8,1,,,,HTML,http://a,Later,five,pt
@@ -54,7 +54,7 @@ def test_events_keep_large_ids_repeats_and_the_documented_types(tmp_path: Path) 
         ("-8845298781299428018", "-3499919498720038879", "read", 100, None, "2015-12-13"),
         ("-8845298781299428018", "9222265156747237864", "clap", 86500, 1, "2015-12-14"),
         ("7", "9222265156747237864", "save", 90000, None, "2015-12-14"),
-        ("7", "9222265156747237864", "share", 90001, None, "2015-12-14"),
+        ("7", "9222265156747237864", "comment", 90001, None, "2015-12-14"),
         ("7", "33", "save", 90002, None, "2015-12-14"),
     ]
 
@@ -130,4 +130,4 @@ def test_the_real_data_set_comes_in_whole(tmp_path: Path) -> None:
     users_and_stories = db.execute("SELECT count(DISTINCT user_id), count(DISTINCT story_id) FROM events").fetchone()
     assert users_and_stories == (1_895, 2_987)
     types = dict(db.execute("SELECT type, count(*) FROM events GROUP BY 1").fetchall())
-    assert types == {"read": 61_086, "clap": 5_745, "save": 2_463 + 1_407, "share": 1_611}
+    assert types == {"read": 61_086, "clap": 5_745, "save": 2_463 + 1_407, "comment": 1_611}

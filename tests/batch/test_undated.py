@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 import redis
+from learning.training import train_on_lake
 from pyspark.sql import SparkSession
 
 from batch.publish import publish
@@ -29,7 +30,6 @@ from features.snapshot_reader import profile_place, read_bucket, read_tables
 from features.times import UNDATED
 from lake.importing.sql_import import import_sql
 from learning.settings import LearningSettings
-from learning.training import train_on_lake
 from online.http.app import create_app
 from rex.local.redis_server import Server
 from tests.lakes import NOON, Row, ago, event, write_rows
@@ -81,7 +81,9 @@ def lake(spark: SparkSession, one_partition: None, tmp_path_factory: pytest.Temp
     views = (f"CREATE VIEW {name} AS SELECT * FROM parquet('raw/{name}/part-00000.parquet');" for name in READ)
     (files / "import.sql").write_text("\n".join(views))
     import_sql(files / "import.sql", lake, as_of=RECEIVED, now=NOON)
-    write_rows(lake, "events", [SERVED], "dt=2026-01-31/archive-1.parquet")
+    write_rows(
+        lake, "events", [SERVED], "dt=2026-01-31/archive-0-events-1769817600000-0-1769817600000-9-0a1b2c3d.parquet"
+    )
     run(lake, [NOON], now=NOON + timedelta(minutes=1), settings=SETTINGS, jobs=JOBS, spark=spark)
     return lake
 
@@ -98,7 +100,7 @@ def rows(db: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
 def test_rows_without_dates_are_kept_and_known_from_when_they_were_received(db: duckdb.DuckDBPyConnection) -> None:
     stories = "SELECT story_id, published_at, updated_at, valid_from, valid_until FROM valid_stories ORDER BY story_id"
     assert rows(db, stories) == [
-        ("corrected", None, ago(days=1), RECEIVED, None),
+        ("corrected", None, ago(days=1), ago(days=1), None),
         ("known", None, RECEIVED, RECEIVED, None),
         ("less known", None, RECEIVED, RECEIVED, None),
         ("quiet", None, RECEIVED, RECEIVED, None),

@@ -6,6 +6,7 @@ Whatever wrote the files: columns match regardless of case, text may lack its ma
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 """Value of a partition folder that stands for null."""
 DATE_FOLDERS = frozenset({"year", "month", "day", "hour", "date", "dt", "ds"})
 """Partition folders that only say when; so does any folder whose value is a date."""
-ARCHIVED = "archive-"
-"""How the names of the files begin that the online service writes."""
+ARCHIVED = re.compile(r"archive-.+-\d+-\d+-\d+-\d+-[0-9a-f]{8}\.parquet")
+"""Names of the files that the online service writes (online/archive_files.py): stream, first and last entry, digest."""
 FILE, ROW = "_rex_file", "file_row_number"
 """What DuckDB adds to a scan: the path, under a name of ours, and the number of a row in its file, from 0, under a name of its own."""
 PROBLEMS_TOLD = 3

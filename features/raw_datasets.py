@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from features.null_spellings import BACKSLASH_N, NULL_SPELLINGS
+from features.null_spellings import BACKSLASH_N, NULL_IDS
 from features.schema import ID, MAX_ID_BYTES, NO_DATES, NOT_IDS, TS, Check, Column, Dataset
-from features.settings import Settings
 
 EVENT_TYPES = ("impression", "open", "read", "clap", "save", "share", "hide", "report", "unhide", "unreport")
 EDGE_KINDS = ("follow", "mute", "block")
@@ -23,8 +22,6 @@ EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 milliseconds, which lie in January 1970, or from a date that was misread."""
 EARLIEST_TEXT = datetime(1000, 1, 1, tzinfo=UTC)
 """A text may be older than the web. A year of fewer digits is `24-05-01`, read as the year 24."""
-NULL_IDS = tuple(text for text in NULL_SPELLINGS if text not in Settings().ids_like_null)
-"""No ids at this site; `\\N` is always among them."""
 CONTROL_CHARACTERS = "concat('[', chr(92), 'x00-', chr(92), 'x1f', chr(92), 'x7f]')"
 """A pattern. `chr(92)` is the backslash, which Spark's texts would take for an escape and DuckDB's would not."""
 

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from features.null_spellings import BACKSLASH_N, NULL_SPELLINGS
+from features.errors import BadInput
+from features.null_spellings import ids_like_null
 
 
 class Settings(BaseSettings):
@@ -39,8 +40,7 @@ class Settings(BaseSettings):
     @field_validator("ids_like_null", mode="before")
     @classmethod
     def _split(cls, text: object) -> object:
-        given = [one.strip() for one in text.split(",") if one.strip()] if isinstance(text, str) else text
-        known = [one for one in NULL_SPELLINGS if one != BACKSLASH_N]  # which is nobody's name
-        if isinstance(given, list) and (others := [one for one in given if one not in known]):
-            raise ValueError(f"{others[0]!r} is none of {', '.join(known)}; other ids need no declaration")
-        return given
+        try:
+            return ids_like_null(text) if isinstance(text, str) else text
+        except BadInput as error:
+            raise ValueError(str(error)) from error

@@ -39,7 +39,7 @@ def _is_said(db: duckdb.DuckDBPyConnection, dataset: Dataset, groups: Sequence[G
     """Whether a row that the service did not archive has a value in `column`."""
     for group in groups:
         stored = group.stored[dataset.names.index(column)]
-        names = [literal(duckdb_path(path)) for path in group.files if not path.name.startswith(ARCHIVED)]
+        names = [literal(duckdb_path(path)) for path in group.files if not ARCHIVED.fullmatch(path.name)]
         if not names or not (stored.name or stored.value):
             continue
         value = quoted(stored.name) if stored.name else "1"

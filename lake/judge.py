@@ -51,7 +51,7 @@ class DatasetReport:
     last: datetime | None
     """When what is not refused happened; null: nothing did, or the dataset does not say when."""
     undated: bool
-    """Whether nobody knows when anything happened."""
+    """Whether the dataset counts as undated (features/undated.py); what was archived since has dates all the same."""
     refused: Mapping[str, Refused]
     """By reason, most rows first. Repeated rows are dropped, which is no harm, but are counted here, too."""
     hints: tuple[str, ...]
@@ -83,7 +83,7 @@ def report_table(reports: Iterable[DatasetReport]) -> Table:
     for one in reports:
         counts = ["" if count is None else f"{count:,}" for count in (one.files, one.rows, one.users)]
         span = ["" if moment is None else f"{moment:%Y-%m-%d}" for moment in (one.first, one.last)]
-        span = ["undated", ""] if one.undated else span
+        span = ["undated", span[1]] if one.undated else span
         shown.add_row(one.dataset.name, *counts, *span, f"{sum(each.rows for each in one.refused.values()):,}")
     return shown
 
@@ -131,8 +131,8 @@ def judge(
         files,
         total,
         users,
-        None if undated else _moment(first),
-        None if undated else _moment(last),
+        _moment(first),
+        _moment(last),
         undated,
         refused,
         tuple(_hints(dataset, dated, beyond))[:1],

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from features.choices import EDGE_TYPES
 from features.datasets import dataset
 from features.errors import BadInput
-from features.lake_files import ARCHIVED
 from features.schema import TS
 from lake.drafts import replace_bytes
 from lake.writer import conform
@@ -63,7 +62,7 @@ def write(lake: Path, stream: str, converted: Converted) -> None:
     ids = [entry_id for entry_id, _ in converted.entries]
     digest = hashlib.blake2b(b" ".join(ids), digest_size=4).hexdigest()
     source = stream.rpartition("{")[2].replace("}:", "-")
-    name = f"{ARCHIVED}{source}-{ids[0].decode()}-{ids[-1].decode()}-{digest}.parquet"
+    name = f"archive-{source}-{ids[0].decode()}-{ids[-1].decode()}-{digest}.parquet"
     for (dataset_name, partition), table in converted.tables.items():
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from features.raw_datasets import NULL_IDS
+from features.null_spellings import NULL_IDS
 from features.schema import MAX_ID_BYTES, NOT_IDS
 
 
@@ -27,4 +27,4 @@ def _well_formed(ident: str) -> str:
 
 Id = Annotated[str, Field(min_length=1, json_schema_extra={"maxLength": MAX_ID_BYTES}), AfterValidator(_well_formed)]
 """An opaque string of 1 to 128 bytes of UTF-8 without control characters; not `.` or `..`, nor what tools
-write where there is nothing, such as `null` (`features.raw_datasets.NULL_IDS`)."""
+write where there is nothing, such as `null` (`features.null_spellings.NULL_IDS`)."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from features.duckdb_sql import literal, quoted
 from features.duckdb_views import SQL_TYPES, micros_of_nanos
 from features.errors import BadInput
-from features.raw_datasets import NULL_IDS
+from features.null_spellings import NULL_IDS
 from features.schema import TS, Column
 
 REFUSED, AS_IS = "chr(2)", "(chr(3) || chr(2) || chr(3))"

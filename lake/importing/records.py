@@ -229,13 +229,29 @@ def _cells(name: str, lines: _Lines, dialect: Dialect) -> Iterator[tuple[int, li
         escapechar=dialect.escape if dialect.escape not in ("", dialect.quote) else None,
         strict=True,
     )
-    start = lines.number + 1
+    start, well_quoted = lines.number + 1, _well_quoted(dialect)
     try:
         for cells in reader:
+            record = "".join(lines.pending)
+            if well_quoted is not None and dialect.quote in record and not well_quoted.fullmatch(record.rstrip("\r\n")):
+                raise csv.Error("a stray quote")
             yield start, cells
             start = lines.number + 1
     except csv.Error as error:
         raise BadInput(f"{name}, line {start}: {_reason(str(error), ''.join(lines.pending[:2]), dialect)}") from error
+
+
+def _well_quoted(dialect: Dialect) -> re.Pattern[str] | None:
+    """A record in which every closing quote ends its cell. Python's reader checks that itself only where quotes are doubled; elsewhere
+    it takes what follows for text, and changes the cell. None: it checks."""
+    if not dialect.quote or dialect.escape in ("", dialect.quote):
+        return None
+    quote, escape, delim = map(re.escape, (dialect.quote, dialect.escape, dialect.delim))
+    escaped = rf"{escape}(?:[\s\S]|$)"
+    quoted_cell = rf"{quote}(?:[^{quote}{escape}]++|{escaped})*+{quote}"
+    plain_cell = rf"(?!{quote})(?:[^{delim}{escape}]++|{escaped})*+"
+    cell = rf"(?:{quoted_cell}|{plain_cell})"
+    return re.compile(rf"{cell}(?:{delim}{cell})*")
 
 
 def _reason(said: str, line: str, dialect: Dialect) -> str:

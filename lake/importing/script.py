@@ -103,7 +103,7 @@ def read_script(sql: str) -> Script:
 def _tokens(sql: str) -> list[_Token]:
     raw = sql.encode()
     found = duckdb.tokenize(sql)
-    ends = [start for start, _ in found[1:]] + [len(raw)]
+    ends = [*(start for start, _ in found[1:]), len(raw)][: len(found)]
     tokens = []
     for (start, kind), end in zip(found, ends, strict=True):
         text = raw[start:end].decode(errors="replace").rstrip()

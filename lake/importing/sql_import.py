@@ -19,7 +19,7 @@ from rich.table import Table
 
 from features.duckdb_sql import literal
 from features.errors import BadInput
-from features.raw_datasets import RAW
+from features.raw_datasets import EARLIEST, RAW
 from features.times import rfc3339
 from lake.dialect import connected
 from lake.events_by_day import write_events
@@ -77,8 +77,10 @@ def import_sql(
     dates count as received. BadInput, and nothing written, for SQL that is not an import's, a file that is not exactly what the
     SQL says, a single row that is refused, and an `as_of` that is in the future or not needed.
     """
-    if as_of is not None and as_of > now:
-        raise BadInput(f"The --as-of {rfc3339(as_of)} lies in the future, and what is received then is not there yet.")
+    if as_of is not None and not EARLIEST <= as_of <= now:
+        raise BadInput(
+            f"--as-of {rfc3339(as_of)} is {'in the future' if as_of > now else 'too early'}; name the moment at which the data were received."
+        )
     script, base = _script(sql_file, files)
     with _staged(lake, dry_run) as staging:
         work = staging / ".import"
@@ -92,12 +94,14 @@ def import_sql(
             reports = {one.dataset.name: one.report for one in typed}
             previews = {one.dataset.name: _preview(db, one) for one in typed if dry_run}
             report = ImportReport(reports, previews, tuple(sources.notes), tuple(results))
+            refusal = report.refusal()
+            if not refusal:
+                _refuse_unneeded(as_of, reports)
             if not dry_run:
-                if refusal := report.refusal():
+                if refusal:
                     raise BadInput(
                         f"{sql_file} is refused, and nothing is written (the SQL can leave rows out):\n{refusal}"
                     )
-                _refuse_unneeded(as_of, reports)
                 _write(db, typed, staging, progress)
             sources.refuse_changed()
         shutil.rmtree(work)
@@ -175,11 +179,20 @@ def _lock(db: duckdb.DuckDBPyConnection, work: Path, sources: Sources) -> None:
 
 
 def _run(db: duckdb.DuckDBPyConnection, script: Script, sql_file: Path) -> list[str]:
+    """What the queries give. A statement that names a view which the script creates further down runs after that one."""
     results = []
     made = [statement.macro for statement in script.statements if statement.macro]
-    query = "SELECT lower(function_name) FROM duckdb_functions() WHERE list_contains(?, lower(function_name))"
+    query = (
+        "SELECT name FROM (SELECT lower(function_name) AS name FROM duckdb_functions() UNION SELECT keyword_name FROM duckdb_keywords())"
+        " WHERE list_contains(?, name)"
+    )
     taken = {name for (name,) in db.execute(query, [made]).fetchall()} if made else set()
-    for statement in script.statements:
+    waiting, moves_left = (
+        list(script.statements),
+        len(script.statements) ** 2,
+    )  # views that use each other would wait for ever
+    while waiting:
+        statement = waiting.pop(0)
         if statement.macro in taken:
             raise BadInput(
                 f"{sql_file}, line {statement.line}: there is a function {statement.macro} already, which means the same in every "
@@ -191,6 +204,12 @@ def _run(db: duckdb.DuckDBPyConnection, script: Script, sql_file: Path) -> list[
             else:
                 db.execute(statement.sql)
         except duckdb.Error as error:
+            missing = re.search(r"Table with name (\S+) does not exist", str(error))
+            views = [other.view for other in waiting]
+            if missing and missing[1].lower() in views and moves_left:
+                waiting.insert(views.index(missing[1].lower()) + 1, statement)
+                moves_left -= 1
+                continue
             within = re.search(r"^LINE (\d+):", str(error), re.MULTILINE)
             failed(error, f"{sql_file}, line {statement.line + (int(within[1]) - 1 if within else 0)}")
     return results

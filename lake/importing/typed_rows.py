@@ -75,7 +75,9 @@ def typed_rows(
     undated = _lacks_dates(db, dataset, to, rows, as_of)
     values = {c.column.name: quoted(c.column.name) for c in conversions}
     if undated:
-        values["received_at"] = f"coalesce({values.get('received_at', 'NULL')}, {literal(as_of)}::TIMESTAMPTZ)"
+        versions = [values[name] for name in dataset.times[1:-1] if name in values]  # none is known before it was made
+        since = f"greatest({', '.join([f'{literal(as_of)}::TIMESTAMPTZ', *versions])})"
+        values["received_at"] = f"coalesce({values.get('received_at', 'NULL')}, {since})"
     known = None if stories is None else f"SELECT story_id FROM {_scan(stories)}"
     report = judge(db, dataset, _as_declared(dataset, values, to), now, stories=known, undated=undated)
     if report.hints:

@@ -79,7 +79,8 @@ def active_people(lake: Path) -> list[str]:
     with views(lake) as db:
         found = db.execute(
             f"""
-            WITH acts AS (SELECT user_id, occurred_at FROM events UNION ALL SELECT user_id, occurred_at FROM edges)
+            WITH acts AS (
+                SELECT user_id, coalesce(occurred_at, received_at) AS occurred_at FROM events UNION ALL SELECT user_id, occurred_at FROM edges)
             SELECT DISTINCT user_id FROM acts
             WHERE user_id IS NOT NULL AND occurred_at > (SELECT max(occurred_at) FROM acts) - INTERVAL {ACTIVE_DAYS} DAYS
             ORDER BY user_id

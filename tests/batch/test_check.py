@@ -215,7 +215,7 @@ def _write_undated(lake: Path, rng: np.random.Generator) -> Path:
     for name, time in {"stories": "published_at", "events": "occurred_at"}.items():
         rows = _drawn(name, 300, rng)
         write_rows(lake, name, [{**row, time: None} for row in rows[:200]], "undated/part-00000.parquet")
-        write_rows(lake, name, rows[200:], "archive-1.parquet")
+        write_rows(lake, name, rows[200:], "archive-0-stories-1769817600000-0-1769817600000-9-0a1b2c3d.parquet")
     return lake
 
 

@@ -81,7 +81,9 @@ def lake(spark: SparkSession, one_partition: None, tmp_path_factory: pytest.Temp
     views = (f"CREATE VIEW {name} AS SELECT * FROM parquet('raw/{name}/part-00000.parquet');" for name in READ)
     (files / "import.sql").write_text("\n".join(views))
     import_sql(files / "import.sql", lake, as_of=RECEIVED, now=NOON)
-    write_rows(lake, "events", [SERVED], "dt=2026-01-31/archive-1.parquet")
+    write_rows(
+        lake, "events", [SERVED], "dt=2026-01-31/archive-0-events-1769817600000-0-1769817600000-9-0a1b2c3d.parquet"
+    )
     run(lake, [NOON], now=NOON + timedelta(minutes=1), settings=SETTINGS, jobs=JOBS, spark=spark)
     return lake
 

@@ -40,6 +40,11 @@ def test_whoever_was_active_in_the_lakes_last_month_counts(lake: Path) -> None:
     assert active_people(lake) == ["u1", "u2"]
 
 
+def test_undated_events_count_from_when_they_were_received(tmp_path: Path) -> None:
+    read = {**event("u1", "read", "s0", ago(days=1)), "occurred_at": None, "received_at": ago(days=2)}
+    assert active_people(write_lake(tmp_path / "lake", events=[read])) == ["u1"]
+
+
 def test_active_people_get_timelines_and_everything_old_goes(made: Site, lake: Path) -> None:
     made.publish("s1", "a1", minutes_ago=5)
     made.edges = {user: {("follow", "author", "a1")} for user in ("u1", "u2", "u3")}

@@ -160,3 +160,23 @@ def test_sql_that_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "import.sql").write_bytes(b"\xff")
     with pytest.raises(BadInput, match="is not UTF-8 text"):
         import_sql(tmp_path / "import.sql", tmp_path / "lake", now=NOW)
+
+
+def test_views_may_stand_in_any_order_but_not_use_each_other(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", a__csv="user,item,ts\nu1,s1,2019-04-01\n")
+    events = (
+        "CREATE VIEW events AS SELECT user AS user_id, item AS story_id, 'read' AS type, ts AS occurred_at FROM {};"
+    )
+    imported(folder, STORIES + events.format("raw") + "CREATE VIEW raw AS SELECT * FROM csv('a.csv');")
+    assert [row["story_id"] for row in rows(folder, "stories")] == ["s1"]
+    with pytest.raises(BadInput, match=r"line 1 cannot be run: .*does not exist"):
+        imported(
+            put(tmp_path / "again" / "in", a__csv="user,item,ts\nu1,s1,2019-04-01\n"),
+            STORIES + events.format("stories"),
+        )
+
+
+@pytest.mark.parametrize("sql", ["", "\n", "-- nothing yet\n"])
+def test_an_empty_script_is_told_what_a_lake_needs(tmp_path: Path, sql: str) -> None:
+    with pytest.raises(BadInput, match="CREATE VIEW stories; a lake needs stories and events"):
+        imported(put(tmp_path / "in"), sql)

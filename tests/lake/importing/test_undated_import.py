@@ -74,7 +74,7 @@ def test_some_rows_without_dates_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "as_of", "said"),
     [
-        (events_of("csv('a.csv')", WITHOUT), NOW + timedelta(days=1), "lies in the future"),
+        (events_of("csv('a.csv')", WITHOUT), NOW + timedelta(days=1), "is in the future"),
         (events_of("csv('a.csv')"), RECEIVED, "leave it out"),
         (events_of("csv('a.csv')", WITHOUT.replace("NULL", "'soon'")), RECEIVED, "is not a time"),
         (
@@ -89,3 +89,28 @@ def test_what_cannot_be_undated_says_why(folder: Path, sql: str, as_of: datetime
     with pytest.raises(BadInput, match=said):
         imported(folder, sql, as_of=as_of)
     assert not (folder.parent / "lake").exists()
+
+
+def test_an_as_of_that_cannot_be_or_is_not_needed_is_refused_before_anything_is_written(folder: Path) -> None:
+    dated = DATED_STORY + RATINGS
+    for as_of, message in (
+        (RECEIVED, "here all have dates"),
+        (NOW + timedelta(days=1), "is in the future; name the moment"),
+        (datetime(1980, 1, 1, tzinfo=UTC), "is too early; name the moment"),
+    ):
+        for dry_run in (True, False):
+            with pytest.raises(BadInput, match=message):
+                imported(folder, dated, as_of=as_of, dry_run=dry_run)
+
+
+def test_a_version_counts_as_received_no_earlier_than_it_was_made(folder: Path) -> None:
+    books = BOOKS.replace("NULL AS published_at", "NULL AS published_at, '2021-02-03' AS updated_at")
+    imported(folder, books + RATINGS, as_of=RECEIVED)
+    assert [row["received_at"] for row in rows(folder, "stories")] == [datetime(2021, 2, 3, tzinfo=UTC)]
+
+
+def test_files_of_ones_own_count_whatever_their_names(folder: Path) -> None:
+    imported(folder, events_of("csv('a.csv')", WITHOUT), as_of=RECEIVED)
+    for written in (folder.parent / "lake" / "raw").rglob("*.parquet"):
+        written.rename(written.with_name("archive-2019.parquet"))
+    assert {one.undated for one in check_lake(folder.parent / "lake", NOW).datasets.values()} == {True}

@@ -100,7 +100,7 @@ def rows(db: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
 def test_rows_without_dates_are_kept_and_known_from_when_they_were_received(db: duckdb.DuckDBPyConnection) -> None:
     stories = "SELECT story_id, published_at, updated_at, valid_from, valid_until FROM valid_stories ORDER BY story_id"
     assert rows(db, stories) == [
-        ("corrected", None, ago(days=1), RECEIVED, None),
+        ("corrected", None, ago(days=1), ago(days=1), None),
         ("known", None, RECEIVED, RECEIVED, None),
         ("less known", None, RECEIVED, RECEIVED, None),
         ("quiet", None, RECEIVED, RECEIVED, None),

@@ -32,8 +32,6 @@ class OnlineSettings(BaseSettings):
     """How long a request waits for the slate that another is building for the same user; then it builds one itself."""
     build_lease_s: float = Field(default=5.0, gt=0, le=60)
     """After this a builder counts as dead and the next request builds; far longer than any ranking takes."""
-    pages_kept: int = Field(default=1000, ge=0, le=1_000_000)
-    """First pages a process keeps as they were answered, for when nothing has changed: some 15 kB each at the usual length."""
     pagination_session_ttl_s: int = Field(default=86_400, ge=60, le=2_592_000)
     """How long a pagination session can go on after its slate has expired; longer than slate_ttl_s. A day: back after a night's sleep."""
     pagination_session_cap: int = Field(default=5000, ge=1, le=100_000)

@@ -10,11 +10,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from rich.progress import Progress
 
-from batch.schedule import is_written
 from batch.io import read_derived
 from batch.jobs.als_vectors import strengths
 from batch.point_in_time import Context, visible
 from batch.run import run, session
+from batch.schedule import is_written
 from batch.settings import BatchSettings
 from batch.tuning import als, half_lives
 from batch.tuning.tuned import Tuned, write_tuned

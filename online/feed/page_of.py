@@ -24,8 +24,6 @@ async def page_of(rex: AppState, wanted: FeedRequest, places: CapacityLimiter) -
     """The answer, JSON. From a slate at hand it takes one thread for a moment; rankings take one of `places`, so that they
     never keep cached pages from theirs. Raises what FeedService raises."""
     feeds = rex.feeds
-    if (unchanged := await _unchanged(rex, wanted)) is not None:
-        return unchanged
     for attempt in range(feeds.polls):
         prepared, page = await to_thread.run_sync(_at_hand, feeds, wanted, micros(rex.clock()))
         if page is not None:
@@ -38,18 +36,6 @@ async def page_of(rex: AppState, wanted: FeedRequest, places: CapacityLimiter) -
             rex.metrics.waits.inc(attempt == 0)
             await sleep(POLL_S)
     return await to_thread.run_sync(_json, feeds.build_anyway, wanted, micros(rex.clock()), limiter=places)
-
-
-async def _unchanged(rex: AppState, wanted: FeedRequest) -> bytes | None:
-    if wanted.cursor or wanted.fresh:
-        return None
-    story_table, now_us = rex.live.get(), micros(rex.clock())
-    loaded = (story_table.version, story_table.position)
-    page = await rex.unchanged.page(wanted, loaded, now_us)
-    if page is None:
-        return None
-    rex.metrics.observe_unchanged()
-    return page
 
 
 def _at_hand(feeds: FeedService, wanted: FeedRequest, now_us: int) -> tuple[Prepared, bytes | None]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from features.errors import Unavailable
 from online.components import Components
-from online.feed.answered_pages import AnsweredPages
 from online.feed.answering import Asked, answer, served_page
 from online.feed.explaining import explanation
 from online.feed.new_stories import new_count
@@ -31,7 +30,6 @@ class FeedService:
         flights: SingleFlight,
         cursors: CursorCodec,
         served: ServedLog,
-        answered: AnsweredPages,
         metrics: Metrics,
     ) -> None:
         self.components = components
@@ -43,7 +41,6 @@ class FeedService:
         self._flights = flights
         self._cursors = cursors
         self._served = served
-        self._answered = answered
         self._metrics = metrics
 
     def feed(self, request: FeedRequest, now_us: int) -> dict[str, Any]:
@@ -120,9 +117,6 @@ class FeedService:
         asked = Asked(ctx, slate, prepared.start, prepared.request.limit, prepared.delivered, cached, newer)
         page = self._pipeline.read(ctx, slate, asked.start, asked.limit)
         answered = answer(asked, page, self.components, self._cursors)
-        served = served_page(asked, page, answered)
-        self._served.note(served)
-        if cached and not prepared.stale and not prepared.request.cursor:
-            self._answered.note(asked, page, answered, served)
+        self._served.note(served_page(asked, page, answered))
         self._metrics.observe_page(ctx.trace, cached=cached, stale=prepared.stale)
         return answered

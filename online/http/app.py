@@ -70,7 +70,6 @@ def create_app(
             stack.enter_context(_every(online.fanout_every_s, lambda: _fan_out(state, fan_out)))
             app.state.rex = state
             yield
-            await state.unchanged.close()
             await state.health.close()
 
     # Offline: the page at /docs brings its own scripts, where FastAPI's would fetch them from elsewhere.

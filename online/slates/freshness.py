@@ -38,12 +38,7 @@ def freshness(ctx: Context, slate: Slate) -> Freshness:
     made_for = (info.snapshot, info.invalidation_digest, info.hint, info.variant, info.model)
     invalidation_digest, hint = ctx.user.state.invalidation_digest.hex(), ctx.user.deciding_hint
     asked_by = (ctx.story_table.version, invalidation_digest, hint, settings.variant, ctx.ranker.name)
-    fresh_until = fresh_until_us(slate, settings)
+    fresh_until = info.built_at_us + round(settings.slate_fresh_s * stretch(info.id) * _SECOND_US)
     if made_for != asked_by or ctx.now_us >= fresh_until + settings.stale_s * _SECOND_US:
         return Freshness.USED_UP
     return Freshness.FRESH if ctx.now_us < fresh_until else Freshness.STALE
-
-
-def fresh_until_us(slate: Slate, settings: OnlineSettings) -> int:
-    """From then on a first page is stale."""
-    return slate.info.built_at_us + round(settings.slate_fresh_s * stretch(slate.info.id) * _SECOND_US)

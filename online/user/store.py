@@ -24,7 +24,7 @@ from online.timelines.pulled import PulledTargets
 from online.timelines.timeline import Timeline, decode_timeline
 from online.user.build_inputs import BuildInputs
 from online.user.served_history import ServedHistory, decode_history
-from online.user.user import EMPTY_PROFILE, INTERACTION, UserState, decode_changes, digest_of_overlay
+from online.user.user import EMPTY_PROFILE, INTERACTION, UserState, decode_changes
 from rex.local.faults import first_line
 
 log = logging.getLogger("rex.online")
@@ -176,7 +176,6 @@ def _decode_user(
         changes=decode_changes(edges, user_id, covered),
         interactions=np.frombuffer(packed, INTERACTION),
         digest=_digest(raw),
-        overlay_digest=digest_of_overlay(edges, interactions),
         invalidation_digest=_digest(_flat(edges)),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,8 +67,6 @@ class UserState:
     """INTERACTION[m], newest first."""
     digest: bytes = b""
     """Hash of the raw bytes this was read from: equal states, equal digests."""
-    overlay_digest: bytes = b""
-    """Hash of what the user did since the snapshot (and somewhat before): `digest_of_overlay`."""
     invalidation_digest: bytes = b""
     """Hash of what must show on the next first page: account and edges changed, stories hidden and reported since the snapshot."""
 
@@ -109,12 +106,6 @@ class UserState:
     def stories(self, interaction: str) -> Hashes:
         """int64[m]: stories on which the user acted so since (and somewhat before) the snapshot, newest first."""
         return self.interactions["story"][self.interactions["type"] == INTERACTION_CODES[interaction]]
-
-
-def digest_of_overlay(edges: Mapping[bytes, bytes], interactions: Sequence[bytes]) -> bytes:
-    """Equal for equal edges and interactions, as they lie in Redis."""
-    parts = (*(part for item in sorted(edges.items()) for part in item), *interactions)
-    return hashlib.blake2b(b"\x1f".join(parts), digest_size=12).digest()
 
 
 def decode_changes(raw: Mapping[bytes, bytes], user_id: str, covered: Callable[[str], str]) -> tuple[EdgeChange, ...]:

@@ -22,7 +22,7 @@ from online.rankers.weighted import Weighted
 from online.settings import OnlineSettings
 from online.slates.freshness import JITTER, stretch, ttl_s
 from online.slates.slate import identify
-from tests.online.conftest import LENIENT, OFTEN, FeedServer, serving, wait_until
+from tests.online.conftest import LENIENT, OFTEN, STORIES, FeedServer, serving, wait_until
 
 Page = dict[str, Any]
 
@@ -228,6 +228,42 @@ class TestStaleness:
             after = bolder.feed("u-new")
         assert (after["slate"]["cached"], after["slate"]["variant"]) == (False, "bolder")
         assert after["slate"]["id"] != first["slate"]["id"]
+
+
+CHANGES: dict[str, Callable[[FeedServer, Page], object]] = {
+    "nothing": lambda s, page: None,
+    "a read": lambda s, page: s.send(s.event("e1", "u-fan", "read", story_id=page["items"][0]["story_id"])),
+    "a hide": lambda s, page: s.send(s.event("e1", "u-fan", "hide", story_id=page["items"][0]["story_id"])),
+    "an unfollow": lambda s, page: s.send(s.event("e1", "u-fan", "unfollow", target_type="author", target_id="a3")),
+    "a withdrawal": lambda s, page: s.http.delete(f"/v1/stories/{page['items'][0]['story_id']}"),
+    "a new story": lambda s, page: s.http.put("/v1/stories/s-new", json={"published_at": s.now.isoformat()}),
+    "an expired slate": lambda s, page: s.client.delete(s.keys.slate("u-fan", page["slate"]["id"])),
+    "a newer slate": lambda s, page: s.feed("u-fan", limit=9, fresh=True),
+    "a snapshot": lambda s, page: s.publish(STORIES),
+    "a clock that went back": lambda s, page: setattr(s, "now", s.now - timedelta(seconds=5)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_process_that_has_answered_before_answers_like_one_that_has_not(served: FeedServer, change: str) -> None:
+    served.feed("u-fan", limit=8)
+    before = served.feed("u-fan", limit=8)
+    served.now += timedelta(seconds=1)
+    CHANGES[change](served, before)
+    served.feed("u-fan", limit=8)  # where a slate is to be built, it is there for both
+    after = served.feed("u-fan", limit=8)
+    assert after["request_id"] != before["request_id"]
+    with serving(create_app(served.settings, OFTEN, clock=lambda: served.now)) as other:
+        assert other.get("/v1/users/u-fan/feed", params={"limit": 8}).json() == after
+
+
+def test_a_page_that_is_answered_again_is_in_the_history_as_of_then(served: FeedServer) -> None:
+    served.feed("u-fan", limit=8)
+    history = served.keys.served_history("u-fan")
+    wait_until(lambda: served.client.zcard(history) == 1)
+    served.now += timedelta(seconds=1)
+    served.feed("u-fan", limit=8)
+    wait_until(lambda: served.client.zrange(history, 0, -1, withscores=True)[0][1] == served.now.timestamp() * 1000)
 
 
 def test_lives_are_spread_by_a_tenth_and_the_same_everywhere() -> None:

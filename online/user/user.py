@@ -66,7 +66,7 @@ class UserState:
     interactions: np.ndarray = field(default_factory=lambda: np.empty(0, INTERACTION))
     """INTERACTION[m], newest first."""
     digest: bytes = b""
-    """Hash of the raw bytes this was read from: equal states, equal digests."""
+    """Hash of what changed since the snapshot (and somewhat before): with it, and the snapshot, all of this is given."""
     invalidation_digest: bytes = b""
     """Hash of what must show on the next first page: account and edges changed, stories hidden and reported since the snapshot."""
 
@@ -223,6 +223,8 @@ class User:
 
     def _copies(self, hashes: Hashes, candidates: Candidates) -> Bools | None:
         """bool[n]: candidates that share a duplicate key that one of these stories has or had, as each shares its own."""
+        if not len(hashes):
+            return None
         now = self.story_table.duplicate_key[self.story_table.by_hash.known(hashes)]
         keys = np.concatenate((now, self.story_table.former_keys.of(hashes)))
         if not len(keys):

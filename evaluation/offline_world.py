@@ -20,7 +20,7 @@ from features.snapshot import PROFILE, TARGETS_SCHEMA, Manifest, digest, schema_
 from learning.model import Model
 from learning.model_file import decode
 from online.components import Components
-from online.context import Context
+from online.context import Context, Trace
 from online.protocols import Ranker
 from online.rankers.learned import ranker_for
 from online.settings import OnlineSettings
@@ -57,7 +57,16 @@ class OfflineWorld:
         """A request of theirs at `now_us`."""
         user, ranker = User(self.user(user_id), self.story_table), components.ranker or self._ranker(settings)
         wanted = frozenset(ranker.inputs)
-        return Context(self.story_table, user, now_us, settings, ranker, wanted=wanted, bits=components.bits)
+        return Context(
+            self.story_table,
+            user,
+            now_us,
+            settings,
+            ranker,
+            wanted=wanted,
+            bits=components.bits,
+            trace=Trace(strict=settings.strict),
+        )
 
     def _ranker(self, settings: OnlineSettings) -> Ranker:
         return ranker_for(settings, self.model, self.digest)

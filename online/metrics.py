@@ -46,7 +46,7 @@ class Metrics:
         self.delta = Gauge("rex_delta_rows", "Stories put since the loaded snapshot", registry=self.registry)
 
     def observe_page(self, trace: Trace, *, cached: bool, stale: bool) -> None:
-        """Counts one page."""
+        """Counts one page, once it is made; `trace` is whole by then."""
         self.pages.labels("true" if cached else "false").inc()
         self.stale.inc(stale)
         self.observe_stages(trace)

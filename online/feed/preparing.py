@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from online.components import Components
-from online.context import Context
+from online.context import Context, Trace
 from online.feed.snapshot_loader import LiveSnapshot
 from online.settings import OnlineSettings
 from online.slates.cursor import Cursor, CursorCodec
@@ -97,7 +97,8 @@ class Preparer:
             kept = read(cursor.slate_id)
         place = find_place(kept, cursor.index, read)
         if place.consumed is not None:
-            ctx.pagination_session = PaginationSession(place.slate_id, place.consumed, cursor.watermark)
+            session = PaginationSession(place.slate_id, place.consumed, cursor.watermark)
+            ctx = replace(ctx, pagination_session=session)
         return Prepared(request, ctx, place.slate, place.index, cursor.delivered)
 
     def context(
@@ -116,8 +117,15 @@ class Preparer:
         if slate_id is not None and reading.kept.slate is not None:
             hint = reading.kept.slate.info.hint  # the rest of a slate is read in the languages of its beginning
         user = User(reading.state, story_table, hint)
-        wanted, bits = frozenset(loaded.ranker.inputs), self._components.bits
-        return Context(story_table, user, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits), reading
+        wanted, bits, trace = (
+            frozenset(loaded.ranker.inputs),
+            self._components.bits,
+            Trace(strict=self._settings.strict),
+        )
+        made = Context(
+            story_table, user, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits, trace=trace
+        )
+        return made, reading
 
     def _usable(self, kept: Kept) -> Kept:
         """Without a slate of a service with other providers, whose source bits mean something else."""

@@ -42,9 +42,9 @@ def test_a_strict_feed_of_learned_models_is_made_from_it(
     rex = wire(redis_client, settings, online, default_components(), lambda: AS_OF, Metrics())
     rex.live.refresh()
     rex.live.loaded().ranker = ranker_for(online, drawn_model(), "drawn")
-    prepared = rex.feeds.prepare(FeedRequest("user-0", fresh=True), micros(AS_OF))
-    assert len(rex.feeds.answer(prepared)["items"]) == 20
-    assert prepared.ctx.wanted == {feature.name for feature in FEATURES}, "the models read every registered feature"
+    assert len(rex.feeds.feed(FeedRequest("user-0", fresh=True), micros(AS_OF))["items"]) == 20
+    wanted = {feature.name for feature in FEATURES}
+    assert set(rex.live.loaded().ranker.inputs) == wanted, "the models read every registered feature"
 
 
 def test_a_strict_service_makes_no_feed_without_a_part(

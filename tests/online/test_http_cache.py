@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from online.columns import Floats
 from online.components import default_components
-from online.feed import page_of
+from online.feed.workers import Threads
 from online.http.app import create_app
 from online.protocols import Degrade, refused
 from online.rankers.weighted import Weighted
@@ -50,6 +51,14 @@ class Pair:
     served: FeedServer
     gate: Gate
     https: tuple[httpx.Client, httpx.Client]
+    app: FastAPI
+    """The first."""
+
+    @property
+    def renewals(self) -> Mapping[Hashable, object]:
+        """What the first app has put off."""
+        workers: Threads = self.app.state.workers
+        return workers.under_way
 
     def feed(self, user: str, app: int = 0, **query: Any) -> Page:
         answer = self.https[app].get(f"/v1/users/{user}/feed", params=query)
@@ -68,11 +77,9 @@ def two_apps(served: FeedServer, online: OnlineSettings = OFTEN) -> Iterator[Pai
     gate = Gate()
     gate.open.set()
     components = default_components(gate)
-    with (
-        serving(create_app(served.settings, online, components, clock=lambda: served.now)) as one,
-        serving(create_app(served.settings, online, components, clock=lambda: served.now)) as two,
-    ):
-        yield Pair(served, gate, (one, two))
+    apps = [create_app(served.settings, online, components, clock=lambda: served.now) for _ in range(2)]
+    with serving(apps[0]) as one, serving(apps[1]) as two:
+        yield Pair(served, gate, (one, two), apps[0])
 
 
 @pytest.fixture
@@ -168,10 +175,10 @@ class TestStaleness:
             wait_until(lambda: pair.gate.rankings == 1 + OFTEN.rankings_at_once)
             for _ in range(5):
                 pair.feed("u-new")
-            under_way = len(page_of._renewals)
+            under_way = len(pair.renewals)
             pair.gate.open.set()
         assert under_way == 1
-        wait_until(lambda: not page_of._renewals)
+        wait_until(lambda: not pair.renewals)
         assert pair.gate.rankings == 2 + OFTEN.rankings_at_once
 
     def test_a_failed_history_is_told(self, served: FeedServer) -> None:

@@ -9,6 +9,7 @@ from online.columns import Candidates, Floats
 from online.context import Context
 from online.feed.served_log import sampled
 from online.slates.cursor import Watermark
+from online.slates.freshness import made_for
 from online.slates.slate import Slate, SlateInfo, identify
 
 
@@ -33,7 +34,7 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
         id=name,
         built_at_us=ctx.now_us,
         snapshot=ctx.story_table.version,
-        invalidation_digest=ctx.user.state.invalidation_digest.hex(),
+        made_for=made_for(ctx),
         hint=ctx.user.deciding_hint,
         model=ctx.ranker.name,
         variant=ctx.settings.variant,

@@ -14,8 +14,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from online.clock import micros
 from online.columns import Floats
 from online.components import default_components
+from online.feed.preparing import FeedRequest
 from online.feed.workers import Threads
 from online.http.app import create_app
 from online.protocols import Degrade, refused
@@ -262,6 +264,21 @@ def test_a_process_that_has_answered_before_answers_like_one_that_has_not(served
     assert after["request_id"] != before["request_id"]
     with serving(create_app(served.settings, OFTEN, clock=lambda: served.now)) as other:
         assert other.get("/v1/users/u-fan/feed", params={"limit": 8}).json() == after
+
+
+def test_a_page_is_made_in_one_way_with_and_without_an_event_loop(pair: Pair) -> None:
+    pair.feed("u-fan", limit=8)
+    feeds = pair.app.state.rex.feeds
+    first = pair.feed("u-fan", limit=8)
+    assert feeds.feed(FeedRequest("u-fan", limit=8), micros(pair.served.now)) == first
+    second = pair.feed("u-fan", limit=8, cursor=first["next_cursor"])
+    assert feeds.feed(FeedRequest("u-fan", 8, first["next_cursor"]), micros(pair.served.now)) == second
+    pair.served.now += timedelta(seconds=OFTEN.slate_fresh_s * (1 + JITTER) + 1)
+    stale = feeds.feed(FeedRequest("u-fan", limit=8), micros(pair.served.now))
+    assert stale["slate"]["id"] == first["slate"]["id"]
+    assert pair.feed("u-fan", limit=8)["slate"]["id"] != first["slate"]["id"], (
+        "the next one was there before the page went out"
+    )
 
 
 def test_a_page_that_is_answered_again_is_in_the_history_as_of_then(served: FeedServer) -> None:

@@ -80,7 +80,7 @@ def test_users_whose_affinities_lack_a_column_are_refused() -> None:
     """Annotators would raise for every one of them, and every feed would be degraded."""
     complete = big_content(stories=300, users=2, seed=0).users
     lacking = {name: values for name, values in complete.fields.items() if name != "topic_impressions"}
-    with pytest.raises(ValueError, match="topic impressions needs as many values for each user as topic_affinity_ids"):
+    with pytest.raises(ValueError, match="topic_impressions needs as many values for each user as topic_affinity_ids"):
         Users(complete.hashes, lacking)
     short = complete.fields | {"topic_impressions": Ragged(np.zeros(2, np.float32), np.array([0, 1, 2]))}
     with pytest.raises(ValueError, match="topic_impressions"):

@@ -18,12 +18,13 @@ from rich.progress import Progress
 from benchmarks.big_snapshot import AS_OF, DAYS, publish_big
 from benchmarks.drawn_model import drawn_model
 from benchmarks.results import Result, measured
+from benchmarks.traced import TracedMetrics, last_trace
 from features.keys import Keys
 from features.settings import Settings
 from features.times import micros
 from online.components import default_components
-from online.feed.preparing import FeedRequest, Prepared
-from online.metrics import Metrics
+from online.context import Trace
+from online.feed.preparing import FeedRequest
 from online.rankers.learned import ranker_for
 from online.service_settings import OnlineSettings
 from online.story_table.table import StoryTable
@@ -66,7 +67,7 @@ def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> tup
     manifest = publish_big(client, Keys(settings.redis_prefix), STORIES, USERS, seed=0, progress=progress)
     published = time.perf_counter()
     online = OnlineSettings(strict=True, aggregate={"fresh_window_d": DAYS + 1})  # so that every story is brought
-    rex = wire(client, settings, online, default_components(), lambda: AS_OF, Metrics())
+    rex = wire(client, settings, online, default_components(), lambda: AS_OF, TracedMetrics())
     wired = time.perf_counter()
     rex.live.refresh()
     results = [
@@ -108,10 +109,10 @@ def _measure_missed(rex: AppState, progress: Progress) -> tuple[list[float], dic
 
     def request(i: int) -> None:
         nonlocal candidates
-        prepared = rex.feeds.prepare(FeedRequest(f"user-{i % USERS}", fresh=True), _now_us(i))
-        rex.feeds.answer(prepared)
-        candidates = _assert_complete(prepared)
-        for report in prepared.ctx.trace.stages:
+        rex.feeds.feed(FeedRequest(f"user-{i % USERS}", fresh=True), _now_us(i))
+        trace = last_trace(rex)
+        candidates = _assert_complete(trace)
+        for report in trace.stages:
             stages.setdefault(report.stage, []).append(report.ms)
 
     bar = progress.add_task("500,000-story feeds", total=REQUESTS + WARM_UP)
@@ -119,9 +120,9 @@ def _measure_missed(rex: AppState, progress: Progress) -> tuple[list[float], dic
     return times[WARM_UP:], {stage: ms[WARM_UP:] for stage, ms in stages.items()}, candidates
 
 
-def _assert_complete(prepared: Prepared) -> int:
+def _assert_complete(trace: Trace) -> int:
     """Every story was a candidate, and candidates less drops by reason is what was ranked."""
-    stages: dict[str, Any] = {report.stage: report for report in prepared.ctx.trace.stages}
+    stages: dict[str, Any] = {report.stage: report for report in trace.stages}
     found, kept = stages["aggregate"].given, stages["preprocess"]
     assert found == STORIES, f"only {found:,} of {STORIES:,} stories were candidates"
     assert found - sum(kept.dropped.values()) == stages["rank"].taken, "candidates went missing without a reason"

@@ -18,6 +18,7 @@ from batch.publish import publish_content
 from benchmarks.big_snapshot import AS_OF, big_content
 from benchmarks.drawn_model import drawn_model
 from benchmarks.results import Result, measured
+from benchmarks.traced import TracedMetrics, last_trace
 from features.keys import Keys, hash64
 from features.lua import script
 from features.settings import Settings
@@ -25,7 +26,6 @@ from features.times import micros
 from online.components import default_components
 from online.feed.preparing import FeedRequest
 from online.ingest.stories import Story
-from online.metrics import Metrics
 from online.rankers.learned import ranker_for
 from online.service_settings import OnlineSettings
 from online.story_table.story_change import StoryChange, StoryVersion
@@ -70,7 +70,7 @@ def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> App
     keys = Keys(settings.redis_prefix)
     content = big_content(STORIES, USERS, seed=0)
     publish_content(lambda: content, client, keys, now=AS_OF, kept=1, lease_ttl_s=60, progress=progress)
-    rex = wire(client, settings, OnlineSettings(strict=True), default_components(), lambda: AS_OF, Metrics())
+    rex = wire(client, settings, OnlineSettings(strict=True), default_components(), lambda: AS_OF, TracedMetrics())
     rex.live.refresh()
     return rex
 
@@ -130,12 +130,11 @@ def _reads(rex: AppState, user: str, first: int, progress: Progress) -> tuple[li
     for i in range(first, first + READS + WARM_UP):
         request = FeedRequest(user, limit=PAGE, surface="following", fresh=True)
         started = time.perf_counter()
-        prepared = rex.feeds.prepare(request, micros(AS_OF) + i * 1_000_000)
-        page = rex.feeds.answer(prepared)
+        page = rex.feeds.feed(request, micros(AS_OF) + i * 1_000_000)
         times.append((time.perf_counter() - started) * 1000)
         assert len(page["items"]) == PAGE, f"a page of {len(page['items'])}"
         found.add(page["slate"]["candidates"])
-        for report in prepared.ctx.trace.stages:
+        for report in last_trace(rex).stages:
             stages.setdefault(report.stage, []).append(report.ms)
         progress.advance(bar)
     assert found == {PUSHED + PULLED}, f"candidates: {found}"

@@ -188,10 +188,9 @@ same run, `ratio` is value / baseline, `bar` is the most that is accepted, `aim`
 
 - `feed_miss_500k`: a feed ranked anew, every one of 500,000 stories a candidate, and its stages; the baseline is reading the same columns
   once. `learned`: with models for the best 2,000.
-- `cached_page_http`: a cached first page over HTTP, unchanged, and (`made`) validated and rendered; the baseline is a bare route
-  that answers the same bytes.
+- `cached_page_http`: a cached first page over HTTP, validated and rendered; the baseline is a bare route that answers the same bytes.
 - `story_put_to_shown`, `story_withdrawn_to_gone`: from a change at one process to a page of another that shows it; the baseline is
-  an unchanged page.
+  a cached page.
 - `hybrid_read_500k`: a page of 30 out of a timeline of 400 pushed and 50 pulled stories.
 - `fan_out_insert`: one story into one timeline; the baseline is a bare loop of the same command, or of LPUSH.
 - `publish_500k`, `load_500k`, `snapshot_500k`: publishing and loading that snapshot; `slate_*`, `timeline_*`: bytes in Redis.

@@ -19,7 +19,7 @@ from features.keys import hash64
 from features.paths import duckdb_path
 from features.snapshot import PROFILE, TARGETS_SCHEMA, Manifest, digest, schema_hash
 from online.components import Components
-from online.context import Context
+from online.context import Context, Trace
 from online.rankers.learned import ranker_for
 from online.rankers.models.model import Model
 from online.rankers.models.model_file import decode
@@ -58,7 +58,16 @@ class OfflineWorld:
         """A request of theirs at `now_us`."""
         user, ranker = User(self.user(user_id), self.story_table), components.ranker or self._ranker(settings)
         wanted = frozenset(ranker.inputs)
-        return Context(self.story_table, user, now_us, settings, ranker, wanted=wanted, bits=components.bits)
+        return Context(
+            self.story_table,
+            user,
+            now_us,
+            settings,
+            ranker,
+            wanted=wanted,
+            bits=components.bits,
+            trace=Trace(strict=settings.strict),
+        )
 
     def _ranker(self, settings: RankingSettings) -> Ranker:
         return ranker_for(settings, self.model, self.digest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -63,15 +64,22 @@ class Layout:
         lengths = struct.unpack_from(f"<{count}I", data, _HEADER.size)
         offset += _pad(offset)
         arrays: dict[str, np.ndarray] = {}
-        for (name, dtype), length in zip(self.fields, lengths, strict=True):
-            size = length * np.dtype(dtype).itemsize
-            if offset + size > len(data):
+        end = len(data)
+        for (name, dtype, itemsize), length in zip(_typed(self.fields), lengths, strict=True):
+            size = length * itemsize
+            if offset + size > end:
                 raise CorruptValue(f"{self.name}: array {name} of {length} entries runs past the end")
-            arrays[name] = np.frombuffer(data, dtype=dtype, count=length, offset=offset)
-            offset += size + _pad(size)
+            arrays[name] = np.frombuffer(data, dtype, length, offset)
+            offset += size + (-size % _ALIGN)
         return arrays
 
 
 def name_of(data: bytes) -> str:
     """What a value that is named by its content is called: the SHA-256 of its bytes, hex."""
     return hashlib.sha256(data).hexdigest()
+
+
+@cache
+def _typed(fields: tuple[tuple[str, str], ...]) -> tuple[tuple[str, np.dtype, int], ...]:
+    """Name, type and size of an entry; looking a type up takes as long as reading an array."""
+    return tuple((name, np.dtype(dtype), np.dtype(dtype).itemsize) for name, dtype in fields)

@@ -49,12 +49,14 @@ class StageReport:
 class Trace:
     """The funnel of one request, and the path of one story through it when one is watched."""
 
-    timer: Callable[[], float]
-    """Seconds from some moment on; stages are timed with it."""
+    timer: Callable[[], float] = lambda: 0.0
+    """Seconds from some moment on; stages are timed with it. Unless one is given, they take no time."""
     stages: list[StageReport] = field(default_factory=list)
     strict: bool = False
     """Whether a part that fails fails the request: what is measured, evaluated or written for many users must be whole."""
     degraded: list[str] = field(default_factory=list)
+    due: dict[str, str] = field(default_factory=dict)
+    """Provider → why what it reads is to be made anew."""
     displacements: dict[str, int] = field(default_factory=dict)
     """Reason → entries that the postprocessors moved for it."""
     watched_row: int | None = None
@@ -129,9 +131,9 @@ class Trace:
         return int(found[0]) if len(found) else None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Context:
-    """Pinned from start to end of a request: story table, ranker, user, now."""
+    """Pinned from start to end of a request: story table, ranker, user, now. Building a slate adds its inputs in a context of its own."""
 
     story_table: StoryTable
     user: User
@@ -148,14 +150,8 @@ class Context:
     """Provider name → bit of the candidates' `sources`."""
     pagination_session: PaginationSession | None = None
     """The pagination session that the new slate continues; None: a session begins with it."""
-    timeline_due: str = ""
-    """Why the user's timeline is to be made anew, noted by the provider that reads it; empty: it is not."""
-    timer: Callable[[], float] = lambda: 0.0
-    """Of the trace; unless one is given, stages take no time."""
-    trace: Trace = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.trace = Trace(self.timer, strict=self.settings.strict)
+    trace: Trace = field(default_factory=Trace)
+    """All of a request that is written to: what the stages report."""
 
     @property
     def user_id(self) -> str:

@@ -19,9 +19,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.pages = Counter("rex_pages", "Pages answered", ["cached"], registry=self.registry)
-        self._cached_pages = self.pages.labels("true")
         self.stale = Counter("rex_stale_pages", "Pages answered while the next slate was built", registry=self.registry)
-        self.unchanged = Counter("rex_unchanged_pages", "Pages answered just as before", registry=self.registry)
         self.waits = Counter("rex_build_waits", "Requests that waited for another's slate", registry=self.registry)
         self.slate_bytes = Histogram(
             "rex_slate_bytes", "Bytes of a slate", buckets=SLATE_BUCKETS_BYTES, registry=self.registry
@@ -48,15 +46,10 @@ class Metrics:
         self.delta = Gauge("rex_delta_rows", "Stories put since the loaded snapshot", registry=self.registry)
 
     def observe_page(self, trace: Trace, *, cached: bool, stale: bool) -> None:
-        """Counts one page."""
+        """Counts one page, once it is made; `trace` is whole by then."""
         self.pages.labels("true" if cached else "false").inc()
         self.stale.inc(stale)
         self.observe_stages(trace)
-
-    def observe_unchanged(self) -> None:
-        """Counts one page that was answered as it had been before."""
-        self._cached_pages.inc()
-        self.unchanged.inc()
 
     def observe_stages(self, trace: Trace) -> None:
         """Counts what the stages of one request, or of one building in the background, did."""

@@ -30,6 +30,7 @@ from online.columns import Candidates, Rows
 from online.components import Components
 from online.context import Context
 from online.postprocessors.explore import ONLY_DRAWN, outranked
+from online.protocols import Found
 from online.providers.groups import highest_priority
 from online.selection import best, counted, finite, united
 from online.slates.slate import Slate
@@ -75,6 +76,9 @@ class Pipeline:
                     continue
                 try:
                     rows = provider.rows(ctx)
+                    if isinstance(rows, Found):
+                        ctx.trace.due[provider.name] = rows.due
+                        rows = rows.rows
                     report.parts[provider.name] = counted(rows, len(ctx.story_table))
                     brought.append((rows, np.uint32(1 << self.components.bits[provider.name])))
                 except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so

@@ -9,10 +9,20 @@ a rule or validator that raises fails the request.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from online.columns import Bits, Bools, Candidates, Floats, Rows
 from online.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a provider brings, and what it noticed on the way."""
+
+    rows: Rows
+    due: str = ""
+    """Why what it reads is to be made anew once a slate is built; empty: it is not."""
 
 
 class Provider(Protocol):
@@ -23,7 +33,7 @@ class Provider(Protocol):
     reason: ClassVar[str]
     """What the user is told; `{publication}`, `{topic}` are filled in."""
 
-    def rows(self, ctx: Context) -> Rows | slice:
+    def rows(self, ctx: Context) -> Rows | slice | Found:
         """int32[m] rows of the story table, or a slice of it; rows may repeat."""
         ...
 

@@ -118,8 +118,6 @@ class CacheSettings:
     """How long a request waits for the slate that another is building for the same user; then it builds one itself."""
     build_lease_s: Annotated[float, Interval(gt=0, le=60)] = 5.0
     """After this a builder counts as dead and the next request builds; far longer than any ranking takes."""
-    pages_kept: Annotated[int, Interval(ge=0, le=1_000_000)] = 1000
-    """First pages a process keeps as they were answered, for when nothing has changed: some 15 kB each at the usual length."""
     pagination_session_ttl_s: Annotated[int, Interval(ge=60, le=2_592_000)] = 86_400
     """How long a pagination session can go on after its slate has expired; longer than slate_ttl_s. A day: back after a night's sleep."""
     pagination_session_cap: Annotated[int, Interval(ge=1, le=100_000)] = 5000

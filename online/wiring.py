@@ -11,14 +11,12 @@ from features.keys import Keys
 from features.settings import Settings
 from online.clock import Clock
 from online.components import Components
-from online.feed.answered_pages import AnsweredPages
 from online.feed.preparing import Preparer
 from online.feed.served_log import ServedLog
 from online.feed.service import FeedService
 from online.feed.single_flight import SingleFlight
 from online.feed.slate_builder import SlateBuilder
 from online.feed.snapshot_loader import LiveSnapshot
-from online.feed.unchanged import Unchanged
 from online.http.health import Health
 from online.ingest.events import EventIntake
 from online.ingest.stories import StoryIntake
@@ -53,7 +51,6 @@ class AppState:
     stories: StoryIntake
     accounts: AccountIntake
     served: ServedLog
-    unchanged: Unchanged
     health: Health
 
     def close(self) -> None:
@@ -78,10 +75,10 @@ def wire(
     cursors = CursorCodec(cursor_keys(online.http.cursor_keys, settings.var))
     served = ServedLog(client, keys, online, metrics.served_lost)
     flights = SingleFlight(client, keys, online)
-    store, slates, answered = UserStore(client, keys), SlateStore(client, keys), AnsweredPages(online.cache.pages_kept)
+    store, slates = UserStore(client, keys), SlateStore(client, keys)
     preparer = Preparer(live, store, slates, components, online, cursors)
     builder = SlateBuilder(store, slates, components, metrics)
-    feeds = FeedService(components, preparer, builder, flights, cursors, served, answered, metrics)
+    feeds = FeedService(components, preparer, builder, flights, cursors, served, metrics)
     return AppState(
         settings=settings,
         online=online,
@@ -96,7 +93,6 @@ def wire(
         stories=StoryIntake(client, keys, online),
         accounts=AccountIntake(client, keys, online),
         served=served,
-        unchanged=Unchanged(on_loop(client), keys, answered, served),
         health=Health(client, on_loop(client), keys, live),
     )
 

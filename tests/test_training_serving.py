@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def served_values(site: Site) -> Values:
     pipeline = Pipeline(site.rex.feeds.components, lambda ctx, slate: None)
     for user in site.users():
         ctx, _ = site.rex.feeds.context(user, micros(ASKED))
-        ctx.wanted = frozenset(NAMES)
+        ctx = replace(ctx, wanted=frozenset(NAMES))
         rows = np.setdiff1d(np.arange(len(ctx.story_table), dtype=np.int32), ctx.story_table.superseded)
         columns = pipeline.annotate(ctx, Candidates(rows, np.ones(len(rows), np.uint32))).columns
         assert ctx.trace.degraded == []

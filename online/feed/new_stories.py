@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from online.columns import Bools, Candidates, Rows
 from online.components import Components
 from online.context import Context
+from online.protocols import Found
 from online.slates.slate import Slate
 from online.story_table.dates import newer_than
 
@@ -32,8 +31,6 @@ def new_count(ctx: Context, components: Components, slate: Slate) -> int:
 def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
     """bool[m]: some provider of the surface brings the row. Asks the broadest first, which mostly settles it."""
     brought = np.zeros(len(rows), bool)
-    # Without the reading of a build a timeline is pulled, and what it notes of that holds for no answer.
-    asking = replace(ctx)  # with a trace of its own
     chosen = ctx.settings.aggregate.surfaces.get(ctx.surface, tuple(components.bits))
     for provider in reversed(components.providers):
         if brought.all():
@@ -41,7 +38,11 @@ def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
         if provider.name not in chosen:
             continue
         try:
-            found = provider.rows(asking)
+            found = provider.rows(ctx)
+            if isinstance(found, Found):
+                found = (
+                    found.rows
+                )  # without the inputs of a build a timeline is pulled, which is no reason to make it anew
             if isinstance(found, slice):
                 brought |= (rows >= found.start) & (rows < found.stop)
             else:

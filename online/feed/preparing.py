@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from online.components import Components
-from online.context import Context
+from online.context import Context, Trace
 from online.feed.snapshot_loader import LiveSnapshot
 from online.service_settings import OnlineSettings
 from online.slates.cursor import Cursor, CursorCodec
@@ -98,7 +98,8 @@ class Preparer:
             kept = read(cursor.slate_id)
         place = find_place(kept, cursor.index, read)
         if place.consumed is not None:
-            ctx.pagination_session = PaginationSession(place.slate_id, place.consumed, cursor.watermark)
+            session = PaginationSession(place.slate_id, place.consumed, cursor.watermark)
+            ctx = replace(ctx, pagination_session=session)
         return Prepared(request, ctx, place.slate, place.index, cursor.delivered)
 
     def context(
@@ -118,10 +119,11 @@ class Preparer:
             hint = reading.kept.slate.info.hint  # the rest of a slate is read in the languages of its beginning
         user = User(reading.state, story_table, hint)
         wanted, bits = frozenset(loaded.ranker.inputs), self._components.bits
-        pinned = Context(
-            story_table, user, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits, timer=perf_counter
+        trace = Trace(perf_counter, strict=self._settings.strict)
+        made = Context(
+            story_table, user, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits, trace=trace
         )
-        return pinned, reading
+        return made, reading
 
     def _usable(self, kept: Kept) -> Kept:
         """Without a slate of a service with other providers, whose source bits mean something else."""

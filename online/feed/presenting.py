@@ -32,30 +32,32 @@ def items(ctx: Context, components: Components, entries: Candidates, first_posit
     """One dict per entry, as the API answers it. At most a hundred."""
     rows, scores = entries.rows.tolist(), entries.columns["score"].tolist()
     promotions = entries.columns["promotion"].tolist() if "promotion" in entries.columns else repeat(ORGANIC)
+    known = _kept.setdefault(ctx.story_table.columns, {})
+    brought_by: dict[int, tuple[str, list[str]]] = {}
     told = []
     for i, (row, score, bits, promotion) in enumerate(zip(rows, scores, entries.sources.tolist(), promotions)):  # noqa: B905
-        providers = [provider for bit, provider in enumerate(components.providers) if bits >> bit & 1]
+        if (brought := brought_by.get(bits)) is None:
+            providers = [provider for bit, provider in enumerate(components.providers) if bits >> bit & 1]
+            brought = brought_by[bits] = (providers[0].reason, [provider.name for provider in providers])
+        reason, sources = brought
         told.append(
             {
-                **_of_story(ctx.story_table, row),
+                **(known.get(row) or _of_story(ctx.story_table, row, known)),
                 "position": first_position + i,
                 "score": score,
-                "sources": [provider.name for provider in providers],
-                "reason": _formatted(ctx.user, providers[0].reason, row) if promotion == ORGANIC else PROMOTED,
+                "sources": sources,
+                "reason": _formatted(ctx.user, reason, row) if promotion == ORGANIC else PROMOTED,
                 "promoted": promotion != ORGANIC,
             }
         )
     return told
 
 
-def _of_story(story_table: StoryTable, row: int) -> dict[str, Any]:
-    """The part of an item that is the same for every user. Not to be written to."""
-    kept = _kept.setdefault(story_table.columns, {})
-    if (found := kept.get(row)) is not None:
-        return found
-    if len(kept) >= KEPT_STORIES:
-        kept.clear()
-    found = kept[row] = {
+def _of_story(story_table: StoryTable, row: int, known: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """The part of an item that is the same for every user, kept in `known`. Not to be written to."""
+    if len(known) >= KEPT_STORIES:
+        known.clear()
+    found = known[row] = {
         "story_id": story_table.story_id(row),
         "author_id": story_table.authors.id(int(story_table.author[row])),
         "publication_id": story_table.publications.id(int(story_table.publication[row])),
@@ -68,6 +70,8 @@ def _of_story(story_table: StoryTable, row: int) -> dict[str, Any]:
 
 def _formatted(user: User, reason: str, row: int) -> str:
     """The reason with its blanks filled: whom of the two is followed, the publication, the first followed topic."""
+    if "{" not in reason:
+        return reason
     story_table = user.story_table
     if reason == "{followed}":
         marks = user.marks("follow", "author")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,7 @@ from online.context import Context, Trace
 from online.feed.single_flight import Busy
 from online.metrics import Metrics
 from online.pipeline import Pipeline
+from online.providers.timeline import Timeline
 from online.rankers.explanation import explained
 from online.slates.freshness import ttl_s
 from online.slates.pagination_session import encode_session
@@ -33,32 +35,36 @@ class SlateBuilder:
         self._metrics = metrics
         self.pipeline = Pipeline(components, self._write)
 
-    def build(self, ctx: Context) -> Slate:
+    def build(self, asked: Context) -> tuple[Context, Slate]:
         """The slate in force: a new one, made again from what has been placed by then when a promotion's cap was reached
-        meanwhile; or one that another had put under its name. Busy when the pagination session it continues has gone on from it long ago.
+        meanwhile; or one that another had put under its name. With the context that it was made in.
+
+        Busy when the pagination session it continues has gone on from it long ago.
         """
         while True:
-            self._read_for(ctx)
-            ctx.wanted = features_wanted(ctx)
+            ctx = self._for_build(asked)
+            ctx = replace(ctx, wanted=features_wanted(ctx), trace=ctx.trace)
             with suppress(CapReached):
                 slate = self.pipeline.build(ctx)
                 break
-        if ctx.timeline_due:
-            self._store.ask_for_timeline(ctx.user_id, ctx.timeline_due)
-        return slate
+        if why := ctx.trace.due.get(Timeline.name):
+            self._store.ask_for_timeline(ctx.user_id, why)
+        return ctx, slate
 
-    def rehearse(self, ctx: Context) -> Slate:
-        """A slate that is written nowhere and counts for nothing."""
-        self._read_for(ctx)
+    def rehearse(self, asked: Context, watched_row: int | None) -> tuple[Context, Slate]:
+        """A slate that is written nowhere and counts for nothing, with the context that it was made in."""
+        ctx = self._for_build(asked)
+        ctx.trace.watched_row = watched_row
         ctx.trace.explainer = partial(explained, ctx.ranker)
-        return Pipeline(self._components, lambda ctx, slate: None).build(ctx)
+        return ctx, Pipeline(self._components, lambda ctx, slate: None).build(ctx)
 
-    def _read_for(self, ctx: Context) -> None:
-        """Reads into the context what only a build needs; what could not be read is told."""
-        ctx.build_inputs = self._store.read_for_build(ctx.user_id, utc_day(ctx.now_us))
-        ctx.trace = Trace(ctx.timer, strict=ctx.settings.strict, watched_row=ctx.trace.watched_row)
-        for part in ctx.build_inputs.degraded:
+    def _for_build(self, asked: Context) -> Context:
+        """With what only a build needs, and a trace of its own; what could not be read is reported there."""
+        inputs = self._store.read_for_build(asked.user_id, utc_day(asked.now_us))
+        ctx = replace(asked, build_inputs=inputs, trace=Trace(asked.trace.timer, strict=asked.settings.strict))
+        for part in inputs.degraded:
             ctx.trace.degrade(part, Unavailable("what Redis holds of it is damaged"))
+        return ctx
 
     def _write(self, ctx: Context, slate: Slate) -> Slate:
         settings = ctx.settings

@@ -19,6 +19,7 @@ from features.packing import CorruptValue
 from features.settings import Settings
 from online.clock import Clock, clock_from
 from online.components import Components, default_components
+from online.feed.workers import Threads
 from online.http import problems
 from online.http.body_limit import BodyLimit
 from online.http.cross_origin import Origins
@@ -68,9 +69,8 @@ def create_app(
             stack.enter_context(_every(online.streams.archive_every_s, lambda: _check(state)))
             fan_out = FanOut(client, state.keys, online, state.live, clock)
             stack.enter_context(_every(online.timelines.fanout_every_s, lambda: _fan_out(state, fan_out)))
-            app.state.rex = state
+            app.state.rex, app.state.workers = state, Threads(online.http.rankings_at_once)
             yield
-            await state.unchanged.close()
             await state.health.close()
 
     # Offline: the page at /docs brings its own scripts, where FastAPI's would fetch them from elsewhere.

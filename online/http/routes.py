@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import orjson
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -19,9 +18,9 @@ from features.raw_datasets import CLOCK_SKEW_S
 from features.snapshot_reader import snapshots
 from features.times import micros, rfc3339
 from online.feed.describe_user import about_user, account_times
-from online.feed.page_of import page_of
 from online.feed.preparing import FeedRequest
 from online.feed.presenting import known_document
+from online.feed.workers import Workers
 from online.http.head_requests import is_head
 from online.http.opaque_segments import restored
 from online.http.problems import documented
@@ -77,6 +76,11 @@ def _rex(request: Request) -> AppState:
     return state
 
 
+def _workers(request: Request) -> Workers:
+    workers: Workers = request.app.state.workers
+    return workers
+
+
 def _json(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
 
@@ -100,19 +104,11 @@ async def feed(
     rex = _rex(request)
     wanted = FeedRequest(user_id, limit, cursor, surface, fresh, _hint(request))
     if is_head(request):  # whether there would be a page; one that nobody sees must not count as served
-        await to_thread.run_sync(rex.feeds.prepare, wanted, micros(rex.clock()))
+        await _workers(request).work(rex.feeds.prepare, wanted, micros(rex.clock()))
         answer = _json({})
         del answer.headers["Content-Length"]  # that of the page is not known
         return answer
-    return Response(await page_of(rex, wanted, _ranking_places(request)), media_type="application/json")
-
-
-def _ranking_places(request: Request) -> CapacityLimiter:
-    state = request.app.state
-    if not hasattr(state, "ranking_places"):  # made here, because it belongs to the running event loop
-        state.ranking_places = CapacityLimiter(_rex(request).online.http.rankings_at_once)
-    places: CapacityLimiter = state.ranking_places
-    return places
+    return _json(await rex.feeds.page(wanted, lambda: micros(rex.clock()), _workers(request)))
 
 
 @router.get(
@@ -130,9 +126,8 @@ async def explain(
 ) -> Response:
     """The funnel of a fresh ranking and, with `story_id`, the path of that story through it."""
     rex = _rex(request)
-    places = _ranking_places(request)
     asked = (user_id, micros(rex.clock()), story_id, surface, _hint(request))
-    return _json(await to_thread.run_sync(rex.feeds.explain, *asked, limiter=places))
+    return _json(await _workers(request).rank(rex.feeds.explain, *asked))
 
 
 @beacons.post(

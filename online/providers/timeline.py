@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from online.columns import Rows
 from online.context import Context
+from online.protocols import Found
 from online.timelines.reading import read_timeline
 
 
@@ -15,8 +15,6 @@ class Timeline:
     name: ClassVar[str] = "timeline"
     reason: ClassVar[str] = "{followed}"
 
-    def rows(self, ctx: Context) -> Rows:
-        """int32[≤ timeline_length]; notes in `ctx` when the timeline is to be made anew."""
-        found = read_timeline(ctx)
-        ctx.timeline_due = found.due
-        return found.rows
+    def rows(self, ctx: Context) -> Found:
+        """int32[≤ timeline_length], and why the timeline is to be made anew."""
+        return read_timeline(ctx)

@@ -6,7 +6,7 @@ from enum import Enum
 
 from online.context import Context
 from online.settings import RankingSettings
-from online.slates.slate import Slate
+from online.slates.slate import Slate, identify
 
 JITTER = 0.1
 """Lives are stretched or shrunk by up to this share, so that slates made together do not end together."""
@@ -32,18 +32,18 @@ def ttl_s(slate_id: str, settings: RankingSettings) -> int:
     return max(round(settings.cache.slate_ttl_s * stretch(slate_id)), 1)
 
 
+def made_for(ctx: Context) -> str:
+    """Names what a slate is made for, whatever its age: the snapshot, its model, the variant, the languages of the client where
+    they decide, and what the user has asked for since the snapshot (account, follows, mutes, blocks, hides, reports)."""
+    user = ctx.user
+    asked = (user.state.invalidation_digest.hex(), user.deciding_hint)
+    return identify(ctx.story_table.version, ctx.ranker.name, ctx.settings.variant, *asked)
+
+
 def freshness(ctx: Context, slate: Slate) -> Freshness:
-    """By the slate's age, and at once when the snapshot, the variant, the model or what its owner asked for has changed."""
-    info, settings = slate.info, ctx.settings
-    made_for = (info.snapshot, info.invalidation_digest, info.hint, info.variant, info.model)
-    invalidation_digest, hint = ctx.user.state.invalidation_digest.hex(), ctx.user.deciding_hint
-    asked_by = (ctx.story_table.version, invalidation_digest, hint, settings.variant, ctx.ranker.name)
-    fresh_until = fresh_until_us(slate, settings)
-    if made_for != asked_by or ctx.now_us >= fresh_until + settings.cache.stale_s * _SECOND_US:
+    """The one rule for when a first page is stale: its slate was made for something else, or is too old. See docs/architecture.md."""
+    settings = ctx.settings.cache
+    fresh_until = slate.info.built_at_us + round(settings.slate_fresh_s * stretch(slate.info.id) * _SECOND_US)
+    if slate.info.made_for != made_for(ctx) or ctx.now_us >= fresh_until + settings.stale_s * _SECOND_US:
         return Freshness.USED_UP
     return Freshness.FRESH if ctx.now_us < fresh_until else Freshness.STALE
-
-
-def fresh_until_us(slate: Slate, settings: RankingSettings) -> int:
-    """From then on a first page is stale."""
-    return slate.info.built_at_us + round(settings.cache.slate_fresh_s * stretch(slate.info.id) * _SECOND_US)

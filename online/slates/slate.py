@@ -15,7 +15,7 @@ from online.columns import Bits, Floats, Hashes
 
 SLATE = Layout(
     "slate",
-    4,
+    5,
     (
         ("story", "<i8"),  # hashes
         ("score", "<f4"),
@@ -49,8 +49,8 @@ class SlateInfo:
     id: str
     built_at_us: int
     snapshot: str
-    invalidation_digest: str
-    """The user's `invalidation_digest` when it was built."""
+    made_for: str
+    """`online.slates.freshness.made_for` when it was built."""
     hint: tuple[int, ...]
     """Codes of the languages of the Accept-Language header that decided what is in it; empty: none did."""
     model: str

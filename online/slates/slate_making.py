@@ -8,6 +8,7 @@ from features.keys import hash64
 from features.registry import FEATURES
 from online.columns import Candidates, Floats
 from online.context import Context
+from online.slates.freshness import made_for
 from online.slates.slate import Slate, SlateInfo, Watermark, identify
 from online.story_table.dates import newest
 
@@ -38,7 +39,7 @@ def slate_of(ctx: Context, ranked: Candidates, found: int) -> Slate:
         id=name,
         built_at_us=ctx.now_us,
         snapshot=ctx.story_table.version,
-        invalidation_digest=ctx.user.state.invalidation_digest.hex(),
+        made_for=made_for(ctx),
         hint=ctx.user.deciding_hint,
         model=ctx.ranker.name,
         variant=ctx.settings.variant,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import redis
 
@@ -17,6 +16,7 @@ from features.snapshot import NO_CAP
 from online.slates.pagination_session import Kept
 from online.slates.slate import ORGANIC, Slate
 from rex.local.faults import first_line
+from rex.local.redis import Command
 
 log = logging.getLogger("rex.online")
 
@@ -101,12 +101,12 @@ class SlateStore:
         return other if kept else None
 
 
-def ask_for_kept(pipe: Any, keys: Keys, user_id: str, surface: str, slate_id: str | None) -> None:
-    """Adds to a pipeline the question what there is of a slate (None: the newest of the surface); `decode_kept` reads the answer."""
+def read_kept(keys: Keys, user_id: str, surface: str, slate_id: str | None) -> Command:
+    """The command that asks what there is of a slate (None: the newest of the surface); `decode_kept` reads the answer."""
     if slate_id is None:
-        pipe.eval(_READ_LATEST_SLATE, 1, keys.latest_slates(user_id), surface, keys.slate(user_id, ""))
-    else:
-        pipe.eval(_READ_SLATE, 2, keys.slate(user_id, slate_id), keys.pagination_session(user_id, slate_id), slate_id)
+        return "EVAL", _READ_LATEST_SLATE, 1, keys.latest_slates(user_id), surface, keys.slate(user_id, "")
+    slate, session = keys.slate(user_id, slate_id), keys.pagination_session(user_id, slate_id)
+    return "EVAL", _READ_SLATE, 2, slate, session, slate_id
 
 
 def decode_kept(slate_id: bytes | None, slate: bytes | None, pagination_session: bytes | None) -> Kept:

@@ -39,8 +39,12 @@ def newer_than(story_table: StoryTable, published_us: int, story_id: str, now_us
     tied_to = np.searchsorted(story_table.published_at[: story_table.snapshot_rows], published_us, "right")
     tied = range(known.start, min(int(tied_to), known.stop))
     first = known.start + bisect_right(tied, story_id, key=story_table.story_id)  # ties are in the order of their ids
+    if first == known.stop and not len(behind):
+        return behind
     rows = _standing(story_table, np.concatenate((np.arange(first, known.stop, dtype=np.int32), behind)))
     late = np.flatnonzero((story_table.published_at[rows] == published_us) & (rows >= story_table.snapshot_rows))
+    if not len(late):
+        return rows
     return np.delete(rows, [at for at in late.tolist() if story_table.story_id(int(rows[at])) <= story_id])
 
 

@@ -20,6 +20,8 @@ class FormerKeys:
 
     def of(self, stories: Hashes) -> Hashes:
         """int64[m]: every key that one of `stories` (hashes) had before, in no order."""
+        if not len(self.hashes):
+            return self.keys
         first, last = (np.searchsorted(self.hashes, stories, side) for side in ("left", "right"))
         had = np.flatnonzero(last > first)
         slices = [self.keys[first[i] : last[i]] for i in had]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from online.columns import Rows
 from online.context import Context
+from online.protocols import Found
 from online.timelines.newest import deliverable, newest, rows_of
 from online.timelines.targets import Follows, follows_of
 from online.timelines.timeline import Timeline
@@ -16,17 +15,8 @@ DAY_S = 86_400
 """A timeline that is read is prolonged once a day."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The newest stories over followed authors and publications."""
-
-    rows: Rows
-    due: str = ""
-    """Why the timeline is to be made anew; empty: it is not."""
-
-
 def read_timeline(ctx: Context) -> Found:
-    """Exact in every case: what the timeline cannot be trusted to hold is pulled instead."""
+    """The newest stories over followed authors and publications, and why the timeline is to be made anew. Exact in every case: what the timeline cannot be trusted to hold is pulled instead."""
     reading, follows = ctx.build_inputs, follows_of(ctx.user.state)
     timeline = reading.timeline
     if timeline is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,14 @@ from features.snapshot_reader import gone, profile_place
 from features.streams import START, StreamEntry
 from online.ingest.users import with_account
 from online.slates.pagination_session import Kept
-from online.slates.slate_store import ask_for_kept, decode_kept
+from online.slates.slate_store import decode_kept, read_kept
 from online.timelines.pulled import PulledTargets
 from online.timelines.timeline import Timeline, decode_timeline
 from online.user.build_inputs import BuildInputs
 from online.user.served_history import ServedHistory, decode_history
-from online.user.user import EMPTY_PROFILE, INTERACTION, UserState, decode_changes, digest_of_overlay
+from online.user.user import EMPTY_PROFILE, INTERACTION, UserState, decode_changes
 from rex.local.faults import first_line
+from rex.local.redis import Command, round_trip
 
 log = logging.getLogger("rex.online")
 
@@ -68,41 +69,45 @@ class UserStore:
         self, manifest: Manifest, user_id: str, *, surface: str, slate_id: str | None, story_position: str
     ) -> Reading:
         """Everything a request needs of one user; `slate_id` None: the newest slate of the surface."""
-        user_hash = hash64(user_id)
-        bucket, place = profile_place(manifest, user_hash)
-        pipe = self._client.pipeline(transaction=False)
-        pipe.hget(self._keys.users(bucket), place)
-        for key in self._keys.edge_hashes(user_id):
-            pipe.hgetall(key)
-        pipe.zrevrange(self._keys.interactions(user_id), 0, -1)
-        pipe.xrange(self._keys.story_stream(), f"({story_position}", "+", count=STORY_TAIL)
-        ask_for_kept(pipe, self._keys, user_id, surface, slate_id)
-        # Last, because a publisher that removes an old snapshot takes it off this list first.
-        pipe.exists(self._keys.users(bucket))
-        pipe.zscore(self._keys.versions(), manifest.version)
+        more: tuple[Command, ...] = (
+            ("ZREVRANGE", self._keys.interactions(user_id), 0, -1),
+            ("XRANGE", self._keys.story_stream(), f"({story_position}", "+", "COUNT", STORY_TAIL),
+            read_kept(self._keys, user_id, surface, slate_id),
+        )
         try:
-            profile, *edges, interactions, story_changes, kept, bucket_there, version_there = pipe.execute()
+            profile, edges, (interactions, changes, kept) = self._read(manifest, user_id, more)
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
-        if version_there is None or (bucket and not bucket_there):
-            raise gone(manifest.version)
-        state = _decode_user(user_id, user_hash, profile, _merged(edges), interactions, self._covered_by(manifest))
+        state = _decode_user(user_id, profile, edges, interactions, self._covered_by(manifest))
+        story_changes = [(at, dict(zip(told[::2], told[1::2], strict=True))) for at, told in changes]
         return Reading(state, decode_kept(*kept), story_changes)
 
     def read_state(self, manifest: Manifest, user_id: str) -> UserState:
         """The user without interactions: profile, and edges changed since."""
-        user_hash = hash64(user_id)
-        bucket, place = profile_place(manifest, user_hash)
-        pipe = self._client.pipeline(transaction=False)
-        pipe.hget(self._keys.users(bucket), place)
-        for key in self._keys.edge_hashes(user_id):
-            pipe.hgetall(key)
-        pipe.exists(self._keys.users(bucket))
-        pipe.zscore(self._keys.versions(), manifest.version)
-        profile, *edges, bucket_there, version_there = pipe.execute()
+        profile, edges, _ = self._read(manifest, user_id)
+        return _decode_user(user_id, profile, edges, [], self._covered_by(manifest))
+
+    def _read(
+        self, manifest: Manifest, user_id: str, more: Sequence[Command] = ()
+    ) -> tuple[bytes | None, dict[bytes, bytes], list[Any]]:
+        """The user's profile, the edges changed since, and the answers to `more`."""
+        bucket, place = profile_place(manifest, hash64(user_id))
+        edge_hashes = self._keys.edge_hashes(user_id)
+        profile, *answers, bucket_there, version_there = round_trip(
+            self._client,
+            (
+                ("HGET", self._keys.users(bucket), place),
+                *(("HGETALL", key) for key in edge_hashes),
+                *more,
+                # Last, because a publisher that removes an old snapshot takes it off this list first.
+                ("EXISTS", self._keys.users(bucket)),
+                ("ZSCORE", self._keys.versions(), manifest.version),
+            ),
+        )
         if version_there is None or (bucket and not bucket_there):
             raise gone(manifest.version)
-        return _decode_user(user_id, user_hash, profile, _merged(edges), [], self._covered_by(manifest))
+        edges = {field: value for one in answers[: len(edge_hashes)] for field, value in one.items()}
+        return profile, edges, answers[len(edge_hashes) :]
 
     def _covered_by(self, manifest: Manifest) -> Callable[[str], str]:
         """User → position up to which the snapshot holds their events."""
@@ -158,32 +163,24 @@ def _decode_history(raw: list[tuple[bytes, float]]) -> tuple[ServedHistory, tupl
 
 def _decode_user(
     user_id: str,
-    user_hash: int,
     profile: bytes | None,
     edges: dict[bytes, bytes],
     interactions: list[bytes],
     covered: Callable[[str], str],
 ) -> UserState:
-    raw: list[Any] = [profile or b"", *_flat(edges), *interactions]
     packed = b"".join(interactions)
     if len(packed) != INTERACTION.itemsize * len(interactions):
         raise CorruptValue(f"interactions of {user_id}: entries must be {INTERACTION.itemsize} bytes each")
     known = with_account(PROFILE.decode(profile) if profile else EMPTY_PROFILE, edges, covered(user_id))
     return UserState(
         user_id=user_id,
-        user_hash=user_hash,
+        user_hash=hash64(user_id),
         profile=known,
         changes=decode_changes(edges, user_id, covered),
         interactions=np.frombuffer(packed, INTERACTION),
-        digest=_digest(raw),
-        overlay_digest=digest_of_overlay(edges, interactions),
+        digest=_digest([*_flat(edges), *interactions]),
         invalidation_digest=_digest(_flat(edges)),
     )
-
-
-def _merged(hashes: Iterable[Mapping[bytes, bytes]]) -> dict[bytes, bytes]:
-    """One mapping; fields begin with the kind, of which each hash has its own."""
-    return {field: value for one in hashes for field, value in one.items()}
 
 
 def _flat(items: Mapping[bytes, bytes]) -> list[bytes]:

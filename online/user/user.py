@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -66,9 +65,7 @@ class UserState:
     interactions: np.ndarray = field(default_factory=lambda: np.empty(0, INTERACTION))
     """INTERACTION[m], newest first."""
     digest: bytes = b""
-    """Hash of the raw bytes this was read from: equal states, equal digests."""
-    overlay_digest: bytes = b""
-    """Hash of what the user did since the snapshot (and somewhat before): `digest_of_overlay`."""
+    """Hash of what changed since the snapshot (and somewhat before): with it, and the snapshot, all of this is given."""
     invalidation_digest: bytes = b""
     """Hash of what must show on the next first page: account and edges changed, stories hidden and reported since the snapshot."""
 
@@ -108,12 +105,6 @@ class UserState:
     def stories(self, interaction: str) -> Hashes:
         """int64[m]: stories on which the user acted so since (and somewhat before) the snapshot, newest first."""
         return self.interactions["story"][self.interactions["type"] == ONLINE_CODES[interaction]]
-
-
-def digest_of_overlay(edges: Mapping[bytes, bytes], interactions: Sequence[bytes]) -> bytes:
-    """Equal for equal edges and interactions, as they lie in Redis."""
-    parts = (*(part for item in sorted(edges.items()) for part in item), *interactions)
-    return hashlib.blake2b(b"\x1f".join(parts), digest_size=12).digest()
 
 
 def decode_changes(raw: Mapping[bytes, bytes], user_id: str, covered: Callable[[str], str]) -> tuple[EdgeChange, ...]:
@@ -231,6 +222,8 @@ class User:
 
     def _copies(self, hashes: Hashes, candidates: Candidates) -> Bools | None:
         """bool[n]: candidates that share a duplicate key that one of these stories has or had, as each shares its own."""
+        if not len(hashes):
+            return None
         now = self.story_table.duplicate_key[self.story_table.by_hash.known(hashes)]
         keys = np.concatenate((now, self.story_table.former_keys.of(hashes)))
         if not len(keys):

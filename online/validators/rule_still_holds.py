@@ -19,4 +19,4 @@ class RuleStillHolds:
     def sources(self, ctx: Context, entries: Candidates) -> Bits | None:
         """uint32[n]: 0 where the rule now forbids the entry."""
         drops = self.rule.drops(ctx, entries)
-        return None if drops is None or not drops.any() else np.where(drops, np.uint32(0), entries.sources)
+        return None if drops is None or not np.count_nonzero(drops) else np.where(drops, np.uint32(0), entries.sources)

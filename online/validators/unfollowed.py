@@ -30,17 +30,19 @@ class Unfollowed:
         follows = {f"followed_{target}s": (target,) for target in TARGET_TYPES} | {"timeline": PUSHED_FOR}
         self._held_by = {np.uint32(1 << bits[name]): targets for name, targets in follows.items() if name in bits}
 
-    def sources(self, ctx: Context, entries: Candidates) -> Bits:
-        """uint32[n]."""
-        there = np.bitwise_or.reduce(entries.sources, initial=0)
-        held_by = {bit: targets for bit, targets in self._held_by.items() if bit & there}
+    def sources(self, ctx: Context, entries: Candidates) -> Bits | None:
+        """uint32[n]; None: no follow has ended that brought one of them."""
+        there = int(np.bitwise_or.reduce(entries.sources, initial=0))
+        held_by = {bit: targets for bit, targets in self._held_by.items() if int(bit) & there}
         wanted = {target for targets in held_by.values() for target in targets}
         followed = {target: self._followed(ctx, entries, target) for target in wanted}
         sources = entries.sources
         for bit, targets in held_by.items():
             holds = followed[targets[0]] if len(targets) == 1 else followed[targets[0]] | followed[targets[1]]
-            if not holds.all():
+            if np.count_nonzero((sources & bit > 0) & ~holds):
                 sources = np.where(holds, sources, sources & ~bit)
+        if sources is entries.sources:
+            return None
         came_for = np.uint32(1) << highest_priority(np.maximum(entries.sources, 1)).astype(np.uint32)
         follows = np.bitwise_or.reduce(np.array(list(self._held_by), np.uint32), initial=0)
         return np.where(sources & (came_for | follows), sources, np.uint32(0))

@@ -11,9 +11,9 @@ from typing import Any
 import duckdb
 import pytest
 import redis
-from learning.training import train_on_lake
 from pyspark.sql import SparkSession
 
+from batch.backfill import make_examples
 from batch.publish import publish
 from batch.run import run
 from batch.settings import BatchSettings
@@ -29,7 +29,6 @@ from features.snapshot import PROFILE
 from features.snapshot_reader import profile_place, read_bucket, read_tables
 from features.times import UNDATED
 from lake.importing.sql_import import import_sql
-from learning.settings import LearningSettings
 from online.http.app import create_app
 from rex.local.redis_server import Server
 from tests.lakes import NOON, Row, ago, event, write_rows
@@ -178,11 +177,10 @@ def test_a_snapshot_of_it_says_what_has_no_date(lake: Path, redis_client: redis.
 
 
 def test_training_and_judging_say_that_they_need_dates(lake: Path, tmp_path: Path) -> None:
-    given = {"now": NOON, "batch": SETTINGS, "learning": LearningSettings()}
     with pytest.raises(
         BadInput, match=r"The stories of the lake at .* have no dates: no model can be trained on it yet"
     ):
-        train_on_lake(lake, NOON, time.monotonic, **given)  # type: ignore[arg-type]
+        make_examples(lake, NOON, now=NOON, settings=SETTINGS)
     with pytest.raises(BadInput, match="have no dates: rankings cannot be judged on it yet"):
         evaluate(lake, now=NOON, work=tmp_path)
 

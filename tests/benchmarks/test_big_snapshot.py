@@ -42,9 +42,9 @@ def test_a_strict_feed_of_learned_models_is_made_from_it(
     rex = wire(redis_client, settings, online, default_components(), lambda: AS_OF, Metrics())
     rex.live.refresh()
     rex.live.loaded().ranker = ranker_for(online, drawn_model(), "drawn")
-    prepared = rex.feeds.prepare(FeedRequest("user-0", fresh=True), micros(AS_OF))
-    assert len(rex.feeds.answer(prepared)["items"]) == 20
-    assert prepared.ctx.wanted == {feature.name for feature in FEATURES}, "the models read every registered feature"
+    assert len(rex.feeds.feed(FeedRequest("user-0", fresh=True), micros(AS_OF))["items"]) == 20
+    wanted = {feature.name for feature in FEATURES}
+    assert set(rex.live.loaded().ranker.inputs) == wanted, "the models read every registered feature"
 
 
 def test_a_strict_service_makes_no_feed_without_a_part(
@@ -80,7 +80,7 @@ def test_users_whose_affinities_lack_a_column_are_refused() -> None:
     """Annotators would raise for every one of them, and every feed would be degraded."""
     complete = big_content(stories=300, users=2, seed=0).users
     lacking = {name: values for name, values in complete.fields.items() if name != "topic_impressions"}
-    with pytest.raises(ValueError, match="topic impressions needs as many values for each user as topic_affinity_ids"):
+    with pytest.raises(ValueError, match="topic_impressions needs as many values for each user as topic_affinity_ids"):
         Users(complete.hashes, lacking)
     short = complete.fields | {"topic_impressions": Ragged(np.zeros(2, np.float32), np.array([0, 1, 2]))}
     with pytest.raises(ValueError, match="topic_impressions"):

@@ -17,7 +17,7 @@ import redis
 from features.errors import BadInput, Unavailable
 from features.settings import Settings
 from rex.local import redis_server as servers
-from rex.local.redis import blank_password, connect
+from rex.local.redis import blank_password, connect, round_trip
 from rex.local.redis_server import SOCKET_PATH_BYTES, Server, socket_path
 
 GONE_WITHIN_S = 10.0
@@ -272,3 +272,12 @@ class TestThrowawayServer:
         redis_client.set("survivor", 1)
         redis_server.restart()
         assert redis_client.get("survivor") == b"1"
+
+
+class TestARoundTrip:
+    def test_that_failed_leaves_no_answer_for_the_next(self, tmp_path: Path) -> None:
+        with connect(own(tmp_path)) as client:
+            client.set("text", "wrong kind")
+            with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+                round_trip(client, [("GET", "text"), ("HGETALL", "text"), ("GET", "text")])
+            assert round_trip(client, [("EXISTS", "text"), ("GET", "nothing")]) == [1, None]

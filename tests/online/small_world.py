@@ -32,7 +32,7 @@ from features.snapshot import (
 from features.times import UNDATED, micros
 from online.columns import Candidates
 from online.components import default_components
-from online.context import Context
+from online.context import Context, Trace
 from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weighted
 from online.service_settings import OnlineSettings
@@ -233,6 +233,7 @@ def context(
         wanted=frozenset(BY_NAME),
         build_inputs=reading,
         bits=default_components().bits,
+        trace=Trace(strict=(settings or OnlineSettings()).strict),
     )
 
 

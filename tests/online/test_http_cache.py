@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,17 +12,20 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from features.times import micros
 from online.columns import Floats
 from online.components import default_components
-from online.feed import page_of
+from online.feed.preparing import FeedRequest
+from online.feed.workers import Threads
 from online.http.app import create_app
 from online.rankers.protocol import Degrade, refused
 from online.rankers.weighted import Weighted
 from online.service_settings import OnlineSettings
 from online.slates.freshness import JITTER, stretch, ttl_s
 from online.slates.slate import identify
-from tests.online.conftest import LENIENT, OFTEN, FeedServer, serving, wait_until
+from tests.online.conftest import LENIENT, OFTEN, STORIES, FeedServer, serving, wait_until
 
 Page = dict[str, Any]
 
@@ -50,6 +53,14 @@ class Pair:
     served: FeedServer
     gate: Gate
     https: tuple[httpx.Client, httpx.Client]
+    app: FastAPI
+    """The first."""
+
+    @property
+    def renewals(self) -> Mapping[Hashable, object]:
+        """What the first app has put off."""
+        workers: Threads = self.app.state.workers
+        return workers.under_way
 
     def feed(self, user: str, app: int = 0, **query: Any) -> Page:
         answer = self.https[app].get(f"/v1/users/{user}/feed", params=query)
@@ -68,11 +79,9 @@ def two_apps(served: FeedServer, online: OnlineSettings = OFTEN) -> Iterator[Pai
     gate = Gate()
     gate.open.set()
     components = default_components(gate)
-    with (
-        serving(create_app(served.settings, online, components, clock=lambda: served.now)) as one,
-        serving(create_app(served.settings, online, components, clock=lambda: served.now)) as two,
-    ):
-        yield Pair(served, gate, (one, two))
+    apps = [create_app(served.settings, online, components, clock=lambda: served.now) for _ in range(2)]
+    with serving(apps[0]) as one, serving(apps[1]) as two:
+        yield Pair(served, gate, (one, two), apps[0])
 
 
 @pytest.fixture
@@ -168,10 +177,10 @@ class TestStaleness:
             wait_until(lambda: pair.gate.rankings == 1 + OFTEN.http.rankings_at_once)
             for _ in range(5):
                 pair.feed("u-new")
-            under_way = len(page_of._renewals)
+            under_way = len(pair.renewals)
             pair.gate.open.set()
         assert under_way == 1
-        wait_until(lambda: not page_of._renewals)
+        wait_until(lambda: not pair.renewals)
         assert pair.gate.rankings == 2 + OFTEN.http.rankings_at_once
 
     def test_a_failed_history_is_told(self, served: FeedServer) -> None:
@@ -228,6 +237,57 @@ class TestStaleness:
             after = bolder.feed("u-new")
         assert (after["slate"]["cached"], after["slate"]["variant"]) == (False, "bolder")
         assert after["slate"]["id"] != first["slate"]["id"]
+
+
+CHANGES: dict[str, Callable[[FeedServer, Page], object]] = {
+    "nothing": lambda s, page: None,
+    "a read": lambda s, page: s.send(s.event("e1", "u-fan", "read", story_id=page["items"][0]["story_id"])),
+    "a hide": lambda s, page: s.send(s.event("e1", "u-fan", "hide", story_id=page["items"][0]["story_id"])),
+    "an unfollow": lambda s, page: s.send(s.event("e1", "u-fan", "unfollow", target_type="author", target_id="a3")),
+    "a withdrawal": lambda s, page: s.http.delete(f"/v1/stories/{page['items'][0]['story_id']}"),
+    "a new story": lambda s, page: s.http.put("/v1/stories/s-new", json={"published_at": s.now.isoformat()}),
+    "an expired slate": lambda s, page: s.client.delete(s.keys.slate("u-fan", page["slate"]["id"])),
+    "a newer slate": lambda s, page: s.feed("u-fan", limit=9, fresh=True),
+    "a snapshot": lambda s, page: s.publish(STORIES),
+    "a clock that went back": lambda s, page: setattr(s, "now", s.now - timedelta(seconds=5)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_process_that_has_answered_before_answers_like_one_that_has_not(served: FeedServer, change: str) -> None:
+    served.feed("u-fan", limit=8)
+    before = served.feed("u-fan", limit=8)
+    served.now += timedelta(seconds=1)
+    CHANGES[change](served, before)
+    served.feed("u-fan", limit=8)  # where a slate is to be built, it is there for both
+    after = served.feed("u-fan", limit=8)
+    assert after["request_id"] != before["request_id"]
+    with serving(create_app(served.settings, OFTEN, clock=lambda: served.now)) as other:
+        assert other.get("/v1/users/u-fan/feed", params={"limit": 8}).json() == after
+
+
+def test_a_page_is_made_in_one_way_with_and_without_an_event_loop(pair: Pair) -> None:
+    pair.feed("u-fan", limit=8)
+    feeds = pair.app.state.rex.feeds
+    first = pair.feed("u-fan", limit=8)
+    assert feeds.feed(FeedRequest("u-fan", limit=8), micros(pair.served.now)) == first
+    second = pair.feed("u-fan", limit=8, cursor=first["next_cursor"])
+    assert feeds.feed(FeedRequest("u-fan", 8, first["next_cursor"]), micros(pair.served.now)) == second
+    pair.served.now += timedelta(seconds=OFTEN.slate_fresh_s * (1 + JITTER) + 1)
+    stale = feeds.feed(FeedRequest("u-fan", limit=8), micros(pair.served.now))
+    assert stale["slate"]["id"] == first["slate"]["id"]
+    assert pair.feed("u-fan", limit=8)["slate"]["id"] != first["slate"]["id"], (
+        "the next one was there before the page went out"
+    )
+
+
+def test_a_page_that_is_answered_again_is_in_the_history_as_of_then(served: FeedServer) -> None:
+    served.feed("u-fan", limit=8)
+    history = served.keys.served_history("u-fan")
+    wait_until(lambda: served.client.zcard(history) == 1)
+    served.now += timedelta(seconds=1)
+    served.feed("u-fan", limit=8)
+    wait_until(lambda: served.client.zrange(history, 0, -1, withscores=True)[0][1] == served.now.timestamp() * 1000)
 
 
 def test_lives_are_spread_by_a_tenth_and_the_same_everywhere() -> None:

@@ -304,7 +304,7 @@ class TestHeaders:
     def test_nobody_keeps_what_is_one_users_at_one_moment(self, served: FeedServer) -> None:
         paths = (
             "/v1/users/u-fan/feed",
-            "/v1/users/u-fan/feed",  # answered unchanged, on another way
+            "/v1/users/u-fan/feed",  # from a cached slate
             "/v1/users/u-fan/feed?limit=0",
             "/v1/users/u-fan/feed/explain",
             "/v1/users/u-fan",

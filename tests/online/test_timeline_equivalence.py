@@ -121,8 +121,8 @@ def ask(made: Site, user: str) -> None:
     """A read, with what it asks for."""
     ctx = made.context(user)
     made.rows(ctx)
-    if ctx.timeline_due:
-        made.store.ask_for_timeline(user, ctx.timeline_due)
+    if why := made.due(ctx):
+        made.store.ask_for_timeline(user, why)
 
 
 def wrong(made: Site) -> dict[str, Any]:

@@ -204,7 +204,7 @@ class TestAway:
         small.drain()
         ctx = small.context(user)
         assert [ctx.story_table.story_id(int(row)) for row in small.rows(ctx)] == ["s1"]
-        assert ctx.timeline_due == "returning"
+        assert small.due(ctx) == "returning"
         small.come_back(user)
         assert small.listed(user) == ["s1"]
         small.publish("s2", "a1")
@@ -240,8 +240,7 @@ class TestAway:
         user = returned(small, "u1", "a1")
         small.client.expire(small.keys.timeline_about(user), 100_000)
         ctx = small.context(user)
-        small.rows(ctx)
-        assert ctx.timeline_due == "prolong"
+        assert small.due(ctx) == "prolong"
         small.come_back(user)
         assert small.client.ttl(small.keys.timeline_about(user)) > 100_000
 
@@ -302,7 +301,7 @@ class TestThreshold:
         made.drain()
         ctx = made.context(user)
         assert [ctx.story_table.story_id(int(row)) for row in made.rows(ctx)] == ["s-next", "s-old"]
-        assert ctx.timeline_due == "incomplete"
+        assert made.due(ctx) == "incomplete"
         made.come_back(user)
         assert made.listed(user) == ["s-next", "s-old"]
 
@@ -362,7 +361,7 @@ def test_a_damaged_timeline_takes_no_feed_down_and_is_made_anew(small: Site, dam
         small.client.hset(about, "seq", "many")
     ctx = small.context(user)
     assert [ctx.story_table.story_id(int(row)) for row in small.rows(ctx)] == ["s1"]
-    small.store.ask_for_timeline(user, ctx.timeline_due)
+    small.store.ask_for_timeline(user, small.due(ctx))
     small.drain()
     assert small.listed(user) == ["s1"]
     assert small.timeline(user) is not None

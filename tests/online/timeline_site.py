@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -171,12 +171,15 @@ class Site:
         """A request on the surface `following`, read as for building."""
         now_us = micros(self.now)
         ctx, _ = self.rex.feeds.context(user, now_us, "following")
-        ctx.build_inputs = self.store.read_for_build(user, utc_day(now_us))
-        return ctx
+        return replace(ctx, build_inputs=self.store.read_for_build(user, utc_day(now_us)))
 
     def rows(self, ctx: Context) -> Rows:
         """What the provider brings."""
-        return Timeline().rows(ctx)
+        return Timeline().rows(ctx).rows
+
+    def due(self, ctx: Context) -> str:
+        """Why the provider has the timeline made anew."""
+        return Timeline().rows(ctx).due
 
     def provided(self, user: str) -> list[str]:
         """Story ids that the provider brings, newest first."""

@@ -181,7 +181,7 @@ def test_training_and_judging_say_that_they_need_dates(lake: Path, tmp_path: Pat
         BadInput, match=r"The stories of the lake at .* have no dates: no model can be trained on it yet"
     ):
         make_examples(lake, NOON, now=NOON, settings=SETTINGS)
-    with pytest.raises(BadInput, match="have no dates: rankings cannot be judged on it yet"):
+    with pytest.raises(BadInput, match="have no dates: rankings cannot be evaluated on it yet"):
         evaluate(lake, now=NOON, work=tmp_path)
 
 

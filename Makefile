@@ -69,7 +69,7 @@ format: env ## format the code
 bench: env ## measure; writes var/bench/results.json
 	$(BIN)/python -m benchmarks
 
-tables: env ## evaluate Rex and its peers, DATA=dir: DeskDrop's directory, and on a simulated world; about an hour on 2 cores
+tables: env ## evaluate Rex and its baselines, DATA=dir: DeskDrop's directory, and on a simulated world; about an hour on 2 cores
 	$(BIN)/rex simulate var/tables/world --users 2000 --stories 8000 --events 400000 --ends-at 2026-01-31
 	$(BIN)/rex eval $(DATA) --protocol published --protocol rolling --json var/tables/deskdrop.json
 	$(BIN)/rex eval var/tables/world --protocol true-interest --json var/tables/world.json

@@ -36,7 +36,7 @@ def main() -> int:
         "simulate": _simulated,
     }
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure Rex beside its peers and limits."
+        prog="python -m benchmarks", description="Measure Rex beside peers and limits."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(every)}; default: all")
     parser.add_argument("--record", action="store_true", help=f"keep the figures as {RECORDED}; run `make docs` then")

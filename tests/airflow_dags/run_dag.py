@@ -68,7 +68,7 @@ def beside_another(as_of: str) -> Any:
     lock = (runs / ".lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
 
-    def let_go() -> None:
+    def release_soon() -> None:
         met, until = False, time.monotonic() + 60
         while not met and time.monotonic() < until:
             time.sleep(0.2)
@@ -77,7 +77,7 @@ def beside_another(as_of: str) -> Any:
                 met = database.execute("SELECT 1 FROM task_reschedule").fetchone() is not None
         lock.close()
 
-    threading.Thread(target=let_go, daemon=True).start()
+    threading.Thread(target=release_soon, daemon=True).start()
     return rex_daily.rex_daily.test(logical_date=None, run_after=datetime.fromisoformat(as_of))
 
 

@@ -29,7 +29,7 @@ def ranker(made: Made) -> Learned:
     return Learned(Weighted(), made.loaded, "learned-test", top_k=500)
 
 
-def test_the_best_of_the_light_ranker_are_on_top_by_value(ranker: Learned) -> None:
+def test_the_best_of_the_first_stage_ranker_are_on_top_by_value(ranker: Learned) -> None:
     columns = _columns()
     score = ranker.score(columns, N)
     first_stage = ranker.first_stage.score(columns, N)
@@ -56,7 +56,7 @@ def test_any_number_of_candidates_can_be_ranked(ranker: Learned, n: int) -> None
     assert np.isfinite(score).all()
 
 
-def test_among_equal_light_scores_the_models_take_the_newest(ranker: Learned) -> None:
+def test_among_equal_first_stage_scores_the_models_take_the_newest(ranker: Learned) -> None:
     columns = {name: np.zeros(N, np.float32) for name in _columns(1)}
     assert ranker.top(ranker.first_stage.score(columns, N)).tolist() == list(range(N - 500, N))
 
@@ -122,7 +122,7 @@ class TestExplanation:
             calibrated = np.interp(outcome.log_odds, x, y) + beyond
             assert 1 / (1 + np.exp(-calibrated)) == pytest.approx(outcome.probability, rel=1e-12)
 
-    def test_a_story_below_the_cut_is_explained_by_the_light_ranker(self, ranker: Learned) -> None:
+    def test_a_story_below_the_cut_is_explained_by_the_first_stage_ranker(self, ranker: Learned) -> None:
         columns = _columns()
         scores, first_stage = ranker.score(columns, N), ranker.first_stage.score(columns, N)
         at = int(np.argmin(first_stage))

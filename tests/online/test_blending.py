@@ -37,7 +37,7 @@ def showings(*shown: tuple[str, float]) -> BuildInputs:
 
 
 class TestGroups:
-    def test_a_story_counts_for_its_most_telling_source(self) -> None:
+    def test_a_story_counts_for_its_highest_priority_source(self) -> None:
         sources = np.array([0b1, 0b110, 0b1000, 1 << 31], np.uint32)
         assert highest_priority(sources).tolist() == [0, 1, 3, 31]
 

@@ -70,7 +70,7 @@ class TestSwap:
         assert "s-new" in scores(by_second)
         assert scores(again) == scores(by_first) != {k: v for k, v in scores(by_second).items() if k != "s-new"}
 
-    def test_a_snapshot_without_a_model_is_ranked_by_the_light_ranker(
+    def test_a_snapshot_without_a_model_is_ranked_by_the_first_stage_ranker(
         self, feed_server: FeedServer, made: Made
     ) -> None:
         feed_server.publish(STORIES, USERS, model=made.data)

@@ -35,9 +35,7 @@ def main() -> int:
         "models": models.measure,
         "simulate": _simulated,
     }
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure Rex beside peers and limits."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Rex beside peers and limits.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(every)}; default: all")
     parser.add_argument("--record", action="store_true", help=f"keep the figures as {RECORDED}; run `make docs` then")
     given = parser.parse_args()

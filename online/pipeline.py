@@ -4,9 +4,9 @@
     preprocess   rules drop what must not be shown                          online/rules/             closed
     annotate     features, one column each                                  online/annotators/        open
     rank         one score; the best stay                                   online/rankers/           closed
-    postprocess  place promoted ones, collapse near-duplicates, sink what
-                 was shown without being opened, blend, cut to the slate                 online/postprocessors/    closed
-    cache        the slate, immutable, into Redis                           online/slates/slate.py           closed
+    postprocess  place promoted ones, collapse near-duplicates, discount
+                 unopened impressions, blend, cut to the slate              online/postprocessors/    closed
+    cache        the slate, immutable, into Redis                           online/slates/            closed
     validate     on every read: what is not allowed any more drops out,     online/validators/        closed
                  and later entries move up
 

@@ -5,6 +5,7 @@ Text is what most cells are. Rex's own functions (lake/importing/macros.sql) mar
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -139,14 +140,15 @@ def _id(where: str, column: Column, source: str, kind: str, text: str) -> tuple[
 
 def _id_of_text(text: str) -> tuple[str, str]:
     """An id that is text, and why a text is none."""
-    names = ", ".join(literal(one) for one in NULL_IDS)
+    # DuckDB makes a join of a long IN (…), which keeps no order: rows could then be numbered only once all of them are at hand.
+    stands_for_null = f"regexp_full_match({text}, {literal('|'.join(map(re.escape, NULL_IDS)))})"
     value = (
-        f"CASE WHEN starts_with({text}, {REFUSED}) OR {text} IN ({names}) OR regexp_full_match({text}, {literal(_AS_FLOAT)}) "
+        f"CASE WHEN starts_with({text}, {REFUSED}) OR {stands_for_null} OR regexp_full_match({text}, {literal(_AS_FLOAT)}) "
         f"OR regexp_full_match({text}, {literal(_AS_STRUCT)}) THEN NULL "
         f"WHEN starts_with({text}, {AS_IS}) THEN {text}[4:] ELSE {text} END"
     )
     reason = (
-        f"CASE WHEN {text} IN ({names}) THEN 'stands for a missing value; set null := […] where the file is read, or REX_IDS_LIKE_NULL if it is an id here' "
+        f"CASE WHEN {stands_for_null} THEN 'stands for a missing value; set null := […] where the file is read, or REX_IDS_LIKE_NULL if it is an id here' "
         f"WHEN regexp_full_match({text}, {literal(_AS_FLOAT)}) THEN 'is a number that was written as a float, and may have lost "
         "digits; use whole(x), or id(x) if it is right' "
         f"WHEN regexp_full_match({text}, {literal(_AS_STRUCT)}) THEN 'is a structure or a list; take a part of it, or say id(x) if it is right' "

@@ -15,6 +15,7 @@ import pytest
 
 from features.datasets import dataset as dataset_of
 from features.errors import BadInput
+from lake.importing import typed_rows as typing_of_rows
 from lake.importing.script import read_script
 from lake.importing.sql_import import import_engine
 from lake.importing.typed_rows import TypedRows, sentence, typed_rows
@@ -447,3 +448,17 @@ def test_rows_come_in_the_order_of_the_view_and_events_in_that_of_their_times(tm
         times = rows_of_day["occurred_at"].to_pylist()
         order = [(at, int(user[1:])) for at, user in zip(times, rows_of_day["user_id"].to_pylist(), strict=True)]
         assert order == sorted(order), day
+
+
+def test_rows_are_numbered_as_they_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbered only once all of them are at hand, a large file would lie on the disk once more."""
+    store, plans = typing_of_rows._store, []
+
+    def explained(db: duckdb.DuckDBPyConnection, query: str, to: Path) -> None:
+        plans.append(str(db.execute(f"EXPLAIN {query}").fetchall()))
+        store(db, query, to)
+
+    monkeypatch.setattr(typing_of_rows, "_store", explained)
+    imported(put(tmp_path / "in", a__csv="user,item,ts\nu1,s1,2019-04-01\n"), events_of("csv('a.csv')"))
+    of_events = plans[-1]
+    assert "Streaming Window" in of_events

@@ -195,7 +195,7 @@ def test_a_port_that_is_taken_is_one_sentence(workers: int, redis_server: Server
         command = [
             sys.executable,
             "-m",
-            "cli",
+            "rex",
             "serve",
             "--port",
             str(taken.getsockname()[1]),

@@ -142,8 +142,8 @@ def test_profiles_hold_what_was_read_hidden_and_shown(db: duckdb.DuckDBPyConnect
 def test_likeness_and_affinity_need_no_dates(db: duckdb.DuckDBPyConnection) -> None:
     pairs = rows(db, "SELECT story_id, similar_story_id FROM similar_stories ORDER BY 1")
     assert pairs == [("known", "less known"), ("less known", "known")]
-    engaged = "SELECT engaged FROM user_author_affinity WHERE user_id = 'u0' AND author_id = 'bob'"
-    assert rows(db, engaged) == [(2.0,)], "two reads, neither decayed"
+    engagement = "SELECT engagement FROM user_author_affinity WHERE user_id = 'u0' AND author_id = 'bob'"
+    assert rows(db, engagement) == [(2.0,)], "two reads, neither decayed"
     assert rows(db, "SELECT count(*) FROM als_vectors WHERE entity = 'story'") == [(3,)]
 
 

@@ -273,7 +273,7 @@ def test_a_page_is_made_in_one_way_with_and_without_an_event_loop(pair: Pair) ->
     assert feeds.feed(FeedRequest("u-fan", limit=8), micros(pair.served.now)) == first
     second = pair.feed("u-fan", limit=8, cursor=first["next_cursor"])
     assert feeds.feed(FeedRequest("u-fan", 8, first["next_cursor"]), micros(pair.served.now)) == second
-    pair.served.now += timedelta(seconds=OFTEN.slate_fresh_s * (1 + JITTER) + 1)
+    pair.served.now += timedelta(seconds=OFTEN.cache.slate_fresh_s * (1 + JITTER) + 1)
     stale = feeds.feed(FeedRequest("u-fan", limit=8), micros(pair.served.now))
     assert stale["slate"]["id"] == first["slate"]["id"]
     assert pair.feed("u-fan", limit=8)["slate"]["id"] != first["slate"]["id"], (

@@ -22,6 +22,7 @@ from online.http.schemas import Item
 from online.postprocessors.explore import eligible
 from online.selection import best
 from online.slates.slate_making import slate_of
+from online.story_table.dates import newer_than, newest
 from online.story_table.table import StoryTable
 from online.streams.archive_files import convert
 from rex.cli.printing import print_feed
@@ -118,10 +119,10 @@ def test_a_feed_without_dates_is_printed() -> None:
 
 def test_what_was_newest_of_undated_stories_alone_survives_a_slate() -> None:
     of = story_table(STORIES[:2])
-    assert of.newest(NOW_US) == (UNDATED, "s-undated")
+    assert newest(of, NOW_US) == (UNDATED, "s-undated")
     slate = slate_of(context(of), ranked(of), 2)
     assert slate.decode(slate.encode()).watermark == slate.watermark
-    assert not len(of.newer_than(UNDATED, "s-undated", NOW_US))
+    assert not len(newer_than(of, UNDATED, "s-undated", NOW_US))
 
 
 @pytest.mark.parametrize("undated", [1, 20])

@@ -12,11 +12,11 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from batch.point_in_time import DAY_S, Context, age_s, as_of_rows, decayed, unfixed, visible
+from batch.point_in_time import DAY_S, RunContext, age_s, as_of_rows, decayed, unfixed, visible
 from features.interactions import INTERACTIONS
 
 
-def affinities(events: DataFrame, stories: DataFrame, key: str, context: Context) -> DataFrame:
+def affinities(events: DataFrame, stories: DataFrame, key: str, context: RunContext) -> DataFrame:
     """as_of, user_id, `key`, affinity, weight, engagement, impressions; `stories`: as_of, story_id, `key` (a row for each it has).
 
     What rounds to nothing (|affinity| below `affinity_floor`) is left out: absent means 0, also of the evidence.
@@ -41,7 +41,7 @@ def affinities(events: DataFrame, stories: DataFrame, key: str, context: Context
     return scored.where(F.abs("affinity") >= settings.affinity_floor).withColumns(support_of)
 
 
-def evidence(events: DataFrame, context: Context) -> DataFrame:
+def evidence(events: DataFrame, context: RunContext) -> DataFrame:
     """Per event, in fixed point: `engagement` (signed), `weight` (its size) and `shown` (1 for an impression), all decayed."""
     half_life_s = context.settings.affinity_half_life_d * DAY_S
     amount = F.when(F.col("type") == "impression", F.lit(1.0)).otherwise(strength())
@@ -69,7 +69,7 @@ def strength() -> Column:
     return chain
 
 
-def impression_yield(weighed: DataFrame, context: Context) -> DataFrame:
+def impression_yield(weighed: DataFrame, context: RunContext) -> DataFrame:
     """as_of, yield: mean engagement per impression, at least 0; 0 where nothing was shown."""
     sums = weighed.groupBy("as_of").agg(
         F.sum("engagement").alias("engagement"), F.sum("impressions").alias("impressions")

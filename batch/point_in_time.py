@@ -23,7 +23,7 @@ DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class RunContext:
     """What one run is about."""
 
     as_ofs: tuple[datetime, ...]
@@ -38,7 +38,7 @@ class Context:
     validated: datetime | None = None
     """The moment at which what came in was validated; None: the latest of as_ofs."""
 
-    def at(self, as_ofs: tuple[datetime, ...]) -> Context:
+    def at(self, as_ofs: tuple[datetime, ...]) -> RunContext:
         """The same, for other moments."""
         return replace(self, as_ofs=as_ofs)
 
@@ -59,7 +59,7 @@ def as_of_rows(spark: SparkSession, as_ofs: Sequence[datetime]) -> DataFrame:
     return spark.range(0, 1, 1, 1).select(F.explode(F.array(*map(moment, as_ofs))).alias("as_of"))
 
 
-def visible(rows: DataFrame, context: Context) -> DataFrame:
+def visible(rows: DataFrame, context: RunContext) -> DataFrame:
     """The rows of a validated dataset that each as_of sees, with `as_of`, without the interval's columns."""
     schedule = F.broadcast(as_of_rows(rows.sparkSession, context.as_ofs))
     seen = (F.col("valid_from") <= F.col("as_of")) & (
@@ -73,17 +73,19 @@ def ever_in_force(rows: DataFrame) -> DataFrame:
     return rows.where(F.col("valid_until").isNull() | (F.col("valid_from") < F.col("valid_until")))
 
 
-def published(stories: DataFrame, context: Context) -> DataFrame:
+def published(stories: DataFrame, context: RunContext) -> DataFrame:
     """State at each as_of of every story published by then, or of which nobody knows when; withdrawn ones included."""
     return visible(stories, context).where(F.col("published_at").isNull() | (F.col("published_at") <= F.col("as_of")))
 
 
-def live(stories: DataFrame, context: Context) -> DataFrame:
+def live(stories: DataFrame, context: RunContext) -> DataFrame:
     """State at each as_of of every story that readers can find then."""
     return published(stories, context).where(F.col("deleted_at").isNull() | (F.col("deleted_at") > F.col("as_of")))
 
 
-def in_force(edges: DataFrame, context: Context, kind: str | None = None, target_type: str | None = None) -> DataFrame:
+def in_force(
+    edges: DataFrame, context: RunContext, kind: str | None = None, target_type: str | None = None
+) -> DataFrame:
     """Follows, mutes and blocks that hold at each as_of."""
     rows = visible(edges, context).where(F.col("op") == "add")
     rows = rows if kind is None else rows.where(F.col("kind") == kind)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from batch.point_in_time import FIXED_ONE, Context, as_of_rows, unfixed
+from batch.point_in_time import FIXED_ONE, RunContext, as_of_rows, unfixed
 from features.derived_datasets import COUNTED, WINDOWS_D
 from features.registry import BY_NAME
 
@@ -31,7 +31,7 @@ def with_counts(sums: DataFrame) -> DataFrame:
     return filled.withColumns({f"decayed_{what}": unfixed(F.col(f"fixed_{what}")) for what in COUNTED})
 
 
-def global_rates(counters: DataFrame, context: Context) -> DataFrame:
+def global_rates(counters: DataFrame, context: RunContext) -> DataFrame:
     """as_of, open_prior, read_prior: rates over all stories; the registry's defaults where nothing has happened yet."""
     sums = counters.groupBy("as_of").agg(*(F.sum(name).alias(name) for name in FIXED_COUNTS))
     every = as_of_rows(counters.sparkSession, context.as_ofs).join(sums, "as_of", "left").fillna(0)

@@ -21,7 +21,7 @@ from rich.table import Table
 from batch.checks import Validation, check_partition, quarantine, refuse_emptied, warnings_of
 from batch.graph import BY_NAME, Job, order
 from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
-from batch.point_in_time import Context
+from batch.point_in_time import RunContext
 from batch.positions import clipped, earliest, read_archived
 from batch.schedule import REFITTED, at_schedule, looking_back, not_written
 from batch.session import start_session
@@ -86,7 +86,7 @@ def run(
     been written before stays. With
     `spark` None and no session in this process, one is made and stopped. `progress` gets one bar a job.
     """
-    context = Context(checked_moments(as_ofs, now), now, settings, validated=validated)
+    context = RunContext(checked_moments(as_ofs, now), now, settings, validated=validated)
     wanted = _wanted(jobs)
     with _only_run(lake), session(spark, settings) as used:
         archived = read_archived(lake)
@@ -102,7 +102,7 @@ def _wanted(names: Sequence[str] | None) -> list[Job]:
         raise BadInput(f"There is {error.args[0]}.") from None
 
 
-def _run_job(job: Job, lake: Path, context: Context, spark: SparkSession, progress: Progress | None) -> JobReport:
+def _run_job(job: Job, lake: Path, context: RunContext, spark: SparkSession, progress: Progress | None) -> JobReport:
     started = time.perf_counter()
     bar = None if progress is None else progress.add_task(job.name, total=1)
     try:
@@ -119,7 +119,7 @@ def _run_job(job: Job, lake: Path, context: Context, spark: SparkSession, progre
 
 
 def _written(
-    job: Job, lake: Path, context: Context, spark: SparkSession
+    job: Job, lake: Path, context: RunContext, spark: SparkSession
 ) -> tuple[dict[datetime, int], Validation | None, list[str]]:
     """Rows per as_of, what was quarantined, warnings. Nothing is in place before everything has passed its checks."""
     target, validation = dataset(job.name), None
@@ -144,7 +144,7 @@ def _written(
     return counts, validation, warnings
 
 
-def _input(name: str, job: Job, lake: Path, context: Context, spark: SparkSession) -> DataFrame:
+def _input(name: str, job: Job, lake: Path, context: RunContext, spark: SparkSession) -> DataFrame:
     """A raw dataset; a validated one, which serves all as_ofs; or a derived one, with `as_of`: the run's, or the schedule's."""
     if name not in BY_NAME:
         return read_raw(spark, lake, dataset(name))
@@ -183,7 +183,7 @@ def session(spark: SparkSession | None, settings: BatchSettings) -> Iterator[Spa
             used.stop()
 
 
-def _note_run(lake: Path, context: Context, reports: list[JobReport], archived: dict[str, str]) -> None:
+def _note_run(lake: Path, context: RunContext, reports: list[JobReport], archived: dict[str, str]) -> None:
     """One small file an as_of, written last: rows per job, and how far into the online streams the features reach.
 
     Only jobs that read the raw lake know how far it reached, and jobs may run one by one, at different times: the features

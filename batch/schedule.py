@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.graph import BY_NAME, Job
-from batch.point_in_time import Context, moment
+from batch.point_in_time import RunContext, moment
 from batch.settings import BatchSettings
 from features.duckdb_views import partition_name
 
@@ -72,7 +72,7 @@ def fits_written(lake: Path, moments: Collection[datetime], settings: BatchSetti
     return tuple(sorted(at for at in candidates if is_written(lake, REFITTED, at)))
 
 
-def looking_back(job: Job, lake: Path, context: Context) -> Context:
+def looking_back(job: Job, lake: Path, context: RunContext) -> RunContext:
     """The context with the moments of its schedule for which everything the job reads has been written, and their fits."""
     if not job.looks_back:
         return context
@@ -87,7 +87,7 @@ def looking_back(job: Job, lake: Path, context: Context) -> Context:
     return replace(context, schedule=tuple(fit_of), fits=fit_of)
 
 
-def at_schedule(rows: DataFrame, context: Context) -> DataFrame:
+def at_schedule(rows: DataFrame, context: RunContext) -> DataFrame:
     """Rows of the fits, once for every moment of the schedule that uses their fit, with that moment as their `as_of`."""
     pairs = [F.struct(moment(fit).alias("as_of"), moment(at).alias("schedule")) for at, fit in context.fits.items()]
     if not pairs:
@@ -97,7 +97,7 @@ def at_schedule(rows: DataFrame, context: Context) -> DataFrame:
     return rows.join(F.broadcast(uses), "as_of", "inner").select(*columns)
 
 
-def not_written(job: Job, context: Context) -> list[str]:
+def not_written(job: Job, context: RunContext) -> list[str]:
     """A sentence about the moments that a job that looks back did not find, if any."""
     missing = len(declared(context)) - len(context.schedule) if job.looks_back else 0
     if not missing:
@@ -108,6 +108,6 @@ def not_written(job: Job, context: Context) -> list[str]:
     ]
 
 
-def declared(context: Context) -> tuple[datetime, ...]:
+def declared(context: RunContext) -> tuple[datetime, ...]:
     """The schedule moments of all the context's as_ofs."""
     return tuple(sorted({at for as_of in context.as_ofs for at in schedule_of(as_of, context.settings)}))

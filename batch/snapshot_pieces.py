@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
-from numpy.typing import NDArray
-
 from batch.snapshot_content import Content
 from batch.snapshot_users import Users
+from features.arrays import I64
 from features.snapshot import TABLES, Manifest, digest, encode_table, named, schema_hash
 from features.snapshot_reader import bucket_digest
 from features.times import rfc3339
@@ -23,7 +21,7 @@ class Pieces:
     tables: dict[str, list[str]]
     """Table → digests of its chunks, in order."""
     users: Users
-    buckets: dict[str, NDArray[np.int64]]
+    buckets: dict[str, I64]
     """Digest of a bucket that is not empty → positions of its users."""
     places: list[str]
     """Bucket number → digest; empty string: nobody."""

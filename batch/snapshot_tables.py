@@ -8,8 +8,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from features.arrays import F32, I32
 from features.errors import BadInput
 from features.keys import hash64_many
 from features.raw_datasets import VISIBILITIES
@@ -66,8 +66,6 @@ SELECT t.language, live.row, t.heat::REAL AS heat
 FROM top_stories t JOIN live USING (story_id) ORDER BY t.language, t.rank
 """
 
-Ints = NDArray[np.int32]
-
 
 def read_tables(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> tuple[dict[str, pa.Table], int]:
     """Every table of `features.snapshot.TABLES` but the promotions and the targets, and the length of the ALS vectors.
@@ -95,7 +93,7 @@ def refuse_collisions(what: str, ids: pa.Table) -> None:
         raise BadInput(f"The {what} {first!r} and {second!r} have the same 64-bit hash; rename one of them.")
 
 
-def indices(ids: pa.ChunkedArray | pa.Array, names: pa.Table) -> Ints:
+def indices(ids: pa.ChunkedArray | pa.Array, names: pa.Table) -> I32:
     """Row in `names` of each id, ABSENT for null: string[n] → int32[n]."""
     found = pc.index_in(ids, value_set=names["id"].combine_chunks(), skip_nulls=True)
     return np.asarray(found.fill_null(ABSENT), dtype=np.int32)
@@ -170,13 +168,13 @@ def _stories(connection: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table],
     return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
 
 
-def fixed_lists(values: NDArray[np.float32] | Ints) -> pa.Array:
+def fixed_lists(values: F32 | I32) -> pa.Array:
     """One fixed-size list per row: [n, k] → fixed_size_list[k] of n. k may be 0."""
     flat = pa.array(values.ravel())
     return pa.Array.from_buffers(pa.list_(flat.type, values.shape[1]), len(values), [None], children=[flat])
 
 
-def _vectors(connection: duckdb.DuckDBPyConnection, rows: int, factors: int) -> NDArray[np.float32]:
+def _vectors(connection: duckdb.DuckDBPyConnection, rows: int, factors: int) -> F32:
     """float32[rows, factors]; zeros for a story without a vector."""
     known = connection.sql("""
         SELECT live.row, vector FROM als_vectors v JOIN live ON live.story_id = v.id
@@ -188,7 +186,7 @@ def _vectors(connection: duckdb.DuckDBPyConnection, rows: int, factors: int) -> 
     return vectors
 
 
-def _similar(connection: duckdb.DuckDBPyConnection, rows: int) -> tuple[Ints, NDArray[np.float32]]:
+def _similar(connection: duckdb.DuckDBPyConnection, rows: int) -> tuple[I32, F32]:
     """int32[rows, SIMILAR_KEPT] rows of live neighbours, most similar first, and their float32 similarity."""
     pairs = connection.sql(_SIMILAR).to_arrow_table()
     place = pairs["row"].to_numpy(), pairs["slot"].to_numpy()

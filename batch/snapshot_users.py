@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from batch.snapshot_tables import refuse_collisions
+from features.arrays import I32, I64
 from features.choices import BLOCKED_BY, ENDED, HELD
 from features.keys import hash64_many
 from features.languages import language_codes
@@ -29,7 +30,7 @@ class Ragged:
     """One array per user, end to end: user i has `values[offsets[i]:offsets[i + 1]]`."""
 
     values: NDArray[np.generic]
-    offsets: NDArray[np.int64]
+    offsets: I64
 
     def of(self, user: int) -> NDArray[np.generic]:
         """The user's array."""
@@ -40,7 +41,7 @@ class Ragged:
 class Users:
     """Everyone, columnar. Buckets are packed on demand, so that a million users need not be packed at once."""
 
-    hashes: NDArray[np.int64]
+    hashes: I64
     """int64[users], hash of each user_id"""
     fields: dict[str, Ragged]
     """Array of PROFILE → one array a user"""
@@ -64,13 +65,13 @@ class Users:
         wanted = -(-len(self.hashes) // USERS_PER_BUCKET)
         return 1 << max(0, wanted - 1).bit_length()
 
-    def members(self) -> list[NDArray[np.int64]]:
+    def members(self) -> list[I64]:
         """Positions of the users of each bucket: `hash mod buckets`."""
         bucket_of = self.hashes % self.buckets
         order = np.argsort(bucket_of, kind="stable")
         return np.split(order, np.searchsorted(bucket_of[order], np.arange(1, self.buckets)))
 
-    def pack(self, members: NDArray[np.int64]) -> dict[bytes, bytes]:
+    def pack(self, members: I64) -> dict[bytes, bytes]:
         """User hash (8 bytes LE) → PROFILE of each member."""
         return {profile_field(int(self.hashes[i])): self.profile(int(i)) for i in members}
 
@@ -132,12 +133,12 @@ def _pairs(lists: pa.ListArray, second: str) -> tuple[Ragged, Ragged]:
     return Ragged(_hashes(pairs.field("story_id")), offsets), Ragged(integers.to_numpy(), offsets)
 
 
-def _hashes(ids: pa.Array) -> NDArray[np.int64]:
+def _hashes(ids: pa.Array) -> I64:
     encoded = ids.dictionary_encode()
     return hash64_many(encoded.dictionary.to_pylist())[encoded.indices.to_numpy()]
 
 
-def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
+def _offsets(lists: pa.ListArray) -> I64:
     """Where each list starts in `lists.flatten()`, which leaves null lists out."""
     lengths = lists.value_lengths().fill_null(0).to_numpy()
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
@@ -164,6 +165,6 @@ def _vectors(connection: duckdb.DuckDBPyConnection, users: int, factors: int) ->
     return Ragged(table["vector"].combine_chunks().flatten().to_numpy(), offsets)
 
 
-def _group_offsets(user: NDArray[np.int32], users: int) -> NDArray[np.int64]:
+def _group_offsets(user: I32, users: int) -> I64:
     """Offsets of each user's rows in a table sorted by user."""
     return np.searchsorted(user, np.arange(users + 1)).astype(np.int64)

@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from batch.io import MISFIT
-from batch.point_in_time import Context, moment
+from batch.point_in_time import RunContext, moment
 from features.raw_datasets import CLOCK_SKEW_S
 from features.schema import NO_DATES, Dataset
 from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, content_columns
@@ -26,7 +26,7 @@ ALL_ALONG = datetime(1970, 1, 1, tzinfo=UTC)
 """`valid_from` of what says nothing of when it came to be known."""
 
 
-def judged(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
+def judged(rows: DataFrame, dataset: Dataset, context: RunContext) -> DataFrame:
     """All of the steps: raw rows in; known rows with their time filled, `valid_from`, `valid_until`, `reason` out."""
     marked = _with_reason(_known(rows, dataset, context), dataset, context)
     keyed = marked.withColumns({"_content": _content(dataset), "_key": _key(dataset), GOOD: F.col("reason").isNull()})
@@ -35,7 +35,7 @@ def judged(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     )
 
 
-def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
+def _known(rows: DataFrame, dataset: Dataset, context: RunContext) -> DataFrame:
     """Rows known by the latest as_of, with the time they were known at filled in, also as `valid_from`.
 
     Kept besides, being bad: what has no such time, and what is from the future.
@@ -48,13 +48,13 @@ def _known(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
     return filled.where(timely | _is_late(dataset, context))
 
 
-def _is_late(dataset: Dataset, context: Context) -> Column:
+def _is_late(dataset: Dataset, context: RunContext) -> Column:
     horizon = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
     late = [F.coalesce(F.col(time) > horizon, F.lit(False)) for time in dataset.times]
     return functools.reduce(Column.__or__, late, F.lit(False))
 
 
-def _with_reason(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
+def _with_reason(rows: DataFrame, dataset: Dataset, context: RunContext) -> DataFrame:
     """`reason`: the first thing wrong with the row by itself."""
     late = F.when(_is_late(dataset, context), F.lit(IN_THE_FUTURE))
     failed = [F.when(~F.coalesce(F.expr(c.sql), F.lit(False)), F.lit(c.name)) for c in dataset.checks]
@@ -89,7 +89,7 @@ def _with_ordinals(rows: DataFrame) -> DataFrame:
     return rows.withColumn("_repeated", repeated).withColumn("_ordinal", F.row_number().over(same))
 
 
-def _judge_duplicates(rows: DataFrame, dataset: Dataset, context: Context) -> DataFrame:
+def _judge_duplicates(rows: DataFrame, dataset: Dataset, context: RunContext) -> DataFrame:
     """Among good rows of one key: repeats and conflicts; rows without an event_id get key and ordinal for one, and all stay.
 
     A conflict is there from the moment its second content is known. Until then an as_of sees the first, and does so

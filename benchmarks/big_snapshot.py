@@ -15,6 +15,7 @@ from batch.publish import publish_content
 from batch.snapshot_content import Content
 from batch.snapshot_tables import fixed_lists
 from batch.snapshot_users import AFFINITIES, Ragged, Users
+from features.arrays import F32, I32
 from features.keys import Keys, hash64_many
 from features.registry import registered
 from features.snapshot import (
@@ -39,8 +40,6 @@ TOPICS_A_STORY = 3
 FACTORS = 32
 READS, FOLLOWED_AUTHORS, FOLLOWED_PUBLICATIONS, FOLLOWED_TOPICS, AFFINE = 300, 40, 5, 8, 50
 """What a busy reader has; everyone here is one, so that no measurement is flattered by newcomers."""
-
-Ints = NDArray[np.int32]
 
 
 def publish_big(
@@ -74,12 +73,12 @@ def _ids(entity: str, n: int) -> list[str]:
     return [f"{entity}-{i:06d}" for i in range(n)]
 
 
-def _skewed(rng: np.random.Generator, n: int, size: int | tuple[int, ...]) -> Ints:
+def _skewed(rng: np.random.Generator, n: int, size: int | tuple[int, ...]) -> I32:
     """Indices below n, popular ones low: density falls with the square root, as with authors and topics of real feeds."""
     return (n * rng.random(size) ** 2).astype(np.int32)
 
 
-def _feature_columns(rng: np.random.Generator, entity: str, n: int) -> dict[str, NDArray[np.float32]]:
+def _feature_columns(rng: np.random.Generator, entity: str, n: int) -> dict[str, F32]:
     """Rates as beta draws around their usual size, counts as logarithms of a long tail."""
     return {
         f.name: (rng.beta(2, 10, n) if f.name.endswith("_rate") else np.log1p(rng.pareto(1.2, n))).astype(np.float32)

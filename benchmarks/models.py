@@ -16,11 +16,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from benchmarks.results import Result, measured
+from features.arrays import F32
 from features.packing import name_of
 from features.registry import FEATURES
 from learning.examples import FEATURE_NAMES
 from learning.fit import flatten
-from online.columns import Floats
 from online.rankers.learned import InProcess, Learned
 from online.rankers.models.model import IDENTITY, POSITION, Model, OutcomeModel
 from online.rankers.models.model_file import decode, encode
@@ -92,7 +92,7 @@ def _model(fitted: dict[str, HistGradientBoostingClassifier]) -> Model:
     return Model((POSITION, *FEATURE_NAMES), outcomes, WEIGHTS)
 
 
-def _service_ms(data: bytes, columns: dict[str, Floats]) -> float:
+def _service_ms(data: bytes, columns: dict[str, F32]) -> float:
     with tempfile.TemporaryDirectory() as directory:
         folder = Folder(Path(directory))
         name = folder.put("main", data)

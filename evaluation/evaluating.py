@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import Progress
 
 from evaluation.protocols.task import SEED, Split, Task
 from evaluation.ranking import NOTHING, ranked
-from evaluation.reading_log import Bools, Log
+from evaluation.reading_log import Log
 from evaluation.systems.system import System
+from features.arrays import F32, F64, I32, I64, Bools
 from features.ranking_metrics import (
     TOP,
     Estimate,
@@ -29,7 +29,7 @@ from features.ranking_metrics import (
 
 LIST_RESAMPLES = 200
 """For coverage and Gini, which count every story anew each time; a standard deviation needs no more."""
-Values = dict[str, NDArray[np.float64]]
+Values = dict[str, F64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _evaluate_one(log: Log, split: Split, system: System, progress: Progress | N
     return Evaluated(system.name, chosen, metrics, values, (prepared - started, done - prepared))
 
 
-def _units(split: Split) -> NDArray[np.int64]:
+def _units(split: Split) -> I64:
     """int64[requests]: what is resampled together."""
     if split.unit == "day":
         return np.concatenate([np.full(int(t.request.max()) + 1, day) for day, t in enumerate(split.tasks)])
@@ -88,7 +88,7 @@ def _units(split: Split) -> NDArray[np.int64]:
     return np.arange(len(task.users)) if task.pools is None else task.asked.astype(np.int64)
 
 
-def _novelty(log: Log, task: Task, top: NDArray[np.int32]) -> NDArray[np.float64]:
+def _novelty(log: Log, task: Task, top: I32) -> F64:
     """float64[users]: mean surprise of each list's stories."""
     known = task.known & log.first
     readers = np.bincount(log.story[known], minlength=log.stories)
@@ -97,9 +97,7 @@ def _novelty(log: Log, task: Task, top: NDArray[np.int32]) -> NDArray[np.float64
     return np.where(there, bits[top], 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
 
 
-def _estimates(
-    log: Log, split: Split, values: Values, top: NDArray[np.int32], surprise: NDArray[np.float64]
-) -> dict[str, Estimate]:
+def _estimates(log: Log, split: Split, values: Values, top: I32, surprise: F64) -> dict[str, Estimate]:
     unit = _units(split)
     units = int(unit.max()) + 1
     weights = resamples(units, np.random.default_rng(SEED))
@@ -111,9 +109,7 @@ def _estimates(
     return found | _variety(log, top, list_unit, weights[:LIST_RESAMPLES], ever)
 
 
-def _variety(
-    log: Log, top: NDArray[np.int32], unit: NDArray[np.int64], weights: NDArray[np.float32], ever: Bools
-) -> dict[str, Estimate]:
+def _variety(log: Log, top: I32, unit: I64, weights: F32, ever: Bools) -> dict[str, Estimate]:
     """Coverage of what was ever live, and of its authors; Gini over authors where any is known and shown."""
     there = top != NOTHING
     units = np.repeat(unit, there.sum(axis=1))
@@ -129,6 +125,6 @@ def _variety(
     return {metric: estimate for metric, estimate in found.items() if np.isfinite(estimate.value)}
 
 
-def _counts(unit: NDArray[np.int64], thing: NDArray[np.int32], units: int, things: int) -> NDArray[np.float64]:
+def _counts(unit: I64, thing: I32, units: int, things: int) -> F64:
     """float64[units, things]: how often each unit shows each thing."""
     return np.bincount(unit * things + thing, minlength=units * things).reshape(units, things).astype(np.float64)

@@ -20,13 +20,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import F64, I64
 from features.duckdb_views import connect
 from features.errors import BadInput
 from features.interactions import LIKING
 from features.ranking_metrics import Estimate, normal
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _IMPRESSIONS = """
 WITH done AS (SELECT DISTINCT request_id, user_id, story_id FROM events WHERE type = '{reward}')
@@ -43,10 +41,10 @@ LEFT JOIN done USING (request_id, user_id, story_id) ORDER BY i.request_id, i.po
 class Logged:
     """n slots of a logging policy."""
 
-    reward: Floats
-    propensity: Floats
+    reward: F64
+    propensity: F64
     """float64[n] in (0, 1]"""
-    unit: Ints
+    unit: I64
     """int64[n] in 0 … units - 1: slots of one unit may depend on each other"""
 
 
@@ -58,8 +56,8 @@ class Impressions:
     request_id: NDArray[np.object_]
     user_id: NDArray[np.object_]
     story_id: NDArray[np.object_]
-    position: Ints
-    at_us: Ints
+    position: I64
+    at_us: I64
 
 
 def read_impressions(lake: Path, reward: str = "open") -> Impressions:
@@ -89,7 +87,7 @@ def read_impressions(lake: Path, reward: str = "open") -> Impressions:
     )
 
 
-def ips(logged: Logged, target: Floats) -> Estimate:
+def ips(logged: Logged, target: F64) -> Estimate:
     """V(π) by inverse propensity scoring: the mean of w · reward, w = π(logged story | slot) / propensity.
 
     `target`: float64[n], π of the logged story at each slot. Unbiased under the assumptions; its variance grows with w.
@@ -99,7 +97,7 @@ def ips(logged: Logged, target: Floats) -> Estimate:
     return _normal(float(values.mean()), values - values.mean(), logged.unit, len(values))
 
 
-def snips(logged: Logged, target: Floats) -> Estimate:
+def snips(logged: Logged, target: F64) -> Estimate:
     """V(π), self-normalised: Σ w · reward / Σ w. Slightly biased (of order 1/n), never outside the rewards' range.
 
     Estimates the value over slots weighted by Σ w / n, which is 1 in expectation. Swaminathan and Joachims, NIPS 2015.
@@ -114,7 +112,7 @@ def snips(logged: Logged, target: Floats) -> Estimate:
     return _normal(value, weights * (logged.reward - value), logged.unit, float(weights.sum()))
 
 
-def doubly_robust(logged: Logged, target: Floats, predicted: Floats, expected: Floats) -> Estimate:
+def doubly_robust(logged: Logged, target: F64, predicted: F64, expected: F64) -> Estimate:
     """V(π) by a reward model corrected by IPS: the mean of expected + w · (reward − predicted).
 
     `predicted`: float64[n], the model's reward of the logged story; `expected`: float64[n], the model's mean reward when the
@@ -125,7 +123,7 @@ def doubly_robust(logged: Logged, target: Floats, predicted: Floats, expected: F
     return _normal(float(values.mean()), values - values.mean(), logged.unit, len(values))
 
 
-def cross_fitted(logged: Logged, cell: Ints, cells: int, folds: int = 5) -> Floats:
+def cross_fitted(logged: Logged, cell: I64, cells: int, folds: int = 5) -> F64:
     """A reward model for `doubly_robust`: mean reward of each cell over the *other* folds of units, float64[n, cells].
 
     `cell`: int64[n], the cell (position, kind of story, …) of each slot. A cell without data gets the mean over all.
@@ -141,18 +139,18 @@ def cross_fitted(logged: Logged, cell: Ints, cells: int, folds: int = 5) -> Floa
     return out
 
 
-def effective_slots(logged: Logged, target: Floats) -> float:
+def effective_slots(logged: Logged, target: F64) -> float:
     """(Σ w)² / Σ w²: how many slots drawn from π itself would tell as much (Kish). A small share of n warns of a poor estimate."""
     weights = _weights(logged, target)
     return float(weights.sum() ** 2 / np.maximum(weights @ weights, np.finfo(float).tiny))
 
 
-def _weights(logged: Logged, target: Floats) -> Floats:
+def _weights(logged: Logged, target: F64) -> F64:
     _check(logged, target)
     return target / logged.propensity
 
 
-def _check(logged: Logged, target: Floats) -> None:
+def _check(logged: Logged, target: F64) -> None:
     """BadInput for what no estimator can work with."""
     if target.shape != logged.propensity.shape:
         raise BadInput(
@@ -168,7 +166,7 @@ def _check(logged: Logged, target: Floats) -> None:
         )
 
 
-def _normal(value: float, residual: Floats, unit: Ints, total: float) -> Estimate:
+def _normal(value: float, residual: F64, unit: I64, total: float) -> Estimate:
     """value ± 1.96 standard errors, residuals summed within units."""
     sums = np.bincount(unit, residual)
     units = len(np.unique(unit))

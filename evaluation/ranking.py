@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluation.protocols.task import Task
-from evaluation.reading_log import Floats, Ints, Log
+from evaluation.reading_log import Log
 from evaluation.systems.system import System
+from features.arrays import F32, I32, I64
 from features.ranking_metrics import TOP
 
 USERS_AT_ONCE = 256
@@ -23,9 +23,9 @@ NOTHING = -1
 class Ranked:
     """What one system made of one task."""
 
-    ranks: NDArray[np.int64]
+    ranks: I64
     """int64[p]: eligible stories above each positive"""
-    top: Ints
+    top: I32
     """int32[users, TOP]: the best eligible stories, NOTHING at the end"""
 
 
@@ -51,14 +51,14 @@ def _parts(log: Log, task: Task, system: System) -> Iterator[Ranked]:
         yield Ranked(_ranks(scores, row, positive) if in_pool is None else in_pool, _top(scores))
 
 
-def _seen(log: Log, task: Task) -> tuple[Ints, Ints]:
+def _seen(log: Log, task: Task) -> tuple[I32, I32]:
     """(user, story) of what users in the task have read in what is known."""
     rows = task.known & np.isin(log.user, task.users)
     pairs = np.unique(log.pair[rows])
     return (pairs // log.stories).astype(np.int32), (pairs % log.stories).astype(np.int32)
 
 
-def _ranks(scores: Floats, row: Ints, positive: Ints) -> NDArray[np.int64]:
+def _ranks(scores: F32, row: I32, positive: I32) -> I64:
     ranks = np.empty(len(row), np.int64)
     for i, (r, story) in enumerate(zip(row, positive, strict=True)):
         mine = scores[r]
@@ -67,13 +67,13 @@ def _ranks(scores: Floats, row: Ints, positive: Ints) -> NDArray[np.int64]:
     return ranks
 
 
-def _ranks_in_pools(scores: Floats, row: Ints, positive: Ints, pools: Ints) -> NDArray[np.int64]:
+def _ranks_in_pools(scores: F32, row: I32, positive: I32, pools: I32) -> I64:
     own, others = scores[row, positive][:, None], scores[row[:, None], pools]
     above = (others > own) | ((others == own) & (pools < positive[:, None]))
     return above.sum(axis=1)
 
 
-def _top(scores: Floats) -> Ints:
+def _top(scores: F32) -> I32:
     """The TOP best of each row, best first; NaN is not eligible."""
     size = min(TOP, scores.shape[1])
     order = np.argsort(np.where(np.isnan(scores), np.inf, -scores), axis=1, kind="stable")[:, :size]

@@ -9,17 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from features.arrays import F32, I32, I64, Bools, Micros
 from features.duckdb_views import connect
 from features.errors import BadInput
 from features.interactions import INTERACTIONS
 from features.keys import hash64_many
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int32]
-Floats = NDArray[np.float32]
-Micros = NDArray[np.int64]
 
 STRENGTHS = {one.name: one.evaluated for one in INTERACTIONS if one.evaluated}
 SAYS_READ = tuple(name for name in STRENGTHS if name != "open")
@@ -50,14 +45,14 @@ class Log:
     published_us: Micros
     gone_us: Micros
     """int64[n]: when withdrawn; FOREVER: never."""
-    author: Ints
+    author: I32
     """int32[n]; -1: unknown"""
-    user: Ints
-    story: Ints
+    user: I32
+    story: I32
     at_us: Micros
     known_us: Micros
     """int64[m]: when it was received, never before it happened."""
-    strength: Floats
+    strength: F32
 
     def __len__(self) -> int:
         return len(self.user)
@@ -76,7 +71,7 @@ class Log:
         return int(self.author.max(initial=-1)) + 1
 
     @cached_property
-    def pair(self) -> NDArray[np.int64]:
+    def pair(self) -> I64:
         """int64[m]: number of each interaction's (user, story), user by user."""
         return self.user.astype(np.int64) * self.stories + self.story
 

@@ -74,7 +74,7 @@ def _formatted(estimate: Estimate, signed: bool = False) -> str:
     return f"{value}\n[dim]{estimate.low:.3f}…{estimate.high:.3f}[/]"
 
 
-class Reported(Protocol):
+class EvaluatedRows(Protocol):
     """What can be printed and written."""
 
     def rows(self) -> list[Row]:
@@ -86,7 +86,7 @@ class Reported(Protocol):
         ...
 
 
-def write_rows(evaluations: Iterable[Reported], path: Path) -> int:
+def write_rows(evaluations: Iterable[EvaluatedRows], path: Path) -> int:
     """A JSON list of rows; how many."""
     rows = [row for evaluation in evaluations for row in evaluation.rows()]
     path.parent.mkdir(parents=True, exist_ok=True)

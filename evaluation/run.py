@@ -16,7 +16,7 @@ from rich.progress import Progress
 from evaluation.evaluating import evaluate_systems
 from evaluation.protocols import PROTOCOLS, Split
 from evaluation.reading_log import Log, read_log
-from evaluation.report import Evaluation, Reported
+from evaluation.report import EvaluatedRows, Evaluation
 from evaluation.systems.rex import Rex
 from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
 from evaluation.systems.system import System
@@ -48,7 +48,7 @@ def evaluate(
     budget_s: float = Budget().seconds,
     console: Console | None = None,
     progress: Progress | None = None,
-) -> list[Reported]:
+) -> list[EvaluatedRows]:
     """Evaluates Rex, once per ranker (None: models learned from what each task knows), and its baselines on a raw lake.
 
     `source`: a lake, or a directory with DeskDrop's files. `protocols`: names of evaluation.protocols.PROTOCOLS, or
@@ -63,7 +63,7 @@ def evaluate(
             lake, "rankings cannot be evaluated on it yet, because every protocol ranks at a moment of the past."
         )
         log, data = read_log(lake), data or source.name
-        found: list[Reported] = []
+        found: list[EvaluatedRows] = []
         for split in _splits(log, protocols, negatives, console):
             with _scratch(work) as scratch:
                 worlds = Worlds(lake, scratch / "rex", now=now, tuning_s=budget_s, progress=progress)

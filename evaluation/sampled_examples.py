@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from evaluation.protocols.task import SEED, Split, Task
-from evaluation.reading_log import Bools, Floats, Ints, Log
+from evaluation.reading_log import Log
+from features.arrays import F32, F64, I32, I64, Bools
 from learning.examples import FEATURE_NAMES, SCHEMA, WEIGHT, Examples, examples_of
 from online.columns import Candidates
 from online.rankers.models.model import POSITION
@@ -37,15 +37,15 @@ class Sample:
     """One task's examples, r rows, the requests one after another."""
 
     task: Task
-    features: Floats
+    features: F32
     """float32[r, FEATURE_NAMES]"""
-    user: Ints
-    story: Ints
+    user: I32
+    story: I32
     read: Bools
-    weight: NDArray[np.float64]
+    weight: F64
 
 
-def sample(log: Log, task: Task, candidates_of: Callable[[int], tuple[Candidates, Ints]]) -> Sample:
+def sample(log: Log, task: Task, candidates_of: Callable[[int], tuple[Candidates, I32]]) -> Sample:
     """`candidates_of` a user: everything they might be shown, annotated with all features, by row of the story table, and
     int32[n] the log's number of each story."""
     parts = []
@@ -62,7 +62,7 @@ def sample(log: Log, task: Task, candidates_of: Callable[[int], tuple[Candidates
     return Sample(task, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _chosen(read: Bools, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _chosen(read: Bools, rng: np.random.Generator) -> tuple[I64, F64]:
     """Positions of all that was read and of drawn others, and their weights. A read weighs 1, the others BALANCE a read."""
     reads = int(read.sum())
     others = np.flatnonzero(~read)  # by row of the story table, so the newest are last

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import Progress
 from rich.table import Table
 
@@ -22,9 +21,10 @@ from batch.settings import BatchSettings
 from evaluation.offline_world import OfflineWorld, load
 from evaluation.protocols import PROTOCOLS
 from evaluation.protocols.task import SEED, Task
-from evaluation.reading_log import Floats, Ints, Log
+from evaluation.reading_log import Log
 from evaluation.systems.rex import ALL_FEATURES, of_every_age
 from evaluation.systems.system import System
+from features.arrays import F32, F64, I32
 from features.interactions import OUTCOMES
 from features.keys import hash64_many
 from features.ranking_metrics import TOP, Estimate, mean, ndcg, ratio, resamples
@@ -49,7 +49,6 @@ OPENINGS = {one.name: float(one.name == "open") for one in OUTCOMES}
 """Worth of outcomes for one variant: true interest is the chance of an opening, and what else may come of it follows other laws."""
 SEGMENTS = ("all", "stories of the last day", "users of the last day")
 Row = dict[str, str | float | None]
-Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class ByTruth:
     """What was found, per system and segment."""
 
     data: str
-    values: Mapping[str, Mapping[str, Doubles]]
+    values: Mapping[str, Mapping[str, F64]]
     """Segment → system → float64[users], NDCG@10; the same users in the same order for all systems."""
 
     def estimate(self, segment: str, system: str) -> Estimate:
@@ -181,7 +180,7 @@ class _Evaluator:
             f"{REX}, by openings": ranker_for(by_openings, offline.model, offline.digest),
         }
         known = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
-        self._in_log: Ints = np.searchsorted(known, offline.story_table.hashes).astype(np.int32)
+        self._in_log: I32 = np.searchsorted(known, offline.story_table.hashes).astype(np.int32)
 
     def evaluate(self, user_id: str, group: str) -> None:
         """Adds the user's NDCG of every system to `found`."""
@@ -203,7 +202,7 @@ class _Evaluator:
         ctx = self._offline.context(user_id, self._now_us, self._settings, pipeline.components)
         return pipeline.annotate(ctx, pipeline.preprocess(ctx, pipeline.aggregate(ctx)))
 
-    def _scores(self, user_id: str, candidates: Candidates) -> dict[str, Floats]:
+    def _scores(self, user_id: str, candidates: Candidates) -> dict[str, F32]:
         """float32[n] of every system."""
         n, columns = len(candidates), candidates.columns
         scores = {
@@ -220,7 +219,7 @@ class _Evaluator:
         return scores
 
 
-def ndcg_of(score: Floats | Doubles, gain: Floats) -> float:
+def ndcg_of(score: F32 | F64, gain: F32) -> float:
     """NDCG of one user; of equal scores the later row, which is the newer story, first."""
     place = np.arange(len(score))
     order = np.lexsort((-place, -score))

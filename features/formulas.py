@@ -9,13 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import F32, I32, Micros
 from features.compiled import compiled
 from features.registry import BY_NAME
 from features.times import UNDATED
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
-Micros = NDArray[np.int64]
 
 RECENCY_HALF_LIFE_H = 24.0
 """Age at which `recency` is one half: a day, the rhythm in which readers come back."""
@@ -30,12 +27,12 @@ _BLOCK = 8192
 """Rows per block of `dot`: 32 kB of float32, so that the running sum stays in the first-level cache."""
 
 
-def gather(values: Floats, index: Ints) -> Floats:
+def gather(values: F32, index: I32) -> F32:
     """`values[index]`: float32[k + 1], int32[n] → float32[n]. The last value stands for index -1 (absent)."""
     return values.take(index)
 
 
-def gather_mean(values: Floats, index: Ints, default: float = 0.0) -> Floats:
+def gather_mean(values: F32, index: I32, default: float = 0.0) -> F32:
     """Mean of `values` over each row's present entries: float32[k], int32[n, t] → float32[n].
 
     Absent entries are -1; a row without any other gets `default`. Summed in column order. Compiled, because every story
@@ -47,7 +44,7 @@ def gather_mean(values: Floats, index: Ints, default: float = 0.0) -> Floats:
 
 
 @compiled
-def _means(values: Floats, index: Ints, default: np.float32, out: Floats) -> None:
+def _means(values: F32, index: I32, default: np.float32, out: F32) -> None:
     for row in range(index.shape[0]):
         total, count = np.float32(0.0), np.float32(0.0)
         for column in range(index.shape[1]):
@@ -66,7 +63,7 @@ def warm_up() -> None:
         gather_mean(np.zeros(1, np.float32), index)
 
 
-def dot(columns: Floats, vector: Floats) -> Floats:
+def dot(columns: F32, vector: F32) -> F32:
     """Dot product of each story's vector with one user's: float32[k, n], float32[k] → float32[n].
 
     Summed factor by factor, unlike BLAS, whose order changes with n. A user without a vector: zeros.
@@ -82,14 +79,14 @@ def dot(columns: Floats, vector: Floats) -> Floats:
     return out
 
 
-def scatter_max(n: int, rows: Ints, values: Floats) -> Floats:
+def scatter_max(n: int, rows: I32, values: F32) -> F32:
     """float32[n] of zeros with the greatest of `values` at each of `rows` (rows may repeat)."""
     out = np.zeros(n, np.float32)
     np.maximum.at(out, rows, values)
     return out
 
 
-def scatter_sum(n: int, rows: Ints, values: Floats) -> Floats:
+def scatter_sum(n: int, rows: I32, values: F32) -> F32:
     """float32[n] with the sum of `values` at each of `rows` (rows may repeat), 0 elsewhere.
 
     Added as integers of 2^-30, so that no order changes a bit; |sum| < 2^33.
@@ -99,7 +96,7 @@ def scatter_sum(n: int, rows: Ints, values: Floats) -> Floats:
     return (out / _FIXED_ONE).astype(np.float32)
 
 
-def exact_sum(values: Floats) -> np.float32:
+def exact_sum(values: F32) -> np.float32:
     """Sum of float32[k], the same bits in any order: added as integers of 2^-30; |sum| < 2^33."""
     return np.float32(np.rint(values.astype(np.float64) * _FIXED_ONE).astype(np.int64).sum() / _FIXED_ONE)
 
@@ -109,7 +106,7 @@ def user_reads(stories_read: int) -> np.float32:
     return np.float32(np.log1p(np.float64(stories_read)))
 
 
-def read_gap_h(published_at: Micros, read_at: Micros) -> Floats:
+def read_gap_h(published_at: Micros, read_at: Micros) -> F32:
     """Hours between each publication and the nearest read: int64[n], int64[m] ascending (µs) → float32[n], GAP_MOST_H at most.
 
     No read with a date, or a story without one: GAP_MOST_H.
@@ -122,7 +119,7 @@ def read_gap_h(published_at: Micros, read_at: Micros) -> Floats:
     return np.minimum(np.abs(published_at - nearest) / 3.6e9, GAP_MOST_H).astype(np.float32)
 
 
-def scatter(n: int, index: Ints, values: Floats | float) -> Floats:
+def scatter(n: int, index: I32, values: F32 | float) -> F32:
     """float32[n + 1] of zeros with `values` at `index` (-1: nowhere); the last entry stands for absent, as `gather` reads it."""
     out = np.zeros(n + 1, np.float32)
     known = index >= 0
@@ -136,12 +133,12 @@ def latest_different(keys: NDArray[np.generic], kept: int = RECENT_READS) -> NDA
     return np.sort(first)[:kept]
 
 
-def unopened_impressions(times: NDArray[np.int32]) -> Floats:
+def unopened_impressions(times: I32) -> F32:
     """log1p of how often a story was shown without being opened: int32[n] → float32[n]."""
     return np.log1p(times.astype(np.float32))
 
 
-def age_hours(published_at: Micros, now_us: int | Micros) -> Floats:
+def age_hours(published_at: Micros, now_us: int | Micros) -> F32:
     """Hours since publication: int64[n] (µs), one moment or int64[n] → float32[n].
 
     0 for what is dated in the future, NaN for what is UNDATED.
@@ -151,7 +148,7 @@ def age_hours(published_at: Micros, now_us: int | Micros) -> Floats:
     return hours
 
 
-def recency(hours: Floats, half_life_h: float = RECENCY_HALF_LIFE_H) -> Floats:
+def recency(hours: F32, half_life_h: float = RECENCY_HALF_LIFE_H) -> F32:
     """Exponential decay with age: float32[n] hours → float32[n] in (0, 1]; the registered default for NaN, no known age."""
     out = np.exp2(hours * np.float32(-1.0 / half_life_h))
     out[np.isnan(out)] = BY_NAME["recency"].default

@@ -10,7 +10,8 @@ from functools import lru_cache
 import langcodes
 import numpy as np
 from langcodes.tag_parser import LanguageTagError
-from numpy.typing import NDArray
+
+from features.arrays import I64, Bools
 
 MAX_TAG = 35
 """Characters that every implementation of BCP 47 must take (RFC 5646, 4.4.1); none in use is longer."""
@@ -93,7 +94,7 @@ def language_code(language: str) -> int:
     return int.from_bytes(name.encode().ljust(3, b"\0") + script.encode().ljust(4, b"\0"), "big")
 
 
-def language_codes(languages: Iterable[str]) -> NDArray[np.int64]:
+def language_codes(languages: Iterable[str]) -> I64:
     """int64[n]: the code of each."""
     return np.array([language_code(language) for language in languages], np.int64)
 
@@ -105,7 +106,7 @@ def language_named(code: int) -> str:
     return packed if len(packed) <= letters else f"{packed[:letters]}-{packed[letters:]}"
 
 
-def readable(languages: NDArray[np.int64], read: NDArray[np.int64]) -> NDArray[np.bool_]:
+def readable(languages: I64, read: I64) -> Bools:
     """bool[n]: which of n languages are readable to a user who reads the m languages of `read`; all as codes.
 
     Languages match by name; scripts are compared only where both state one.

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from features.arrays import F32, F64, I64, Bools
+
 Whole = NDArray[np.integer[Any]]
 """Integers of any width."""
 
@@ -37,12 +37,12 @@ def total(group: Whole, of: NDArray[Any], groups: int = 0) -> F64:
     return np.bincount(group, of, groups).astype(np.float64)
 
 
-def order_within(request: Whole, score: F64, tie: Whole) -> NDArray[np.int64]:
+def order_within(request: Whole, score: F64, tie: Whole) -> I64:
     """Row numbers by request, then by score from the top; ties by `tie`, which must not know the outcome: int64[n]."""
     return np.lexsort((tie, -score, request))
 
 
-def places(request: Whole) -> NDArray[np.int64]:
+def places(request: Whole) -> I64:
     """Place of each row in its request, for rows grouped by request: int64[n]."""
     starts = np.searchsorted(request, np.arange(request[-1] + 1))
     return np.arange(len(request)) - starts[request]
@@ -162,7 +162,7 @@ def gaps(probability: F64, label: Bools, weight: F64, request: Whole) -> F64:
     return total(cell, weight * (probability - label), r * BINS).reshape(r, BINS)
 
 
-def _bins(probability: F64, bins: int) -> NDArray[np.int64]:
+def _bins(probability: F64, bins: int) -> I64:
     place = np.empty(len(probability), np.int64)
     place[np.argsort(probability, kind="stable")] = np.arange(len(probability))
     return place * bins // len(probability)
@@ -177,7 +177,7 @@ class Estimate:
     high: float
 
 
-def resamples(units: int, rng: np.random.Generator, times: int = RESAMPLES) -> NDArray[np.float32]:
+def resamples(units: int, rng: np.random.Generator, times: int = RESAMPLES) -> F32:
     """float32[times, units]: how often each unit is drawn in each resample; rows sum to `units`."""
     return rng.multinomial(units, np.full(units, 1.0 / units), times).astype(np.float32)
 

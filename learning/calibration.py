@@ -8,10 +8,9 @@ increasing, so that calibration makes no ties at the top of a feed.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from features.arrays import F64, Bools
 from online.rankers.models.model import IDENTITY, Calibration
-from online.rankers.models.outcomes import Doubles
 
 ISOTONIC_POSITIVES = 1000
 """From here on isotonic regression is better than the sigmoid (Niculescu-Mizil and Caruana 2005, figure 7)."""
@@ -22,7 +21,7 @@ MIN_POSITIVES = 10
 """With fewer, the shape of a map cannot be told from chance; the raw probabilities stay."""
 
 
-def calibrate(raw: Doubles, label: NDArray[np.bool_], weight: Doubles) -> Calibration:
+def calibrate(raw: F64, label: Bools, weight: F64) -> Calibration:
     """The map for raw log-odds of rows that the model has not seen; `IDENTITY` when none can be told from chance."""
     positives = int(label.sum())
     if min(positives, len(label) - positives) < MIN_POSITIVES:
@@ -30,7 +29,7 @@ def calibrate(raw: Doubles, label: NDArray[np.bool_], weight: Doubles) -> Calibr
     return _isotonic(raw, label, weight) if positives >= ISOTONIC_POSITIVES else _sigmoid(raw, label, weight)
 
 
-def _sigmoid(raw: Doubles, label: NDArray[np.bool_], weight: Doubles) -> Calibration:
+def _sigmoid(raw: F64, label: Bools, weight: F64) -> Calibration:
     from sklearn.linear_model import LogisticRegression  # seconds, which nobody who only scores has to wait for
 
     fitted = LogisticRegression(C=1e4).fit(raw[:, None], label, weight)  # hardly regularised: two numbers to be found
@@ -38,7 +37,7 @@ def _sigmoid(raw: Doubles, label: NDArray[np.bool_], weight: Doubles) -> Calibra
     return Calibration("sigmoid", np.zeros(1), np.full(1, offset), slope) if slope > 0 else IDENTITY
 
 
-def _isotonic(raw: Doubles, label: NDArray[np.bool_], weight: Doubles) -> Calibration:
+def _isotonic(raw: F64, label: Bools, weight: F64) -> Calibration:
     from sklearn.isotonic import IsotonicRegression
 
     order = np.argsort(raw, kind="stable")
@@ -52,7 +51,7 @@ def _isotonic(raw: Doubles, label: NDArray[np.bool_], weight: Doubles) -> Calibr
     return _knots(center, np.clip(steps, 1e-9, 1 - 1e-9), total)
 
 
-def _knots(center: Doubles, steps: Doubles, total: Doubles) -> Calibration:
+def _knots(center: F64, steps: F64, total: F64) -> Calibration:
     """One knot in the middle of each step (centred isotonic regression, Oron and Flournoy 2017)."""
     _, step = np.unique(steps, return_inverse=True)
     mass = np.bincount(step, total)

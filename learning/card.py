@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from features.interactions import OUTCOMES
 from features.ranking_metrics import Estimate
 from features.registry import BY_NAME
-from learning.evaluate import Evaluation
+from learning.evaluate import ModelEvaluation
 from learning.examples import Examples
 from online.rankers.models.model import Model
 from online.rankers.models.shapley import shapley
@@ -32,7 +32,7 @@ def write_card(
     folder: Path,
     model: Model,
     name: str,
-    evaluation: Evaluation,
+    evaluation: ModelEvaluation,
     held_out: Examples,
     sampling: str,
     warnings: Sequence[str],
@@ -72,7 +72,7 @@ def _warnings(model: Model, warnings: Sequence[str]) -> str:
     return "## Warnings\n\n" + ("\n".join(f"- {line}." for line in lines) if lines else "None.")
 
 
-def _data(model: Model, evaluation: Evaluation, sampling: str) -> str:
+def _data(model: Model, evaluation: ModelEvaluation, sampling: str) -> str:
     about = model.about
     rows = [(part, f"{about['rows'][part]:,}", *(days or ("–", "–"))) for part, days in about["days"].items()]
     text = f"Evaluated on {evaluation.requests:,} requests with {evaluation.rows:,} rows."
@@ -93,7 +93,7 @@ def _choice(about: dict[str, float]) -> str:
     return f"{about['trees']} trees of {about['leaves']} leaves (≥ {about['rows_a_leaf']} rows), rate {about['learning_rate']}"
 
 
-def _ranking(evaluation: Evaluation) -> str:
+def _ranking(evaluation: ModelEvaluation) -> str:
     return _table(("ranking", *_measures(evaluation.systems)), evaluation.systems)
 
 
@@ -122,7 +122,7 @@ def _markdown(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _calibration_picture(evaluation: Evaluation) -> Figure:
+def _calibration_picture(evaluation: ModelEvaluation) -> Figure:
     figure = Figure(figsize=(10, 3), layout="constrained")
     panes = figure.subplots(1, len(evaluation.reliability))
     for pane, (name, table) in zip(panes, evaluation.reliability.items(), strict=True):

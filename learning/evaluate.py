@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from features.arrays import F32, F64, I64
 from features.ranking_metrics import (
     RESAMPLES,
     TOP,
@@ -33,7 +33,7 @@ from features.ranking_metrics import (
 )
 from learning.examples import Examples
 from online.rankers.models.model import POSITION, Model
-from online.rankers.models.outcomes import Doubles, realised
+from online.rankers.models.outcomes import realised
 from online.rankers.weighted import Weighted
 
 SEED = 7
@@ -42,7 +42,7 @@ RANKING = ("auc", f"ndcg@{TOP}", "mrr")
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class ModelEvaluation:
     """Of one model on one set of examples."""
 
     requests: int
@@ -53,11 +53,11 @@ class Evaluation:
     """Baseline → measure → model minus baseline, on the same resampled requests."""
     outcomes: dict[str, dict[str, Estimate]]
     """Outcome → log_loss, base_log_loss (always saying the rate of these days), ece."""
-    reliability: dict[str, Doubles]
+    reliability: dict[str, F64]
     """Outcome → float64[b, 3]: mean probability, rate, share."""
 
 
-def baselines(examples: Examples) -> dict[str, Doubles]:
+def baselines(examples: Examples) -> dict[str, F64]:
     """System → float64[n] scores."""
     first_stage = Weighted()
     columns = {name: examples.column(name) for name in first_stage.inputs}
@@ -68,7 +68,7 @@ def baselines(examples: Examples) -> dict[str, Doubles]:
     }
 
 
-def evaluate(model: Model, examples: Examples, *, times: int = RESAMPLES, seed: int = SEED) -> Evaluation:
+def evaluate(model: Model, examples: Examples, *, times: int = RESAMPLES, seed: int = SEED) -> ModelEvaluation:
     """Of examples that the model has not seen.
 
     Rankings are evaluated with positions fixed at 0, as in serving; probabilities at the positions where the stories stood,
@@ -99,10 +99,10 @@ def evaluate(model: Model, examples: Examples, *, times: int = RESAMPLES, seed: 
     probabilities = model.probabilities(where_shown)
     outcomes = {name: _outcome(examples, name, p, draws) for name, p in probabilities.items()}
     tables = {name: reliability(p, examples.labels[name], examples.weight) for name, p in probabilities.items()}
-    return Evaluation(requests, len(examples), systems, ahead, outcomes, tables)
+    return ModelEvaluation(requests, len(examples), systems, ahead, outcomes, tables)
 
 
-def _ranking(examples: Examples, score: Doubles, gain: Doubles, tie: NDArray[np.int64]) -> dict[str, Doubles]:
+def _ranking(examples: Examples, score: F64, gain: F64, tie: I64) -> dict[str, F64]:
     """Measure → float64[r]; NaN where a request says nothing."""
     order = order_within(examples.request, score, tie)
     request, place, positive = examples.request[order], places(examples.request[order]), gain > 0
@@ -114,7 +114,7 @@ def _ranking(examples: Examples, score: Doubles, gain: Doubles, tie: NDArray[np.
     return dict(zip(RANKING, of_request, strict=True))
 
 
-def _outcome(examples: Examples, name: str, probability: Doubles, draws: NDArray[np.float32]) -> dict[str, Estimate]:
+def _outcome(examples: Examples, name: str, probability: F64, draws: F32) -> dict[str, Estimate]:
     label, weight, request = examples.labels[name], examples.weight, examples.request
     mass = total(request, weight)
     rate = float((weight * label).sum() / weight.sum())
@@ -127,19 +127,19 @@ def _outcome(examples: Examples, name: str, probability: Doubles, draws: NDArray
     }
 
 
-def _ece(gap: Doubles, mass: Doubles, draws: NDArray[np.float32]) -> Estimate:
+def _ece(gap: F64, mass: F64, draws: F32) -> Estimate:
     """Expected calibration error: Σ over bins |Σ weight · (probability - label)| / Σ weight."""
     again = np.abs(draws @ gap).sum(axis=1) / (draws @ mass)
     return percentile(float(np.abs(gap.sum(axis=0)).sum() / mass.sum()), again)
 
 
-def _coverage(examples: Examples, order: NDArray[np.int64]) -> float:
+def _coverage(examples: Examples, order: I64) -> float:
     """Share of the authors on offer who reach any request's top 10. Resampled requests always hold fewer: no interval."""
     top = order[places(examples.request[order]) < TOP]
     return len(np.unique(examples.author[top])) / len(np.unique(examples.author))
 
 
-def as_rows(evaluation: Evaluation) -> list[Mapping[str, object]]:
+def as_rows(evaluation: ModelEvaluation) -> list[Mapping[str, object]]:
     """`system, metric, value, low, high` of everything, for tables and files; NaN becomes None."""
     rows = [(system, m, e) for system, of in evaluation.systems.items() for m, e in of.items()]
     rows += [(f"{MODEL} - {base}", m, e) for base, of in evaluation.ahead.items() for m, e in of.items()]

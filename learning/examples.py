@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from features.arrays import F32, F64, I32, I64, Bools
 from features.errors import BadInput
 from features.registry import FEATURES
 from online.rankers.models.model import POSITION
-from online.rankers.models.outcomes import NAMES, Doubles, Floats
+from online.rankers.models.outcomes import NAMES
 
 FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
 SCHEMA = pa.schema(
@@ -40,14 +40,14 @@ class Examples:
 
     inputs: tuple[str, ...]
     """Names of the columns of `x`: position and features, without those that never vary."""
-    x: Floats
+    x: F32
     """float32[n, k]; NaN: missing."""
-    labels: dict[str, NDArray[np.bool_]]
-    weight: Doubles
-    request: NDArray[np.int32]
+    labels: dict[str, Bools]
+    weight: F64
+    request: I32
     """0 … r - 1, ascending."""
-    author: NDArray[np.int32]
-    shown_at: NDArray[np.int64]
+    author: I32
+    shown_at: I64
     """µs; start of the row's request, ascending."""
     notes: tuple[str, ...] = field(default=())
     """What was left out, one sentence each; the model card repeats them."""
@@ -57,7 +57,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.x)
 
-    def column(self, name: str) -> Floats:
+    def column(self, name: str) -> F32:
         """float32[n] of one input, also of one that was left out because it never varies."""
         if name in self.inputs:
             return self.x[:, self.inputs.index(name)]
@@ -141,12 +141,12 @@ def _ordered(table: pa.Table) -> pa.Table:
     return table.append_column("_start", start).sort_by(keys)
 
 
-def _codes(column: pa.ChunkedArray) -> NDArray[np.int32]:
+def _codes(column: pa.ChunkedArray) -> I32:
     """int32[n]: 0 for the first value met, 1 for the next new one, and so on."""
     return np.asarray(column.combine_chunks().dictionary_encode().indices).astype(np.int32)
 
 
-def _weights(table: pa.Table) -> Doubles:
+def _weights(table: pa.Table) -> F64:
     if WEIGHT not in table.column_names:
         return np.ones(table.num_rows)
     weight = np.asarray(table[WEIGHT].combine_chunks())
@@ -155,7 +155,7 @@ def _weights(table: pa.Table) -> Doubles:
     return weight
 
 
-def _varying(names: tuple[str, ...], x: Floats) -> tuple[tuple[str, ...], Floats, dict[str, float]]:
+def _varying(names: tuple[str, ...], x: F32) -> tuple[tuple[str, ...], F32, dict[str, float]]:
     """Names and columns of what varies; name and value of what does not."""
     infinite = [name for name, column in zip(names, x.T, strict=True) if np.isinf(column).any()]
     if infinite:

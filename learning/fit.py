@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
+from features.arrays import Bools
 from learning.calibration import calibrate
 from learning.examples import Examples
 from learning.slices import Slices
@@ -59,7 +60,7 @@ THREADS = 1
 L2 = 1.0
 """Shrinks leaves of few rows, which rare outcomes have; one row's worth."""
 
-Clock = Callable[[], float]
+Stopwatch = Callable[[], float]
 """Seconds, monotonic."""
 
 
@@ -75,7 +76,7 @@ class Fitted:
 def fit(
     examples: Examples,
     slices: Slices,
-    clock: Clock,
+    clock: Stopwatch,
     *,
     budget_s: float = BUDGET_S,
     schedule: tuple[Choice, ...] = SCHEDULE,
@@ -122,7 +123,7 @@ def _fit_outcome(
 def _choose(
     examples: Examples,
     slices: Slices,
-    label: NDArray[np.bool_],
+    label: Bools,
     schedule: tuple[Choice, ...],
     in_time: Callable[[], bool],
 ) -> tuple[Choice, int, list[dict[str, Any]]]:
@@ -144,7 +145,7 @@ def _choose(
 def _grow(
     examples: Examples,
     rows: slice,
-    label: NDArray[np.bool_],
+    label: Bools,
     choice: Choice,
     trees: int,
     validation: slice | None = None,
@@ -185,7 +186,7 @@ def _prior(examples: Examples, slices: Slices, name: str, fewest: int) -> Fitted
     return Fitted(model, {"constant": rate, "calibration": IDENTITY.kind}, (note,))
 
 
-def _rarer(label: NDArray[np.bool_]) -> int:
+def _rarer(label: Bools) -> int:
     return int(min(label.sum(), len(label) - label.sum()))
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from features.errors import BadInput
 from features.ranking_metrics import TOP, Estimate
-from learning.evaluate import Evaluation
+from learning.evaluate import ModelEvaluation
 
 DECIDING = f"ndcg@{TOP}"
 """What a user sees first; the one measure that decides, so that nobody picks the kindest."""
 
 
-class Refused(BadInput):
+class ModelRefused(BadInput):
     """The model must not be released."""
 
 
-def shortfalls(evaluation: Evaluation) -> list[str]:
+def shortfalls(evaluation: ModelEvaluation) -> list[str]:
     """One sentence for each baseline that the model does not surely beat: the interval of the difference reaches 0."""
     return [
         _formatted(name, measures[DECIDING])
@@ -23,11 +23,11 @@ def shortfalls(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def admit(evaluation: Evaluation, *, force: bool = False) -> list[str]:
-    """The shortfalls of a model that may be released. Refused when there are any, unless `force`."""
+def admit(evaluation: ModelEvaluation, *, force: bool = False) -> list[str]:
+    """The shortfalls of a model that may be released. ModelRefused when there are any, unless `force`."""
     short = shortfalls(evaluation)
     if short and not force:
-        raise Refused(f"the model is not released: {'; '.join(short)}. Log more impressions, or force it.")
+        raise ModelRefused(f"the model is not released: {'; '.join(short)}. Log more impressions, or force it.")
     return short
 
 

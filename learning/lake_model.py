@@ -12,26 +12,26 @@ from rich.progress import Progress
 from features.duckdb_views import PARTITION_FORMAT
 from features.errors import BadInput
 from lake.models import Release, last_release, models_of, release
-from learning.fit import Clock
+from learning.fit import Stopwatch
 from learning.lake_examples import read_lake_examples
 from learning.settings import LearningSettings
-from learning.train import Evaluated, Trained, train
+from learning.train import EvaluatedModel, Trained, train
 
 
 def learn(
     lake: Path,
     as_of: datetime,
-    clock: Clock,
+    clock: Stopwatch,
     *,
     now: datetime,
     settings: LearningSettings,
     force: bool = False,
     progress: Progress | None = None,
-    evaluated: Callable[[Evaluated], None] = lambda evaluated: None,
+    evaluated: Callable[[EvaluatedModel], None] = lambda evaluated: None,
 ) -> tuple[Trained, Release]:
     """Releases a model of the examples that were made at `as_of`.
 
-    BadInput (Refused, when it does not surely beat the baselines and is not forced) leaves the earlier release in place.
+    BadInput (ModelRefused, when it does not surely beat the baselines and is not forced) leaves the earlier release in place.
     """
     with _shown(progress, "read examples"):
         given = read_lake_examples(lake, as_of)

@@ -9,10 +9,10 @@ from rich.table import Table
 from features.ranking_metrics import Estimate
 from learning.evaluate import MODEL, RANKING
 from learning.gate import DECIDING
-from learning.train import Evaluated
+from learning.train import EvaluatedModel
 
 
-def verdict_table(evaluated: Evaluated) -> Table:
+def verdict_table(evaluated: EvaluatedModel) -> Table:
     """Rankings of the held-out days side by side, and by how much the model is ahead of each in what decides."""
     evaluation = evaluated.evaluation
     measures = [*RANKING, "author_coverage"]
@@ -24,7 +24,7 @@ def verdict_table(evaluated: Evaluated) -> Table:
     return table
 
 
-def lead_line(evaluated: Evaluated) -> str:
+def lead_line(evaluated: EvaluatedModel) -> str:
     """The decisive measure in one line."""
     systems = evaluated.evaluation.systems
     values = ", ".join(f"{name} {of[DECIDING].value:.4f}" for name, of in systems.items())

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from features.packing import name_of
 from learning.card import write_card
-from learning.evaluate import Evaluation, as_rows, evaluate
+from learning.evaluate import ModelEvaluation, as_rows, evaluate
 from learning.examples import Examples
-from learning.fit import BUDGET_S, SCHEDULE, Choice, Clock, fit
+from learning.fit import BUDGET_S, SCHEDULE, Choice, Stopwatch, fit
 from learning.gate import admit, shortfalls
 from learning.slices import cut
 from online.rankers.models.model import Model
@@ -18,11 +18,11 @@ from online.rankers.models.model_file import encode
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
+class EvaluatedModel:
     """What was found out about a model before it is decided whether it may be released."""
 
     name: str
-    evaluation: Evaluation
+    evaluation: ModelEvaluation
     card: Path
 
 
@@ -34,7 +34,7 @@ class Trained:
     data: bytes
     name: str
     """SHA-256 of `data`."""
-    evaluation: Evaluation
+    evaluation: ModelEvaluation
     card: Path
     shortfalls: Sequence[str]
     """Baselines that it does not surely beat; empty unless forced."""
@@ -42,16 +42,16 @@ class Trained:
 
 def train(
     examples: Examples,
-    clock: Clock,
+    clock: Stopwatch,
     folder: Path,
     *,
     sampling: str = "",
     force: bool = False,
     budget_s: float = BUDGET_S,
     schedule: tuple[Choice, ...] = SCHEDULE,
-    evaluated: Callable[[Evaluated], None] = lambda evaluated: None,
+    evaluated: Callable[[EvaluatedModel], None] = lambda evaluated: None,
 ) -> Trained:
-    """Writes the card into `folder`/<name of the model>, in any case; raises Refused when it does not beat the baselines.
+    """Writes the card into `folder`/<name of the model>, in any case; raises ModelRefused when it does not beat the baselines.
 
     `evaluated` is told the verdict's grounds before that. The model that is released is the very one that was evaluated: the held-out days are not learned from afterwards.
     """
@@ -64,6 +64,6 @@ def train(
     name = name_of(data)
     short = shortfalls(evaluation)
     card = write_card(folder / name, model, name, evaluation, held_out, sampling, short)
-    evaluated(Evaluated(name, evaluation, card))
+    evaluated(EvaluatedModel(name, evaluation, card))
     admit(evaluation, force=force)
     return Trained(model, data, name, evaluation, card, short)

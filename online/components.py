@@ -19,7 +19,7 @@ from features.errors import BadInput
 from online.annotators.affinity import Affinity
 from online.annotators.history import History
 from online.annotators.recency import Recency
-from online.annotators.story import Story
+from online.annotators.story import StoryFeatures
 from online.postprocessors.blend import Blend
 from online.postprocessors.discount_impressions import DiscountImpressions
 from online.postprocessors.near_duplicate import NearDuplicate
@@ -33,7 +33,7 @@ from online.providers.groups import groups_by_bit
 from online.providers.promoted import Promoted
 from online.providers.reading_history import ReadingHistory
 from online.providers.similar_to_read import SimilarToRead
-from online.providers.timeline import Timeline
+from online.providers.timeline import TimelineStories
 from online.providers.trending import Trending
 from online.rankers.protocol import Ranker
 from online.rankers.weighted import Weighted
@@ -123,7 +123,7 @@ def default_components(ranker: Ranker | None = None) -> Components:
         providers=(
             FollowedAuthors(),
             FollowedPublications(),
-            Timeline(),
+            TimelineStories(),
             FollowedTopics(),
             SimilarToRead(),
             ReadingHistory(),
@@ -148,7 +148,7 @@ def default_components(ranker: Ranker | None = None) -> Components:
             NewerThanSession(),
             *_plugged_in("rules"),
         ),
-        annotators=(Story(), Affinity(), History(), Recency(), *_plugged_in("annotators")),
+        annotators=(StoryFeatures(), Affinity(), History(), Recency(), *_plugged_in("annotators")),
         postprocessors=(
             PlacePromoted(),
             NearDuplicate(),

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from features.arrays import F32
 from features.errors import Unavailable
 from features.formulas import dot
-from online.columns import Candidates, Floats
+from online.columns import Candidates
 from online.rankers.protocol import Ranker
 from online.settings import RankingSettings
 from online.slates.pagination_session import PaginationSession
@@ -23,9 +24,9 @@ from online.user.user import User
 
 log = logging.getLogger("rex.online")
 
-Contributions = Callable[[Mapping[str, Floats], int], Mapping[str, Floats]]
+Contributions = Callable[[Mapping[str, F32], int], Mapping[str, F32]]
 """What each feature adds to the scores of n candidates; a ranker's `contributions`."""
-Explainer = Callable[[Mapping[str, Floats], Floats, int], Mapping[str, Any] | None]
+Explainer = Callable[[Mapping[str, F32], F32, int], Mapping[str, Any] | None]
 """Of all candidates' columns and scores, why the one at a position has its score; None: `contributions` say it all."""
 
 
@@ -97,7 +98,7 @@ class Trace:
         if at is not None and reason[at]:
             self.watched["dropped_by"] = names[int(reason[at]) - 1]
 
-    def watch_rank(self, candidates: Candidates, score: Floats, contributions: Contributions) -> None:
+    def watch_rank(self, candidates: Candidates, score: F32, contributions: Contributions) -> None:
         """Note the watched story's features and what each adds to its score."""
         at = self._at(candidates)
         if at is None:
@@ -168,11 +169,11 @@ class Context:
         return f"{digest}/{self.user.hint}" if self.user.follows_hint else digest
 
     @cached_property
-    def als_score(self) -> Floats:
+    def als_score(self) -> F32:
         """float32[N]: product of the user's and each story's ALS vector, shared by provider and annotator."""
         return dot(self.story_table.vectors, self.user.vector)
 
-    def als_score_of(self, candidates: Candidates) -> Floats:
+    def als_score_of(self, candidates: Candidates) -> F32:
         """float32[n]: `als_score` of the candidates, to the bit; of them alone when nobody has asked for all."""
         if candidates.whole or "als_score" in self.__dict__:
             return candidates.of(self.als_score)

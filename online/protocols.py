@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from online.columns import Bits, Bools, Candidates, Floats, Rows
+from features.arrays import F32, Bools
+from online.columns import Bits, Candidates, Rows
 from online.context import Context
 
 
@@ -55,7 +56,7 @@ class Annotator(Protocol):
     features: ClassVar[tuple[str, ...]]
     """Names from the registry that it provides."""
 
-    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
+    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, F32]:
         """float32[n] for each of `features` that is in `ctx.wanted`; others may be there too."""
         ...
 

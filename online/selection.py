@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from online.columns import Bits, Bools, Candidates, Floats, Hashes, Ints, Micros, Rows
+from features.arrays import F32, I32, Bools, Hashes, Micros
+from online.columns import Bits, Candidates, Rows
 from online.story_table.lookup import one_of
 
 FEW = 16
@@ -55,7 +56,7 @@ def union(bits: Bits) -> Candidates:
     return Candidates(rows, bits[rows])
 
 
-def best(score: Floats, rows: Rows, wanted: int, published_at: Micros) -> Ints:
+def best(score: F32, rows: Rows, wanted: int, published_at: Micros) -> I32:
     """int32[≤ wanted]: positions of the greatest scores, in order; ties go to the newer story.
 
     `published_at` is int64[N], of the story table; of two rows with one date the greater is the newer.
@@ -79,7 +80,7 @@ def _newest(positions: NDArray[np.intp], rows: Rows, published_at: Micros, wante
     return positions[len(positions) - wanted :]
 
 
-def finite(score: Floats) -> Floats:
+def finite(score: F32) -> F32:
     """float32[n] with NaN and infinities at the end of the ranking: what cannot be compared cannot be on top."""
     good = np.isfinite(score)
     return score if good.all() else np.where(good, score, np.finfo(np.float32).min)

@@ -17,7 +17,7 @@ from online.feed.service import FeedService
 from online.feed.single_flight import SingleFlight
 from online.feed.slate_builder import SlateBuilder
 from online.feed.snapshot_loader import LiveSnapshot
-from online.http.health import Health
+from online.http.health import HealthCheck
 from online.ingest.events import EventIntake
 from online.ingest.stories import StoryIntake
 from online.ingest.users import AccountIntake
@@ -51,7 +51,7 @@ class AppState:
     stories: StoryIntake
     accounts: AccountIntake
     served: ServedLog
-    health: Health
+    health: HealthCheck
 
     def close(self) -> None:
         """Lets go of what is no part of Redis."""
@@ -93,7 +93,7 @@ def wire(
         stories=StoryIntake(client, keys, online),
         accounts=AccountIntake(client, keys, online),
         served=served,
-        health=Health(client, on_loop(client), keys, live),
+        health=HealthCheck(client, on_loop(client), keys, live),
     )
 
 

@@ -30,7 +30,7 @@ from lake.simulator.run import simulate
 from learning.lake_model import learn
 from learning.printing import lead_line, verdict_table
 from learning.settings import LearningSettings
-from learning.train import Evaluated
+from learning.train import EvaluatedModel
 from online.rankers.learned import MODEL_SERVICE
 from rex.cli.client import fetch_feed
 from rex.cli.printing import print_feed
@@ -129,7 +129,7 @@ def batch_settings(lake: Path) -> BatchSettings:
 
 def _learn(lake: Path, as_of: datetime, now: datetime, progress: Progress) -> list[RenderableType]:
     """Trains and releases a model; returns what to tell of it. Without a model the demo shows the named weights at work."""
-    evaluated: list[Evaluated] = []
+    evaluated: list[EvaluatedModel] = []
     try:
         learn(lake, as_of, time.monotonic, now=now, settings=LEARNING, progress=progress, evaluated=evaluated.append)
     except BadInput as refused:
@@ -137,7 +137,7 @@ def _learn(lake: Path, as_of: datetime, now: datetime, progress: Progress) -> li
     return described(evaluated)
 
 
-def described(evaluated: list[Evaluated]) -> list[RenderableType]:
+def described(evaluated: list[EvaluatedModel]) -> list[RenderableType]:
     """The verdict and where the model card is."""
     return [line for one in evaluated for line in (verdict_table(one), lead_line(one), f"model card: {one.card}")]
 

@@ -17,7 +17,7 @@ from batch.jobs.valid_edges import valid_edges
 from batch.jobs.valid_events import valid_events
 from batch.jobs.valid_stories import valid_stories
 from batch.jobs.valid_users import valid_users
-from batch.point_in_time import Context
+from batch.point_in_time import RunContext
 from batch.settings import BatchSettings
 from batch.snapshot_users import LISTS
 from features.choices import BLOCKED_BY, CHOICES, EDGE_TYPES, HELD
@@ -106,7 +106,7 @@ def packed(row: Row) -> bytes:
 
 def of_batch(spark: SparkSession, lake: Path) -> dict[datetime, dict[str, bytes]]:
     """Profiles of everyone at MIDDLE and NOON, computed in one pass from the raw lake."""
-    context = Context((MIDDLE, NOON), NOON, BatchSettings())
+    context = RunContext((MIDDLE, NOON), NOON, BatchSettings())
     raw = {name: read_raw(spark, lake, dataset(name)) for name in ("stories", "users", "edges", "events")}
     stories = valid_stories(raw["stories"], context=context).where("reason IS NULL")
     edges = valid_edges(raw["edges"], context=context).persist()  # asked twice

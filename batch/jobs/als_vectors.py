@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.affinity import strength
-from batch.point_in_time import FIXED_ONE, Context, moment, unfixed, visible
+from batch.point_in_time import FIXED_ONE, RunContext, moment, unfixed, visible
 from batch.settings import BatchSettings
 from features.interactions import LIKING
 
@@ -23,7 +23,7 @@ SEED = 1
 """Of the first factors. Any will do; it is fixed so that two fits are equal."""
 
 
-def als_vectors(valid_events: DataFrame, *, context: Context) -> DataFrame:
+def als_vectors(valid_events: DataFrame, *, context: RunContext) -> DataFrame:
     """One row per as_of and user or story with enough events; none at all in a lake with too few."""
     fits = []
     for as_of in context.as_ofs:
@@ -36,7 +36,7 @@ def als_vectors(valid_events: DataFrame, *, context: Context) -> DataFrame:
     return functools.reduce(DataFrame.unionByName, fits)
 
 
-def strengths(events: DataFrame, context: Context) -> DataFrame:
+def strengths(events: DataFrame, context: RunContext) -> DataFrame:
     """user_id, story_id, strength: log2(1 + sum of what the user did). Taste lasts, so nothing decays here."""
     done = visible(events.where(F.col("type").isin(*LIKING)), context)
     fixed = F.round(strength() * F.lit(float(FIXED_ONE))).cast("bigint")

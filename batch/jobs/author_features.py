@@ -5,12 +5,12 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from batch.point_in_time import Context, in_force, published
+from batch.point_in_time import RunContext, in_force, published
 from batch.rates import global_rates, summed_by, with_counts, with_rates
 
 
 def author_features(
-    story_counters: DataFrame, valid_stories: DataFrame, valid_edges: DataFrame, *, context: Context
+    story_counters: DataFrame, valid_stories: DataFrame, valid_edges: DataFrame, *, context: RunContext
 ) -> DataFrame:
     """One row per as_of and author of a published story or with a follower."""
     by_author = (
@@ -25,7 +25,7 @@ def author_features(
     )
 
 
-def followers(edges: DataFrame, context: Context) -> DataFrame:
+def followers(edges: DataFrame, context: RunContext) -> DataFrame:
     """as_of, author_id, followers."""
     follows = in_force(edges, context, "follow", "author").withColumnRenamed("target_id", "author_id")
     return follows.groupBy("as_of", "author_id").agg(F.count("*").alias("followers"))

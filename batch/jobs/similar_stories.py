@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from batch.jobs.als_vectors import numbered
-from batch.point_in_time import Context, newest_first, visible
+from batch.point_in_time import RunContext, newest_first, visible
 from features.interactions import LIKING
 
 STORIES_PER_USER = 100
@@ -19,7 +19,7 @@ KEPT = 20
 """Neighbours a story; online reads the first ten, the others replace what is withdrawn meanwhile."""
 
 
-def similar_stories(valid_events: DataFrame, *, context: Context) -> DataFrame:
+def similar_stories(valid_events: DataFrame, *, context: RunContext) -> DataFrame:
     """One row per as_of, story and rank."""
     events = visible(valid_events.where(F.col("type").isin(*LIKING)), context)
     numbers = numbered(events, "story_id", "story")

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from batch.point_in_time import DAY_S, Context, age_s, decayed, visible
+from batch.point_in_time import DAY_S, RunContext, age_s, decayed, visible
 from features.derived_datasets import COUNTED, WINDOWS_D
 from features.interactions import COUNTERS
 
 
-def story_counters(valid_events: DataFrame, *, context: Context) -> DataFrame:
+def story_counters(valid_events: DataFrame, *, context: RunContext) -> DataFrame:
     """One row per as_of and story with events."""
     counted = valid_events.where(F.col("type").isin(*(one.name for one in COUNTERS.values())))
     weighed = with_weights(visible(counted, context), context)
     return weighed.groupBy("as_of", "story_id").agg(*window_sums(), *decayed_sums(), ever())
 
 
-def with_weights(events: DataFrame, context: Context) -> DataFrame:
+def with_weights(events: DataFrame, context: RunContext) -> DataFrame:
     """`amount` (claps count as often as given, all else once), its age, and both decays."""
     settings = context.settings
     amount = F.lit(1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from batch.point_in_time import Context, live, unfixed
+from batch.point_in_time import RunContext, live, unfixed
 from batch.rates import OPEN_PRIOR, READ_PRIOR, global_rates, with_counts, with_rates
 from features.registry import BY_NAME
 
 
 def story_features(
-    story_counters: DataFrame, valid_stories: DataFrame, author_features: DataFrame, *, context: Context
+    story_counters: DataFrame, valid_stories: DataFrame, author_features: DataFrame, *, context: RunContext
 ) -> DataFrame:
     """One row per as_of and story that is published and not withdrawn then, with events or without."""
     stories = live(valid_stories, context).select("as_of", "story_id", "author_id")
@@ -33,7 +33,7 @@ def story_features(
     )
 
 
-def author_rates(stories: DataFrame, counters: DataFrame, authors: DataFrame, context: Context) -> DataFrame:
+def author_rates(stories: DataFrame, counters: DataFrame, authors: DataFrame, context: RunContext) -> DataFrame:
     """Priors per as_of and story: the author's rates, the global ones where the author is unknown."""
     rates = authors.select("as_of", "author_id", "author_open_rate", "author_read_rate")
     both = stories.join(global_rates(counters, context), "as_of").join(rates, ["as_of", "author_id"], "left")

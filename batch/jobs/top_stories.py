@@ -5,14 +5,14 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from batch.point_in_time import Context, live, unfixed
+from batch.point_in_time import RunContext, live, unfixed
 
 KEPT = 500
 """Stories a language: ten pages of feed deep, and enough left when half of them are already read."""
 ALL_LANGUAGES = "*"
 
 
-def top_stories(story_counters: DataFrame, valid_stories: DataFrame, *, context: Context) -> DataFrame:
+def top_stories(story_counters: DataFrame, valid_stories: DataFrame, *, context: RunContext) -> DataFrame:
     """The hottest public stories; those that nobody read do not trend."""
     stories = (
         live(valid_stories, context).where(F.col("visibility") == "public").select("as_of", "story_id", "language")

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.io import spark_schema
-from batch.point_in_time import Context, ever_in_force, micros, moment
+from batch.point_in_time import RunContext, ever_in_force, micros, moment
 from batch.training.compute import example_maker
 from batch.training.cutoff import with_cutoff
 from batch.training.negatives import sampled
@@ -36,7 +36,7 @@ def training_examples(
     valid_stories: DataFrame,
     valid_edges: DataFrame,
     *,
-    context: Context,
+    context: RunContext,
     **features: DataFrame,
 ) -> DataFrame:
     """One row per as_of and impression whose outcomes are known by then; `features`: datasets of the schedule, by name."""
@@ -49,7 +49,7 @@ def training_examples(
     return rows.mapInArrow(example_maker(PASSED), spark_schema(TRAINING_EXAMPLES))
 
 
-def shown_by(events: DataFrame, stories: DataFrame, context: Context) -> DataFrame:
+def shown_by(events: DataFrame, stories: DataFrame, context: RunContext) -> DataFrame:
     """Impressions; for as_ofs at which the lake had none at all, reads and sampled negatives."""
     having = {seconds for (seconds,) in knowing_impressions(events, context).collect()}
     without = tuple(as_of for as_of in context.as_ofs if int(as_of.timestamp()) not in having)
@@ -70,7 +70,7 @@ def in_one_row_a_user(examples: DataFrame) -> DataFrame:
     return timed.groupBy("as_of", *USER).agg(F.collect_list(F.struct(*kept)).alias("shown"))
 
 
-def downsampled(shown: DataFrame, context: Context) -> DataFrame:
+def downsampled(shown: DataFrame, context: RunContext) -> DataFrame:
     """Adds `sampled`, the share of requests taken, and leaves out the others, where an as_of has more than `training_rows`.
 
     Which are taken follows from their names, so the same lake gives the same examples. What has no request goes by

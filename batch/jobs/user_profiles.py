@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.group import GroupedData
 
 from batch.changes import APPLIES, at_once, of_types, shows_less, with_applies
-from batch.point_in_time import Context, newest_first, visible
+from batch.point_in_time import RunContext, newest_first, visible
 from features.choices import STORY_CHOICES
 from features.interactions import LIKING, REVERSIBLE
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES
@@ -24,7 +24,7 @@ NO_IDS = "array<string>"
 
 
 def user_profiles(
-    valid_users: DataFrame, valid_edges: DataFrame, valid_events: DataFrame, *, context: Context
+    valid_users: DataFrame, valid_edges: DataFrame, valid_events: DataFrame, *, context: RunContext
 ) -> DataFrame:
     """One row per as_of and user who has an account, an edge or an event by then, or is blocked by someone."""
     events, edges = visible(valid_events, context), visible(valid_edges, context)

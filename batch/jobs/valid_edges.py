@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.changes import at_once, shows_less, until_next_change
-from batch.point_in_time import Context
+from batch.point_in_time import RunContext
 from batch.validation import judged
 from features.raw_datasets import EDGE_KINDS, EDGES
 
@@ -15,7 +15,7 @@ _OF_BLOCK = "_of_block"
 """Column: the row is the end of a follow that a block brings about, and so applies on arrival."""
 
 
-def valid_edges(edges: DataFrame, *, context: Context) -> DataFrame:
+def valid_edges(edges: DataFrame, *, context: RunContext) -> DataFrame:
     """Every known row, with `reason` where it is bad, and the ends of follows that blocks bring about."""
     known = with_ended_follows(judged(edges, EDGES, context))
     on_arrival = at_once(EDGE_KINDS) | F.col(_OF_BLOCK)

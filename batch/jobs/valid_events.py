@@ -5,14 +5,14 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from batch.point_in_time import Context
+from batch.point_in_time import RunContext
 from batch.validation import judged
 from features.interactions import INTERACTIONS
 from features.raw_datasets import EVENTS
 from features.verdicts import UNKNOWN_STORY
 
 
-def valid_events(events: DataFrame, valid_stories: DataFrame, *, context: Context) -> DataFrame:
+def valid_events(events: DataFrame, valid_stories: DataFrame, *, context: RunContext) -> DataFrame:
     """Every known row, with `reason` where it is bad."""
     return with_defaults(once_story_is_known(judged(events, EVENTS, context), valid_stories))
 

@@ -10,13 +10,13 @@ from pyspark.sql.types import LongType
 
 from batch.changes import until_next_change
 from batch.languages import known
-from batch.point_in_time import Context
+from batch.point_in_time import RunContext
 from batch.validation import judged
 from features.near_duplicates import duplicate_keys
 from features.raw_datasets import STORIES
 
 
-def valid_stories(stories: DataFrame, *, context: Context) -> DataFrame:
+def valid_stories(stories: DataFrame, *, context: RunContext) -> DataFrame:
     """Every known row, with `reason` where it is bad."""
     return with_keys(with_defaults(until_next_change(judged(stories, STORIES, context), ("story_id",), "updated_at")))
 

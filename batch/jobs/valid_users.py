@@ -7,12 +7,12 @@ from pyspark.sql import functions as F
 
 from batch.changes import until_next_change
 from batch.languages import known
-from batch.point_in_time import Context
+from batch.point_in_time import RunContext
 from batch.validation import judged
 from features.raw_datasets import USERS
 
 
-def valid_users(users: DataFrame, *, context: Context) -> DataFrame:
+def valid_users(users: DataFrame, *, context: RunContext) -> DataFrame:
     """Every known row, with `reason` where it is bad."""
     return with_defaults(until_next_change(judged(users, USERS, context), ("user_id",), "updated_at"))
 

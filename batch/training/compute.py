@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
-from batch.training.ragged import NEVER, Hashes, Lists, matrix
+from batch.training.ragged import NEVER, Lists, matrix
 from batch.training.reader import Described, Readers
-from features.formulas import Floats, Ints, age_hours, gather_mean, recency
+from features.arrays import F32, I32, Hashes
+from features.formulas import age_hours, gather_mean, recency
 from features.registry import BY_NAME, FEATURES, registered
 
 Batches = Iterator[pa.RecordBatch]
@@ -35,7 +36,7 @@ def example_maker(passed: tuple[str, ...]) -> Callable[[Iterable[pa.RecordBatch]
     return make
 
 
-def features_of(batch: pa.RecordBatch, shown: Lists) -> Mapping[str, Floats]:
+def features_of(batch: pa.RecordBatch, shown: Lists) -> Mapping[str, F32]:
     """float32[n] a feature, n examples of all the users in `batch`."""
     topics = Lists(shown.arrow("topics"))
     at = topics.padded()
@@ -60,6 +61,6 @@ def features_of(batch: pa.RecordBatch, shown: Lists) -> Mapping[str, Floats]:
     return out | {"recency": recency(age_hours(shown.ints("published_us"), shown.ints("shown_us")))}
 
 
-def _padded(hashes: Hashes, at: Ints) -> Hashes:
+def _padded(hashes: Hashes, at: I32) -> Hashes:
     """int64[n, t]: hashes by position, NEVER for ABSENT."""
     return np.append(hashes, NEVER)[at]

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from batch.point_in_time import Context, moment
+from batch.point_in_time import RunContext, moment
 from batch.schedule import EPOCH, schedule_of
 from batch.settings import BatchSettings
 
@@ -30,14 +30,14 @@ def features_as_of(before: Column, settings: BatchSettings) -> Column:
     return F.timestamp_micros((number * F.lit(step_us)).cast("bigint"))
 
 
-def with_cutoff(shown: DataFrame, context: Context) -> DataFrame:
+def with_cutoff(shown: DataFrame, context: RunContext) -> DataFrame:
     """Adds `before` and `features_as_of`. What has no features, because none were written for that moment, is left out."""
     before = shown.withColumn("before", knows_before(F.col("shown_at")))
     dated = before.withColumn("features_as_of", features_as_of(F.col("before"), context.settings))
     return dated.join(F.broadcast(_written(shown, context)), ["as_of", "features_as_of"], "left_semi")
 
 
-def after_schedule_start(at: Column, context: Context) -> Column:
+def after_schedule_start(at: Column, context: RunContext) -> Column:
     """Whether something can be, or compete for the outcomes of, an example of the schedule: by far most of a long history cannot.
 
     An example is shown a lag after the schedule's first moment at the earliest; its outcomes come within a window of it, and what else
@@ -52,7 +52,7 @@ def after_schedule_start(at: Column, context: Context) -> Column:
     return at > moment(min(context.schedule) + lag - window)
 
 
-def _written(shown: DataFrame, context: Context) -> DataFrame:
+def _written(shown: DataFrame, context: RunContext) -> DataFrame:
     """as_of, features_as_of: the moments of each as_of's own schedule whose features are there."""
     pairs = [
         F.struct(moment(as_of).alias("as_of"), moment(at).alias("features_as_of"))

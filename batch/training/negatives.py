@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructField, StructType
 
-from batch.point_in_time import Context, visible
+from batch.point_in_time import RunContext, visible
 from batch.training.cutoff import after_schedule_start, knows_before
 from batch.training.shown import SHOWN, window
 from batch.training.stories_then import with_versions
+from features.arrays import I64
 from features.derived_datasets import NEWEST, OPEN_RATE
 
 TRIES = 8
@@ -23,7 +23,7 @@ STRATA = {"newest": NEWEST, "all": 1 << 62}
 """Stratum → from how many of the newest stories it is drawn."""
 
 
-def sampled(events: DataFrame, stories: DataFrame, context: Context) -> DataFrame:
+def sampled(events: DataFrame, stories: DataFrame, context: RunContext) -> DataFrame:
     """as_of, user_id and SHOWN: first reads and their negatives, one made-up request a read."""
     first = first_reads(events, context).persist()
     wanted = context.settings.training_negatives // len(STRATA)
@@ -36,7 +36,7 @@ def sampled(events: DataFrame, stories: DataFrame, context: Context) -> DataFram
     return recent.select("as_of", "user_id", *SHOWN).unionByName(kept(unread, wanted))
 
 
-def first_reads(events: DataFrame, context: Context) -> DataFrame:
+def first_reads(events: DataFrame, context: RunContext) -> DataFrame:
     """The positives in the form of impressions, and `before`."""
     mine = Window.partitionBy("as_of", "user_id", "story_id").orderBy("occurred_at", "event_id")
     reads = visible(events.where(F.col("type") == "read"), context).withColumn("place", F.row_number().over(mine))
@@ -70,7 +70,7 @@ def drawn(first: DataFrame, stories: DataFrame, tries: int) -> DataFrame:
     return state.where(live & (F.col("visibility") == "public"))
 
 
-def pool_counter(known_us: NDArray[np.int64]) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def pool_counter(known_us: I64) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """A function for mapInArrow: adds `pool`, how many of the stories known since `known_us` (ascending) were there `before`."""
 
     def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

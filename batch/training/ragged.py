@@ -6,10 +6,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from features.formulas import Floats, Ints
+from features.arrays import F32, I32, I64, Hashes
 from features.snapshot import ABSENT
 
-Hashes = NDArray[np.int64]
 NEVER = np.iinfo(np.int64).max
 """Stands for a null integer: an interval that does not end, an author that there is not."""
 
@@ -19,7 +18,7 @@ class Lists:
 
     def __init__(self, column: pa.ListArray) -> None:
         lengths = column.value_lengths().fill_null(0).to_numpy()
-        self.offsets: NDArray[np.int64] = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+        self.offsets: I64 = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
         self._entries: pa.StructArray = column.flatten()  # leaves null lists out, as the offsets do
         self._arrays: dict[str, NDArray[np.generic]] = {}
 
@@ -35,7 +34,7 @@ class Lists:
         """int64[entries]; NEVER where null."""
         return self._array(name, pa.int64(), NEVER).astype(np.int64, copy=False)
 
-    def floats(self, name: str) -> Floats:
+    def floats(self, name: str) -> F32:
         """float32[entries]; NaN where null."""
         return self._array(name, pa.float32(), np.nan).astype(np.float32, copy=False)
 
@@ -43,7 +42,7 @@ class Lists:
         """The entries of one row."""
         return slice(self.offsets[row], self.offsets[row + 1])
 
-    def padded(self) -> Ints:
+    def padded(self) -> I32:
         """int32[rows, longest]: positions of each row's entries, ABSENT at the end."""
         lengths = np.diff(self.offsets)
         within = np.arange(int(lengths.max(initial=0))) < lengths[:, None]
@@ -58,19 +57,19 @@ class Lists:
         return self._arrays[name]
 
 
-class Names:
+class HashNumbers:
     """Dense numbers for the different hashes of one array."""
 
     def __init__(self, hashes: Hashes) -> None:
         present = hashes != NEVER
         self._known = np.unique(hashes[present])
-        self.index: Ints = np.where(present, np.searchsorted(self._known, hashes), ABSENT).astype(np.int32)
+        self.index: I32 = np.where(present, np.searchsorted(self._known, hashes), ABSENT).astype(np.int32)
         """int32, shaped as the hashes: the number of each; ABSENT for NEVER."""
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def find(self, wanted: Hashes) -> Ints:
+    def find(self, wanted: Hashes) -> I32:
         """int32, shaped as `wanted`: the number of each, ABSENT where it is not one of these."""
         if not len(self._known):
             return np.full(wanted.shape, ABSENT, np.int32)
@@ -78,7 +77,7 @@ class Names:
         return np.where(self._known[at] == wanted, at, ABSENT).astype(np.int32)
 
 
-def matrix(vectors: pa.ListArray) -> Floats:
+def matrix(vectors: pa.ListArray) -> F32:
     """float32[rows, longest]: one vector a row, zeros for null and behind a shorter one."""
     lengths = vectors.value_lengths().fill_null(0).to_numpy()
     out = np.zeros((len(vectors), int(lengths.max(initial=0))), np.float32)

@@ -10,11 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from batch.training.ragged import NEVER, Hashes, Lists, Names, matrix
+from batch.training.ragged import NEVER, HashNumbers, Lists, matrix
+from features.arrays import F32, I32, Hashes, Micros
 from features.formulas import (
-    Floats,
-    Ints,
-    Micros,
     dot,
     exact_sum,
     gather,
@@ -42,7 +40,7 @@ class Described:
     author: Hashes  # NEVER: none
     publication: Hashes  # NEVER: none
     topics: Hashes  # [n, t], NEVER at the end
-    vectors: Floats  # [n, factors]
+    vectors: F32  # [n, factors]
     published_us: Micros
     before_us: Micros
 
@@ -50,10 +48,10 @@ class Described:
         """Some of the examples."""
         return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))
 
-    def names(self) -> dict[str, Names]:
+    def names(self) -> dict[str, HashNumbers]:
         """The different stories, and the different targets of edges."""
-        return {"story": Names(self.story)} | {
-            target: Names(hashes)
+        return {"story": HashNumbers(self.story)} | {
+            target: HashNumbers(hashes)
             for target, hashes in zip(TARGET_TYPES, (self.author, self.publication, self.topics), strict=True)
         }
 
@@ -72,7 +70,7 @@ class Readers:
         self._vectors = matrix(batch.column("user_vector"))
         self._had_read: pa.ListArray = batch.column("had_read")
 
-    def features(self, user: int, told: Described) -> Mapping[str, Floats]:
+    def features(self, user: int, told: Described) -> Mapping[str, F32]:
         """float32[n] a feature; recency, which is no matter of the user, is not among them."""
         names = told.names()
         out = self._learned(user, told, names)
@@ -84,7 +82,7 @@ class Readers:
                 out[name][which] = values
         return out
 
-    def _learned(self, user: int, told: Described, names: Mapping[str, Names]) -> dict[str, Floats]:
+    def _learned(self, user: int, told: Described, names: Mapping[str, HashNumbers]) -> dict[str, F32]:
         """What the snapshot says of the user, however much has happened since."""
         seen, stories = self._seen.slice(user), names["story"]
         times = unopened_impressions(self._seen.ints("times")[seen].astype(np.int32))
@@ -110,8 +108,8 @@ class Readers:
         return out
 
     def _current(
-        self, user: int, before_us: int, names: Mapping[str, Names], which: NDArray[np.intp]
-    ) -> dict[str, Floats]:
+        self, user: int, before_us: int, names: Mapping[str, HashNumbers], which: NDArray[np.intp]
+    ) -> dict[str, F32]:
         """What the service knew by the moment: follows in force and the latest reads, for the examples at `which`."""
         out = {}
         for target, lists in self._follows.items():
@@ -146,7 +144,7 @@ class Readers:
             yield np.flatnonzero(state == value)
 
 
-def _of_story(target: str, values: Floats, index: Ints) -> Floats:
+def _of_story(target: str, values: F32, index: I32) -> F32:
     """A story has one author and one publication, but several topics."""
     return gather_mean(values[:-1], index) if target == "topic" else gather(values, index)
 

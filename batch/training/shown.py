@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from batch.point_in_time import Context, visible
+from batch.point_in_time import RunContext, visible
 from batch.training.cutoff import after_schedule_start
 from features.interactions import LABELS
 
@@ -13,7 +13,7 @@ EXAMPLE = ("as_of", "user_id", "event_id")
 SHOWN = ("event_id", "story_id", "request_id", "shown_at", "position", "source", "propensity", "weight")
 
 
-def impressions(events: DataFrame, context: Context) -> DataFrame:
+def impressions(events: DataFrame, context: RunContext) -> DataFrame:
     """as_of, user_id and SHOWN: every impression that each as_of knows and that may matter to its schedule, with weight 1."""
     recent = (F.col("type") == "impression") & after_schedule_start(F.col("occurred_at"), context)
     seen = visible(events.where(recent), context)
@@ -24,13 +24,13 @@ def impressions(events: DataFrame, context: Context) -> DataFrame:
     )
 
 
-def knowing_impressions(events: DataFrame, context: Context) -> DataFrame:
+def knowing_impressions(events: DataFrame, context: RunContext) -> DataFrame:
     """The as_ofs, in seconds since 1970, that know any impression at all, however old."""
     seen = visible(events.where(F.col("type") == "impression").select("valid_from", "valid_until"), context)
     return seen.select(F.unix_seconds("as_of")).distinct()
 
 
-def with_outcomes(shown: DataFrame, events: DataFrame, context: Context) -> DataFrame:
+def with_outcomes(shown: DataFrame, events: DataFrame, context: RunContext) -> DataFrame:
     """Adds a boolean column a label. What was shown so late that its window has not passed by as_of is left out."""
     ended = F.col("shown_at") + window(context) <= F.col("as_of")
     labels = (
@@ -42,7 +42,7 @@ def with_outcomes(shown: DataFrame, events: DataFrame, context: Context) -> Data
     return both.fillna(False, [*LABELS])
 
 
-def credited(shown: DataFrame, events: DataFrame, context: Context) -> DataFrame:
+def credited(shown: DataFrame, events: DataFrame, context: RunContext) -> DataFrame:
     """EXAMPLE, type: every outcome, credited to one example of its user and story whose window it falls into.
 
     That is the one of its own request; when none is, the latest before it.
@@ -65,6 +65,6 @@ def credited(shown: DataFrame, events: DataFrame, context: Context) -> DataFrame
     return pairs.withColumn("_place", F.row_number().over(best)).where(F.col("_place") == 1).select(*EXAMPLE, "type")
 
 
-def window(context: Context) -> Column:
+def window(context: RunContext) -> Column:
     """How long after an impression its outcomes count."""
     return F.make_dt_interval(hours=F.lit(context.settings.training_window_h))

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.jobs.als_vectors import enough, fitted
 from batch.settings import BatchSettings
 from batch.tuning.tuned import Tried
-from features.ranking_metrics import F64, discount
+from features.arrays import F64, I64
+from features.ranking_metrics import discount
 
 GRID = (
     (32, 0.1, 10.0),
@@ -52,16 +52,16 @@ CRITERION = f"NDCG of a hidden story among {NEGATIVES}"
 
 
 @dataclass(frozen=True, slots=True)
-class Hidden:
+class HiddenReads:
     """p hidden (user, story), and the stories each is ranked among; ids by number."""
 
     users: pa.Array
     """string[u]"""
     stories: pa.Array
     """string[n]"""
-    user: NDArray[np.int64]
-    story: NDArray[np.int64]
-    negatives: NDArray[np.int64]
+    user: I64
+    story: I64
+    negatives: I64
     """int64[p, NEGATIVES]"""
 
 
@@ -115,7 +115,7 @@ def skipped(marked: DataFrame, impressions: DataFrame) -> pa.Table:
     return unopened.orderBy("user_id", "story_id").select("user_id", "story_id").toArrow()
 
 
-def hidden_of(marked: DataFrame, unopened: pa.Table) -> Hidden | None:
+def hidden_of(marked: DataFrame, unopened: pa.Table) -> HiddenReads | None:
     """None when nothing is hidden or there are too few stories to rank among. `unopened`: what `passed` found."""
     stories = marked.select("story_id").distinct().orderBy("story_id").toArrow()["story_id"].combine_chunks()
     mine = marked.where("evaluated").select("user_id", "story_id", "hidden").orderBy("user_id", "story_id").toArrow()
@@ -136,15 +136,15 @@ def hidden_of(marked: DataFrame, unopened: pa.Table) -> Hidden | None:
         return None
     rng = np.random.default_rng(SEED)
     pools = [rng.choice(np.flatnonzero(offered[who]), NEGATIVES) for who in user[asked]]
-    return Hidden(users, stories, user[asked], story[asked], np.stack(pools))
+    return HiddenReads(users, stories, user[asked], story[asked], np.stack(pools))
 
 
-def _places(ids: pa.ChunkedArray, among: pa.Array) -> NDArray[np.int64]:
+def _places(ids: pa.ChunkedArray, among: pa.Array) -> I64:
     """int64[n]: where each id stands; all of them do."""
     return np.asarray(pc.index_in(ids.combine_chunks(), value_set=among), np.int64)
 
 
-def found(known: DataFrame, hidden: Hidden, settings: BatchSettings) -> float:
+def found(known: DataFrame, hidden: HiddenReads, settings: BatchSettings) -> float:
     """Mean gain of the hidden stories under one fit; somebody without a vector has all of them in the middle."""
     vectors = fitted(enough(known, settings), settings).toArrow()
     users, stories = (
@@ -157,7 +157,7 @@ def found(known: DataFrame, hidden: Hidden, settings: BatchSettings) -> float:
     return float(discount(places_among(wanted, others)).mean())
 
 
-def _matrix(vectors: pa.Table, entity: str, ids: pa.Array, rank: int) -> NDArray[np.float64]:
+def _matrix(vectors: pa.Table, entity: str, ids: pa.Array, rank: int) -> F64:
     """float64[len(ids), rank]; zeros for an id without a vector."""
     mine = vectors.filter(pc.equal(vectors["entity"], entity))
     rows = np.asarray(pc.index_in(mine["id"].combine_chunks(), value_set=ids).fill_null(-1), np.int64)
@@ -167,7 +167,7 @@ def _matrix(vectors: pa.Table, entity: str, ids: pa.Array, rank: int) -> NDArray
     return out
 
 
-def places_among(wanted: F64, others: F64) -> NDArray[np.int64]:
+def places_among(wanted: F64, others: F64) -> I64:
     """How many of the others stand above each: float64[p], float64[p, k] → int64[p]. Of equals half count."""
     above = (others > wanted[:, None]).sum(axis=1) + (others == wanted[:, None]).sum(axis=1) // 2
     return above.astype(np.int64)

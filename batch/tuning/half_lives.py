@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.point_in_time import micros
 from batch.tuning.tuned import Tried
-from features.ranking_metrics import F64, discount
+from features.arrays import F64, I64
+from features.ranking_metrics import discount
 
 DAYS = 14
 """Latest days that are predicted: two of each weekday."""
@@ -50,11 +50,11 @@ GOALS = (
 class Reads:
     """Reads by story and hour: three columns of one length r."""
 
-    story: NDArray[np.int64]
-    hour: NDArray[np.int64]
+    story: I64
+    hour: I64
     """Whole hours since 1970."""
-    count: NDArray[np.float64]
-    published_hour: NDArray[np.int64]
+    count: F64
+    published_hour: I64
     """int64[n], of each story, by (date, id): the later of equals is the newer."""
 
 
@@ -93,7 +93,7 @@ def choose(reads: Reads, in_time: Callable[[], bool]) -> tuple[dict[str, float],
     return chosen, tried, []
 
 
-def predicted(reads: Reads, days: NDArray[np.int64], half_life_h: float, goal: Goal) -> float:
+def predicted(reads: Reads, days: I64, half_life_h: float, goal: Goal) -> float:
     """Mean gain of the reads that lie as far from each day's start as the goal says, of stories that were out then."""
     total = weight = 0.0
     for start in (days * DAY_H).tolist():
@@ -108,7 +108,7 @@ def predicted(reads: Reads, days: NDArray[np.int64], half_life_h: float, goal: G
     return total / weight if weight else 0.0
 
 
-def _days(reads: Reads) -> NDArray[np.int64]:
+def _days(reads: Reads) -> I64:
     """The latest whole days that have reads after enough history."""
     if not len(reads.hour):
         return np.empty(0, np.int64)
@@ -116,7 +116,7 @@ def _days(reads: Reads) -> NDArray[np.int64]:
     return days[days >= days[0] + HISTORY_DAYS][-DAYS:]
 
 
-def places_in(scores: F64) -> NDArray[np.int64]:
+def places_in(scores: F64) -> I64:
     """Place of each entry, greatest first, the later of equals first: float64[n] → int64[n]."""
     order = np.lexsort((-np.arange(len(scores)), -scores))
     places = np.empty(len(scores), np.int64)

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from batch.io import read_derived
 from batch.jobs.als_vectors import strengths
-from batch.point_in_time import Context, visible
+from batch.point_in_time import RunContext, visible
 from batch.run import run, session
 from batch.schedule import is_written
 from batch.settings import BatchSettings
@@ -21,14 +21,14 @@ from batch.tuning.tuned import Tuned, write_tuned
 from features.datasets import dataset
 
 VALIDATED = ("valid_stories", "valid_events")
-Clock = Callable[[], float]
+Stopwatch = Callable[[], float]
 """Seconds, monotonic."""
 
 
 def tune(
     lake: Path,
     as_of: datetime,
-    clock: Clock,
+    clock: Stopwatch,
     *,
     now: datetime,
     settings: BatchSettings,
@@ -48,7 +48,7 @@ def tune(
         if missing:
             run(lake, [as_of], now=now, settings=settings, jobs=missing, spark=used, progress=progress)
         until = clock() + budget_s
-        context = Context((as_of,), now, settings)
+        context = RunContext((as_of,), now, settings)
         stories, events = (
             read_derived(used, lake, dataset(name), (as_of,)).drop("as_of").persist() for name in VALIDATED
         )

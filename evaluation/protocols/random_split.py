@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from evaluation.protocols.task import MIN_STORIES, SEED, Split, Task, asked, refuse_empty, with_pools
-from evaluation.reading_log import Bools, Log
+from evaluation.reading_log import Log
+from features.arrays import Bools
 
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1

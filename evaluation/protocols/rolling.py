@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from evaluation.protocols.task import DAY_US, Split, Task, moment, refuse_empty, with_pools
-from evaluation.reading_log import Bools, Log
+from evaluation.reading_log import Log
+from features.arrays import Bools
 
 TEST_FROM = 0.8
 """Quantile of timestamps, exact repeats kept; what is tested comes after its day."""

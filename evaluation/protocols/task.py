@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evaluation.reading_log import Bools, Ints, Log
+from evaluation.reading_log import Log
+from features.arrays import I32, I64, Bools
 from features.errors import BadInput
 
 MIN_STORIES = 5
@@ -30,20 +30,20 @@ class Task:
     """bool[m]: interactions of the log that may be learnt from"""
     live: Bools
     """bool[n]"""
-    users: Ints
+    users: I32
     """int32[b], ascending: who is ranked for"""
-    asked: Ints
+    asked: I32
     """int32[p], ascending: index into `users` of each positive"""
-    positives: Ints
+    positives: I32
     """int32[p]: stories that turned out to be read"""
-    pools: Ints | None = None
+    pools: I32 | None = None
     """int32[p, negatives]: among which each positive is ranked; None: among everything eligible"""
 
     def __len__(self) -> int:
         return len(self.positives)
 
     @property
-    def request(self) -> NDArray[np.int64]:
+    def request(self) -> I64:
         """int64[p]: the request of each positive. A user is one request; in pools each positive is one of its own."""
         return self.asked.astype(np.int64) if self.pools is None else np.arange(len(self), dtype=np.int64)
 
@@ -110,7 +110,7 @@ def sampled(log: Log, task: Task, negatives: int, seed: int = SEED) -> Task:
     return replace(task, pools=pools)
 
 
-def _draws(rng: np.random.Generator, choice: Ints, times: int, size: int) -> NDArray[np.int32]:
+def _draws(rng: np.random.Generator, choice: I32, times: int, size: int) -> I32:
     """int32[times, size]: each row distinct entries of `choice`, any set as likely as any other."""
     keys = rng.random((times, len(choice)))
     return choice[np.argpartition(keys, size - 1, axis=1)[:, :size]]

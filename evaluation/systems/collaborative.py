@@ -12,9 +12,10 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from evaluation.protocols.task import Split, Task
-from evaluation.reading_log import Floats, Ints, Log
+from evaluation.reading_log import Log
 from evaluation.systems.simple import pair_strengths
 from evaluation.systems.tuning import Budget, best_of
+from features.arrays import F32, I32
 
 SEED = 42
 THREADS = 1
@@ -50,7 +51,7 @@ class _Collaborative:
     def _learn(self, matrix: csr_matrix) -> None:
         raise NotImplementedError
 
-    def scores(self, users: Ints) -> Floats:
+    def scores(self, users: I32) -> F32:
         """float32[users, n]."""
         raise NotImplementedError
 
@@ -60,7 +61,7 @@ class _Factors(_Collaborative):
 
     _model: Any
 
-    def scores(self, users: Ints) -> Floats:
+    def scores(self, users: I32) -> F32:
         """float32[users, n]."""
         return np.asarray(self._model.user_factors[users] @ self._model.item_factors.T, np.float32)
 
@@ -118,6 +119,6 @@ class ItemKNN(_Collaborative):
         self._model = kinds[self.constants["weighting"]](K=self.constants["K"], num_threads=THREADS)
         self._model.fit(matrix, show_progress=False)
 
-    def scores(self, users: Ints) -> Floats:
+    def scores(self, users: I32) -> F32:
         """float32[users, n]: Σ similarity to what the user has read, weighted by strength."""
         return np.asarray((self._read[users] @ self._model.similarity.tocsr()).todense(), np.float32)

@@ -10,11 +10,12 @@ import numpy as np
 
 from evaluation.offline_world import OfflineWorld
 from evaluation.protocols.task import DAY_US, Split, Task
-from evaluation.reading_log import Floats, Ints, Log
+from evaluation.reading_log import Log
 from evaluation.sampled_examples import Sample, examples_by, sample
 from evaluation.systems.system import LAST
 from evaluation.training_lake import REFIT_D, as_of
 from evaluation.worlds import Worlds
+from features.arrays import F32, I32
 from features.errors import BadInput
 from features.keys import hash64_many
 from learning.examples import FEATURE_NAMES
@@ -90,7 +91,7 @@ class Rex:
         if self._split.by_time:
             self._samples.append(self._sample())
 
-    def scores(self, users: Ints) -> Floats:
+    def scores(self, users: I32) -> F32:
         """float32[users, n]: the place in the pipeline's order, counted from its end."""
         out = np.full((len(users), self._log.stories), LAST, np.float32)
         for row, user in enumerate(users):
@@ -124,7 +125,7 @@ class Rex:
     def _sample(self) -> Sample:
         return sample(self._log, self._task, self._annotated)
 
-    def _annotated(self, user: int) -> tuple[Candidates, Ints]:
+    def _annotated(self, user: int) -> tuple[Candidates, I32]:
         candidates = self._candidates(*self._context(user, ALL_FEATURES))
         return candidates, self._story[candidates.rows]
 
@@ -139,7 +140,7 @@ class Rex:
         candidates = pipeline.annotate(ctx, pipeline.preprocess(ctx, pipeline.aggregate(ctx)))
         return candidates
 
-    def _ranked(self, ctx: Context, pipeline: Pipeline) -> Ints:
+    def _ranked(self, ctx: Context, pipeline: Pipeline) -> I32:
         """Rows of the world, best first: what the pipeline keeps; where pools are evaluated, all, ranked in as many blocks."""
         candidates = self._candidates(ctx, pipeline)
         size = len(candidates) if self._task.pools is None else SPARE * self._online.cache.slate_size
@@ -150,7 +151,7 @@ class Rex:
         return _in_order(ctx, blocks)
 
 
-def _in_order(ctx: Context, blocks: list[Candidates]) -> Ints:
+def _in_order(ctx: Context, blocks: list[Candidates]) -> I32:
     if not blocks:
         return np.empty(0, np.int32)
     rows = np.concatenate([block.rows for block in blocks])

@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluation.protocols.task import DAY_US, Split, Task
-from evaluation.reading_log import Floats, Ints, Log
+from evaluation.reading_log import Log
 from evaluation.systems.tuning import Budget, best_of
+from features.arrays import F32, F64, I32, I64
 
 
 class _SameForAll:
     """One score a story."""
 
     name: ClassVar[str]
-    _score: Floats
+    _score: F32
 
     def prepare(self, log: Log, split: Split) -> str:
         """Nothing to choose."""
         return ""
 
-    def scores(self, users: Ints) -> Floats:
+    def scores(self, users: I32) -> F32:
         """float32[users, n]."""
         return np.broadcast_to(self._score, (len(users), len(self._score)))
 
@@ -74,7 +74,7 @@ class DecayedPopularity(_SameForAll):
         self._score = np.bincount(log.story[at], np.exp2(-age_d / self.half_life_d), log.stories).astype(np.float32)
 
 
-def pair_strengths(log: Log, task: Task) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def pair_strengths(log: Log, task: Task) -> tuple[I64, F64]:
     """Pairs known to a task, ascending, and log2(1 + Σ strength) of each: int64[q], float64[q]."""
     pairs, index = np.unique(log.pair[task.known], return_inverse=True)
     return pairs, np.log2(1.0 + np.bincount(index, log.strength[task.known]))

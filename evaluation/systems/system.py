@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from evaluation.protocols.task import Split, Task
-from evaluation.reading_log import Floats, Ints, Log
+from evaluation.reading_log import Log
+from features.arrays import F32, I32
 
 LAST = float("-inf")
 """Score of a story that the system would not show: it stands below all others."""
@@ -30,6 +31,6 @@ class System(Protocol):
         """Learn from `task.known`, and from nothing else."""
         ...
 
-    def scores(self, users: Ints) -> Floats:
+    def scores(self, users: I32) -> F32:
         """float32[users, n]: greater is better, LAST for what would not be shown; never NaN."""
         ...

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import F32, F64, I32, I64, Bools
 from features.interactions import EVENT_TYPES
 from lake.simulator.world import Truth
 
-Columns = dict[str, NDArray[Any]]
+EventColumns = dict[str, NDArray[Any]]
 """Events as equally long arrays: user, story, type, occurred_us, request, position, source, propensity, dwell_s, claps."""
 CODE = {name: code for code, name in enumerate(EVENT_TYPES)}
 SECOND = 1_000_000
@@ -31,17 +32,17 @@ simulated story has fewer readers, so the world keeps these ratios and not the n
 class Shown:
     """Impressions; all arrays of one length."""
 
-    user: NDArray[np.int32]
-    story: NDArray[np.int32]
-    position: NDArray[np.int32]
-    request: NDArray[np.int64]
-    started_us: NDArray[np.int64]
+    user: I32
+    story: I32
+    position: I32
+    request: I64
+    started_us: I64
     """When the session began."""
     source: NDArray[np.int8]
-    propensity: NDArray[np.float64]
+    propensity: F64
 
 
-def respond(truth: Truth, rng: np.random.Generator, shown: Shown) -> Columns:
+def respond(truth: Truth, rng: np.random.Generator, shown: Shown) -> EventColumns:
     """The impressions and everything that follows from them, unsorted."""
     interest = truth.interest(shown.user, shown.story).astype(np.float64)
     chance = rng.random((8, len(interest)))
@@ -71,13 +72,13 @@ def respond(truth: Truth, rng: np.random.Generator, shown: Shown) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _dwell(truth: Truth, rng: np.random.Generator, shown: Shown, interest: NDArray[np.float64]) -> NDArray[np.float32]:
+def _dwell(truth: Truth, rng: np.random.Generator, shown: Shown, interest: F64) -> F32:
     """Seconds spent on a read: longer the more it interests, at least ten."""
     usual = truth.stories.reading_time_s[shown.story] * (0.5 + 0.7 * interest)
     return np.maximum(usual * rng.lognormal(0.0, 0.35, len(usual)), 10.0).astype(np.float32)
 
 
-def _claps(truth: Truth, rng: np.random.Generator, shown: Shown) -> NDArray[np.int32]:
+def _claps(truth: Truth, rng: np.random.Generator, shown: Shown) -> I32:
     level = truth.config.random("claps").normal(np.log(CLAPS_MEDIAN), CLAPS_STORY_SIGMA, truth.config.stories)
     claps = np.exp(level[shown.story] + CLAPS_USER_SIGMA * rng.normal(size=len(shown.story)))
     return np.clip(np.rint(claps), 1, MAX_CLAPS).astype(np.int32)
@@ -86,13 +87,13 @@ def _claps(truth: Truth, rng: np.random.Generator, shown: Shown) -> NDArray[np.i
 def _events(
     shown: Shown,
     kind: str,
-    happened: NDArray[np.bool_],
-    occurred_us: NDArray[np.int64],
+    happened: Bools,
+    occurred_us: I64,
     *,
-    propensity: NDArray[np.float64] | None = None,
-    dwell_s: NDArray[np.float32] | None = None,
-    claps: NDArray[np.int32] | None = None,
-) -> Columns:
+    propensity: F64 | None = None,
+    dwell_s: F32 | None = None,
+    claps: I32 | None = None,
+) -> EventColumns:
     n = int(happened.sum())
     return {
         "user": shown.user[happened],

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lake.simulator.users import Floats
+from features.arrays import F32, F64, I64
 
 NONE = -1
 
 
 def draw_lists(
     rng: np.random.Generator,
-    weights: Floats,
-    rows: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    weights: F32,
+    rows: I64,
+    ends: I64,
+    lengths: I64,
+) -> tuple[I64, F64]:
     """Lists of s sessions: columns int64[s, longest] (NONE where a list is over) and propensity float64[s, longest].
 
     Session i draws `lengths[i]` distinct columns of `weights[rows[i], :ends[i]]`, each time in proportion to the
@@ -36,18 +35,18 @@ def draw_lists(
     return np.where(shown, flat - rows[:, None] * width, NONE), weight / left
 
 
-def _eligible(weights: Floats, rows: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+def _eligible(weights: F32, rows: I64, ends: I64) -> I64:
     counts = (np.count_nonzero(weights[row, :end]) for row, end in zip(rows.tolist(), ends.tolist(), strict=True))
     return np.fromiter(counts, np.int64, len(rows))
 
 
 def _distinct(
     rng: np.random.Generator,
-    total: NDArray[np.float64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    lengths: NDArray[np.int64],
-) -> NDArray[np.int64]:
+    total: F64,
+    low: F64,
+    high: F64,
+    lengths: I64,
+) -> I64:
     """Flat positions int64[s, longest], distinct within a row, drawn by inverse distribution function."""
     chosen = np.full((len(lengths), int(lengths.max(initial=0))), NONE)
     filled = np.zeros(len(lengths), np.int64)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import I32, I64, Bools
 from lake.simulator.config import US_PER_DAY, WorldConfig
 from lake.simulator.stories import NEVER
-from lake.simulator.users import Authors, Users, popular_first
+from lake.simulator.users import Authors, SimulatedUsers, popular_first
 from lake.simulator.vocabulary import TOPICS
 
 FOLLOW, MUTE, BLOCK = 0, 1, 2
@@ -25,15 +26,15 @@ USERS_AT_ONCE = 512
 class Edges:
     """n edges, each added once and perhaps removed; sorted by (user, kind, target_type, target)."""
 
-    user: NDArray[np.int32]
+    user: I32
     kind: NDArray[np.int8]
     target_type: NDArray[np.int8]
-    target: NDArray[np.int32]
+    target: I32
     """Row of author, publication or topic."""
-    added_us: NDArray[np.int64]
-    removed_us: NDArray[np.int64]
+    added_us: I64
+    removed_us: I64
     """NEVER: still in force"""
-    is_bond: NDArray[np.bool_]
+    is_bond: Bools
 
     def at(self, mask_or_rows: NDArray[Any]) -> Edges:
         """The chosen edges."""
@@ -44,7 +45,7 @@ class Edges:
         return self.at((self.added_us < moment_us) & (self.removed_us >= moment_us))
 
 
-def make_edges(config: WorldConfig, users: Users, authors: Authors) -> Edges:
+def make_edges(config: WorldConfig, users: SimulatedUsers, authors: Authors) -> Edges:
     """All edges; a user has at most one kind towards one target."""
     rng = config.random("edges")
     parts = [
@@ -65,10 +66,10 @@ def make_edges(config: WorldConfig, users: Users, authors: Authors) -> Edges:
     return _in_time(config, rng, users, _one_a_target(user[~own], kind[~own], target_type[~own], target[~own]))
 
 
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+Pairs = tuple[I64, I64]
 
 
-def _followed_authors(config: WorldConfig, users: Users, authors: Authors) -> Pairs:
+def _followed_authors(config: WorldConfig, users: SimulatedUsers, authors: Authors) -> Pairs:
     """Gumbel top-k: well-known authors and those who write what the user likes, in a language they read."""
     who, whom = [], []
     language = users.home_language[authors.user]
@@ -88,7 +89,7 @@ def _followed_authors(config: WorldConfig, users: Users, authors: Authors) -> Pa
     return np.concatenate(who), np.concatenate(whom)
 
 
-def _followed_publications(config: WorldConfig, users: Users, authors: Authors) -> Pairs:
+def _followed_publications(config: WorldConfig, users: SimulatedUsers, authors: Authors) -> Pairs:
     rng = config.random("followed_publications")
     match = users.topic_interest[:, authors.publication_topics].mean(axis=2)
     known = np.log(popular_first(match.shape[1]))
@@ -97,25 +98,25 @@ def _followed_publications(config: WorldConfig, users: Users, authors: Authors) 
     return np.nonzero(chosen)[0], best[chosen]
 
 
-def _followed_topics(rng: np.random.Generator, users: Users) -> Pairs:
+def _followed_topics(rng: np.random.Generator, users: SimulatedUsers) -> Pairs:
     """Most of what a user loves, and now and then something they do not."""
     chosen = rng.random(users.topic_interest.shape) < np.where(users.topic_interest > 0.25, 0.7, 0.01)
     who, whom = np.nonzero(chosen)
     return who, whom
 
 
-def _at_random(rng: np.random.Generator, users: Users, mean: float, targets: int) -> Pairs:
+def _at_random(rng: np.random.Generator, users: SimulatedUsers, mean: float, targets: int) -> Pairs:
     count = rng.poisson(mean, len(users.activity))
     return np.repeat(np.arange(len(count)), count), rng.integers(0, targets, count.sum())
 
 
-def _disliked_topics(rng: np.random.Generator, users: Users, mean: float) -> Pairs:
+def _disliked_topics(rng: np.random.Generator, users: SimulatedUsers, mean: float) -> Pairs:
     who, whom = _at_random(rng, users, mean, len(TOPICS))
     disliked = users.topic_interest[who, whom] < 0.1
     return who[disliked], whom[disliked]
 
 
-def _one_a_target(*columns: NDArray[Any]) -> tuple[NDArray[np.int64], ...]:
+def _one_a_target(*columns: NDArray[Any]) -> tuple[I64, ...]:
     """Sorted by (user, target_type, target), of several kinds the first: whoever follows does not mute as well."""
     user, kind, target_type, target = (column.astype(np.int64) for column in columns)
     order = np.lexsort((kind, target, target_type, user))
@@ -125,9 +126,7 @@ def _one_a_target(*columns: NDArray[Any]) -> tuple[NDArray[np.int64], ...]:
     return user[rows], kind[rows], target_type[rows], target[rows]
 
 
-def _in_time(
-    config: WorldConfig, rng: np.random.Generator, users: Users, columns: tuple[NDArray[np.int64], ...]
-) -> Edges:
+def _in_time(config: WorldConfig, rng: np.random.Generator, users: SimulatedUsers, columns: tuple[I64, ...]) -> Edges:
     """Two in three edges of older accounts are older than the interval; casual follows and a few mutes are undone."""
     user, kind, target_type, target = columns
     n = len(user)

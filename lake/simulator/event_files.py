@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from features.arrays import I64
 from features.interactions import EVENT_TYPES
 from features.schema import TS
-from lake.simulator.behaviour import Columns
+from lake.simulator.behaviour import EventColumns
 from lake.simulator.config import US_PER_DAY, WorldConfig
-from lake.simulator.files import Rows, named, numbered, story_ids, user_ids
+from lake.simulator.files import Codes, named, numbered, story_ids, user_ids
 from lake.simulator.sources import SOURCES
 
 LATE_SHARE, REPEATED_SHARE = 0.02, 0.005
@@ -20,11 +20,11 @@ LATE_SHARE, REPEATED_SHARE = 0.02, 0.005
 LATE_MEAN_H = 14.0
 
 
-def event_table_maker(config: WorldConfig) -> Callable[[int, Columns], pa.Table]:
+def event_table_maker(config: WorldConfig) -> Callable[[int, EventColumns], pa.Table]:
     """A function (UTC day number, events of that day) → raw `events`, by time, with late and repeated ones."""
     users, stories = user_ids(config.users), story_ids(config.stories)
 
-    def make(day: int, events: Columns) -> pa.Table:
+    def make(day: int, events: EventColumns) -> pa.Table:
         rng = config.random("arrival", day)
         order = np.argsort(events["occurred_us"], kind="stable")
         of = {name: values[order] for name, values in events.items()}
@@ -51,7 +51,7 @@ def event_table_maker(config: WorldConfig) -> Callable[[int, Columns], pa.Table]
     return make
 
 
-def _received(config: WorldConfig, rng: np.random.Generator, occurred_us: Rows) -> NDArray[np.int64]:
+def _received(config: WorldConfig, rng: np.random.Generator, occurred_us: Codes) -> I64:
     """A second or two later; some hours or days later, unless that would be after the interval."""
     n = len(occurred_us)
     usual = occurred_us + (rng.gamma(2.0, 0.4e6, n)).astype(np.int64)

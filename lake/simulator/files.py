@@ -9,16 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.arrays import I32, I64
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES, VISIBILITIES
 from features.schema import TS
 from lake.simulator.config import LANGUAGES
 from lake.simulator.stories import NEVER
 from lake.simulator.titles import titles, vary
-from lake.simulator.users import Users
+from lake.simulator.users import SimulatedUsers
 from lake.simulator.vocabulary import TOPICS
 from lake.simulator.world import Truth
 
-Rows = NDArray[Any]
+Codes = NDArray[Any]
 
 
 def user_ids(n: int) -> pa.Array:
@@ -36,21 +37,21 @@ def publication_ids(n: int) -> pa.Array:
     return pa.array([f"p{row:03d}" for row in range(n)])
 
 
-def _times(us: NDArray[np.int64]) -> pa.Array:
+def _times(us: I64) -> pa.Array:
     return pa.array(us, TS, mask=us == NEVER)
 
 
-def named(names: tuple[str, ...], codes: Rows) -> pa.Array:
+def named(names: tuple[str, ...], codes: Codes) -> pa.Array:
     return pa.array(names).take(pa.array(codes))
 
 
-def _listed(names: tuple[str, ...], row: Rows, code: Rows, n: int) -> pa.Array:
+def _listed(names: tuple[str, ...], row: Codes, code: Codes, n: int) -> pa.Array:
     """list<string>[n]: of each row the names of its codes, in the given (sorted by row) order."""
     offsets = np.searchsorted(row, np.arange(n + 1)).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), named(names, code))
 
 
-def users_table(users: Users) -> pa.Table:
+def users_table(users: SimulatedUsers) -> pa.Table:
     """Raw `users`."""
     n = len(users.created_us)
     row, language = np.nonzero(users.reads_language)
@@ -95,7 +96,7 @@ def stories_table(truth: Truth) -> pa.Table:
     return pa.concat_tables([first, second, third]).sort_by([("updated_at", "ascending"), ("story_id", "ascending")])
 
 
-def _version(first: pa.Table, rows: Rows, column: str, values: pa.Array, moments: NDArray[np.int64]) -> pa.Table:
+def _version(first: pa.Table, rows: Codes, column: str, values: pa.Array, moments: I64) -> pa.Table:
     chosen = first.take(pa.array(rows))
     chosen = chosen.set_column(chosen.column_names.index(column), column, values)
     return chosen.set_column(chosen.column_names.index("updated_at"), "updated_at", _times(moments[rows]))
@@ -127,10 +128,10 @@ def _target_ids(truth: Truth) -> pa.Array:
     return pa.concat_arrays([authors, publication_ids(len(truth.authors.publication_topics)), pa.array(TOPICS)])
 
 
-def _target_rows(truth: Truth, target_type: Rows, target: NDArray[np.int32]) -> NDArray[np.int64]:
+def _target_rows(truth: Truth, target_type: Codes, target: I32) -> I64:
     authors, publications = len(truth.authors.reach), len(truth.authors.publication_topics)
     return np.asarray(np.array((0, authors, authors + publications), np.int64)[target_type] + target)
 
 
-def numbered(prefix: str, numbers: NDArray[np.int64]) -> pa.Array:
+def numbered(prefix: str, numbers: I64) -> pa.Array:
     return pc.binary_join_element_wise(prefix, pc.cast(pa.array(numbers), pa.string()), "")

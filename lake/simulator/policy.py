@@ -12,12 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from features.arrays import F32, I32
 from lake.simulator.config import LANGUAGES, US_PER_DAY
 from lake.simulator.edges import AUTHOR, FOLLOW, PUBLICATION, TOPIC, Edges
 from lake.simulator.stories import FOLLOWERS, UNLISTED
-from lake.simulator.users import Floats
 from lake.simulator.vocabulary import TOPICS
 from lake.simulator.world import AUTHOR_WEIGHT, QUALITY_WEIGHT, TASTE_WEIGHT, TOPIC_WEIGHT, Truth
 
@@ -39,11 +38,11 @@ NEVER_SHOWN = -1e4
 class Beliefs:
     """What the policy believes; logit = user vector · story column."""
 
-    story: Floats
+    story: F32
     """float32[d, stories]"""
-    popularity: Floats
+    popularity: F32
     """float32[stories]: how good the policy believes a story to be for everybody"""
-    author_slot: NDArray[np.int32]
+    author_slot: I32
     """int32[stories]: author's row, or beyond all authors for stories that only followers may see"""
 
 
@@ -66,7 +65,7 @@ def make_beliefs(truth: Truth) -> Beliefs:
     return Beliefs(columns.astype(np.float32), popularity, slot_of.astype(np.int32))
 
 
-def user_vectors(truth: Truth, who: NDArray[np.int32], day_end_us: int, edges: Edges) -> Floats:
+def user_vectors(truth: Truth, who: I32, day_end_us: int, edges: Edges) -> F32:
     """float32[len(who), d]; `edges` are those in force of these users."""
     users = truth.users
     topic = TOPIC_BELIEF * TOPIC_WEIGHT * users.topic_interest[who]
@@ -80,7 +79,7 @@ def user_vectors(truth: Truth, who: NDArray[np.int32], day_end_us: int, edges: E
     return np.hstack((topic, taste, language, members, stale * ones, ones)).astype(np.float32)
 
 
-def author_factors(truth: Truth, who: NDArray[np.int32], edges: Edges) -> Floats:
+def author_factors(truth: Truth, who: I32, edges: Edges) -> F32:
     """float32[len(who), 2 · authors]: bonus for the followed, 0 for own, muted, blocked and others' followers-only."""
     authors = len(truth.authors.reach)
     factors = np.ones((len(who), 2 * authors), np.float32)
@@ -96,7 +95,7 @@ def author_factors(truth: Truth, who: NDArray[np.int32], edges: Edges) -> Floats
     return factors
 
 
-def publication_factors(truth: Truth, who: NDArray[np.int32], edges: Edges) -> Floats:
+def publication_factors(truth: Truth, who: I32, edges: Edges) -> F32:
     """float32[len(who), publications + 1]; the last is for stories outside any publication (-1)."""
     factors = np.ones((len(who), len(truth.authors.publication_topics) + 1), np.float32)
     chosen = edges.at(edges.target_type == PUBLICATION)
@@ -115,11 +114,11 @@ def live_rows(truth: Truth, day_start_us: int) -> tuple[int, int]:
 def day_weights(
     truth: Truth,
     beliefs: Beliefs,
-    who: NDArray[np.int32],
+    who: I32,
     day_start_us: int,
     edges: Edges,
-    gone: tuple[NDArray[np.int32], NDArray[np.int32]],
-) -> Floats:
+    gone: tuple[I32, I32],
+) -> F32:
     """The day's weights of some users (sorted rows): float32[len(who), live stories]; rows sum to 1 or 0.
 
     `edges`: those in force at the day's start of these users. `gone`: (user rows, story rows) of what they had read,

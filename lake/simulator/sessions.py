@@ -6,9 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lake.simulator.behaviour import CODE, Columns, Shown, respond
+from features.arrays import F32, F64, I32, I64
+from lake.simulator.behaviour import CODE, EventColumns, Shown, respond
 from lake.simulator.config import US_PER_DAY
 from lake.simulator.draw import NONE, draw_lists
 from lake.simulator.edges import Edges
@@ -31,9 +31,9 @@ EVENTS_PER_SESSION = 16.0
 class Plan:
     """How many events each chunk should have made by the end of each day."""
 
-    chunk_targets: NDArray[np.float64]
+    chunk_targets: F64
     """float64[chunks, days], cumulative"""
-    expected: NDArray[np.float64]
+    expected: F64
     """float64[users, days]: relative number of sessions"""
 
 
@@ -47,12 +47,12 @@ def make_plan(truth: Truth, events: float) -> Plan:
     return Plan(np.cumsum(chunks, axis=1) * (events / expected.sum()), expected)
 
 
-def simulate_chunk(truth: Truth, beliefs: Beliefs, plan: Plan, chunk: int) -> dict[int, Columns]:
+def simulate_chunk(truth: Truth, beliefs: Beliefs, plan: Plan, chunk: int) -> dict[int, EventColumns]:
     """All events of a chunk of users, by UTC day number (days since 1970)."""
     users = np.arange(chunk * USERS_PER_CHUNK, min((chunk + 1) * USERS_PER_CHUNK, truth.config.users), dtype=np.int32)
     edges = truth.edges.at((truth.edges.user >= users[0]) & (truth.edges.user <= users[-1]))
     gone = (np.empty(0, np.int32), np.empty(0, np.int32))
-    by_day: defaultdict[int, list[Columns]] = defaultdict(list)
+    by_day: defaultdict[int, list[EventColumns]] = defaultdict(list)
     made, per_session = 0, EVENTS_PER_SESSION
     for day in range(truth.config.days):
         wanted = max(0, round((plan.chunk_targets[chunk, day] - made) / per_session))
@@ -70,11 +70,11 @@ def _one_day(
     truth: Truth,
     beliefs: Beliefs,
     plan: Plan,
-    users: NDArray[np.int32],
+    users: I32,
     edges: Edges,
-    gone: tuple[NDArray[np.int32], NDArray[np.int32]],
+    gone: tuple[I32, I32],
     what: tuple[int, int, int],
-) -> Columns:
+) -> EventColumns:
     chunk, day, wanted = what
     rng = truth.config.random("day", chunk, day)
     start = truth.config.starts_us + day * US_PER_DAY
@@ -101,11 +101,11 @@ def _one_day(
 def _arrivals(
     truth: Truth,
     rng: np.random.Generator,
-    users: NDArray[np.int32],
-    expected: NDArray[np.float64],
+    users: I32,
+    expected: F64,
     start_us: int,
     wanted: int,
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+) -> tuple[I32, I64]:
     """Sessions sorted by user: who and when, never before the account was made."""
     counts = rng.multinomial(wanted, expected / expected.sum()) if expected.sum() else np.zeros(len(users), np.int64)
     user = np.repeat(users, counts)
@@ -120,11 +120,11 @@ def _arrivals(
 def _lists(
     truth: Truth,
     rng: np.random.Generator,
-    weights: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    at: NDArray[np.int64],
+    weights: F32,
+    rows: I64,
+    at: I64,
     low: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[I64, F64]:
     ends = np.searchsorted(truth.stories.published_us, at) - low
     lengths = rng.integers(SHORTEST_LIST, LONGEST_LIST + 1, len(rows))
     columns, propensity = draw_lists(rng, weights, rows, ends, lengths)
@@ -132,11 +132,11 @@ def _lists(
 
 
 def _entries(
-    lists: tuple[NDArray[np.int64], NDArray[np.float64]],
-    user: NDArray[np.int32],
-    at: NDArray[np.int64],
-    session: NDArray[np.int64],
-) -> Columns:
+    lists: tuple[I64, F64],
+    user: I32,
+    at: I64,
+    session: I64,
+) -> EventColumns:
     story, propensity = lists
     row, position = np.nonzero(story != NONE)
     return {
@@ -149,15 +149,15 @@ def _entries(
     }
 
 
-def _join(truth: Truth, beliefs: Beliefs, in_force: Edges, parts: list[Columns], request_base: int) -> Shown:
+def _join(truth: Truth, beliefs: Beliefs, in_force: Edges, parts: list[EventColumns], request_base: int) -> Shown:
     names = ("user", "story", "position", "request", "started_us", "propensity")
-    empty: Columns = {name: np.empty(0, np.float64 if name == "propensity" else np.int64) for name in names}
+    empty: EventColumns = {name: np.empty(0, np.float64 if name == "propensity" else np.int64) for name in names}
     columns = {name: np.concatenate([part[name] for part in (parts or [empty])]) for name in names}
     columns["request"] = columns["request"] + request_base
     source = sources(truth, beliefs, in_force, columns["user"], columns["story"])
     return Shown(source=source, **columns)
 
 
-def _split_by_day(events: Columns) -> list[tuple[int, Columns]]:
+def _split_by_day(events: EventColumns) -> list[tuple[int, EventColumns]]:
     number = events["occurred_us"] // US_PER_DAY
     return [(int(day), {name: values[number == day] for name, values in events.items()}) for day in np.unique(number)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import I32, Bools
 from lake.simulator.edges import AUTHOR, FOLLOW, PUBLICATION, TOPIC, Edges
 from lake.simulator.policy import Beliefs
 from lake.simulator.world import Truth
@@ -14,9 +15,7 @@ TRENDING_SHARE = 0.1
 """Best-liked share of stories that is called trending when no follow explains it."""
 
 
-def sources(
-    truth: Truth, beliefs: Beliefs, in_force: Edges, user: NDArray[np.int32], story: NDArray[np.int32]
-) -> NDArray[np.int8]:
+def sources(truth: Truth, beliefs: Beliefs, in_force: Edges, user: I32, story: I32) -> NDArray[np.int8]:
     """Index into SOURCES: the nearest explanation of each impression."""
     stories = truth.stories
     follows = in_force.at(in_force.kind == FOLLOW)
@@ -29,9 +28,7 @@ def sources(
     return source
 
 
-def _follows(
-    follows: Edges, target_type: int, user: NDArray[np.int32], target: NDArray[np.signedinteger]
-) -> NDArray[np.bool_]:
+def _follows(follows: Edges, target_type: int, user: I32, target: NDArray[np.signedinteger]) -> Bools:
     chosen = follows.at(follows.target_type == target_type)
     keys = (chosen.user.astype(np.int64) << 32) + chosen.target
     return np.isin((user.astype(np.int64) << 32) + target, keys)

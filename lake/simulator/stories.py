@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import F32, F64, I32, I64, Bools
 from lake.simulator.config import US_PER_DAY, WorldConfig
 from lake.simulator.rhythm import times_of_day
-from lake.simulator.users import BACKLOG_DAYS, TASTE_DIMENSIONS, Authors, Floats, Users
+from lake.simulator.users import BACKLOG_DAYS, TASTE_DIMENSIONS, Authors, SimulatedUsers
 
 TOPIC_SHARES = np.array(((1.0, 0.0, 0.0), (0.6, 0.4, 0.0), (0.5, 0.3, 0.2)), np.float32)
 """Weight of a story's topics, by how many it has."""
@@ -25,34 +26,34 @@ NEVER = np.iinfo(np.int64).max
 class Stories:
     """n stories by time of publication; all arrays by row of story."""
 
-    published_us: NDArray[np.int64]
-    author: NDArray[np.int32]
+    published_us: I64
+    author: I32
     """Row of author, not of user."""
-    publication: NDArray[np.int32]
+    publication: I32
     """-1: none"""
     topics: NDArray[np.int16]
     """int16[n, 3], -1: fewer"""
     language: NDArray[np.int8]
-    quality: Floats
+    quality: F32
     """Standard normal."""
-    character: Floats
+    character: F32
     """float32[dimensions, n]: what taste meets"""
-    reading_time_s: Floats
+    reading_time_s: F32
     visibility: NDArray[np.int8]
-    members_only: NDArray[np.bool_]
-    withdrawn_us: NDArray[np.int64]
+    members_only: Bools
+    withdrawn_us: I64
     """NEVER: it was not"""
-    edited_us: NDArray[np.int64]
+    edited_us: I64
     """NEVER: it was not"""
-    copy_of: NDArray[np.int32]
+    copy_of: I32
     """Row of the original of a near-duplicate; -1: none"""
 
-    def topic_shares(self) -> Floats:
+    def topic_shares(self) -> F32:
         """float32[n, 3]; 0 where there is no topic."""
         return TOPIC_SHARES[(self.topics >= 0).sum(axis=1) - 1]
 
 
-def make_stories(config: WorldConfig, users: Users, authors: Authors) -> Stories:
+def make_stories(config: WorldConfig, users: SimulatedUsers, authors: Authors) -> Stories:
     """All stories, sorted by publication."""
     rng, n = config.random("stories"), config.stories
     published = _published(config, rng)
@@ -80,19 +81,19 @@ def make_stories(config: WorldConfig, users: Users, authors: Authors) -> Stories
     )
 
 
-def _productivity(authors: Authors) -> NDArray[np.float64]:
+def _productivity(authors: Authors) -> F64:
     weights = np.minimum(authors.reach.astype(np.float64), 20.0) ** 0.7  # even the best known write only so much
     return np.asarray(weights / weights.sum())
 
 
-def _published(config: WorldConfig, rng: np.random.Generator) -> NDArray[np.int64]:
+def _published(config: WorldConfig, rng: np.random.Generator) -> I64:
     """Spread evenly over the days, so that every day has some, and by the rhythm of the day within each."""
     days = config.days + BACKLOG_DAYS
     day = np.arange(config.stories) * days // config.stories - BACKLOG_DAYS
     return np.sort(config.starts_us + day * US_PER_DAY + times_of_day(rng, np.zeros(config.stories)))
 
 
-def _copies(rng: np.random.Generator, n: int) -> NDArray[np.int32]:
+def _copies(rng: np.random.Generator, n: int) -> I32:
     rows = np.arange(n)
     source = rows - rng.integers(1, COPY_REACH + 1, n)
     is_copy = (rng.random(n) < COPY_SHARE) & (source >= 0)
@@ -108,8 +109,6 @@ def _topics(rng: np.random.Generator, of_author: NDArray[np.int16]) -> NDArray[n
     return np.where(np.arange(3) < count[:, None], topics, -1).astype(np.int16)
 
 
-def _later(
-    config: WorldConfig, rng: np.random.Generator, published: NDArray[np.int64], share: float, mean_days: float
-) -> NDArray[np.int64]:
+def _later(config: WorldConfig, rng: np.random.Generator, published: I64, share: float, mean_days: float) -> I64:
     moment = published + (rng.exponential(mean_days, len(published)) * US_PER_DAY).astype(np.int64) + 60_000_000
     return np.where((rng.random(len(published)) < share) & (moment < config.ends_us), moment, NEVER)

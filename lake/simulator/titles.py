@@ -7,13 +7,12 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import I32
 from lake.simulator.config import LANGUAGES, WorldConfig
 from lake.simulator.vocabulary import ADJECTIVES, NOUNS, NUMBERED, PATTERNS, SETTINGS, TOPICS
 
 
-def titles(
-    config: WorldConfig, languages: NDArray[np.int8], topics: NDArray[np.int16], copy_of: NDArray[np.int32]
-) -> list[str]:
+def titles(config: WorldConfig, languages: NDArray[np.int8], topics: NDArray[np.int16], copy_of: I32) -> list[str]:
     """A title a story, from its language (index into LANGUAGES) and first topic; `copy_of` is the original's row or -1."""
     picks = config.random("titles").integers(0, 1 << 30, (len(languages), 4))
     used: Counter[str] = Counter()

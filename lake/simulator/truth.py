@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from features.arrays import F32, I32
 from features.errors import BadInput
-from lake.simulator.users import Floats
 from lake.simulator.world import Truth, read_truth
 
 
@@ -19,7 +18,7 @@ class World:
 
     truth: Truth
 
-    def interest(self, user_ids: list[str], story_ids: list[str]) -> Floats:
+    def interest(self, user_ids: list[str], story_ids: list[str]) -> F32:
         """P(opens | looks at it) of every user and story: float32[users, stories] in [0, 1].
 
         The very function that made the behaviour. It knows no rules: a story that may not be shown has interest too,
@@ -41,7 +40,7 @@ def load_world(lake: Path) -> World:
         raise BadInput(f"{lake} has no world/ directory; true interest is known of simulated lakes only.") from error
 
 
-def _rows(ids: list[str], letter: str, width: int, size: int) -> NDArray[np.int32]:
+def _rows(ids: list[str], letter: str, width: int, size: int) -> I32:
     for ident in ids:
         digits = ident[1:]
         if not (ident[:1] == letter and len(digits) == width and digits.isdecimal() and int(digits) < size):

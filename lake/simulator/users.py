@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import F32, F64, I32, I64, Bools
 from lake.simulator.config import LANGUAGES, US_PER_DAY, WorldConfig
 from lake.simulator.vocabulary import TOPICS
 
-Floats = NDArray[np.float32]
 TASTE_DIMENSIONS = 8
 """Finer taste than topics: tone, depth, length … Eight are enough to make neighbours differ and few enough to be learned."""
 LOVED_TOPICS = (1.0, 0.85, 0.7, 0.5, 0.3)
@@ -24,19 +24,19 @@ HOURS_FROM_UTC = (-5, -4, -3, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Users:
+class SimulatedUsers:
     """n users; all arrays by row of user."""
 
-    created_us: NDArray[np.int64]
+    created_us: I64
     home_language: NDArray[np.int8]
-    reads_language: NDArray[np.bool_]
+    reads_language: Bools
     """bool[n, languages]"""
-    is_member: NDArray[np.bool_]
-    activity: Floats
+    is_member: Bools
+    activity: F32
     """Relative number of sessions."""
-    topic_interest: Floats
+    topic_interest: F32
     """float32[n, topics] in [0, 1]"""
-    taste: Floats
+    taste: F32
     """float32[dimensions, n], about unit length a user"""
 
 
@@ -44,29 +44,29 @@ class Users:
 class Authors:
     """m authors and their publications; all arrays by row of author."""
 
-    user: NDArray[np.int32]
-    quality: Floats
+    user: I32
+    quality: F32
     """Standard normal."""
-    reach: Floats
+    reach: F32
     """How well known: power law, decides follows and productivity."""
     topics: NDArray[np.int16]
     """int16[m, 3]: what they write about"""
-    style: Floats
+    style: F32
     """float32[dimensions, m]"""
-    publication: NDArray[np.int32]
+    publication: I32
     """-1: none"""
     publication_topics: NDArray[np.int16]
     """int16[publications, 3]"""
 
 
-def make_users(config: WorldConfig) -> Users:
+def make_users(config: WorldConfig) -> SimulatedUsers:
     """One row a user; the last ones joined last."""
     rng, n = config.random("people"), config.users
     home = rng.choice(len(LANGUAGES), n, p=HOME_LANGUAGE_SHARES).astype(np.int8)
     reads = rng.random((n, len(LANGUAGES))) < 0.03
     reads[:, 0] |= rng.random(n) < 0.85  # most of those whose home language is not English read it
     reads[np.arange(n), home] = True
-    return Users(
+    return SimulatedUsers(
         created_us=_created(config, rng),
         home_language=home,
         reads_language=reads,
@@ -77,7 +77,7 @@ def make_users(config: WorldConfig) -> Users:
     )
 
 
-def _created(config: WorldConfig, rng: np.random.Generator) -> NDArray[np.int64]:
+def _created(config: WorldConfig, rng: np.random.Generator) -> I64:
     """Four in five joined in the two years before the first story, the others later, at least two on the last day."""
     n = config.users
     ages = np.where(
@@ -89,7 +89,7 @@ def _created(config: WorldConfig, rng: np.random.Generator) -> NDArray[np.int64]
     return np.sort(config.ends_us - (ages * US_PER_DAY).astype(np.int64))
 
 
-def popular_first(size: int) -> NDArray[np.float64]:
+def popular_first(size: int) -> F64:
     """Zipf-like shares by rank, flattened by an offset of 3 so that the last still occurs."""
     weights = 1.0 / (np.arange(size) + 3.0)
     return np.asarray(weights / weights.sum())
@@ -101,7 +101,7 @@ def pick_topics(rng: np.random.Generator, n: int, count: int) -> NDArray[np.int1
     return np.argsort(-scores, axis=1)[:, :count].astype(np.int16)
 
 
-def _topic_interest(rng: np.random.Generator, n: int) -> Floats:
+def _topic_interest(rng: np.random.Generator, n: int) -> F32:
     interest = np.full((n, len(TOPICS)), INDIFFERENCE, np.float32)
     loved = pick_topics(rng, n, len(LOVED_TOPICS))
     strength = np.minimum(1.0, np.array(LOVED_TOPICS) * rng.uniform(0.8, 1.2, loved.shape))
@@ -109,14 +109,14 @@ def _topic_interest(rng: np.random.Generator, n: int) -> Floats:
     return interest
 
 
-def _taste(rng: np.random.Generator, n: int) -> Floats:
+def _taste(rng: np.random.Generator, n: int) -> F32:
     """Users cluster around twelve tastes, which is what lets one learn from another."""
     centres = rng.normal(size=(TASTE_DIMENSIONS, 12))
     taste = centres[:, rng.integers(0, 12, n)] + 0.5 * rng.normal(size=(TASTE_DIMENSIONS, n))
     return np.asarray(taste / np.linalg.norm(taste, axis=0), np.float32)
 
 
-def make_authors(config: WorldConfig, users: Users) -> Authors:
+def make_authors(config: WorldConfig, users: SimulatedUsers) -> Authors:
     """One in ten users writes, about what they like themselves; one publication for every hundred users."""
     rng = config.random("authors")
     m, publications = max(5, config.users // 10), max(5, config.users // 100)
@@ -135,9 +135,7 @@ def make_authors(config: WorldConfig, users: Users) -> Authors:
     )
 
 
-def _join_publications(
-    rng: np.random.Generator, topics: NDArray[np.int16], offered: NDArray[np.int16]
-) -> NDArray[np.int32]:
+def _join_publications(rng: np.random.Generator, topics: NDArray[np.int16], offered: NDArray[np.int16]) -> I32:
     """Two in three authors join the publication that shares most of their topics; ties by chance."""
     shared = (topics[:, :, None, None] == offered[None, None]).sum(axis=(1, 3))
     best = np.argmax(shared + 0.5 * rng.random(shared.shape), axis=1)

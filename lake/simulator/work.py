@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from lake.simulator.behaviour import CODE, Columns
+from lake.simulator.behaviour import CODE, EventColumns
 from lake.simulator.event_files import REPEATED_SHARE, event_table_maker
 from lake.simulator.policy import make_beliefs
 from lake.simulator.sessions import make_plan, simulate_chunk
@@ -26,7 +26,7 @@ Counts = tuple[int, int, int]
 Passes = tuple[Callable[[Iterable[int]], Iterator[None]], Callable[[Iterable[int]], Iterator[Counts]]]
 
 
-class Worker:
+class SimulationWorker:
     """Holds the world of one staging directory and does both passes' pieces of work."""
 
     def __init__(self, staging: Path) -> None:
@@ -51,7 +51,7 @@ class Worker:
         if not scratch:
             return 0, 0, 0
         tables = pa.concat_tables([pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in scratch])
-        events: Columns = {name: tables[name].to_numpy() for name in tables.column_names}
+        events: EventColumns = {name: tables[name].to_numpy() for name in tables.column_names}
         date = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date()
         rows = write_raw(self.staging, "events", [self.event_table(day, events)], f"dt={date.isoformat()}")
         impressions = int((events["type"] == CODE["impression"]).sum())
@@ -59,13 +59,13 @@ class Worker:
         return rows, impressions, int(np.sum(first_entries))
 
 
-_worker: Worker | None = None
+_worker: SimulationWorker | None = None
 
 
 def _start(staging: Path) -> None:
     global _worker
     threadpool_limits(1, user_api="blas")  # two processes on two cores; and one order of summation everywhere
-    _worker = Worker(staging)
+    _worker = SimulationWorker(staging)
 
 
 def _simulate_users(chunk: int) -> None:
@@ -82,7 +82,7 @@ def _write_day(day: int) -> Counts:
 def workforce(staging: Path, workers: int) -> Iterator[Passes]:
     """Both passes as maps over piece numbers, results in order; one worker means this very process."""
     if workers <= 1:
-        worker = Worker(staging)
+        worker = SimulationWorker(staging)
         yield (lambda chunks: map(worker.simulate_users, chunks)), (lambda days: map(worker.write_day, days))
         return
     context = get_context("spawn")  # forking a process with threads (Arrow, progress bars) can deadlock

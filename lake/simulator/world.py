@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from features.arrays import F32, I32, I64, Bools
 from lake.simulator.config import WorldConfig
 from lake.simulator.edges import Edges, make_edges
 from lake.simulator.stories import Stories, make_stories
-from lake.simulator.users import Authors, Floats, Users, make_authors, make_users
+from lake.simulator.users import Authors, SimulatedUsers, make_authors, make_users
 
 BASE, TOPIC_WEIGHT, TASTE_WEIGHT, QUALITY_WEIGHT, AUTHOR_WEIGHT, BOND_WEIGHT = -3.2, 4.0, 1.2, 0.7, 0.4, 1.2
 """Weights of the logit of interest. Chosen so that mean interest is about 0.1, that a perfect list of twenty is worth
 about twice what the best-liked stories are worth to everybody, and that topic > taste > quality."""
-PARTS: dict[str, Any] = {"users": Users, "authors": Authors, "stories": Stories, "edges": Edges}
+PARTS: dict[str, Any] = {"users": SimulatedUsers, "authors": Authors, "stories": Stories, "edges": Edges}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class Truth:
     """Everything behaviour depends on."""
 
     config: WorldConfig
-    users: Users
+    users: SimulatedUsers
     authors: Authors
     stories: Stories
     edges: Edges
-    bonds: NDArray[np.int64]
+    bonds: I64
     """Sorted keys `user * len(authors) + author` of the follows that are meant."""
 
-    def interest(self, user: NDArray[np.int32], story: NDArray[np.int32]) -> Floats:
+    def interest(self, user: I32, story: I32) -> F32:
         """P(opens | looks at it) of each pair of rows: int32[n], int32[n] → float32[n] in [0, 1].
 
         A logistic of topic match, taste, quality of story and author, and the bond to the author; 0 in a language the
@@ -51,7 +51,7 @@ class Truth:
         chance = 1 / (1 + np.exp(-logit))
         return np.where(users.reads_language[user, stories.language[story]], chance, np.float32(0))
 
-    def topic_match(self, user: NDArray[np.int32], story: NDArray[np.int32]) -> Floats:
+    def topic_match(self, user: I32, story: I32) -> F32:
         """Share-weighted liking of the stories' topics: float32[n] in [0, 1]."""
         topics, shares = self.stories.topics[story], self.stories.topic_shares()[story]
         match = np.zeros(len(story), np.float32)
@@ -59,7 +59,7 @@ class Truth:
             match += self.users.topic_interest[user, topics[:, slot]] * shares[:, slot]
         return match
 
-    def bonded(self, user: NDArray[np.int32], author: NDArray[np.int32]) -> NDArray[np.bool_]:
+    def bonded(self, user: I32, author: I32) -> Bools:
         """Whether each user follows the author for good: bool[n]."""
         key = user.astype(np.int64) * len(self.authors.reach) + author
         place = np.searchsorted(self.bonds, key)
@@ -73,7 +73,7 @@ def make_truth(config: WorldConfig) -> Truth:
     return _truth(config, users, authors, make_stories(config, users, authors), make_edges(config, users, authors))
 
 
-def _truth(config: WorldConfig, users: Users, authors: Authors, stories: Stories, edges: Edges) -> Truth:
+def _truth(config: WorldConfig, users: SimulatedUsers, authors: Authors, stories: Stories, edges: Edges) -> Truth:
     meant = edges.at(edges.is_bond)
     bonds = np.sort(meant.user.astype(np.int64) * len(authors.reach) + meant.target)
     return Truth(config, users, authors, stories, edges, bonds)

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from features.arrays import F32
 from features.formulas import exact_sum, gather, gather_mean
 from features.snapshot import AFFINITIES, SUPPORT
-from online.columns import Candidates, Floats
+from online.columns import Candidates
 from online.context import Context
 
 
@@ -27,7 +28,7 @@ class Affinity:
         "follows_topics",
     )
 
-    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
+    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, F32]:
         """float32[n] each."""
         story_table, user = ctx.story_table, ctx.user
         topics = candidates.of(story_table.topics)
@@ -47,6 +48,6 @@ class Affinity:
         )
         return columns
 
-    def _follows(self, ctx: Context, target_type: str, at: np.ndarray) -> Floats:
+    def _follows(self, ctx: Context, target_type: str, at: np.ndarray) -> F32:
         marks = ctx.user.marks("follow", target_type)
         return np.zeros(len(at), np.float32) if marks is None else gather(marks, at)

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from features.arrays import F32
 from features.formulas import RECENT_READS, read_gap_h, scatter_max, scatter_sum, unopened_impressions, user_reads
-from online.columns import Candidates, Floats, Rows
+from online.columns import Candidates, Rows
 from online.context import Context
 
 
@@ -25,7 +26,7 @@ class History:
         "unopened_impressions",
     )
 
-    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
+    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, F32]:
         """float32[n] each."""
         neighbours, nearest, together = self._likeness(ctx)
         many = user_reads(len(ctx.user.state.profile["read"]))
@@ -41,7 +42,7 @@ class History:
             columns["read_gap_h"] = read_gap_h(candidates.of(ctx.story_table.published_at), read_at)
         return columns
 
-    def _likeness(self, ctx: Context) -> tuple[Rows, Floats, Floats]:
+    def _likeness(self, ctx: Context) -> tuple[Rows, F32, F32]:
         """int32[m] neighbours of the latest reads, each once; float32[m] twice: similarity to the nearest of them, and to all."""
         read = ctx.user.recent_reads[:RECENT_READS]
         rows, values = ctx.story_table.similar[read].ravel(), ctx.story_table.similarity[read].ravel()
@@ -53,7 +54,7 @@ class History:
             scatter_sum(len(neighbours), place, known),
         )
 
-    def _times_seen(self, ctx: Context) -> tuple[Rows, Floats]:
+    def _times_seen(self, ctx: Context) -> tuple[Rows, F32]:
         profile = ctx.user.state.profile
         rows = ctx.story_table.by_hash.find(profile["seen"])
         return rows[rows >= 0], unopened_impressions(profile["seen_times"][rows >= 0])

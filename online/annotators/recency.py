@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from features.arrays import F32
 from features.formulas import age_hours, recency
-from online.columns import Candidates, Floats
+from online.columns import Candidates
 from online.context import Context
 
 
@@ -16,6 +17,6 @@ class Recency:
     name: ClassVar[str] = "recency"
     features: ClassVar[tuple[str, ...]] = ("recency",)
 
-    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, Floats]:
+    def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, F32]:
         """float32[n]."""
         return {"recency": recency(age_hours(candidates.of(ctx.story_table.published_at), ctx.now_us))}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from features.arrays import Bools
 from features.times import rfc3339_of
-from online.columns import Bools
 from online.components import Components
 from online.context import Context
 from online.feed.presenting import items

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from online.columns import Bools, Candidates, Rows
+from features.arrays import Bools
+from online.columns import Candidates, Rows
 from online.components import Components
 from online.context import Context
 from online.protocols import Found

@@ -18,9 +18,9 @@ import orjson
 import redis
 from prometheus_client import Counter
 
+from features.arrays import F32, Bools, Hashes
 from features.errors import Unavailable
 from features.keys import Keys
-from online.columns import Bools, Floats, Hashes
 from online.service_settings import OnlineSettings
 from online.user.served_history import encode_page
 
@@ -58,11 +58,11 @@ class ServedPage:
     """Of each item, the provider named in its reason."""
     promoted: Bools
     """bool[k]: placed by a promotion."""
-    scores: Floats
+    scores: F32
     """float32[k]."""
     propensities: np.ndarray
     """float64[k]: P(this story at this position | request, entries above); 1 where the policy is deterministic."""
-    features: Floats | None
+    features: F32 | None
     """float32[k, registered features], NaN where not computed; None: the slate is not sampled."""
 
 

@@ -15,7 +15,7 @@ from online.context import Context, Trace
 from online.feed.single_flight import Busy
 from online.metrics import Metrics
 from online.pipeline import Pipeline
-from online.providers.timeline import Timeline
+from online.providers.timeline import TimelineStories
 from online.rankers.explanation import explained
 from online.slates.freshness import ttl_s
 from online.slates.pagination_session import encode_session
@@ -47,7 +47,7 @@ class SlateBuilder:
             with suppress(CapReached):
                 slate = self.pipeline.build(ctx)
                 break
-        if why := ctx.trace.due.get(Timeline.name):
+        if why := ctx.trace.due.get(TimelineStories.name):
             self._store.ask_for_timeline(ctx.user_id, why)
         return ctx, slate
 

@@ -24,7 +24,7 @@ KEYS_AT_ONCE = 1000
 """Pieces asked for in one round trip, so that Redis is never held for long."""
 
 
-class Health:
+class HealthCheck:
     """`check` runs in the background now and then, `warnings` answers a probe."""
 
     def __init__(self, client: redis.Redis, loop_client: redis.asyncio.Redis, keys: Keys, live: LiveSnapshot) -> None:

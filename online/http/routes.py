@@ -30,10 +30,10 @@ from online.http.schemas import (
     Explanation,
     Feed,
     Health,
+    KnownUser,
     Readiness,
     Snapshots,
     StoryReceipt,
-    User,
     UserReceipt,
 )
 from online.http.strict_route import BeaconRoute, StrictRoute, invalid
@@ -221,7 +221,10 @@ def _refuse_the_future(name: str, at: datetime | None, now: datetime) -> None:
 
 
 @router.get(
-    "/v1/users/{user_id}", operation_id="get_user", responses={200: {"model": User}, **documented()}, tags=["users"]
+    "/v1/users/{user_id}",
+    operation_id="get_user",
+    responses={200: {"model": KnownUser}, **documented()},
+    tags=["users"],
 )
 def user(request: Request, user_id: UserId) -> Response:
     """What the service knows of a user now."""

@@ -125,7 +125,7 @@ class Targets(Form):
     topic: list[str]
 
 
-class User(Form):
+class KnownUser(Form):
     """What the service knows of a user now."""
 
     model_config = _like(examples.USER)
@@ -181,7 +181,7 @@ class Readiness(Form):
     """What may be lost, and why; empty when all is well."""
 
 
-class StageReport(Form):
+class FunnelStage(Form):
     """What one stage did with the candidates."""
 
     stage: str
@@ -205,7 +205,7 @@ class Move(Form):
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking(explanation.Explanation):
+class Ranking(explanation.ScoreExplanation):
     """Why the snapshot's model gave a story its score."""
 
 
@@ -243,7 +243,7 @@ class Explanation(Form):
     model_config = _like(examples.EXPLANATION)
     user_id: str
     slate: SlateAbout
-    stages: list[StageReport]
+    stages: list[FunnelStage]
     degraded: list[str]
     languages: LanguagesShown
     story: StoryPath | None = None

@@ -29,7 +29,7 @@ class HashCollision(ValueError):
     """Another story, author, publication or topic already has the hash of this id."""
 
 
-class Older(Exception):
+class OlderVersion(Exception):
     """A version at least as late is in force."""
 
 
@@ -89,7 +89,7 @@ class StoryIntake:
 
         try:
             return self._write(story_id, made_of), True
-        except Older:
+        except OlderVersion:
             return last_position(self._client, self._keys.story_stream()), False
 
     def withdraw(self, story_id: str, now: datetime, in_snapshot: Document | None) -> str:
@@ -137,7 +137,7 @@ class StoryIntake:
 
 
 def dated(before: Iterable[Document | None], updated_at: datetime | None, now: datetime) -> Document:
-    """Times of a version that arrives `now` after those `before`. Older when it is not later than each of them.
+    """Times of a version that arrives `now` after those `before`. OlderVersion when it is not later than each of them.
 
     Without a time of its own it is of `now`, but later than those before also when a clock has stepped back: the last
     one said is the latest.
@@ -148,7 +148,7 @@ def dated(before: Iterable[Document | None], updated_at: datetime | None, now: d
     else:
         at = updated_at.astimezone(UTC)
     if any(at <= last for last in known):
-        raise Older
+        raise OlderVersion
     return {"updated_at": at.isoformat(), "received_at": now.isoformat()}
 
 

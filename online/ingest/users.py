@@ -23,7 +23,7 @@ from features.streams import stream_order
 from features.times import micros
 from online.clock import Moment
 from online.http import examples as api_examples
-from online.ingest.stories import Document, Older, dated, last_position
+from online.ingest.stories import Document, OlderVersion, dated, last_position
 from online.service_settings import OnlineSettings
 from online.user.user import ACCOUNT
 from rex.local.faults import first_line
@@ -70,7 +70,7 @@ class AccountIntake:
             before = _document(raw) if raw else {}
             try:
                 times = dated((before, in_snapshot), account.updated_at, now)
-            except Older:
+            except OlderVersion:
                 return last_position(self._client, self._stream(user_id)), False
             since = account.created_at or before.get("created_at") or in_snapshot.get("created_at") or now
             document = {

@@ -9,9 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from online.columns import Bools, Candidates, Rows
+from features.arrays import Bools
+from online.columns import Candidates, Rows
 from online.context import Context
-from online.postprocessors.blocks import REASONS, Demands, Ranked, fill
+from online.postprocessors.blocks import REASONS, Demands, RankedCandidates, fill
 from online.postprocessors.explore import exploration_draws
 from online.postprocessors.limits import Caps, Limits
 from online.postprocessors.promoted import NO_SLOT
@@ -31,7 +32,9 @@ class Blend:
         slot = ranked.columns.get("slot", np.full(len(ranked), NO_SLOT, np.int32))
         pinned = np.flatnonzero(slot != NO_SLOT)
         pinned = pinned[np.argsort(slot[pinned])]
-        seen = Ranked(_limits(ctx, ranked), ranked.columns["group"], _by_new_author(ctx, ranked), pinned, slot[pinned])
+        seen = RankedCandidates(
+            _limits(ctx, ranked), ranked.columns["group"], _by_new_author(ctx, ranked), pinned, slot[pinned]
+        )
         filled = fill(seen, _demands(ctx.settings), exploration_draws(ctx, ranked))
         if (filled.propensity < 1).any():
             ranked.columns["propensity"] = filled.propensity

@@ -27,15 +27,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online.columns import Bools, Floats
+from features.arrays import F32, Bools
 from online.postprocessors.filling import EMPTY, HELD, REASONS, SEEN, fill_places
 from online.postprocessors.limits import Caps, Integers, Limits
 
-__all__ = ["REASONS", "Demands", "ExplorationDraws", "Filled", "Ranked", "fill", "warm_up"]
+__all__ = ["REASONS", "Demands", "ExplorationDraws", "Filled", "RankedCandidates", "fill", "warm_up"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedCandidates:
     """n candidates in rank order, as the filler sees them."""
 
     limits: Limits
@@ -95,11 +95,11 @@ class Filled:
     """int32[n]: candidates' positions, in their new order."""
     reason: Integers
     """uint8[n], by position before: code of REASONS, 0 where the candidate stands where it was ranked."""
-    propensity: Floats
+    propensity: F32
     """float32[n], by position before: probability of its place, given all that stands above; 1 unless it was drawn."""
 
 
-def fill(ranked: Ranked, demands: Demands, exploration_draws: ExplorationDraws | None = None) -> Filled:
+def fill(ranked: RankedCandidates, demands: Demands, exploration_draws: ExplorationDraws | None = None) -> Filled:
     """Every candidate once: as many as demanded in blocks, the others behind them in rank order."""
     n, pinned = len(ranked.group), len(ranked.pinned)
     is_organic = np.ones(n, bool) if exploration_draws is None else ~exploration_draws.only
@@ -128,4 +128,4 @@ def warm_up() -> None:
     """Compiles the loops, or reads what was compiled before: seconds or a fraction of one, before anybody waits."""
     nobody, cap = np.zeros(0, np.int32), Caps(1, 1, 1)
     limits = Limits(nobody, nobody, (cap, cap), (nobody, nobody))
-    fill(Ranked(limits, nobody, nobody.astype(bool), nobody, nobody), Demands(1, 1, (0.0,), 0.0))
+    fill(RankedCandidates(limits, nobody, nobody.astype(bool), nobody, nobody), Demands(1, 1, (0.0,), 0.0))

@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from features.arrays import F64
 from online.columns import Candidates
 from online.context import Context
 from online.selection import finite
@@ -50,7 +50,7 @@ class DiscountImpressions:
 _RANGE = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
 
 
-def unopened_weight(ctx: Context, ranked: Candidates) -> NDArray[np.float64]:
+def unopened_weight(ctx: Context, ranked: Candidates) -> F64:
     """float64[n]: Σ 0.5^(age / half-life) over the slates that showed the story; 0 for one that was opened or read."""
     served, story_table = ctx.build_inputs.served, ctx.story_table
     if not len(served.stories):
@@ -63,5 +63,5 @@ def unopened_weight(ctx: Context, ranked: Candidates) -> NDArray[np.float64]:
     state = ctx.user.state
     taken_up = np.concatenate((state.stories("open"), state.stories("read"), state.profile["read"]))
     total[story_table.by_hash.known(taken_up)] = 0
-    out: NDArray[np.float64] = total[ranked.rows]
+    out: F64 = total[ranked.rows]
     return out

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from online.columns import Bools, Candidates, Ints
+from features.arrays import I32, Bools
+from online.columns import Candidates
 from online.context import Context
 from online.postprocessors.blocks import ExplorationDraws
 from online.slates.slate_making import slate_id
@@ -35,7 +36,7 @@ def eligible(ctx: Context, candidates: Candidates) -> Bools:
     return fresh
 
 
-def outranked(ctx: Context, candidates: Candidates, kept: Ints) -> Ints:
+def outranked(ctx: Context, candidates: Candidates, kept: I32) -> I32:
     """int32[≤ POOL]: positions of eligible candidates beside those that are kept, the newest; by score, best first."""
     if not ctx.settings.postprocess.explore_share or len(kept) == len(candidates):
         return np.empty(0, np.int32)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import F64
 from features.compiled import compiled, part
 from online.postprocessors.limits import BLOCK, DAY, SLATE, Integers
 
@@ -53,9 +54,9 @@ def fill_places(
     organic: Integers,
     size: int,
     block: int,
-    shares: NDArray[np.float64],
+    shares: F64,
     guaranteed: float,
-    chances: NDArray[np.float64],
+    chances: F64,
 ) -> None:
     """Puts `organic`, int32[m] ascending, where `order`, int32[n], is EMPTY: `size` places in blocks, the others by rank.
 
@@ -85,7 +86,7 @@ def fill_places(
 
 
 @part
-def _draw(seen: Seen, capacity: Integers, places: Integers, chances: NDArray[np.float64], drawn: int) -> int:
+def _draw(seen: Seen, capacity: Integers, places: Integers, chances: F64, drawn: int) -> int:
     """Fills the HELD places, EMPTY where nothing has capacity; how many chances are used up, `drawn` of them before."""
     may = np.empty(len(seen), np.int32)
     for place in range(len(places)):

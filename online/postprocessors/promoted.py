@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from online.columns import Candidates, Hashes
+from features.arrays import Hashes
+from online.columns import Candidates
 from online.context import Context
 from online.postprocessors.limits import Integers
 from online.slates.slate import ORGANIC

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import I64
 from online.columns import Bits
 
 GROUPS = ("followed", "topics", "history", "discovery")
@@ -29,7 +30,7 @@ def groups_by_bit(providers: Sequence[Any]) -> NDArray[np.int16]:
     return np.array([GROUPS.index(group) for group in named], np.int16)
 
 
-def highest_priority(sources: Bits) -> NDArray[np.int64]:
+def highest_priority(sources: Bits) -> I64:
     """int[n]: the lowest bit that is set; providers stand in the order of their priority. `sources` > 0."""
     lowest = sources & (~sources + np.uint32(1))
     return np.log2(lowest).astype(np.int64)

@@ -9,7 +9,7 @@ from online.protocols import Found
 from online.timelines.reading import read_timeline
 
 
-class Timeline:
+class TimelineStories:
     """The newest stories of followed authors and publications by (published_at, story_id), pushed and pulled together."""
 
     name: ClassVar[str] = "timeline"

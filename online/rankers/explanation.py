@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from online.columns import Floats
+from features.arrays import F32
 from online.rankers.learned import Learned
 from online.rankers.models.shapley import shapley
 from online.rankers.protocol import Ranker
@@ -39,7 +39,7 @@ class OutcomeExplanation:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class ScoreExplanation:
     """How one candidate got its score."""
 
     phase: Literal["models", "first_stage"]
@@ -55,13 +55,13 @@ class Explanation:
     outcomes: tuple[OutcomeExplanation, ...]
 
 
-def explain(ranker: Learned, columns: Mapping[str, Floats], scores: Floats, at: int) -> Explanation:
+def explain(ranker: Learned, columns: Mapping[str, F32], scores: F32, at: int) -> ScoreExplanation:
     """Of the candidate at position `at`, given all candidates' feature columns and the scores that they got."""
     first_stage = finite(ranker.first_stage.score(columns, len(scores)))
     one = {name: columns[name][at : at + 1] for name in ranker.inputs}
     outcomes, value = _outcomes(ranker, one)
     by_models = at in ranker.top(first_stage) and value == scores[at]
-    return Explanation(
+    return ScoreExplanation(
         phase="models" if by_models else "first_stage",
         score=float(scores[at]),
         value=float(value),
@@ -72,16 +72,16 @@ def explain(ranker: Learned, columns: Mapping[str, Floats], scores: Floats, at: 
     )
 
 
-def explained(ranker: Ranker, columns: Mapping[str, Floats], scores: Floats, at: int) -> dict[str, Any] | None:
+def explained(ranker: Ranker, columns: Mapping[str, F32], scores: F32, at: int) -> dict[str, Any] | None:
     """As `explain`, for JSON; None for a ranker without models, whose contributions say it all."""
     return asdict(explain(ranker, columns, scores, at)) if isinstance(ranker, Learned) else None
 
 
-def _first_stage(first_stage: Ranker, one: Mapping[str, Floats]) -> dict[str, float]:
+def _first_stage(first_stage: Ranker, one: Mapping[str, F32]) -> dict[str, float]:
     return {name: float(part[0]) for name, part in first_stage.contributions(one, 1).items()}
 
 
-def _outcomes(ranker: Learned, one: Mapping[str, Floats]) -> tuple[tuple[OutcomeExplanation, ...], np.float32]:
+def _outcomes(ranker: Learned, one: Mapping[str, F32]) -> tuple[tuple[OutcomeExplanation, ...], np.float32]:
     """Every outcome's explanation for one row, and the value."""
     model = ranker.model
     x = model.matrix(one, 1)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online.columns import Floats, Ints
+from features.arrays import F32, F64, I32
 from online.rankers.models.model import Model
-from online.rankers.models.outcomes import Doubles, shares, value, weights_with
+from online.rankers.models.outcomes import shares, value, weights_with
 from online.rankers.protocol import Degrade, Ranker, Scorer, refused
 from online.rankers.weighted import Weighted
 from online.selection import finite
@@ -25,7 +25,7 @@ class InProcess:
 
     model: Model
 
-    def probabilities(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
+    def probabilities(self, columns: Mapping[str, F32], n: int) -> Mapping[str, F64]:
         """See Scorer; never unavailable."""
         return self.model.probabilities(self.model.matrix(columns, n))
 
@@ -53,7 +53,7 @@ class Learned:
         self.inputs = tuple(dict.fromkeys((*first_stage.inputs, *model.features)))
         self._scorer = scorer or InProcess(model)
 
-    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = refused) -> Floats:
+    def score(self, columns: Mapping[str, F32], n: int, degrade: Degrade = refused) -> F32:
         """float32[n]."""
         first_stage = finite(self.first_stage.score(columns, n))
         top = self.top(first_stage)
@@ -66,7 +66,7 @@ class Learned:
             return first_stage
         return _stacked(first_stage, top, values)
 
-    def top(self, first_stage: Floats) -> Ints:
+    def top(self, first_stage: F32) -> I32:
         """int32[≤ top_k], ascending: the candidates that the models score. Of equals at the edge the later rows of the
         table, which are the newer stories."""
         if len(first_stage) <= self.top_k:
@@ -75,11 +75,11 @@ class Learned:
         above, level = np.flatnonzero(first_stage > edge), np.flatnonzero(first_stage == edge)
         return np.union1d(above, level[len(level) - (self.top_k - len(above)) :]).astype(np.int32)
 
-    def values(self, probabilities: Mapping[str, Doubles], n: int) -> Floats:
+    def values(self, probabilities: Mapping[str, F64], n: int) -> F32:
         """float32[n]."""
         return value(shares(probabilities, self.weights), n)
 
-    def contributions(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Floats]:
+    def contributions(self, columns: Mapping[str, F32], n: int) -> Mapping[str, F32]:
         """Outcome → float32[n]: weight · probability, which add up to the value in their order."""
         return shares(InProcess(self.model).probabilities(columns, n), self.weights)
 
@@ -98,11 +98,11 @@ def ranker_for(
     return Learned(Weighted(), model, f"learned-{digest[:12]}", settings.rank.top_k, scorer, weights)
 
 
-def _rows(columns: Mapping[str, Floats], names: tuple[str, ...], at: Ints) -> dict[str, Floats]:
+def _rows(columns: Mapping[str, F32], names: tuple[str, ...], at: I32) -> dict[str, F32]:
     return {name: columns[name].take(at) for name in names}
 
 
-def _stacked(first_stage: Floats, top: Ints, values: Floats) -> Floats:
+def _stacked(first_stage: F32, top: I32, values: F32) -> F32:
     """The values at `top`; everywhere else the first-stage score, moved below the least value.
 
     Moving is monotone, so the first-stage order stays; scores closer together than float32 can tell at that height become

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from online.columns import Floats
-from online.rankers.models.outcomes import Doubles
+from features.arrays import F32, F64
 
 Degrade = Callable[[str, Exception], None]
 """Notes that a part failed and that the feed goes on without it: its name, and why."""
@@ -24,11 +23,11 @@ class Ranker(Protocol):
     inputs: tuple[str, ...]
     """The features it reads."""
 
-    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = refused) -> Floats:
+    def score(self, columns: Mapping[str, F32], n: int, degrade: Degrade = refused) -> F32:
         """float32[n], greater is better; finite. What it has to do without it tells `degrade`."""
         ...
 
-    def contributions(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Floats]:
+    def contributions(self, columns: Mapping[str, F32], n: int) -> Mapping[str, F32]:
         """float32[n] for each input; they add up to the score (in float32, in the order of `inputs`)."""
         ...
 
@@ -36,6 +35,6 @@ class Ranker(Protocol):
 class Scorer(Protocol):
     """Where a model runs: in this process, or wherever whoever puts the parts together says."""
 
-    def probabilities(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
+    def probabilities(self, columns: Mapping[str, F32], n: int) -> Mapping[str, F64]:
         """Calibrated probability of each outcome, float64[n]. Unavailable when it cannot be had in time."""
         ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online.columns import Floats
+from features.arrays import F32
 from online.rankers.protocol import Degrade, refused
 
 
@@ -46,7 +46,7 @@ class Weighted:
         self.weights = weights
         self.inputs = tuple(weight.feature for weight in weights)
 
-    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = refused) -> Floats:
+    def score(self, columns: Mapping[str, F32], n: int, degrade: Degrade = refused) -> F32:
         """float32[n]."""
         total = np.zeros(n, np.float32)
         product = np.empty(n, np.float32)
@@ -55,6 +55,6 @@ class Weighted:
             total += product
         return total
 
-    def contributions(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Floats]:
+    def contributions(self, columns: Mapping[str, F32], n: int) -> Mapping[str, F32]:
         """float32[n] for each input: weight · feature."""
         return {weight.feature: columns[weight.feature] * np.float32(weight.value) for weight in self.weights}

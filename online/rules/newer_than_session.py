@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from online.columns import Bools, Candidates
+from features.arrays import Bools
+from online.columns import Candidates
 from online.context import Context
 from online.story_table.dates import newer_than
 

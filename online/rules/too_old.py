@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from features.arrays import Bools
 from features.times import UNDATED
-from online.columns import Bools, Candidates
+from online.columns import Candidates
 from online.context import Context
 from online.providers.fresh_stories import DAY_US
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from online.columns import Bools, Candidates
+from features.arrays import Bools
+from online.columns import Candidates
 from online.context import Context
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.arrays import Hashes
 from features.packing import CorruptValue, Layout
-from online.columns import Hashes
 from online.slates.slate import Slate, Watermark, identify
 
 PAGINATION_SESSION = Layout("pagination_session", 1, (("before", "<i8"), ("story", "<i8")))

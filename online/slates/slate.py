@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import orjson
 
+from features.arrays import F32, Hashes
 from features.packing import CorruptValue, Layout
 from features.registry import FEATURES
-from online.columns import Bits, Floats, Hashes
+from online.columns import Bits
 
 SLATE = Layout(
     "slate",
@@ -77,13 +78,13 @@ class Slate:
 
     info: SlateInfo
     stories: Hashes
-    scores: Floats
+    scores: F32
     sources: Bits
     promotions: Hashes = field(default_factory=lambda: np.empty(0, np.int64))
     """int64[m] or empty."""
-    propensities: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    propensities: F32 = field(default_factory=lambda: np.empty(0, np.float32))
     """float32[m]: P(this story here | the request, the entries above), as the slate was built; empty: all 1."""
-    features: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    features: F32 = field(default_factory=lambda: np.empty((0, 0), np.float32))
     """float32[m, registered features] or empty: sampled for the log."""
 
     def __len__(self) -> int:

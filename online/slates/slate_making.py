@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arrays import F32
 from features.keys import hash64
 from features.registry import FEATURES
-from online.columns import Candidates, Floats
+from online.columns import Candidates
 from online.context import Context
 from online.slates.freshness import made_for
 from online.slates.slate import Slate, SlateInfo, Watermark, identify
@@ -68,7 +69,7 @@ def _watermark(ctx: Context) -> Watermark:
     return Watermark(published_us, story_id, 0 if timeline is None else timeline.seq)
 
 
-def _features(ranked: Candidates) -> Floats:
+def _features(ranked: Candidates) -> F32:
     """float32[m, registered features], NaN where an annotator did not compute one."""
     missing = np.full(len(ranked), np.nan, np.float32)
     return np.stack([ranked.columns.get(feature.name, missing) for feature in FEATURES], axis=1)

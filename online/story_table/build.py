@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from features.arrays import I32
 from features.registry import registered
 from features.snapshot import ABSENT, Manifest
 from features.streams import START
-from online.columns import Ints, Rows
+from online.columns import Rows
 from online.story_table.edge_targets import EdgeTargets
 from online.story_table.former_keys import FormerKeys
 from online.story_table.lookup import Grouping, HashIndex
 from online.story_table.names import Names
-from online.story_table.new_rows import Columns, NamesNow, gathered_features
+from online.story_table.new_rows import NamesNow, StoryRows, gathered_features
 from online.story_table.promotions import promotions_of
 from online.story_table.story_columns import StoryColumns
 from online.story_table.table import StoryTable
@@ -63,7 +64,7 @@ def build_story_table(manifest: Manifest, tables: dict[str, pa.Table], position:
 _SERVED = ("author", "publication", "language", "published_at", "visibility", "members_only", "duplicate_key")
 
 
-def _columns(stories: pa.Table, names: NamesNow) -> Columns:
+def _columns(stories: pa.Table, names: NamesNow) -> StoryRows:
     taken = (*_SERVED, *(feature.name for feature in registered("story")))
     columns = {
         "hashes": stories["story_hash"].to_numpy(),
@@ -81,7 +82,7 @@ def _matrix(column: pa.ChunkedArray, n: int) -> np.ndarray:
     return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(n, column.type.list_size)
 
 
-def _padded(column: pa.ChunkedArray) -> Ints:
+def _padded(column: pa.ChunkedArray) -> I32:
     """A list column as [n, longest], ABSENT after each row's end."""
     lists = column.combine_chunks()
     lengths = np.diff(lists.offsets.to_numpy())

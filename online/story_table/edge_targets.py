@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from online.columns import Hashes
+from features.arrays import Hashes
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online.columns import Hashes
+from features.arrays import Hashes
 
 
 @dataclass(frozen=True, slots=True)

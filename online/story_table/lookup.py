@@ -7,8 +7,9 @@ from typing import Self
 
 import numpy as np
 
+from features.arrays import I32, Bools, Hashes
 from features.compiled import compiled
-from online.columns import Bools, Hashes, Ints, Rows
+from online.columns import Rows
 
 _PER_BUCKET = 4
 """Hashes to a bucket, about: so few that what is looked for is found within one or two reads of memory."""
@@ -26,10 +27,10 @@ class HashIndex:
         self._starts = np.append(np.searchsorted(self._sorted, edges), len(hashes))
         """int64[buckets + 1]: where the hashes of each bucket, that is with the same leading bits, begin."""
         self._added: Hashes = np.empty(0, np.int64)  # ascending, each once
-        self._added_at: Ints = np.empty(0, np.int32)
+        self._added_at: I32 = np.empty(0, np.int32)
         self.find(hashes[:1])  # compiles what is not, now rather than on a request
 
-    def extended(self, hashes: Hashes, positions: Ints) -> Self:
+    def extended(self, hashes: Hashes, positions: I32) -> Self:
         """Like this one, with each of `hashes` found at its position; where a hash comes again, the last one counts."""
         order = np.argsort(hashes, kind="stable")
         hashes, positions = hashes[order], positions[order].astype(np.int32)
@@ -44,7 +45,7 @@ class HashIndex:
         made._added_at = np.insert(made._added_at, at[there < 0], positions[there < 0])
         return made
 
-    def find(self, wanted: Hashes) -> Ints:
+    def find(self, wanted: Hashes) -> I32:
         """int64[m] → int32[m]: position of each hash, -1 where it is not known."""
         found = _in_buckets(
             self._sorted, self._order, self._starts, self._shift, self._half, np.array(wanted, np.int64)
@@ -54,14 +55,14 @@ class HashIndex:
         added = _find(self._added, self._added_at, wanted)
         return np.where(added >= 0, added, found)
 
-    def known(self, wanted: Hashes) -> Ints:
+    def known(self, wanted: Hashes) -> I32:
         """Like `find`, without the unknown ones: int32[≤ m]."""
         found = self.find(wanted)
         return found[found >= 0]
 
 
 @compiled
-def _in_buckets(ascending: Hashes, positions: Ints, starts: Hashes, shift: int, half: int, wanted: Hashes) -> Ints:
+def _in_buckets(ascending: Hashes, positions: I32, starts: Hashes, shift: int, half: int, wanted: Hashes) -> I32:
     """int32[m]: a binary search for each hash in its bucket; -1 where it is not."""
     found = np.full(len(wanted), -1, np.int32)
     for i in range(len(wanted)):
@@ -78,7 +79,7 @@ def _in_buckets(ascending: Hashes, positions: Ints, starts: Hashes, shift: int, 
     return found
 
 
-def _find(ascending: Hashes, positions: Ints, wanted: Hashes) -> Ints:
+def _find(ascending: Hashes, positions: I32, wanted: Hashes) -> I32:
     if not len(ascending) or not len(wanted):
         return np.full(len(wanted), -1, np.int32)
     at = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
@@ -97,17 +98,17 @@ def one_of(values: np.ndarray, some: np.ndarray) -> Bools:
 class Grouping:
     """Rows grouped by a key (-1: in no group); rows stay in ascending order within a group. Immutable."""
 
-    def __init__(self, keys: Ints, groups: int, rows: Rows | None = None) -> None:
+    def __init__(self, keys: I32, groups: int, rows: Rows | None = None) -> None:
         present = keys >= 0
         rows = np.flatnonzero(present).astype(np.int32) if rows is None else rows[present]
         keys = keys[present]
         self._groups = groups
         self._rows = rows[np.argsort(keys, kind="stable")]
         self._starts = np.concatenate(([0], np.cumsum(np.bincount(keys, minlength=groups)))).astype(np.int64)
-        self._added: Ints = np.empty(0, np.int32)  # keys, ascending
+        self._added: I32 = np.empty(0, np.int32)  # keys, ascending
         self._added_rows: Rows = np.empty(0, np.int32)
 
-    def extended(self, keys: Ints, rows: Rows) -> Self:
+    def extended(self, keys: I32, rows: Rows) -> Self:
         """Like this one, with `rows`, all greater than those in it, in the groups `keys`, which may be new."""
         present = keys >= 0
         order = np.argsort(keys[present], kind="stable")
@@ -118,7 +119,7 @@ class Grouping:
         made._added_rows = np.insert(self._added_rows, at, rows)
         return made
 
-    def of(self, groups: Ints) -> Rows:
+    def of(self, groups: I32) -> Rows:
         """Rows of all the given groups, one group after the other, and then, likewise, those that were added later.
 
         A row in several groups repeats.

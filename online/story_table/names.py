@@ -9,11 +9,11 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from features.arrays import F32, I32, Hashes
 from features.formulas import scatter
 from features.keys import hash64_many
 from features.registry import registered
 from features.snapshot import ABSENT
-from online.columns import Floats, Hashes, Ints
 from online.story_table.lookup import HashIndex
 
 SPARE_NAMES = 1024
@@ -33,7 +33,7 @@ class Names:
             name: np.append(table[name].to_numpy(), np.full(max(SPARE_NAMES, len(table)), default, np.float32))
             for name, default in defaults.items()
         }
-        self.features: dict[str, Floats] = self._views()
+        self.features: dict[str, F32] = self._views()
         """float32[k + 1] each: the last value is the default, which index -1 finds."""
 
     def __len__(self) -> int:
@@ -51,7 +51,7 @@ class Names:
         """All of them, by index; for the few languages, never for authors."""
         return [*self._known.to_pylist(), *self._new]
 
-    def find(self, idents: Sequence[str | None]) -> Ints:
+    def find(self, idents: Sequence[str | None]) -> I32:
         """int32[m]: the index of each id; -1 for None and for unknown ones."""
         found = self.by_hash.find(hash64_many([ident or "" for ident in idents]))
         return np.where(np.array([ident is None for ident in idents], bool), np.int32(ABSENT), found)
@@ -70,14 +70,14 @@ class Names:
         made.features = made._views()
         return made
 
-    def scatter(self, hashes: Hashes, values: Floats | float) -> Floats:
+    def scatter(self, hashes: Hashes, values: F32 | float) -> F32:
         """float32[k + 1] of zeros with `values` at the known ones of `hashes`; the last entry stands for absent."""
         return scatter(len(self), self.by_hash.find(hashes), values)
 
-    def _views(self) -> dict[str, Floats]:
+    def _views(self) -> dict[str, F32]:
         return {name: column[: len(self) + 1] for name, column in self._columns.items()}
 
 
-def _with_spare(column: Floats, needed: int) -> Floats:
+def _with_spare(column: F32, needed: int) -> F32:
     """At least `needed` long; what is added is the default, the column's last value."""
     return column if needed <= len(column) else np.append(column, np.full(needed, column[-1], np.float32))

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import F32, I32, Hashes
 from features.formulas import NEWCOMER_RATES, gather, gather_mean
 from features.near_duplicates import duplicate_key
 from features.registry import BY_NAME, registered
 from features.snapshot import ABSENT
-from online.columns import Floats, Hashes, Ints, Rows
+from online.columns import Rows
 from online.story_table.names import Names
 from online.story_table.story_change import StoryVersion
 from online.story_table.table import StoryTable
 
-Columns = dict[str, NDArray[Any]]
+StoryRows = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,14 @@ class NamesNow:
 
 def new_rows(
     story_table: StoryTable, names: NamesNow, versions: Sequence[StoryVersion], hashes: Hashes, origins: Rows
-) -> Columns:
+) -> StoryRows:
     """The m columns' values behind the rows of `story_table`: [m] or [m, …] each.
 
     `origins`, int32[m]: the row from which to take what was learned of the story: one in the world, or that of its first
     version, which may be the row itself.
     """
     keys = [duplicate_key(version.title, int(h)) for version, h in zip(versions, hashes, strict=True)]
-    told: Columns = {
+    told: StoryRows = {
         "hashes": hashes,
         "author": names.author.find([version.author_id for version in versions]),
         "publication": names.publication.find([version.publication_id for version in versions]),
@@ -55,9 +56,9 @@ def new_rows(
     return told | gathered | _learned(story_table, gathered, origins)
 
 
-def gathered_features(told: Columns, names: NamesNow) -> dict[str, Floats]:
+def gathered_features(told: StoryRows, names: NamesNow) -> dict[str, F32]:
     """float32[m] for every feature of the author, the publication, the language and the topics, by the indices in `told`."""
-    out: dict[str, Floats] = {}
+    out: dict[str, F32] = {}
     for entity, of in (("author", names.author), ("publication", names.publication), ("language", names.language)):
         out |= {name: gather(values, told[entity]) for name, values in of.features.items()}
     for name, values in names.topic.features.items():
@@ -65,13 +66,13 @@ def gathered_features(told: Columns, names: NamesNow) -> dict[str, Floats]:
     return out
 
 
-def _learned(story_table: StoryTable, gathered: dict[str, Floats], origins: Rows) -> Columns:
+def _learned(story_table: StoryTable, gathered: dict[str, F32], origins: Rows) -> StoryRows:
     """What the batch has learned of a story stays its own when it is changed; of a newcomer nothing is known."""
     n, m = len(story_table), len(origins)
     known = np.flatnonzero(origins < n)
     first = np.where(origins < n, 0, origins - n)  # row among the new ones of a newcomer's first version
     width = story_table.similar.shape[1]
-    columns: Columns = {
+    columns: StoryRows = {
         "vectors": np.zeros((m, len(story_table.vectors)), np.float32),
         "similar": np.full((m, width), ABSENT, np.int32),
         "similarity": np.zeros((m, width), np.float32),
@@ -90,7 +91,7 @@ def _learned(story_table: StoryTable, gathered: dict[str, Floats], origins: Rows
     return columns
 
 
-def _topics(names: Names, versions: Sequence[StoryVersion]) -> Ints:
+def _topics(names: Names, versions: Sequence[StoryVersion]) -> I32:
     """int32[m, most topics of one], ABSENT at the end."""
     lengths = np.array([len(version.topics) for version in versions])
     out = np.full((len(versions), max(1, int(lengths.max()))), ABSENT, np.int32)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from features.arrays import I32, Bools, Hashes, Micros
 from features.snapshot import NO_CAP
-from online.columns import Bools, Hashes, Ints, Micros, Rows
+from online.columns import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Promotions:
     starts_at: Micros
     ends_at: Micros
     """The first moment after."""
-    daily_cap: Ints
+    daily_cap: I32
     """Slate entries a user and UTC day; NO_CAP: any number."""
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ from features.snapshot import ABSENT
 SPARE_ROWS = 4096
 """Rows of room at least. A quarter of the table is kept if that is more; memory that is never written costs nothing."""
 
-Column = NDArray[Any]
+AnyArray = NDArray[Any]
 
 
 class StoryColumns:
@@ -24,7 +24,7 @@ class StoryColumns:
     Rows come first in every array: `vectors` is [n, factors] here, laid out by factor.
     """
 
-    def __init__(self, columns: Mapping[str, Column]) -> None:
+    def __init__(self, columns: Mapping[str, AnyArray]) -> None:
         self.filled = len(columns["hashes"])
         """Rows that some view shows."""
         self.new_ids: list[str] = []
@@ -33,7 +33,7 @@ class StoryColumns:
         self._lock = threading.Lock()
         self._columns = {name: _with_spare_rows(column, self.filled) for name, column in columns.items()}
 
-    def view(self, n: int) -> dict[str, Column]:
+    def view(self, n: int) -> dict[str, AnyArray]:
         """Every column, [n] or [n, …]."""
         return {name: column[:n] for name, column in self._columns.items()}
 
@@ -44,7 +44,7 @@ class StoryColumns:
         return {**columns, "vectors": columns["vectors"].T, "static": static}
 
     def append(
-        self, n: int, rows: Mapping[str, Column], story_ids: Sequence[str], titles: Sequence[str | None]
+        self, n: int, rows: Mapping[str, AnyArray], story_ids: Sequence[str], titles: Sequence[str | None]
     ) -> StoryColumns:
         """These columns with `rows` behind the first n; a copy of them if another view has updated from those n already."""
         with self._lock:
@@ -60,7 +60,7 @@ class StoryColumns:
         made.new_ids, made.new_titles = self.new_ids[:new], self.new_titles[:new]
         return made
 
-    def _write(self, n: int, rows: Mapping[str, Column]) -> None:
+    def _write(self, n: int, rows: Mapping[str, AnyArray]) -> None:
         end = n + len(rows["hashes"])
         for name, values in rows.items():
             column = self._columns[name]
@@ -73,7 +73,7 @@ class StoryColumns:
         self.filled = end
 
 
-def _with_spare_rows(column: Column, rows: int) -> Column:
+def _with_spare_rows(column: AnyArray, rows: int) -> AnyArray:
     """A copy with room for `rows` and more, laid out as it was."""
     capacity = rows + max(SPARE_ROWS, rows // 4)
     out = np.empty_like(column, shape=(capacity, *column.shape[1:]))
@@ -81,7 +81,7 @@ def _with_spare_rows(column: Column, rows: int) -> Column:
     return out
 
 
-def _wider(column: Column, width: int) -> Column:
+def _wider(column: AnyArray, width: int) -> AnyArray:
     """[n, w] → [n, width], by column, ABSENT where it was not."""
     if column.shape[1] == width:
         return column

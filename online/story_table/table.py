@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from features.arrays import F32, I32, Bools, Hashes, Micros
 from features.keys import hash64
 from features.snapshot import ABSENT, Manifest
-from online.columns import Bools, Floats, Hashes, Ints, Micros, Rows
+from online.columns import Rows
 from online.story_table.edge_targets import EdgeTargets
 from online.story_table.former_keys import FormerKeys
 from online.story_table.lookup import Grouping, HashIndex
@@ -40,24 +41,24 @@ class StoryTable:
     hashes: Hashes
     by_hash: HashIndex
     """Hash of a story → its newest row."""
-    author: Ints
-    publication: Ints
-    topics: Ints  # [n, t], ABSENT at the end
-    language: Ints
+    author: I32
+    publication: I32
+    topics: I32  # [n, t], ABSENT at the end
+    language: I32
     published_at: Micros
     visibility: np.ndarray  # int8[n]
     members_only: Bools
     duplicate_key: Hashes
-    vectors: Floats  # [factors, n]
+    vectors: F32  # [factors, n]
     similar: Rows  # [n, SIMILAR_KEPT]; may be superseded, see `current`
-    similarity: Floats  # [n, SIMILAR_KEPT]
-    static: dict[str, Floats]
+    similarity: F32  # [n, SIMILAR_KEPT]
+    static: dict[str, F32]
     """Features that do not depend on the user, float32[n] each, those of author, publication, topics and language included."""
     authors: Names
     publications: Names
     topic_names: Names
     languages: Names
-    rows_by_language: Ints
+    rows_by_language: I32
     """int32[L + 1]: how many rows open to everyone there are in each language, superseded ones included; the last entry: in none
     known."""
     rows_by_author: Grouping

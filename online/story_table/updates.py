@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from features.arrays import I32, Bools, Micros
 from features.packing import CorruptValue
 from features.raw_datasets import VISIBILITIES
 from features.streams import StreamEntry
-from online.columns import Bools, Ints, Micros, Rows
+from online.columns import Rows
 from online.story_table.former_keys import FormerKeys
-from online.story_table.new_rows import Columns, NamesNow, new_rows
+from online.story_table.new_rows import NamesNow, StoryRows, new_rows
 from online.story_table.story_change import StoryChange, StoryVersion, decode_change
 from online.story_table.table import StoryTable
 
@@ -139,7 +140,7 @@ def _with_former_keys(story_table: StoryTable, columns: dict[str, Any], supersed
     return story_table.former_keys.extended(columns["hashes"][superseded], columns["duplicate_key"][superseded])
 
 
-def counted(before: Ints, languages: int, stories: Columns) -> Ints:
+def counted(before: I32, languages: int, stories: StoryRows) -> I32:
     """int32[languages + 1]: the counts `before` of fewer languages, brought up to date with more stories; the last: of none.
 
     Counted are stories that are open to everyone.
@@ -151,7 +152,7 @@ def counted(before: Ints, languages: int, stories: Columns) -> Ints:
     return out
 
 
-def earliest(since: Micros, authors: int, author: Ints, published_at: Micros) -> Micros:
+def earliest(since: Micros, authors: int, author: I32, published_at: Micros) -> Micros:
     """int64[authors + 1]: `since` of fewer authors, brought up to date with more stories."""
     out = np.full(authors + 1, NEVER)
     out[: len(since) - 1] = since[:-1]

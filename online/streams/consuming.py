@@ -26,14 +26,14 @@ OUTAGES = (Unavailable, LockError, redis.ConnectionError, redis.TimeoutError, Re
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class StreamTask:
     """One piece of work and the entries that ask for it."""
 
     entries: list[StreamEntry]
     run: Callable[[], None]
 
 
-Planner = Callable[[list[StreamEntry]], Iterator[Task]]
+Planner = Callable[[list[StreamEntry]], Iterator[StreamTask]]
 """Makes of a stream's entries what is to be done; every entry is in one task."""
 
 

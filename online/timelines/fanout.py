@@ -29,7 +29,7 @@ from online.clock import Clock, clock_from
 from online.feed.snapshot_loader import LiveSnapshot
 from online.service_settings import OnlineSettings
 from online.story_table.story_change import decode_change
-from online.streams.consuming import Consumer, Task
+from online.streams.consuming import Consumer, StreamTask
 from online.timelines.distributing import Distributor
 from online.timelines.reconciling import Reconciler
 from online.timelines.timeline import VIA
@@ -115,15 +115,15 @@ class FanOut:
             self._distributor.tidy_up()
             self._tidied = version
 
-    def _stories(self, entries: list[StreamEntry]) -> Iterator[Task]:
+    def _stories(self, entries: list[StreamEntry]) -> Iterator[StreamTask]:
         for entry in entries:
-            yield Task([entry], partial(self._distribute, entry))
+            yield StreamTask([entry], partial(self._distribute, entry))
 
     def _distribute(self, entry: StreamEntry) -> None:
         self._distributor.distribute(decode_change(entry[1]), entry[0].decode(), micros(self._clock()))
         self._done.stories += 1
 
-    def _edges(self, entries: list[StreamEntry]) -> Iterator[Task]:
+    def _edges(self, entries: list[StreamEntry]) -> Iterator[StreamTask]:
         """One task for each user whose follows, mutes or blocks changed; and one for all that changes no timeline."""
         users: dict[str, list[StreamEntry]] = {}
         others: list[StreamEntry] = []
@@ -131,24 +131,24 @@ class FanOut:
             try:
                 user = _whose_follows(entry)
             except (ValueError, KeyError, TypeError) as error:
-                yield Task([entry], partial(_refuse, error))
+                yield StreamTask([entry], partial(_refuse, error))
                 continue
             (others if user is None else users.setdefault(user, [])).append(entry)
         if others:
-            yield Task(others, lambda: None)
+            yield StreamTask(others, lambda: None)
         for user, asking in users.items():
-            yield Task(asking, partial(self._bring_in_line, user))
+            yield StreamTask(asking, partial(self._bring_in_line, user))
 
     def _bring_in_line(self, user_id: str) -> None:
         if self._reconciler.is_active(user_id):
             self._reconcile(user_id)
 
-    def _returns(self, entries: list[StreamEntry]) -> Iterator[Task]:
+    def _returns(self, entries: list[StreamEntry]) -> Iterator[StreamTask]:
         users: dict[bytes, list[StreamEntry]] = {}
         for entry in entries:
             users.setdefault(entry[1].get(b"user_id", b""), []).append(entry)
         for user, asking in users.items():
-            yield Task(asking, partial(self._reconcile, user.decode()) if user else partial(_refuse, _NOBODY))
+            yield StreamTask(asking, partial(self._reconcile, user.decode()) if user else partial(_refuse, _NOBODY))
 
     def _reconcile(self, user_id: str) -> None:
         self._reconciler.reconcile(user_id)

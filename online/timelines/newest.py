@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arrays import Bools
 from features.raw_datasets import VISIBILITIES
-from online.columns import Bools, Rows
+from online.columns import Rows
 from online.story_table.lookup import one_of
 from online.story_table.table import StoryTable
 from online.timelines.targets import Follows

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from online.columns import Hashes
+from features.arrays import Hashes
 from online.story_table.lookup import one_of
 from online.user.user import UserState
 

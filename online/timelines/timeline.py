@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.arrays import Hashes
 from features.packing import CorruptValue
-from online.columns import Hashes
 
 ENTRY = np.dtype([("seq", "<u8"), ("published_us", "<i8"), ("story", "<i8"), ("via", "u1")])
 """Start of an entry; the story_id in UTF-8 follows it, so that ties in time can be ordered by it."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from features.arrays import Hashes, Micros
 from features.packing import CorruptValue
-from online.columns import Hashes, Micros
 
 _SLATE_BYTES = 12
 """A slate id is 96 bits (online/slates/slate.py, `identify`)."""

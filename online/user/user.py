@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from features.arrays import F32, I32, Bools, Hashes
 from features.choices import BLOCKED_BY, ENDED, HELD
 from features.formulas import latest_different
 from features.interactions import ONLINE_CODES
@@ -15,7 +16,7 @@ from features.languages import language_codes, language_named, readable
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import PROFILE
 from features.streams import stream_order
-from online.columns import Bools, Candidates, Floats, Hashes, Ints, Rows
+from online.columns import Candidates, Rows
 from online.story_table.lookup import one_of
 from online.story_table.names import Names
 from online.story_table.table import StoryTable
@@ -137,13 +138,13 @@ class User:
         self._names: dict[str, Names] = dict(
             zip(TARGET_TYPES, (story_table.authors, story_table.publications, story_table.topic_names), strict=True)
         )
-        self._marks: dict[tuple[str, str], Floats | None] = {}
+        self._marks: dict[tuple[str, str], F32 | None] = {}
 
-    def targets(self, kind: str, target_type: str) -> Ints:
+    def targets(self, kind: str, target_type: str) -> I32:
         """int32[m]: indices of the known targets of the edges in force."""
         return self._names[target_type].by_hash.known(self.state.edges(kind, target_type))
 
-    def marks(self, kind: str, target_type: str) -> Floats | None:
+    def marks(self, kind: str, target_type: str) -> F32 | None:
         """float32[k + 1]: 1 at the targets of the edges in force; None when there are none. Not to be written to."""
         wanted = (kind, target_type)
         if wanted not in self._marks:
@@ -151,7 +152,7 @@ class User:
             self._marks[wanted] = self._names[target_type].scatter(hashes, 1.0) if len(hashes) else None
         return self._marks[wanted]
 
-    def affinity(self, target_type: str, kind: str = "affinity") -> Floats:
+    def affinity(self, target_type: str, kind: str = "affinity") -> F32:
         """float32[k + 1]: the user's affinity to every author, publication or topic; 0 where unknown.
 
         `kind`: also one of SUPPORT, of topics.
@@ -239,6 +240,6 @@ class User:
         return out
 
     @cached_property
-    def vector(self) -> Floats:
+    def vector(self) -> F32:
         """float32[factors] of the snapshot's ALS fit; empty: the user was not in it."""
         return np.asarray(self.state.profile["vector"])

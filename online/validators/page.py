@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from online.columns import Bits, Candidates, Ints
+from features.arrays import I32
+from online.columns import Bits, Candidates
 from online.context import Context
 from online.protocols import Validator
 from online.slates.slate import Slate
@@ -60,7 +61,7 @@ def _entries(ctx: Context, slate: Slate, window: slice) -> Candidates:
     return Candidates(ctx.story_table.by_hash.find(stories), slate.sources[window], columns)
 
 
-def _judged(ctx: Context, validators: Sequence[Validator], entries: Candidates) -> tuple[Bits, Ints]:
+def _judged(ctx: Context, validators: Sequence[Validator], entries: Candidates) -> tuple[Bits, I32]:
     """uint32[n]: the sources that still hold, 0 where the entry drops. int32[n]: why it drops (0: it does not), 1 for a
     story that is not there any more, else 2 + the number of the validator."""
     at = np.flatnonzero(entries.rows >= 0)

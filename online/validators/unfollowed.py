@@ -12,8 +12,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from features.arrays import Bools
 from features.raw_datasets import TARGET_TYPES
-from online.columns import Bits, Bools, Candidates
+from online.columns import Bits, Candidates
 from online.context import Context
 from online.providers.groups import highest_priority
 

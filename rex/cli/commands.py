@@ -388,12 +388,12 @@ def train(
     from learning.lake_model import latest_batch, learn
     from learning.printing import verdict_table
     from learning.settings import LearningSettings
-    from learning.train import Evaluated
+    from learning.train import EvaluatedModel
 
     lake = lake or Settings().lake
     settings = settings_of(lake) if days is None else settings_of(lake, training_days=days)
     moment = utc(as_of) if as_of else latest_batch(lake)
-    verdicts: list[Evaluated] = []
+    verdicts: list[EvaluatedModel] = []
     now = datetime.now(UTC)
     try:
         with progress() as bars:
@@ -440,10 +440,10 @@ def evaluate(
 
     Example: [bold]rex eval var/lake --protocol rolling --json var/eval.json[/]
     """
-    from evaluation.report import Reported, write_rows
+    from evaluation.report import EvaluatedRows, write_rows
     from evaluation.run import evaluate as run
 
-    found: list[Reported] = []
+    found: list[EvaluatedRows] = []
     for source in sources:
         with progress() as bars:
             given = {

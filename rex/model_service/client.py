@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from features.arrays import F32, F64
 from features.errors import BadInput, Unavailable
-from online.columns import Floats
-from online.rankers.models.outcomes import Doubles
 from rex.local.http import http_client
 from rex.model_service.wire import MEDIA_TYPE, MODEL_HEADER, pack, unpack_probabilities
 
@@ -38,7 +37,7 @@ class ModelService:
         """The model called `model` (its SHA-256, or the beginning that is its name in Redis), wherever it is hosted."""
         return RemoteModel(self, model)
 
-    def probabilities(self, model: str, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
+    def probabilities(self, model: str, columns: Mapping[str, F32], n: int) -> Mapping[str, F64]:
         """Outcome → float64[n]. Unavailable when there is no right answer within the limit, whatever the service does."""
         asked = self._threads.submit(self._ask, model, columns, n)
         try:
@@ -49,7 +48,7 @@ class ModelService:
         except (httpx.HTTPError, BadInput) as error:
             raise Unavailable(f"the model service at {self._client.base_url} failed: {error}") from error
 
-    def _ask(self, model: str, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
+    def _ask(self, model: str, columns: Mapping[str, F32], n: int) -> Mapping[str, F64]:
         until = time.monotonic() + self._timeout_s
         path, headers = f"/v1/models/{model}/score", {"Content-Type": MEDIA_TYPE}
         with self._client.stream("POST", path, content=pack(columns), headers=headers) as answer:
@@ -77,6 +76,6 @@ class RemoteModel:
     service: ModelService
     model: str
 
-    def probabilities(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
+    def probabilities(self, columns: Mapping[str, F32], n: int) -> Mapping[str, F64]:
         """See Scorer."""
         return self.service.probabilities(self.model, columns, n)

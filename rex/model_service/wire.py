@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
+from features.arrays import F32, F64
 from features.errors import BadInput
-from online.rankers.models.outcomes import NAMES, Doubles, Floats
+from online.rankers.models.outcomes import NAMES
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 VALUE = "value"
@@ -25,7 +26,7 @@ def pack(columns: Mapping[str, np.ndarray]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def unpack_features(data: bytes, wanted: tuple[str, ...]) -> dict[str, Floats]:
+def unpack_features(data: bytes, wanted: tuple[str, ...]) -> dict[str, F32]:
     """Feature → float32[n]; null: NaN. BadInput when `data` is no stream, or not of float32 columns named as `wanted`."""
     table = _table(data)
     if set(table.column_names) != set(wanted) or len(table.column_names) != len(wanted):
@@ -38,7 +39,7 @@ def unpack_features(data: bytes, wanted: tuple[str, ...]) -> dict[str, Floats]:
     return {name: table[name].to_numpy() for name in wanted}
 
 
-def unpack_probabilities(data: bytes, n: int) -> dict[str, Doubles]:
+def unpack_probabilities(data: bytes, n: int) -> dict[str, F64]:
     """Outcome → float64[n]. BadInput when `data` is anything else."""
     table = _table(data)
     absent = [name for name in NAMES if name not in table.column_names or table[name].type != pa.float64()]

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from batch.io import read_raw
 from batch.jobs.valid_events import once_story_is_known
-from batch.point_in_time import Context
+from batch.point_in_time import RunContext
 from batch.settings import BatchSettings
 from batch.validation import judged
 from features.datasets import dataset
@@ -234,7 +234,7 @@ def _write_wider_types(lake: Path) -> None:
     pq.write_table(pa.table(columns), lake / "raw" / "events" / "wider.parquet")
 
 
-def _judged_in_spark(spark: SparkSession, lake: Path, names: tuple[str, ...], context: Context) -> list[DataFrame]:
+def _judged_in_spark(spark: SparkSession, lake: Path, names: tuple[str, ...], context: RunContext) -> list[DataFrame]:
     verdicts = {name: judged(read_raw(spark, lake, dataset(name)), dataset(name), context) for name in names}
     if "events" in names:
         verdicts["events"] = once_story_is_known(verdicts["events"], verdicts["stories"].where("reason IS NULL"))
@@ -255,7 +255,7 @@ def test_spark_and_duckdb_judge_alike(
     if "events" in names:
         _write_wider_types(lake)
         lakes.append(_write_undated(tmp_path / "undated", rng))
-    context = Context((NOON + timedelta(minutes=6),), NOW, BatchSettings())  # knows all that is not from the future
+    context = RunContext((NOON + timedelta(minutes=6),), NOW, BatchSettings())  # knows all that is not from the future
     labelled = [rows for one in lakes for rows in _judged_in_spark(spark, one, names, context)]
     found = functools.reduce(DataFrame.unionAll, labelled).groupBy("lake", "dataset", "reason").count().collect()
     in_spark = {(row["lake"], row["dataset"], row["reason"]): row["count"] for row in found}

@@ -11,13 +11,13 @@ from pyspark.sql import SparkSession
 from batch.io import read_raw
 from batch.jobs.valid_edges import valid_edges
 from batch.jobs.valid_stories import valid_stories
-from batch.point_in_time import Context, ever_in_force, in_force, visible
+from batch.point_in_time import RunContext, ever_in_force, in_force, visible
 from batch.settings import BatchSettings
 from features.datasets import dataset
 from tests.lakes import NOON, Row, ago, story, write_lake
 
 MORNING = NOON - timedelta(hours=4)
-CONTEXT = Context((MORNING, NOON), NOON + timedelta(minutes=1), BatchSettings())
+CONTEXT = RunContext((MORNING, NOON), NOON + timedelta(minutes=1), BatchSettings())
 
 
 def edge(user: str, kind: str, op: str, days: float, received_days: float | None = None, **more: str) -> Row:

@@ -18,7 +18,7 @@ from batch import positions
 from batch.checks import check_dataset
 from batch.io import clear_leftovers, promote, stage
 from batch.jobs.valid_stories import valid_stories
-from batch.point_in_time import Context
+from batch.point_in_time import RunContext
 from batch.run import run
 from batch.settings import BatchSettings
 from features.datasets import dataset
@@ -232,7 +232,7 @@ def test_a_file_that_changes_while_it_is_read_stops_the_job(
     lake = write_lake(tmp_path, stories=[story("s")])
     (path,) = (lake / "raw" / "stories").iterdir()
 
-    def overwritten(stories: DataFrame, *, context: Context) -> DataFrame:
+    def overwritten(stories: DataFrame, *, context: RunContext) -> DataFrame:
         path.write_bytes(path.read_bytes())
         return valid_stories(stories, context=context)
 

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from batch.graph import BY_NAME
 from batch.io import read_derived
 from batch.jobs.training_examples import training_examples
-from batch.point_in_time import Context, moment
+from batch.point_in_time import RunContext, moment
 from batch.run import run
 from batch.schedule import looking_back
 from batch.training import cutoff
@@ -97,7 +97,7 @@ def telling(lake: Path, spark: SparkSession) -> set[str]:
     """Features of the one impression that know of the hit. By the job alone: a run would refuse features from after it."""
     job = BY_NAME["training_examples"]
     context = looking_back(
-        job, lake, Context((LATER,), LATER, SETTINGS)
+        job, lake, RunContext((LATER,), LATER, SETTINGS)
     )  # its schedule has the moment after the hit, too
     inputs = {
         name: read_derived(spark, lake, dataset(name), (LATER,)).drop("as_of")

@@ -16,7 +16,7 @@ from batch.jobs.valid_events import once_story_is_known
 from batch.jobs.valid_promotions import valid_promotions
 from batch.jobs.valid_stories import valid_stories
 from batch.jobs.valid_users import valid_users
-from batch.point_in_time import Context, in_force, visible
+from batch.point_in_time import RunContext, in_force, visible
 from batch.run import run
 from batch.settings import BatchSettings
 from batch.validation import judged
@@ -26,11 +26,11 @@ from features.errors import BadInput
 from tests.lakes import NOON, Row, ago, event, story, write_lake
 
 NAN, INF = float("nan"), float("inf")
-CONTEXT = Context((NOON,), NOON + timedelta(minutes=1), BatchSettings())
+CONTEXT = RunContext((NOON,), NOON + timedelta(minutes=1), BatchSettings())
 
 
 def _reasons(
-    spark: SparkSession, lake: Path, name: str, rows: list[Row], context: Context = CONTEXT
+    spark: SparkSession, lake: Path, name: str, rows: list[Row], context: RunContext = CONTEXT
 ) -> dict[str, list[str | None]]:
     """source (events) or title (stories) of each known row → its reasons; the test's own label travels there."""
     label = "source" if name == "events" else "title"
@@ -102,8 +102,8 @@ def test_a_conflict_counts_from_when_it_is_known(spark: SparkSession, tmp_path: 
         {**event("u", "read", "s", ago(days=3)), "event_id": "e", "source": "first"},
         {**event("u", "clap", "s", ago(days=1)), "event_id": "e", "source": "second"},
     ]
-    both = Context((ago(days=2), NOON), NOON, BatchSettings())
-    before = Context((ago(days=2),), NOON, BatchSettings())
+    both = RunContext((ago(days=2), NOON), NOON, BatchSettings())
+    before = RunContext((ago(days=2),), NOON, BatchSettings())
     assert _reasons(spark, tmp_path, "events", rows) == {
         "first": ["conflicting_duplicate"],
         "second": ["conflicting_duplicate"],

@@ -7,8 +7,9 @@ import pytest
 
 from evaluation.protocols import PROTOCOLS, Split
 from evaluation.protocols.task import Task
-from evaluation.reading_log import Ints, Log, read_log
+from evaluation.reading_log import Log, read_log
 from evaluation.sampled_examples import BALANCE, DRAWN, DRAWN_A_READ, NEWEST, Sample, examples_by, sample
+from features.arrays import I32
 from features.errors import BadInput
 from learning.examples import FEATURE_NAMES
 from online.columns import Candidates
@@ -40,7 +41,7 @@ def split(log: Log) -> Split:
 def everything(log: Log, task: Task) -> Sample:
     """A sample about candidates whose features are all their own number."""
 
-    def candidates(user: int) -> tuple[Candidates, Ints]:
+    def candidates(user: int) -> tuple[Candidates, I32]:
         story = np.argsort(log.published_us, kind="stable").astype(np.int32)  # rows are by date
         values = story.astype(np.float32)
         return Candidates(np.arange(STORIES, dtype=np.int32), np.ones(STORIES, np.uint32), dict.fromkeys(FEATURE_NAMES, values)), story  # fmt: skip

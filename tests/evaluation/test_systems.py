@@ -11,10 +11,11 @@ from evaluation.evaluating import evaluate_systems, paired
 from evaluation.protocols import PROTOCOLS, Split
 from evaluation.protocols.task import Task
 from evaluation.ranking import NOTHING, ranked
-from evaluation.reading_log import Floats, Ints, Log
+from evaluation.reading_log import Log
 from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
 from evaluation.systems.system import LAST
 from evaluation.systems.tuning import Budget, best_of
+from features.arrays import F32, I32
 from tests.evaluation.logs import interactions, log_of, number, user
 
 STORIES = {f"s{i}": i / 10 for i in range(12)}
@@ -35,7 +36,7 @@ class Given:
         ids = log.story_ids.to_pylist()
         self._score = np.array([self._by_id.get(story, LAST) for story in ids], np.float32)
 
-    def scores(self, users: Ints) -> Floats:
+    def scores(self, users: I32) -> F32:
         return np.tile(self._score, (len(users), 1))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from features.arrays import F32
 from features.ranking_metrics import coverage, gini, mean, of_counts, per_request, resamples, self_information
 
 ROOT2 = 1 / np.log2(3)
@@ -82,7 +82,7 @@ def test_gini_of_known_distributions(counts: list[float], value: float) -> None:
     assert gini(np.array(counts, float)) == pytest.approx(value)
 
 
-def drawn(units: int, seed: int) -> NDArray[np.float32]:
+def drawn(units: int, seed: int) -> F32:
     return resamples(units, np.random.default_rng(seed))
 
 

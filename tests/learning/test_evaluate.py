@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 from features.ranking_metrics import auc, ndcg, order_within, places, reciprocal_rank, reliability
 from learning.evaluate import MODEL, as_rows, baselines, evaluate
 from learning.examples import examples_of
-from learning.gate import Refused, admit, shortfalls
+from learning.gate import ModelRefused, admit, shortfalls
 from learning.train import train
 from online.rankers.models.model import POSITION
 from online.rankers.models.model_file import decode
@@ -134,7 +134,7 @@ class TestTraining:
 
     def test_a_model_without_anything_to_learn_is_refused_unless_forced(self, tmp_path: Path) -> None:
         examples = examples_of(examples_table(requests=400, signal=0.0))
-        with pytest.raises(Refused, match="not surely better"):
+        with pytest.raises(ModelRefused, match="not surely better"):
             train(examples, time.monotonic, tmp_path, schedule=SMALL)
         [card] = tmp_path.glob("*/card.md")
         assert "not surely better" in card.read_text()

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from features.arrays import F32, F64
 from features.errors import BadInput, Unavailable
 from features.registry import FEATURES
-from online.columns import Floats
 from online.rankers.explanation import explain
 from online.rankers.learned import MODEL_SERVICE, Learned
-from online.rankers.models.outcomes import NAMES, Doubles, weights_with
+from online.rankers.models.outcomes import NAMES, weights_with
 from online.rankers.weighted import Weighted
 from tests.learning.conftest import Made
 
 N = 3000
 
 
-def _columns(n: int = N, seed: int = 2) -> dict[str, Floats]:
+def _columns(n: int = N, seed: int = 2) -> dict[str, F32]:
     rng = np.random.default_rng(seed)
     return {feature.name: rng.normal(size=n).astype(np.float32) for feature in FEATURES}
 
@@ -84,7 +84,7 @@ def test_weights_of_a_variant_change_the_value_alone(made: Made) -> None:
 
 
 class _Gone:
-    def probabilities(self, columns: Mapping[str, Floats], n: int) -> Mapping[str, Doubles]:
+    def probabilities(self, columns: Mapping[str, F32], n: int) -> Mapping[str, F64]:
         raise Unavailable("the model service did not answer within 1 ms")
 
 

@@ -17,12 +17,12 @@ import pytest
 import redis
 import uvicorn
 
+from features.arrays import F32
 from features.errors import Unavailable
 from features.keys import Keys
 from features.packing import name_of
 from features.registry import FEATURES
 from features.snapshot import digest
-from online.columns import Floats
 from online.rankers.learned import MODEL_SERVICE, Learned
 from online.rankers.models.model_file import encode
 from online.rankers.weighted import Weighted
@@ -64,7 +64,7 @@ def _wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def _columns(n: int, seed: int = 2) -> dict[str, Floats]:
+def _columns(n: int, seed: int = 2) -> dict[str, F32]:
     rng = np.random.default_rng(seed)
     return {feature.name: rng.normal(size=n).astype(np.float32) for feature in FEATURES}
 

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from online.postprocessors.blocks import REASONS, Demands, Filled, Ranked, fill
+from online.postprocessors.blocks import REASONS, Demands, Filled, RankedCandidates, fill
 from online.postprocessors.limits import Caps, Limits
 from tests.online.plain_blocks import Entry, PlainFiller
 
@@ -30,7 +30,7 @@ def filled(
         caps,
         (np.array(today[0], np.int32), np.array(today[1], np.int32)),
     )
-    ranked = Ranked(
+    ranked = RankedCandidates(
         limits,
         np.array([e.group for e in entries], np.int16),
         np.array([e.is_new for e in entries], bool),

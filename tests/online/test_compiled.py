@@ -8,7 +8,7 @@ from numba.core.caching import FunctionCache
 
 from features import formulas
 from features.compiled import compiled
-from online.postprocessors.blocks import Demands, Ranked, fill, warm_up
+from online.postprocessors.blocks import Demands, RankedCandidates, fill, warm_up
 from online.postprocessors.filling import fill_places
 from online.postprocessors.limits import Caps, Limits
 
@@ -20,7 +20,7 @@ def test_a_list_of_whatever_types_needs_no_compiling_after_the_warm_up(dtype: ty
     keys, cap = np.arange(3, dtype=dtype), Caps(1, 1, 1)
     keys.flags.writeable = False
     limits = Limits(keys, keys, (cap, cap), (keys[:0], keys[:0]))
-    ranked = Ranked(limits, keys, keys[::-1] > 1, keys[2:], np.zeros(1, dtype))
+    ranked = RankedCandidates(limits, keys, keys[::-1] > 1, keys[2:], np.zeros(1, dtype))
     assert fill(ranked, Demands(3, 2, (0, 0, 0), 0)).order.tolist() == [2, 0, 1]
     assert before == len(fill_places.signatures) == 1  # type: ignore[attr-defined]
 

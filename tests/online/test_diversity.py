@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from online.postprocessors.blocks import Demands, Ranked, fill
+from online.postprocessors.blocks import Demands, RankedCandidates, fill
 from online.postprocessors.limits import Caps, Limits
 
 PAIRS = st.lists(st.tuples(st.integers(-1, 5), st.integers(-1, 3)), max_size=40)
@@ -41,7 +41,7 @@ def test_stories_are_admitted_as_if_taken_one_by_one(
     caps = Caps(by_author, MANY, MANY), Caps(by_publication, MANY, MANY)
     limits = Limits(author, publication, caps, (NOBODY, NOBODY))
     taken = taken_one_by_one(pairs, by_author, by_publication)
-    ranked = Ranked(limits, np.zeros(len(pairs), np.int16), np.zeros(len(pairs), bool), NOBODY, NOBODY)
+    ranked = RankedCandidates(limits, np.zeros(len(pairs), np.int16), np.zeros(len(pairs), bool), NOBODY, NOBODY)
     one_block = Demands(sum(taken), max(sum(taken), 1), (0.0,), 0.0)
     order = fill(ranked, one_block).order.tolist()
     assert order == [*np.flatnonzero(taken), *np.flatnonzero(np.logical_not(taken))]

@@ -13,7 +13,7 @@ from features.raw_datasets import VISIBILITIES
 from online.components import default_components
 from online.context import Context
 from online.pipeline import Pipeline
-from online.postprocessors.blocks import Demands, ExplorationDraws, Ranked, fill
+from online.postprocessors.blocks import Demands, ExplorationDraws, RankedCandidates, fill
 from online.postprocessors.explore import POOL
 from online.postprocessors.limits import Caps, Limits
 from online.service_settings import OnlineSettings
@@ -137,7 +137,7 @@ class TestDraw:
         n = 1500
         for seed in range(n):
             limits = Limits(author, np.full(8, -1, np.int32), (caps, Caps(9, 9, 9)), (nobody, nobody))
-            ranked = Ranked(limits, np.zeros(8, np.int16), np.zeros(8, bool), nobody, nobody)
+            ranked = RankedCandidates(limits, np.zeros(8, np.int16), np.zeros(8, bool), nobody, nobody)
             exploration_draws = ExplorationDraws(0.5, eligible, np.zeros(8, bool), np.random.default_rng(seed))
             filled = fill(ranked, Demands(4, 4, (0.0,), 0.0), exploration_draws)
             first, second = filled.order[1], filled.order[3]

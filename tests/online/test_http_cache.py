@@ -14,8 +14,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from features.arrays import F32
 from features.times import micros
-from online.columns import Floats
 from online.components import default_components
 from online.feed.preparing import FeedRequest
 from online.feed.workers import Threads
@@ -40,7 +40,7 @@ class Gate(Weighted):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def score(self, columns: Mapping[str, Floats], n: int, degrade: Degrade = refused) -> Floats:
+    def score(self, columns: Mapping[str, F32], n: int, degrade: Degrade = refused) -> F32:
         self.rankings += 1
         assert self.open.wait(10), "nobody opened the gate"
         return super().score(columns, n, degrade)
@@ -137,7 +137,7 @@ class TestSingleFlight:
         assert served.client.get(lock) == b"a builder that hangs", "another's lock was taken away"
 
     def test_a_failed_build_frees_the_place(self, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(self: Gate, columns: Mapping[str, Floats], n: int) -> Floats:
+        def fail(self: Gate, columns: Mapping[str, F32], n: int) -> F32:
             raise ArithmeticError("the model is broken")
 
         with monkeypatch.context() as broken:

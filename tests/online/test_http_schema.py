@@ -111,8 +111,8 @@ class TestAnswers:
     def test_they_have_the_documented_forms(self, served: FeedServer) -> None:
         for path, form in (
             ("/v1/users/u-fan/feed", api_models.Feed),
-            ("/v1/users/u-fan", api_models.User),
-            ("/v1/users/u-nobody", api_models.User),
+            ("/v1/users/u-fan", api_models.KnownUser),
+            ("/v1/users/u-nobody", api_models.KnownUser),
             ("/v1/users/u-fan/feed/explain?story_id=s01", api_models.Explanation),
             ("/v1/snapshots", api_models.Snapshots),
             ("/healthz", api_models.Health),

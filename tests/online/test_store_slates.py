@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import redis
 
+from features.arrays import Hashes
 from features.keys import Keys
 from features.snapshot import NO_CAP
-from online.columns import Hashes
 from online.slates.pagination_session import encode_session
 from online.slates.slate import ORGANIC, Slate
 from online.slates.slate_making import slate_of

@@ -20,7 +20,7 @@ from online.context import Context
 from online.feed.presenting import known_document
 from online.ingest.stories import Story
 from online.metrics import Metrics
-from online.providers.timeline import Timeline
+from online.providers.timeline import TimelineStories
 from online.service_settings import OnlineSettings
 from online.timelines.fanout import FanOut
 from online.timelines.timeline import Timeline as Decoded
@@ -175,11 +175,11 @@ class Site:
 
     def rows(self, ctx: Context) -> Rows:
         """What the provider brings."""
-        return Timeline().rows(ctx).rows
+        return TimelineStories().rows(ctx).rows
 
     def due(self, ctx: Context) -> str:
         """Why the provider has the timeline made anew."""
-        return Timeline().rows(ctx).due
+        return TimelineStories().rows(ctx).due
 
     def provided(self, user: str) -> list[str]:
         """Story ids that the provider brings, newest first."""

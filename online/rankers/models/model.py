@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from online.rankers.models.outcomes import Doubles, Floats, shares, value
+from features.arrays import F32, F64
+from online.rankers.models.outcomes import shares, value
 from online.rankers.models.trees import Forest, Walker, doubled
 
 POSITION = "position"
@@ -21,16 +22,16 @@ class Calibration:
     """The map: `x` (raw log-odds) and `y` (calibrated ones), float64[m], increasing; slopes beyond the ends."""
 
     kind: Literal["none", "sigmoid", "isotonic"]
-    x: Doubles
-    y: Doubles
+    x: F64
+    y: F64
     slope: float
 
-    def log_odds(self, raw: Doubles) -> Doubles:
+    def log_odds(self, raw: F64) -> F64:
         """float64[n] → float64[n], strictly increasing."""
         inside = np.interp(raw, self.x, self.y)
         return inside + self.slope * (np.minimum(raw - self.x[0], 0.0) + np.maximum(raw - self.x[-1], 0.0))
 
-    def probability(self, raw: Doubles) -> Doubles:
+    def probability(self, raw: F64) -> F64:
         """float64[n] in (0, 1)."""
         return sigmoid(self.log_odds(raw))
 
@@ -38,7 +39,7 @@ class Calibration:
 IDENTITY = Calibration("none", np.zeros(1), np.zeros(1), 1.0)
 
 
-def sigmoid(log_odds: Doubles) -> Doubles:
+def sigmoid(log_odds: F64) -> F64:
     """1 / (1 + e^-x): float64[n] → float64[n], without overflow."""
     return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
 
@@ -77,23 +78,23 @@ class Model:
         """Makes everything ready that scoring needs, so that the first request is as fast as the next."""
         self.probabilities(self.matrix({name: np.zeros(1, np.float32) for name in self.features}, 1))
 
-    def matrix(self, columns: Mapping[str, Floats], n: int, position: Floats | float = 0.0) -> Floats:
+    def matrix(self, columns: Mapping[str, F32], n: int, position: F32 | float = 0.0) -> F32:
         """float32[n, k] of the inputs from feature columns; `position` is 0 for every story that is to be ranked."""
         x = np.empty((n, len(self.inputs)), np.float32)
         for at, name in enumerate(self.inputs):
             x[:, at] = position if name == POSITION else columns[name]
         return x
 
-    def log_odds(self, x: Floats) -> dict[str, Doubles]:
+    def log_odds(self, x: F32) -> dict[str, F64]:
         """Uncalibrated log-odds of each outcome: float64[n]. Of a row the same bits however many rows there are."""
         wide = doubled(x)
         return {name: walker.log_odds(wide) for name, walker in self._walkers.items()}
 
-    def probabilities(self, x: Floats) -> dict[str, Doubles]:
+    def probabilities(self, x: F32) -> dict[str, F64]:
         """Calibrated probability of each outcome: float64[n]."""
         raw = self.log_odds(x)
         return {outcome.name: outcome.calibration.probability(raw[outcome.name]) for outcome in self.outcomes}
 
-    def value(self, x: Floats, weights: Mapping[str, float] | None = None) -> Floats:
+    def value(self, x: F32, weights: Mapping[str, float] | None = None) -> F32:
         """float32[n]: weighted sum of the probabilities, with the model's own weights unless others are given."""
         return value(shares(self.probabilities(x), weights or self.weights), len(x))

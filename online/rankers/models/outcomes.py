@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from features.arrays import F32, F64, Bools
 from features.errors import BadInput
 from features.interactions import OUTCOMES
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-
 
 NAMES = tuple(outcome.name for outcome in OUTCOMES)
 WEIGHTS: dict[str, float] = {outcome.name: outcome.weight for outcome in OUTCOMES}
@@ -30,12 +26,12 @@ def weights_with(overrides: Mapping[str, float] | None = None) -> dict[str, floa
     return {**WEIGHTS, **{name: float(weight) for name, weight in overrides.items()}}
 
 
-def shares(probabilities: Mapping[str, Doubles], weights: Mapping[str, float]) -> dict[str, Floats]:
+def shares(probabilities: Mapping[str, F64], weights: Mapping[str, float]) -> dict[str, F32]:
     """What each outcome adds to the value: weight · probability, float32[n] each, in the order of `OUTCOMES`."""
     return {name: (probabilities[name] * weights[name]).astype(np.float32) for name in NAMES}
 
 
-def value(parts: Mapping[str, Floats], n: int) -> Floats:
+def value(parts: Mapping[str, F32], n: int) -> F32:
     """The value: float32[n], the sum of the shares in their order, in float32, so that they add up to it exactly."""
     total = np.zeros(n, np.float32)
     for part in parts.values():
@@ -43,6 +39,6 @@ def value(parts: Mapping[str, Floats], n: int) -> Floats:
     return total
 
 
-def realised(labels: Mapping[str, NDArray[np.bool_]], weights: Mapping[str, float]) -> Doubles:
+def realised(labels: Mapping[str, Bools], weights: Mapping[str, float]) -> F64:
     """What really happened, in the unit of the value: float64[n]."""
     return np.sum([labels[name] * weights[name] for name in NAMES], axis=0)

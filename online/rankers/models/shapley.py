@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from features.arrays import F32, F64
 from online.rankers.models.model import Model
-from online.rankers.models.outcomes import Doubles, Floats
 from online.rankers.models.trees import LEAF, Forest
 
 
@@ -24,16 +24,16 @@ class Shapley:
 
     base: float
     """Expected raw log-odds over the training rows."""
-    values: Doubles
+    values: F64
     """float64[n, k]: what knowing each input adds."""
 
 
-def shapley(model: Model, x: Floats) -> dict[str, Shapley]:
+def shapley(model: Model, x: F32) -> dict[str, Shapley]:
     """Per outcome: float32[n, k] inputs, in the model's order → contributions."""
     return {outcome.name: _of_forest(outcome.forest, x) for outcome in model.outcomes}
 
 
-def _of_forest(forest: Forest, x: Floats) -> Shapley:
+def _of_forest(forest: Forest, x: F32) -> Shapley:
     if not len(forest.roots):
         return Shapley(forest.baseline, np.zeros(x.shape))
     explainer = _explainer(_Ident(forest))

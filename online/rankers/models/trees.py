@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import F32, F64, I32
 from features.compiled import compiled
-from online.rankers.models.outcomes import Doubles, Floats
 
 LEAF = -1
 _NODE = np.dtype([("threshold", "<f4"), ("column", "<u2"), ("left", "<u2")], align=True)
@@ -31,19 +31,19 @@ class Forest:
 
     baseline: float
     """Raw log-odds before the first tree."""
-    roots: NDArray[np.int32]
+    roots: I32
     """int32[t]: the root of each tree."""
-    feature: NDArray[np.int32]
+    feature: I32
     """int32[m]: column of the inputs that a node looks at; LEAF for a leaf."""
-    threshold: Doubles
+    threshold: F64
     """float64[m]: up to and including this goes left."""
     missing_left: NDArray[np.uint8]
     """uint8[m]: 1 where missing values go left."""
-    left: NDArray[np.int32]
+    left: I32
     """int32[m]: the left child; of a leaf, itself."""
-    value: Doubles
+    value: F64
     """float64[m]: what a leaf adds."""
-    cover: Doubles
+    cover: F64
     """float64[m]: training rows that came through, for Shapley values."""
 
     def check(self, width: int) -> None:
@@ -127,14 +127,14 @@ class Walker:
         )  # arrays of a file are read-only
         self._baseline = forest.baseline
 
-    def log_odds(self, doubled: Floats) -> Doubles:
+    def log_odds(self, doubled: F32) -> F64:
         """Raw log-odds: float32[n, 2 · width] (see `doubled`) → float64[n]."""
         total = np.full(len(doubled), self._baseline)
         _compiled(doubled, *self._arrays, total)
         return total
 
 
-def doubled(x: Floats) -> Floats:
+def doubled(x: F32) -> F32:
     """float32[n, k] → float32[n, 2k]: the inputs, and the inputs with -inf for NaN."""
     out = np.concatenate((x, x), axis=1)
     filled = out[:, x.shape[1] :]
@@ -142,14 +142,14 @@ def doubled(x: Floats) -> Floats:
     return out
 
 
-def _rounded_down(threshold: Doubles) -> Floats:
+def _rounded_down(threshold: F64) -> F32:
     """The greatest float32 that is not above each threshold: float64[m] → float32[m]."""
     with np.errstate(over="ignore"):
         near = threshold.astype(np.float32)
     return np.where(near > threshold, np.nextafter(near, np.float32(-np.inf)), near)
 
 
-def _depths(forest: Forest) -> NDArray[np.int32]:
+def _depths(forest: Forest) -> I32:
     """Steps from each root to its deepest leaf: int32[t]."""
     depth = np.zeros(len(forest.feature), np.int32)
     for node in np.flatnonzero(forest.feature != LEAF):  # parents come before their children

@@ -1,15 +1,18 @@
-"""What several folders of tests share: one Spark session for the whole run of pytest."""
+"""What several folders of tests share: one Spark session for a whole run of pytest, and what each test says it needs."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
 from batch.session import start_session
 from batch.settings import BatchSettings
+from tests.nightly import PARTS
 
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m")
 """Tests run each plan once, over a few rows: Java's second compiler would take a third of the time and never pay it back."""
@@ -24,15 +27,54 @@ os.environ.setdefault("REX_ONLINE_STRICT", "true")
 NEEDS = {"spark": "spark", "feed_server": "http"}
 """Fixture → the marker of every test that has it, directly or through another fixture."""
 
+LONGEST_FIRST = ("spark", "process", "http")
+"""The order in which files are handed to the workers of `pytest -n`, so that none is left with a long one at the end."""
 
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what a test needs, so that `make quick` can leave out what takes long."""
+    """Marks what a test needs, so that `make quick` can leave out what takes long, and says which tests stay together
+    on a worker: all that need Spark, which is started once, and otherwise those of a file, which share its fixtures."""
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in NEEDS:
                 item.add_marker(NEEDS[fixture])
         if hasattr(getattr(item, "obj", None), "hypothesis"):
             item.add_marker("property")
+        nightly = item.get_closest_marker("nightly")
+        if nightly and nightly.kwargs.get("part") not in PARTS:
+            raise pytest.UsageError(f"{item.nodeid}: nightly(part=...) is to be one of {', '.join(PARTS)}")
+        together = "spark" if item.get_closest_marker("spark") else f"{item.path.parent.name}/{item.path.stem}"
+        item.add_marker(pytest.mark.xdist_group(together))
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in LONGEST_FIRST])
+
+
+STARTED: list[str] = []
+"""What the test that runs has started, by the names of the programs."""
+
+
+def _note_program(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "subprocess.Popen":
+        STARTED.append(Path(str(arguments[0])).name)
+
+
+sys.addaudithook(_note_program)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    STARTED.clear()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test that starts a Python or a Java, a second or two each, has to say so."""
+    result = yield
+    slow = [name for name in STARTED if name.startswith(("python", "rex", "java", "spark-submit"))]
+    if slow and not any(item.get_closest_marker(name) for name in ("spark", "process", "nightly")):
+        pytest.fail(f"it starts {', '.join(slow)}, and is not marked `process`")
+    return result
 
 
 @pytest.fixture(scope="session")

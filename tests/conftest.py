@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from batch.session import start_session
 from batch.settings import BatchSettings
-from tests.nightly import PARTS
+from tests.nightly import PARTS, ROOT
 
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m")
 """Tests run each plan once, over a few rows: Java's second compiler would take a third of the time and never pay it back."""
@@ -31,22 +35,43 @@ LONGEST_FIRST = ("spark", "process", "http")
 """The order in which files are handed to the workers of `pytest -n`, so that none is left with a long one at the end."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@cache
+def _with_spark(file: str) -> bool:
+    """Whether a file of tests, relative to the project, has any that need the Spark session."""
+    return re.search(r"SparkSession|one_partition", (ROOT / file).read_text()) is not None
+
+
+class OneSpark(LoadFileScheduling):
+    """Each worker takes file after file; all that need Spark are one piece of work, so that it is started once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "spark" if _with_spark(file) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneSpark:
+    return OneSpark(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what a test needs, so that `make quick` can leave out what takes long, and says which tests stay together
-    on a worker: all that need Spark, which is started once, and otherwise those of a file, which share its fixtures."""
+    """Marks what a test needs, so that `make quick` can leave out what takes long."""
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in NEEDS:
                 item.add_marker(NEEDS[fixture])
         if hasattr(getattr(item, "obj", None), "hypothesis"):
             item.add_marker("property")
+        file = item.nodeid.split("::")[0]
+        if item.get_closest_marker("spark") and not _with_spark(file):
+            raise pytest.UsageError(f"{file} needs Spark and names no SparkSession: it would be started a second time")
         nightly = item.get_closest_marker("nightly")
         if nightly and nightly.kwargs.get("part") not in PARTS:
             raise pytest.UsageError(f"{item.nodeid}: nightly(part=...) is to be one of {', '.join(PARTS)}")
-        together = "spark" if item.get_closest_marker("spark") else f"{item.path.parent.name}/{item.path.stem}"
-        item.add_marker(pytest.mark.xdist_group(together))
-    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in LONGEST_FIRST])
+    first = dict.fromkeys((item.path for item in items), len(LONGEST_FIRST))
+    for item in items:
+        needed = [at for at, name in enumerate(LONGEST_FIRST) if item.get_closest_marker(name)]
+        first[item.path] = min([first[item.path], *needed])
+    items.sort(key=lambda item: first[item.path])
 
 
 STARTED: list[str] = []

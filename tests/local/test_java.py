@@ -30,6 +30,7 @@ def _fake_java(folder: Path, version: str) -> Path:
     return path
 
 
+@pytest.mark.process
 def test_a_session_starts_without_any_installed_java_and_without_noise(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "JAVA_HOME"}
     tools = tmp_path / "tools"  # what Spark's launch script calls, and no java

@@ -107,7 +107,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A session with the project's own configuration and its scratch in a temporary directory."""
     before = os.environ.get("REX_VAR")
     os.environ["REX_VAR"] = str(tmp_path_factory.mktemp("var"))
-    session = start_session(BatchSettings(driver_memory="2g"))
+    session = start_session(BatchSettings(driver_memory="2g", shuffle_partitions=2))
     if before is None:
         del os.environ["REX_VAR"]
     else:

@@ -208,6 +208,7 @@ def test_a_failed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_killed_run_leaves_no_lake(tmp_path: Path) -> None:
     script = f"""from pathlib import Path
 from lake.simulator import WorldConfig, simulate

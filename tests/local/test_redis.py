@@ -73,6 +73,7 @@ def write_until_it_fails(client: redis.Redis) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.process
 class TestOwnServer:
     def test_starts_on_demand_stops_at_the_end_and_keeps_its_data(self, tmp_path: Path) -> None:
         with connect(own(tmp_path)) as client:

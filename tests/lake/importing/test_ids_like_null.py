@@ -45,6 +45,7 @@ def python(code: str, folder: Path, **environment: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.process
 def test_import_check_and_api_take_a_declared_spelling_for_an_id(tmp_path: Path) -> None:
     put(tmp_path, clicks__csv=CLICKS, import__sql=events_of("csv('clicks.csv')"))
     done = python(FIRST, tmp_path, REX_IDS_LIKE_NULL="NA, None")

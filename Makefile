@@ -47,8 +47,7 @@ quick: env ## while typing: format, lint, types, and the tests that need neither
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST) -m "not nightly and not spark and not http and not process"
-	$(BIN)/python -m pytest tests/online/test_http_feed.py -k test_a_page_has_the_documented_form
+	$(PYTEST) -m "smoke or not (nightly or spark or http or process)"
 
 nightly: env ## what takes too long for every commit, in parts; again: those that have not passed. FRESH=1: all, PART=name: one (batch, clients, delivery, demo, environments, imports, installs)
 	$(BIN)/python -m tests.nightly $(PART)

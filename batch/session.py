@@ -19,7 +19,7 @@ from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
-from batch import languages
+from batch import arrow_functions
 from batch.settings import BatchSettings
 from features.errors import Unavailable
 from features.settings import Settings
@@ -69,7 +69,7 @@ def start_session(settings: BatchSettings) -> SparkSession:
     if threading.current_thread() is threading.main_thread():
         # PySpark's own handler asks Java to cancel jobs while another call to Java may be under way.
         signal.signal(signal.SIGINT, handler)
-    languages.register(session)
+    arrow_functions.register(session)
     return session
 
 

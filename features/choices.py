@@ -52,6 +52,6 @@ def applies_on_arrival(kind: str, op: str) -> bool:
 
 def ended_by(user_id: str, event_id: str, side: int) -> str:
     """event_id of the end of a follow that comes of the block `event_id` by `user_id`: of theirs (side 0), or of the follow
-    by the user whom they have blocked (side 1). `batch/jobs/valid_edges.py` makes the same of columns."""
+    by the user whom they have blocked (side 1). `batch/jobs/validated.py` makes the same of columns."""
     name = hashlib.md5("\x1f".join((user_id, event_id)).encode(), usedforsecurity=False).hexdigest()
     return f"block-{name}-{side}"

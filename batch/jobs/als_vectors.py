@@ -14,7 +14,7 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from batch.affinity import strength
+from batch.jobs.affinities import strength
 from batch.point_in_time import FIXED_ONE, RunContext, moment, unfixed, visible
 from batch.settings import BatchSettings
 from features.interactions import LIKING

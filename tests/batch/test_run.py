@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from batch import positions
 from batch.checks import check_dataset
 from batch.io import clear_leftovers, promote, stage
-from batch.jobs.valid_stories import valid_stories
+from batch.jobs.validated import valid_stories
 from batch.point_in_time import RunContext
 from batch.run import run
 from batch.settings import BatchSettings

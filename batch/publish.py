@@ -5,21 +5,19 @@ Killed anywhere, it leaves the pointer on a whole snapshot; the next publisher r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import redis
 from rich.progress import Progress
 
 from batch.lease import LEASE_TTL_S, hold_lease
-from batch.prune import clear_half_there, refuse_forgetful, retire, trim_streams
-from batch.snapshot_content import Content, read_content
-from batch.snapshot_pieces import Pieces, cut, manifest_of
-from batch.versions import flip, refuse_older, stage, verify
+from batch.snapshot_content import Content, Pieces, cut, manifest_of, read_content
+from batch.versions import clear_half_there, flip, refuse_forgetful, refuse_older, retire, stage, trim_streams, verify
 from features.errors import Unavailable
 from features.keys import Keys
 from features.packing import CorruptValue
@@ -126,11 +124,11 @@ def _write(
             advance()
 
 
-def _write_bucket(client: redis.Redis, key: str, bucket: dict[bytes, bytes]) -> None:
+def _write_bucket(client: redis.Redis, key: str, bucket: Mapping[Any, bytes]) -> None:
     """All or nothing, so that a bucket that exists is whole; what else was under this key goes."""
     with client.pipeline(transaction=True) as pipeline:
         pipeline.delete(key)
-        pipeline.hset(key, mapping=bucket)  # type: ignore[arg-type]
+        pipeline.hset(key, mapping=bucket)
         pipeline.execute()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
@@ -73,6 +73,18 @@ def start_session(settings: BatchSettings) -> SparkSession:
     return session
 
 
+@contextmanager
+def session(spark: SparkSession | None, settings: BatchSettings) -> Iterator[SparkSession]:
+    """`spark`, or the one already running in this process, both left running; else one of our own."""
+    running = spark or SparkSession.getActiveSession()
+    used = running or start_session(settings)
+    try:
+        yield used
+    finally:
+        if running is None:
+            used.stop()
+
+
 def _has_name() -> bool:
     """Whether the user that this process runs as has an entry in passwd; containers run as users without one."""
     try:
@@ -86,7 +98,7 @@ def _give_a_name(conf: SparkConf) -> None:
     """Starts the JVM and logs FALLBACK_USER in, before anything there asks the system for a user's name, which Hadoop
     cannot do without. PySpark starts its JVM within the session otherwise, where it is too late."""
     os.environ.setdefault("SPARK_USER", FALLBACK_USER)
-    gateway = launch_gateway(conf)  # type: ignore[no-untyped-call]
+    gateway = launch_gateway(conf)  # type: ignore[no-untyped-call]  # PySpark declares no types for it
     SparkContext._ensure_initialized(gateway=gateway)
     users = gateway.jvm.org.apache.hadoop.security.UserGroupInformation
     users.setLoginUser(users.createRemoteUser(os.environ["SPARK_USER"]))

@@ -14,9 +14,8 @@ from batch.snapshot_content import READS, Content, read_content
 from batch.snapshot_tables import read_promotions, read_tables
 from batch.snapshot_users import Users, read_users
 from features.duckdb_sql import literal
-from features.duckdb_views import partition_name
 from features.keys import hash64
-from features.paths import duckdb_path
+from features.lake_layout import duckdb_path, partition_folder
 from features.snapshot import PROFILE, TARGETS_SCHEMA, Manifest, digest, schema_hash
 from online.components import Components
 from online.context import Context, Trace
@@ -84,7 +83,7 @@ def load_of_many(lake: Path, as_of: datetime, latest: datetime, fitted: datetime
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as db:
         db.execute("SET TimeZone = 'UTC'")
         for name, partition in partitions.items():
-            _show(db, lake / "features" / name / partition_name(partition), name, as_of)
+            _show(db, partition_folder(lake, name, partition), name, as_of)
         tables, factors = read_tables(db, as_of)
         tables["targets"] = TARGETS_SCHEMA.empty_table()  # nobody is told of edges here
         tables["promotions"], left_out = read_promotions(db, as_of)

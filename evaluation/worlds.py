@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from batch.run import session
+from batch.session import session
 from batch.settings import BatchSettings
 from batch.tuning.tune import tune
 from batch.tuning.tuned import Tuned, settings_of, write_tuned

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import BadInput
-from features.paths import duckdb_path, hadoop_path
+from features.lake_layout import duckdb_path, hadoop_path
 from features.schema import Column, Dataset, by_name
 from features.stored_types import MISSING, form_of
 

@@ -10,7 +10,7 @@ import duckdb
 from features.duckdb_sql import literal, quoted
 from features.errors import BadInput
 from features.lake_files import ARCHIVED, Group, inspect
-from features.paths import duckdb_path
+from features.lake_layout import duckdb_path
 from features.raw_datasets import EVENTS, STORIES
 from features.schema import Dataset
 

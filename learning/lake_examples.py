@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.derived_datasets import SAMPLING_RULE, TRAINING_EXAMPLES
-from features.duckdb_views import partition_name
 from features.errors import BadInput
+from features.lake_layout import partition_folder
 from learning.examples import SCHEMA, WEIGHT, Examples, examples_of
 from online.rankers.models.model import POSITION
 
@@ -34,7 +34,7 @@ class LakeExamples:
 
 def read_lake_examples(lake: Path, as_of: datetime) -> LakeExamples:
     """What `training_examples` wrote at `as_of`. BadInput when it did not, or nothing can be learned from it."""
-    folder = lake / "features" / TRAINING_EXAMPLES.name / partition_name(as_of)
+    folder = partition_folder(lake, TRAINING_EXAMPLES.name, as_of)
     try:
         table = pq.read_table(folder, partitioning=None)
     except (OSError, pa.ArrowInvalid) as error:

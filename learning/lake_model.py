@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from rich.progress import Progress
 
-from features.duckdb_views import PARTITION_FORMAT
 from features.errors import BadInput
+from features.lake_layout import written
 from lake.models import Release, last_release, models_of, release
 from learning.fit import Stopwatch
 from learning.lake_examples import read_lake_examples
@@ -56,11 +56,10 @@ def is_due(lake: Path, as_of: datetime, settings: LearningSettings) -> bool:
 
 def latest_batch(lake: Path) -> datetime:
     """The latest moment at which the lake's events were validated. BadInput when there is none."""
-    names = (path.name.removeprefix("as_of=") for path in (lake / "features" / "valid_events").glob("as_of=*"))
-    moments = [datetime.strptime(name, PARTITION_FORMAT).replace(tzinfo=UTC) for name in names]
+    moments = written(lake, "valid_events")
     if not moments:
         raise BadInput(f"no batch has run on the lake at {lake}; run `rex batch` first, or name a moment with --as-of.")
-    return max(moments)
+    return moments[-1]
 
 
 @contextmanager

@@ -13,12 +13,13 @@ from rich.progress import Progress
 from batch.io import read_derived
 from batch.jobs.als_vectors import strengths
 from batch.point_in_time import RunContext, visible
-from batch.run import run, session
-from batch.schedule import is_written
+from batch.run import run
+from batch.session import session
 from batch.settings import BatchSettings
 from batch.tuning import als, half_lives
 from batch.tuning.tuned import Tuned, write_tuned
 from features.datasets import dataset
+from features.lake_layout import is_written
 
 VALIDATED = ("valid_stories", "valid_events")
 Stopwatch = Callable[[], float]

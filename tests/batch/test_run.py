@@ -22,8 +22,8 @@ from batch.point_in_time import RunContext
 from batch.run import run
 from batch.settings import BatchSettings
 from features.datasets import dataset
-from features.duckdb_views import partition_name
 from features.errors import BadInput, InUse, Unavailable
+from features.lake_layout import partition_name
 from rex.local.faults import refusal
 from tests.lakes import NOON, ago, event, story, write_lake
 

@@ -17,8 +17,8 @@ from batch.run import run
 from batch.settings import BatchSettings
 from batch.validation import judged
 from features.datasets import dataset
-from features.duckdb_views import partition_name
 from features.errors import BadInput
+from features.lake_layout import partition_name
 from tests.lakes import NOON, Row, ago, event, story, write_lake
 
 NAN, INF = float("nan"), float("inf")

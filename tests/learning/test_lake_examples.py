@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.derived_datasets import SAMPLING_RULE, TRAINING_EXAMPLES
-from features.duckdb_views import partition_name
 from features.errors import BadInput
+from features.lake_layout import partition_name
 from learning.examples import FEATURE_NAMES, examples_of
 from learning.lake_examples import read_lake_examples, told, translated
 from online.rankers.weighted import Weighted

@@ -30,8 +30,8 @@ from features.keys import hash64_many
 from features.ranking_metrics import TOP, Estimate, mean, ndcg, ratio, resamples
 from features.times import micros
 from lake.simulator.truth import World, load_world
-from learning.lake_model import learn
 from learning.settings import LearningSettings
+from learning.train import train_and_release
 from online.columns import Candidates
 from online.components import default_components
 from online.pipeline import Pipeline
@@ -137,7 +137,7 @@ def _learned(lake: Path, work: Path, end: datetime, now: datetime, progress: Pro
     """The snapshot of the world's end with a model, made as daily runs and `rex train` make them."""
     (work / "raw").symlink_to((lake / "raw").absolute(), target_is_directory=True)
     make_examples(work, end, now=now, settings=BatchSettings(), progress=progress, daily=True)
-    learn(work, end, time.monotonic, now=now, settings=LearningSettings(), force=True, progress=progress)
+    train_and_release(work, end, time.monotonic, now=now, settings=LearningSettings(), force=True, progress=progress)
     return load(work, end)
 
 

@@ -176,6 +176,13 @@ class Estimate:
     low: float
     high: float
 
+    def text(self, sign: str = "") -> str:
+        """`0.4112 (0.4050 to 0.4171)`; a dash for what is not known. `sign`: `+` to have one before every number."""
+        if np.isnan(self.value):
+            return "–"
+        interval = "" if np.isnan(self.low) else f" ({self.low:{sign}.4f} to {self.high:{sign}.4f})"
+        return f"{self.value:{sign}.4f}{interval}"
+
 
 def resamples(units: int, rng: np.random.Generator, times: int = RESAMPLES) -> F32:
     """float32[times, units]: how often each unit is drawn in each resample; rows sum to `units`."""

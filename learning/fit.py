@@ -14,8 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from features.arrays import Bools
 from learning.calibration import calibrate
-from learning.examples import Examples
-from learning.slices import Slices
+from learning.examples import Examples, Slices
 from online.rankers.models.model import IDENTITY, Model, OutcomeModel
 from online.rankers.models.outcomes import NAMES, weights_with
 from online.rankers.models.trees import LEAF, Forest, Walker, constant, doubled

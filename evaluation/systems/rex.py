@@ -18,9 +18,8 @@ from evaluation.worlds import Worlds
 from features.arrays import F32, I32
 from features.errors import BadInput
 from features.keys import hash64_many
-from learning.examples import FEATURE_NAMES
+from learning.examples import FEATURE_NAMES, cut
 from learning.fit import fit
-from learning.slices import cut
 from online.columns import Candidates
 from online.components import default_components
 from online.context import Context

@@ -10,10 +10,9 @@ from functools import partial
 import numpy as np
 from rich.progress import Progress
 
-from evaluation.protocols.task import SEED, Split, Task
-from evaluation.ranking import NOTHING, ranked
+from evaluation.ranking import NOTHING, System, ranked
 from evaluation.reading_log import Log
-from evaluation.systems.system import System
+from evaluation.task import SEED, Split, Task
 from features.arrays import F32, F64, I32, I64, Bools
 from features.ranking_metrics import (
     TOP,

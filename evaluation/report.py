@@ -11,7 +11,7 @@ from typing import Protocol
 from rich.table import Table
 
 from evaluation.evaluating import Evaluated, paired
-from evaluation.protocols import Split
+from evaluation.task import Split
 from features.ranking_metrics import Estimate
 
 BASELINE = "newest first"

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from evaluation.evaluating import evaluate_systems
-from evaluation.protocols import PROTOCOLS, Split
+from evaluation.protocols import PROTOCOLS
+from evaluation.ranking import Budget, System
 from evaluation.reading_log import Log, read_log
 from evaluation.report import EvaluatedRows, Evaluation
 from evaluation.systems.rex import Rex
 from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
-from evaluation.systems.system import System
-from evaluation.systems.tuning import Budget
+from evaluation.task import Split
 from evaluation.true_interest import PROTOCOL as TRUE_INTEREST
 from evaluation.true_interest import evaluate_by_truth
 from evaluation.worlds import Worlds

@@ -17,8 +17,8 @@ from batch.schedule import REFITTED, latest_fit
 from batch.settings import BatchSettings
 from batch.snapshot_content import READS
 from evaluation.offline_world import OfflineWorld, load_of_many
-from evaluation.protocols.task import Task
 from evaluation.reading_log import Log
+from evaluation.task import Task
 from features.duckdb_views import connect
 from lake.events_by_day import write_events
 

@@ -20,10 +20,10 @@ from batch.backfill import make_examples
 from batch.settings import BatchSettings
 from evaluation.offline_world import OfflineWorld, load
 from evaluation.protocols import PROTOCOLS
-from evaluation.protocols.task import SEED, Task
+from evaluation.ranking import System
 from evaluation.reading_log import Log
 from evaluation.systems.rex import ALL_FEATURES, of_every_age
-from evaluation.systems.system import System
+from evaluation.task import SEED, Task
 from features.arrays import F32, F64, I32
 from features.interactions import OUTCOMES
 from features.keys import hash64_many

@@ -15,8 +15,8 @@ from batch.settings import BatchSettings
 from batch.tuning.tune import tune
 from batch.tuning.tuned import Tuned, settings_of, write_tuned
 from evaluation.offline_world import OfflineWorld
-from evaluation.protocols.task import Split, Task
 from evaluation.reading_log import Log
+from evaluation.task import Split, Task
 from evaluation.training_lake import Moments, as_of, make_training_lake, moments, run_batch, world_of
 
 TUNING_S = 60.0

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from evaluation.offline_world import OfflineWorld
-from evaluation.protocols.task import DAY_US, Split, Task
+from evaluation.ranking import LAST
 from evaluation.reading_log import Log
 from evaluation.sampled_examples import Sample, examples_by, sample
-from evaluation.systems.system import LAST
+from evaluation.task import DAY_US, Split, Task
 from evaluation.training_lake import REFIT_D, as_of
 from evaluation.worlds import Worlds
 from features.arrays import F32, I32

@@ -15,13 +15,12 @@ from pyspark.sql import SparkSession
 from batch.run import run
 from batch.settings import BatchSettings
 from evaluation.offline_world import load
-from evaluation.protocols import PROTOCOLS, Split
-from evaluation.protocols.task import Task, sampled
-from evaluation.ranking import ranked
+from evaluation.protocols import PROTOCOLS
+from evaluation.ranking import LAST, ranked
 from evaluation.reading_log import Log, read_log
 from evaluation.systems.rex import Rex
 from evaluation.systems.simple import NewestFirst
-from evaluation.systems.system import LAST
+from evaluation.task import Split, Task, sampled
 from evaluation.training_lake import REFIT_D, as_of, make_training_lake, moments
 from evaluation.worlds import Worlds
 from features.errors import BadInput

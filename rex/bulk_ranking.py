@@ -19,7 +19,7 @@ from batch.run import run
 from batch.settings import BatchSettings
 from batch.snapshot_content import READS
 from batch.tuning.tuned import settings_of
-from evaluation.offline_world import OfflineWorld, load
+from evaluation.offline_snapshot import OfflineSnapshot, load
 from features.duckdb_views import connect
 from features.errors import BadInput
 from features.lake_layout import is_written, run_note
@@ -104,7 +104,7 @@ def known_users(lake: Path, as_of: datetime) -> list[str]:
 
 
 def _tables(
-    offline: OfflineWorld,
+    offline: OfflineSnapshot,
     components: Components,
     settings: RankingSettings,
     as_of: datetime,

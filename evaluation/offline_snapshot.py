@@ -33,7 +33,7 @@ VALIDATED = ("valid_stories", "valid_promotions")
 
 
 @dataclass(frozen=True)
-class OfflineWorld:
+class OfflineSnapshot:
     """The story table and everybody's profile, as of one moment."""
 
     story_table: StoryTable
@@ -72,12 +72,12 @@ class OfflineWorld:
         return ranker_for(settings, self.model, self.digest)
 
 
-def load(lake: Path, as_of: datetime) -> OfflineWorld:
+def load(lake: Path, as_of: datetime) -> OfflineSnapshot:
     """The snapshot that `rex publish` would make of `as_of`. BadInput when its batch has not finished."""
     return _offline(read_content(lake, as_of))
 
 
-def load_of_many(lake: Path, as_of: datetime, latest: datetime, fitted: datetime) -> OfflineWorld:
+def load_of_many(lake: Path, as_of: datetime, latest: datetime, fitted: datetime) -> OfflineSnapshot:
     """As `load`, out of a run of many moments: `latest` of that run; `fitted`, not after `as_of`: of REFITTED."""
     partitions = {name: as_of for name in READS} | dict.fromkeys(VALIDATED, latest) | dict.fromkeys(REFITTED, fitted)
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as db:
@@ -85,7 +85,7 @@ def load_of_many(lake: Path, as_of: datetime, latest: datetime, fitted: datetime
         for name, partition in partitions.items():
             _show(db, partition_folder(lake, name, partition), name, as_of)
         tables, factors = read_tables(db, as_of)
-        tables["targets"] = TARGETS_SCHEMA.empty_table()  # nobody is told of edges here
+        tables["targets"] = TARGETS_SCHEMA.empty_table()  # nobody asks about edges here
         tables["promotions"], left_out = read_promotions(db, as_of)
         return _offline(Content(as_of, {}, factors, tables, read_users(db, factors), left_out))
 
@@ -98,7 +98,7 @@ def _show(db: duckdb.DuckDBPyConnection, partition: Path, name: str, as_of: date
     db.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], hive_partitioning = false) WHERE {seen}")
 
 
-def _offline(content: Content) -> OfflineWorld:
+def _offline(content: Content) -> OfflineSnapshot:
     as_of = content.as_of.astimezone(UTC).isoformat()
     manifest = Manifest(
         version=f"offline-{as_of}",
@@ -114,5 +114,5 @@ def _offline(content: Content) -> OfflineWorld:
     )
     story_table, data = build_story_table(manifest, content.tables), content.model
     if data is None:
-        return OfflineWorld(story_table, content.users)
-    return OfflineWorld(story_table, content.users, decode(data, digest(data)), digest(data))
+        return OfflineSnapshot(story_table, content.users)
+    return OfflineSnapshot(story_table, content.users, decode(data, digest(data)), digest(data))

@@ -77,8 +77,8 @@ def check_partition(dataset: Dataset, folder: Path) -> int:
     total = counted.pop("rows")
     failed = {name: count for name, count in counted.items() if count}
     if failed:
-        said = "; ".join(f"{name}: {count:,} rows" for name, count in failed.items())
-        raise BadInput(f"Dataset {dataset.name} in {folder} fails its checks ({said}); nothing of it is used.")
+        listed = "; ".join(f"{name}: {count:,} rows" for name, count in failed.items())
+        raise BadInput(f"Dataset {dataset.name} in {folder} fails its checks ({listed}); nothing of it is used.")
     return total
 
 

@@ -29,7 +29,7 @@ class Job:
     validates: str = ""
     """The raw dataset whose rows this job judges; empty: it reads only what has been judged."""
     looks_back: bool = False
-    """Whether it reads its inputs of all earlier as_ofs of the schedule (see batch/training/cutoff.py), where another job reads those
+    """Whether it reads its inputs of all earlier as_ofs of the schedule (see batch/example_building/cutoff.py), where another job reads those
     of the as_of itself. It runs only when it is named: a lake has no such past at first."""
 
     @property

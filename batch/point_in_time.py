@@ -74,7 +74,7 @@ def ever_in_force(rows: DataFrame) -> DataFrame:
 
 
 def published(stories: DataFrame, context: RunContext) -> DataFrame:
-    """State at each as_of of every story published by then, or of which nobody knows when; withdrawn ones included."""
+    """State at each as_of of every story published by then, or at an unknown time; withdrawn ones included."""
     return visible(stories, context).where(F.col("published_at").isNull() | (F.col("published_at") <= F.col("as_of")))
 
 

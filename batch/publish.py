@@ -1,4 +1,4 @@
-"""Publishing: lease → clean → build → stage → write → verify → flip → prune. Readers see the old snapshot or the new one.
+"""Publishing: lease → clean → build → stage → write → verify → flip → prune. The service sees the old snapshot or the new one.
 
 Killed anywhere, it leaves the pointer on a whole snapshot; the next publisher removes what is half there.
 """
@@ -49,7 +49,7 @@ def publish(
 
     BadInput when the batch has not finished for `as_of` or ids collide; Older when the current snapshot is of a later
     moment, unless `allow_older`; Unavailable when someone else publishes or
-    what was written does not read back. In both cases readers keep what they have.
+    what was written does not read back. In both cases the service keeps what it has.
     """
 
     def build() -> Content:
@@ -147,7 +147,7 @@ def _verify(client: redis.Redis, keys: Keys, manifest: Manifest) -> None:
     except (CorruptValue, Unavailable) as error:
         raise Unavailable(
             f"Snapshot {manifest.version} was not published, for it does not read back ({error}); "
-            "readers keep what they have; publish again."
+            "the service keeps what it has; publish again."
         ) from error
 
 

@@ -136,7 +136,7 @@ def _written(
         validation = quarantine(staged[0].path, bad, lake, dataset(job.validates), context.latest)
     counts = {partition.as_of: check_partition(target, partition.path) for partition in staged}
     refuse_emptied(target, staged)
-    warnings = [said for partition in staged for said in warnings_of(target, partition.path)]
+    warnings = [warning for partition in staged for warning in warnings_of(target, partition.path)]
     warnings += not_written(job, context)
     promote(staged)
     return counts, validation, warnings

@@ -105,7 +105,7 @@ def _give_a_name(conf: SparkConf) -> None:
 
 
 def _first_error(log: Path) -> str:
-    """Where the log says what ended Java; empty where it does not."""
+    """The lines of the log that name what ended Java; empty where there are none."""
     if not log.exists():
         return ""
     lines = log.read_text(errors="replace").splitlines()
@@ -114,7 +114,7 @@ def _first_error(log: Path) -> str:
 
 @contextmanager
 def _errors_to(log: Path) -> Iterator[None]:
-    """File descriptor 2 goes to `log`. The JVM is started within and keeps it so: what it has to say is for who looks, not for the console."""
+    """File descriptor 2 goes to `log`. The JVM is started within and keeps it so: its messages belong in the log, not on the console."""
     sys.stderr.flush()
     console = os.dup(2)
     try:

@@ -111,7 +111,7 @@ def _simple(budget_s: float) -> list[System]:
 
 
 def _baselines(wanted: bool, budget_s: float, console: Console) -> list[System]:
-    """Where their package is installed; else a line that says so."""
+    """Where their package is installed; else a line on the console."""
     if not wanted:
         return []
     if find_spec("implicit") is None:

@@ -57,7 +57,7 @@ class SplitSnapshots:
         tuning_s: float = TUNING_S,
         progress: Progress | None = None,
     ) -> None:
-        """Reads the raw lake `lake`; writes only to the directory `work`, which is made anew. `now`: for the batch.
+        """Reads the raw lake `lake`; writes only to the directory `work`, which is emptied first. `now`: for the batch.
 
         `batch` None: its constants are chosen on what the first task knows.
         """

@@ -1,4 +1,4 @@
-"""What a user says that can be taken back, and when a change of it takes effect: one rule for the service and the batch.
+"""What a user can take back, and when a change of it takes effect: one rule for the service and the batch.
 
 A refusal (mute, block, hide, report) applies on arrival, however its clock is set. Any other change applies unless the
 last change that applied to the same edge occurred later; at equal times the later arrival wins. The service folds changes
@@ -38,7 +38,7 @@ HELD = {
 """Kind and type of target → the array of a profile with the targets of the edges in force; `<name>_at`, beside it, says
 when each was last changed (µs)."""
 ENDED = {("follow", target): f"unfollow_{target}" for target in TARGET_TYPES}
-"""The same for follows that have ended: a late `follow` must not begin one anew. Of refusals the profile holds no such
+"""The same for follows that have ended: a late `follow` must not begin another. Of refusals the profile holds no such
 list, for an `add` applies on arrival and a `remove` changes nothing where there is no edge."""
 
 ENDS_FOLLOWS = ("block", "author")

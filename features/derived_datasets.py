@@ -116,7 +116,7 @@ def _affinity(entity: str) -> Dataset:
         columns=(
             Column("user_id", ID, "who"),
             Column(f"{entity}_id", ID, f"for which {entity}"),
-            Column("affinity", F32, "(-1, 1); 0 is no evidence; see docs/features.md"),
+            Column("affinity", F32, "(-1, 1); 0: no support; see docs/features.md"),
             Column("weight", F64, "decayed engagement behind it, whatever its sign, for analysts"),
             Column("engagement", F64, "decayed engagement, signed: P of docs/features.md"),
             Column("impressions", F64, "decayed impressions"),
@@ -232,7 +232,7 @@ ALS_VECTORS = _derived(
 SIMILAR_STORIES = _derived(
     name="similar_stories",
     grain=("story_id", "rank"),
-    meaning="Stories read by the same users: cosine over readers, shrunk for little evidence.",
+    meaning="Stories read by the same users: cosine over users, shrunk for little support.",
     columns=(
         Column("story_id", ID, "for this story"),
         Column("rank", pa.int32(), "0 is the most similar"),
@@ -284,7 +284,7 @@ TRAINING_EXAMPLES = _derived(
         Column("request_id", ID, "examples of one request were shown together; null: unknown", required=False),
         Column("shown_at", TS, "when"),
         Column("features_as_of", TS, "the as_of of the snapshot that a server would have had"),
-        Column("author_id", ID, "author of the story as told by then; null: unknown", required=False),
+        Column("author_id", ID, "author of the story as known by then; null: unknown", required=False),
         Column("position", pa.int32(), "0-based position in the pagination session; null: unknown", required=False),
         Column("source", pa.string(), "provider that brought it; null: unknown", required=False),
         Column("propensity", F64, "probability that it was shown there; null: unknown", required=False),

@@ -120,7 +120,7 @@ def auc(request: Whole, score: F64, positive: Bools) -> F64:
 def self_information(readers: Whole, users: int) -> F64:
     """Bits of surprise that somebody reads each story: -log2((readers + 1) / (users + 1)), int64[n] → float64[n].
 
-    One imagined reader more keeps the surprise of what nobody has read finite.
+    One imagined user more keeps the surprise of what nobody has read finite.
     """
     return -np.log2((readers + 1.0) / (users + 1.0))
 
@@ -170,7 +170,7 @@ def _bins(probability: F64, bins: int) -> I64:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its 95% interval; `low` and `high` are NaN where resampling cannot tell them."""
+    """A value with its 95% interval; `low` and `high` are NaN where resampling cannot find them."""
 
     value: float
     low: float
@@ -214,8 +214,8 @@ def mean(values: F64, unit: Whole, drawn: NDArray[np.floating[Any]]) -> Estimate
     A resample's mean is the sum of its values over their number, so that busy units count as they do in the value itself. Of
     differences between two systems it is a paired comparison.
     """
-    said, units = ~np.isnan(values), drawn.shape[1]
-    return ratio(total(unit, np.where(said, values, 0.0), units), total(unit, said, units), drawn)
+    known, units = ~np.isnan(values), drawn.shape[1]
+    return ratio(total(unit, np.where(known, values, 0.0), units), total(unit, known, units), drawn)
 
 
 def of_counts(shown: F64, drawn: NDArray[np.floating[Any]], statistic: Callable[[F64], F64]) -> Estimate:

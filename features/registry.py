@@ -108,7 +108,7 @@ FEATURES: tuple[Feature, ...] = (
     _computed(
         "user_reads",
         "user_reads",
-        "log1p of different stories the user had read by the snapshot; tells how far the other signs can be trusted",
+        "log1p of different stories the user had read by the snapshot; shows how far the other signs can be trusted",
     ),
     _computed(
         "read_gap_h",

@@ -118,8 +118,8 @@ def _calibration_picture(evaluation: ModelEvaluation) -> Figure:
         end = max(float(table[:, :2].max()), 1e-3) * 1.05
         pane.plot([0, end], [0, end], color="0.7", linewidth=1)
         pane.plot(table[:, 0], table[:, 1], "o-", markersize=3)
-        pane.set(title=name, xlabel="said", xlim=(0, end), ylim=(0, end))
-    panes[0].set_ylabel("happened")
+        pane.set(title=name, xlabel="predicted", xlim=(0, end), ylim=(0, end))
+    panes[0].set_ylabel("observed")
     return figure
 
 

@@ -124,19 +124,19 @@ def _fitting(table: pa.Table) -> pa.Table:
     missing = [name for name in SCHEMA.names if name not in table.column_names]
     if missing:
         raise BadInput(
-            f"the training set lacks {missing}, which this code has: it is older than the registry; make it anew."
+            f"the training set lacks {missing}, which this code has: it is older than the registry; make it again."
         )
     unknown = [name for name in table.column_names if name not in SCHEMA.names and name != WEIGHT]
     if unknown:
         raise BadInput(
             f"the training set has {unknown}, which this code does not know: it is newer than the registry; "
-            "use the code that made it, or make it anew."
+            "use the code that made it, or make it again."
         )
     schema = SCHEMA.append(pa.field(WEIGHT, pa.float64())) if WEIGHT in table.column_names else SCHEMA
     try:
         table = table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise BadInput(f"a column of the training set has the wrong type ({error}); make it anew.") from error
+        raise BadInput(f"a column of the training set has the wrong type ({error}); make it again.") from error
     known = [name for name in schema.names if name not in FEATURE_NAMES and table[name].null_count]
     if known:
         raise BadInput(f"the training set has nulls in {known}; only features may be missing.")

@@ -1,4 +1,4 @@
-"""`rex tune`: looks at what a lake knows at a moment and writes down which constants suit it."""
+"""`rex tune`: chooses the constants that suit what a lake knows at a moment."""
 
 from __future__ import annotations
 

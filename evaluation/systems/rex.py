@@ -80,7 +80,7 @@ class Rex:
         return f"{chosen}, models of {sum(len(one.user) for one in self._samples):,} examples at first"
 
     def fit(self, log: Log, task: Task) -> None:
-        """Loads the snapshot of the task's moment; learns anew when the models are REFIT_D old."""
+        """Loads the snapshot of the task's moment; learns again when the models are REFIT_D old."""
         self._enter(log, task)
         if self._given is not None:
             return

@@ -9,7 +9,7 @@ import pyarrow as pa
 from features.interactions import COUNTERS, LABELS, OUTCOMES, REVERSIBLE
 from features.raw_datasets import EDGES, EVENTS, PROMOTIONS, STORIES, USERS
 from features.registry import BY_NAME, FEATURES, registered
-from features.schema import ID, TS, Check, Column, Dataset
+from features.schema import ID, TS, Check, Column, Dataset, optional
 
 F32, F64, I64 = pa.float32(), pa.float64(), pa.int64()
 HASH = pa.int64()
@@ -23,11 +23,10 @@ AS_OF = Column("as_of", TS, "the moment this row describes (the partition)")
 
 VISIBLE = (
     Column("valid_from", TS, "the first as_of that sees this row"),
-    Column(
+    optional(
         "valid_until",
         TS,
         "the first as_of that no longer does (a newer version, a conflicting duplicate); null: all later do",
-        required=False,
     ),
 )
 """What makes one written dataset serve every earlier as_of: `valid_from <= as_of AND (valid_until IS NULL OR as_of < valid_until)`."""
@@ -70,9 +69,7 @@ def _rates(entity: str) -> Check:
 def _windows() -> tuple[Column, ...]:
     absent = "null: there are events, but none has a date"
     return tuple(
-        Column(f"{what}_{d}d", I64, f"{what} in the last {_days(d)}; {absent}", required=False)
-        for what in COUNTED
-        for d in WINDOWS_D
+        optional(f"{what}_{d}d", I64, f"{what} in the last {_days(d)}; {absent}") for what in COUNTED for d in WINDOWS_D
     )
 
 
@@ -187,8 +184,8 @@ USER_PROFILES = _derived(
     meaning="What is known of a user: account, edges in force, what was read, hidden, reported and shown.",
     columns=(
         Column("user_id", ID, "who"),
-        Column("created_at", TS, "when the account was made; null: only known from events", required=False),
-        Column("updated_at", TS, "when this version of the account came to be; null like created_at", required=False),
+        optional("created_at", TS, "when the account was made; null: only known from events"),
+        optional("updated_at", TS, "when this version of the account came to be; null like created_at"),
         Column("languages", pa.list_(pa.string()), "languages read, sorted; empty: any"),
         Column("is_member", pa.bool_(), "may read members-only stories"),
         *(
@@ -281,13 +278,13 @@ TRAINING_EXAMPLES = _derived(
         Column("user_id", ID, "to whom"),
         Column("event_id", ID, "the impression; in a lake without impressions the read, or the read and a number"),
         Column("story_id", ID, "which story"),
-        Column("request_id", ID, "examples of one request were shown together; null: unknown", required=False),
+        optional("request_id", ID, "examples of one request were shown together; null: unknown"),
         Column("shown_at", TS, "when"),
         Column("features_as_of", TS, "the as_of of the snapshot that a server would have had"),
-        Column("author_id", ID, "author of the story as known by then; null: unknown", required=False),
-        Column("position", pa.int32(), "0-based position in the pagination session; null: unknown", required=False),
-        Column("source", pa.string(), "provider that brought it; null: unknown", required=False),
-        Column("propensity", F64, "probability that it was shown there; null: unknown", required=False),
+        optional("author_id", ID, "author of the story as known by then; null: unknown"),
+        optional("position", pa.int32(), "0-based position in the pagination session; null: unknown"),
+        optional("source", pa.string(), "provider that brought it; null: unknown"),
+        optional("propensity", F64, "probability that it was shown there; null: unknown"),
         *(
             Column(one.name, pa.bool_(), f"one of these came within the outcome window: {', '.join(LABELS[one.name])}")
             for one in OUTCOMES

@@ -34,6 +34,11 @@ class Column:
     required: bool = True
 
 
+def optional(name: str, type: pa.DataType, meaning: str) -> Column:
+    """A column that is not required."""
+    return Column(name, type, meaning, required=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """A named predicate that holds for every good row.

@@ -5,8 +5,7 @@ Killed anywhere, it leaves the pointer on a whole snapshot; the next publisher r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from features.keys import Keys
 from features.packing import CorruptValue
 from features.snapshot import Manifest
 from features.snapshot_reader import read_blob, read_bucket
+from rex.local.progress import bar
 
 Step = Literal["lease", "clean", "build", "stage", "write", "verify", "flip", "retire", "delete", "trim"]
 """Where a publisher stands: `step` is called after each of these; after every piece for `write` and `delete`."""
@@ -78,7 +78,7 @@ def publish_content(
         step("lease")
         clear_half_there(client, keys, lease, partial(step, "delete"))
         step("clean")
-        with _shown(progress, "read features"):
+        with bar(progress, "read features"):
             content = build()
             refuse_forgetful(client, keys, content.positions)
             pieces = cut(content)
@@ -87,7 +87,7 @@ def publish_content(
         stage(client, keys, lease, manifest)
         step("stage")
         _write(client, keys, pieces, lease.check, progress, partial(step, "write"))
-        with _shown(progress, "verify snapshot"):
+        with bar(progress, "verify snapshot"):
             _verify(client, keys, manifest)
         step("verify")
         flip(client, keys, lease, manifest.version)
@@ -109,7 +109,7 @@ def _write(
     written: Callable[[], None],
 ) -> None:
     """Write the pieces that are not in Redis yet, or not as their names say."""
-    with _shown(progress, "write snapshot", len(pieces.chunks) + len(pieces.buckets)) as advance:
+    with bar(progress, "write snapshot", len(pieces.chunks) + len(pieces.buckets)) as advance:
         for piece, chunk in pieces.chunks.items():
             if not _there(read_blob, client, keys, piece):
                 check()
@@ -149,14 +149,3 @@ def _verify(client: redis.Redis, keys: Keys, manifest: Manifest) -> None:
             f"Snapshot {manifest.version} was not published, for it does not read back ({error}); "
             "the service keeps what it has; publish again."
         ) from error
-
-
-@contextmanager
-def _shown(progress: Progress | None, what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-    """A progress bar while the work lasts; yields what advances it by one."""
-    if progress is None:
-        yield lambda: None
-        return
-    task = progress.add_task(what, total=total)
-    yield partial(progress.advance, task)
-    progress.update(task, total=total or 1, completed=total or 1)

@@ -30,6 +30,7 @@ from features.errors import BadInput, InUse
 from features.lake_files import data_files, raw_layer, unchanged
 from features.lake_layout import dataset_folder
 from rex.local.faults import first_line, refusal
+from rex.local.progress import bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +103,15 @@ def _wanted(names: Sequence[str] | None) -> list[Job]:
 
 def _run_job(job: Job, lake: Path, context: RunContext, spark: SparkSession, progress: Progress | None) -> JobReport:
     started = time.perf_counter()
-    bar = None if progress is None else progress.add_task(job.name, total=1)
     try:
-        rows, validation, warnings = _written(job, lake, context, spark)
+        with bar(progress, job.name, 1):
+            rows, validation, warnings = _written(job, lake, context, spark)
     except (PySparkException, Py4JJavaError) as error:
         during = f"job {job.name}"
         raise refusal(error, during) or RuntimeError(f"{during} failed in Spark: {first_line(error)}") from error
     finally:
         spark.catalog.clearCache()
         clear_leftovers(dataset_folder(lake, job.name))
-    if progress is not None and bar is not None:
-        progress.advance(bar)
     return JobReport(job.name, time.perf_counter() - started, rows, validation, warnings)
 
 

@@ -39,6 +39,7 @@ from online.pipeline import Pipeline
 from online.rankers.learned import ranker_for
 from online.rankers.weighted import Weighted
 from online.settings import RankingSettings, RankSettings
+from rex.local.progress import bar
 
 PROTOCOL = "true-interest"
 USERS = 400
@@ -112,12 +113,11 @@ def evaluate_by_truth(
     offline = _learned(lake, work, end, now, progress)
     evaluator = _Evaluator(truth, end, offline, log, _of_baselines(log, micros(end), baselines))
     users = _users(truth, end)
-    bar = None if progress is None else progress.add_task(PROTOCOL, total=sum(map(len, users.values())))
-    for group, user_ids in users.items():
-        for user_id in user_ids:
-            evaluator.evaluate(user_id, group)
-            if progress is not None and bar is not None:
-                progress.advance(bar)
+    with bar(progress, PROTOCOL, sum(map(len, users.values()))) as advance:
+        for group, user_ids in users.items():
+            for user_id in user_ids:
+                evaluator.evaluate(user_id, group)
+                advance()
     return ByTruth(data, {s: {name: np.array(v) for name, v in of.items()} for s, of in evaluator.found.items() if of})
 
 

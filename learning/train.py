@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from learning.lake_examples import read_lake_examples
 from learning.settings import LearningSettings
 from online.rankers.models.model import Model
 from online.rankers.models.model_file import encode
+from rex.local.progress import bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ def train_and_release(
 
     BadInput (ModelRefused, when it does not surely beat the baselines and is not forced) leaves the earlier release in place.
     """
-    with _shown(progress, "read examples"):
+    with bar(progress, "read examples"):
         given = read_lake_examples(lake, as_of)
-    with _shown(progress, "fit and evaluate models"):
+    with bar(progress, "fit and evaluate models"):
         trained = train(
             given.examples,
             clock,
@@ -128,12 +128,3 @@ def lead_line(trained: Trained) -> str:
     """The decisive measure in one line."""
     values = ", ".join(f"{name} {of[DECIDING].value:.4f}" for name, of in trained.evaluation.systems.items())
     return f"{DECIDING} on the held-out days: {values}"
-
-
-@contextmanager
-def _shown(progress: Progress | None, what: str) -> Iterator[None]:
-    """A bar that says what is being done, and how long it has taken."""
-    task = None if progress is None else progress.add_task(what, total=None)
-    yield
-    if progress is not None and task is not None:
-        progress.update(task, total=1, completed=1)

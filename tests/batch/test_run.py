@@ -236,7 +236,7 @@ def test_a_file_that_changes_while_it_is_read_stops_the_job(
         path.write_bytes(path.read_bytes())
         return valid_stories(stories, context=context)
 
-    monkeypatch.setattr("batch.jobs.valid_stories.valid_stories", overwritten)
+    monkeypatch.setattr("batch.jobs.validated.valid_stories", overwritten)
     with pytest.raises(BadInput, match=f"{path} has changed while it was read; run it again when nothing writes to it"):
         _run(lake, spark, "valid_stories")
     assert not list((lake / "features" / "valid_stories").glob("as_of=*"))

@@ -24,7 +24,7 @@ from batch.tuning.tuned import Tried
 from features.arrays import F64, I64
 from features.ranking_metrics import discount
 
-CANDIDATES = (
+SEARCH_SPACE = (
     (32, 0.1, 10.0),
     (64, 4.0, 20.0),
     (32, 0.3, 1.0),
@@ -81,7 +81,7 @@ def choose(
     chosen: dict[str, float] = {}
     tried: list[Tried] = []
     best = -np.inf
-    for rank, regularisation, alpha in CANDIDATES:
+    for rank, regularisation, alpha in SEARCH_SPACE:
         if tried and not in_time():
             break
         setting = {"als_rank": rank, "als_regularisation": regularisation, "als_alpha": alpha}

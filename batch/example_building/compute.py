@@ -42,14 +42,14 @@ US_PER_MS = 1000
 """The service keeps the times of reads in milliseconds."""
 
 
-def example_maker(passed: tuple[str, ...]) -> Callable[[Iterable[pa.RecordBatch]], Batches]:
-    """A function for mapInArrow: rows of users in; a row an example out, with the fields `passed` and every feature."""
+def example_maker(copied: tuple[str, ...]) -> Callable[[Iterable[pa.RecordBatch]], Batches]:
+    """A function for mapInArrow: rows of users in; a row an example out, with the fields `copied` and every feature."""
 
     def make(batches: Iterable[pa.RecordBatch]) -> Batches:
         for batch in batches:
             shown = Lists(batch.column("shown"))
             values = features_of(batch, shown)
-            columns = {name: shown.arrow(name) for name in passed}
+            columns = {name: shown.arrow(name) for name in copied}
             columns |= {feature.name: pa.array(values[feature.name], pa.float32()) for feature in FEATURES}
             yield pa.RecordBatch.from_pydict(columns)
 

@@ -139,8 +139,8 @@ def train(as_of: str) -> str:
     from batch.backfill import make_examples
     from batch.tuning.tuned import settings_of
     from features.settings import Settings
-    from learning.lake_model import is_due, learn
     from learning.settings import LearningSettings
+    from learning.train import is_due, train_and_release
 
     lake, learning = Settings().lake, LearningSettings()
     with retrying_only_what_may_pass():
@@ -149,7 +149,7 @@ def train(as_of: str) -> str:
         now, batch = datetime.now(UTC), settings_of(lake)
         try:
             make_examples(lake, moment(as_of), now=now, settings=batch)
-            _, released = learn(lake, moment(as_of), time.monotonic, now=now, settings=learning)
+            _, released = train_and_release(lake, moment(as_of), time.monotonic, now=now, settings=learning)
         except BadInput as refused:
             log.warning("no model is released: %s", refused)
             return f"no model is released: {refused}"

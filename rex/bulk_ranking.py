@@ -19,9 +19,10 @@ from batch.run import run
 from batch.settings import BatchSettings
 from batch.snapshot_content import READS
 from batch.tuning.tuned import settings_of
-from evaluation.offline_world import OfflineWorld, load
-from features.duckdb_views import connect, partition_name
+from evaluation.offline_snapshot import OfflineSnapshot, load
+from features.duckdb_views import connect
 from features.errors import BadInput
+from features.lake_layout import is_written, run_note
 from features.schema import TS
 from features.times import micros
 from lake.drafts import replacing
@@ -93,10 +94,7 @@ def read_users(path: Path) -> list[str]:
 
 def is_computed(lake: Path, as_of: datetime) -> bool:
     """Whether a finished batch has left everything that a snapshot of `as_of` needs."""
-    features, partition = lake / "features", partition_name(as_of)
-    return (features / "_runs" / f"{partition}.json").is_file() and all(
-        (features / name / partition).is_dir() for name in READS
-    )
+    return run_note(lake, as_of).is_file() and is_written(lake, READS, as_of)
 
 
 def known_users(lake: Path, as_of: datetime) -> list[str]:
@@ -106,7 +104,7 @@ def known_users(lake: Path, as_of: datetime) -> list[str]:
 
 
 def _tables(
-    offline: OfflineWorld,
+    offline: OfflineSnapshot,
     components: Components,
     settings: RankingSettings,
     as_of: datetime,

@@ -27,10 +27,8 @@ from lake.importing.sql_import import import_sql
 from lake.ready_files import deskdrop
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
-from learning.lake_model import learn
-from learning.printing import lead_line, verdict_table
 from learning.settings import LearningSettings
-from learning.train import EvaluatedModel
+from learning.train import Trained, lead_line, train_and_release, verdict_table
 from online.rankers.learned import MODEL_SERVICE
 from rex.cli.client import fetch_feed
 from rex.cli.printing import print_feed
@@ -129,15 +127,17 @@ def batch_settings(lake: Path) -> BatchSettings:
 
 def _learn(lake: Path, as_of: datetime, now: datetime, progress: Progress) -> list[RenderableType]:
     """Trains and releases a model; returns what to tell of it. Without a model the demo shows the named weights at work."""
-    evaluated: list[EvaluatedModel] = []
+    evaluated: list[Trained] = []
     try:
-        learn(lake, as_of, time.monotonic, now=now, settings=LEARNING, progress=progress, evaluated=evaluated.append)
+        train_and_release(
+            lake, as_of, time.monotonic, now=now, settings=LEARNING, progress=progress, evaluated=evaluated.append
+        )
     except BadInput as refused:
         return [*described(evaluated), f"[bold]the feed below is ranked by named weights alone[/]: {refused}"]
     return described(evaluated)
 
 
-def described(evaluated: list[EvaluatedModel]) -> list[RenderableType]:
+def described(evaluated: list[Trained]) -> list[RenderableType]:
     """The verdict and where the model card is."""
     return [line for one in evaluated for line in (verdict_table(one), lead_line(one), f"model card: {one.card}")]
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.duckdb_views import partition_name
+from features.lake_layout import partition_name
 from lake.models import file_of, last_release, released
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate

@@ -385,20 +385,18 @@ def train(
 
     from batch.backfill import make_examples
     from batch.tuning.tuned import settings_of
-    from learning.lake_model import latest_batch, learn
-    from learning.printing import verdict_table
     from learning.settings import LearningSettings
-    from learning.train import EvaluatedModel
+    from learning.train import Trained, latest_batch, train_and_release, verdict_table
 
     lake = lake or Settings().lake
     settings = settings_of(lake) if days is None else settings_of(lake, training_days=days)
     moment = utc(as_of) if as_of else latest_batch(lake)
-    verdicts: list[EvaluatedModel] = []
+    verdicts: list[Trained] = []
     now = datetime.now(UTC)
     try:
         with progress() as bars:
             made = [] if from_examples else make_examples(lake, moment, now=now, settings=settings, progress=bars)
-            _, released = learn(
+            _, released = train_and_release(
                 lake,
                 moment,
                 time.monotonic,

@@ -23,8 +23,8 @@ from batch.tuning.tuned import read_tuned
 from features.keys import Keys
 from features.snapshot_reader import current_version, read_manifest, read_tables
 from lake.models import last_release
-from learning.lake_model import is_due
 from learning.settings import LearningSettings
+from learning.train import is_due
 from rex.local.redis_server import Server
 
 pytestmark = pytest.mark.process

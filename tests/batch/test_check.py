@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 
 from batch.io import read_raw
-from batch.jobs.valid_events import once_story_is_known
+from batch.jobs.validated import once_story_is_known
 from batch.point_in_time import RunContext
 from batch.settings import BatchSettings
 from batch.validation import judged

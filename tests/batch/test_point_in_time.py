@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from batch.graph import order
 from batch.run import run
 from features.datasets import dataset
-from features.duckdb_views import partition_name
+from features.lake_layout import partition_name
 from tests.batch.small_world import SETTINGS, write_small_world
 from tests.lakes import NOON, ago
 

@@ -17,13 +17,13 @@ from pyspark.sql import DataFrame, SparkSession
 from batch import positions
 from batch.checks import check_dataset
 from batch.io import clear_leftovers, promote, stage
-from batch.jobs.valid_stories import valid_stories
+from batch.jobs.validated import valid_stories
 from batch.point_in_time import RunContext
 from batch.run import run
 from batch.settings import BatchSettings
 from features.datasets import dataset
-from features.duckdb_views import partition_name
 from features.errors import BadInput, InUse, Unavailable
+from features.lake_layout import partition_name
 from rex.local.faults import refusal
 from tests.lakes import NOON, ago, event, story, write_lake
 
@@ -236,7 +236,7 @@ def test_a_file_that_changes_while_it_is_read_stops_the_job(
         path.write_bytes(path.read_bytes())
         return valid_stories(stories, context=context)
 
-    monkeypatch.setattr("batch.jobs.valid_stories.valid_stories", overwritten)
+    monkeypatch.setattr("batch.jobs.validated.valid_stories", overwritten)
     with pytest.raises(BadInput, match=f"{path} has changed while it was read; run it again when nothing writes to it"):
         _run(lake, spark, "valid_stories")
     assert not list((lake / "features" / "valid_stories").glob("as_of=*"))

@@ -9,7 +9,7 @@ import orjson
 import pytest
 import redis
 
-from batch.positions import read_archived
+from batch.run_notes import read_archived
 from features.errors import Unavailable
 from features.streams import before, stream_order
 from online.streams.archive_files import convert, write

@@ -10,10 +10,10 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructField, StructType
 
+from batch.example_building.cutoff import after_schedule_start, knows_before
+from batch.example_building.shown import SHOWN, window
+from batch.example_building.stories_then import with_versions
 from batch.point_in_time import RunContext, visible
-from batch.training.cutoff import after_schedule_start, knows_before
-from batch.training.shown import SHOWN, window
-from batch.training.stories_then import with_versions
 from features.arrays import I64
 from features.derived_datasets import NEWEST, OPEN_RATE
 

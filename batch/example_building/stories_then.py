@@ -1,6 +1,6 @@
-"""What a server knew of a story at a moment: what its publisher had told by then, and what the last snapshot had learned.
+"""What a server knew of a story at a moment: what was stated of it by then, and what the last snapshot had learned.
 
-Three sources, as in serving. Told (author, publication, topics, language, time): the latest version known. Learned (rates,
+Three sources, as in serving. Stated (author, publication, topics, language, time): the latest version known. Learned (rates,
 counters, vector): the snapshot's, if the story was in it; else it is a newcomer with its author's rates, no vector and no
 neighbours. Of the names: what the snapshot says of that author, that publication, those topics, that language; the registry's
 defaults where it says nothing.
@@ -25,14 +25,14 @@ STATE = ("features_as_of", "story_id", "described_from", "put_from")
 
 
 def with_state(asked: DataFrame, stories: DataFrame) -> DataFrame:
-    """Adds described from and put_from to rows with story_id, before, features_as_of; without those whose story was not known yet."""
-    told = with_versions(asked, stories)
+    """Adds `described_from` and `put_from` to rows with story_id, before, features_as_of; without those whose story was not known yet."""
+    dated = with_versions(asked, stories)
     put = F.try_element_at(F.filter("known", _put_since), F.lit(1))
-    return told.withColumn("put_from", F.coalesce(put["valid_from"], moment(EPOCH))).drop("known")
+    return dated.withColumn("put_from", F.coalesce(put["valid_from"], moment(EPOCH))).drop("known")
 
 
 def with_versions(asked: DataFrame, stories: DataFrame) -> DataFrame:
-    """Adds, to rows with story_id and before, `known`, the versions known by then, and described from, deleted_at, visibility of the last.
+    """Adds, to rows with story_id and before, `known`, the versions known by then, and `described_from`, `deleted_at`, `visibility` of the last.
 
     Rows whose story was not known yet are left out: no server could have shown it.
     """
@@ -60,13 +60,13 @@ def stories_then(states: DataFrame, stories: DataFrame, features: dict[str, Data
     """One row per distinct STATE: author_id, `author` and `publication` (hashes), published_at, `topics` (structs of hash and
     features), `vector` (null: none), and every feature of the entities in ONE_EACH.
     """
-    told = _formatted(states.select(*STATE).distinct(), stories).persist()
-    rows = told
+    described = _described(states.select(*STATE).distinct(), stories).persist()
+    rows = described
     for entity, key in ONE_EACH.items():
         rows = rows.join(_of(entity, key, features), ["features_as_of", key], "left")
     rows = rows.join(_newcomers_rates(features), ["features_as_of", "first_author_id"], "left")
     rows = rows.join(_vectors(features), ["features_as_of", "story_id"], "left")
-    rows = rows.drop("topics").join(topics_then(told, features), [*STATE], "left")
+    rows = rows.drop("topics").join(topics_then(described, features), [*STATE], "left")
     vector = F.when(F.col("in_snapshot"), F.col("vector"))  # a withdrawn story has one, too, but no snapshot holds it
     values = {name: _value(BY_NAME[name]) for entity in ONE_EACH for name in _names(entity)}
     hashes = {"author": F.xxhash64("author_id"), "publication": F.xxhash64("publication_id")}
@@ -76,7 +76,7 @@ def stories_then(states: DataFrame, stories: DataFrame, features: dict[str, Data
     )
 
 
-def _formatted(states: DataFrame, stories: DataFrame) -> DataFrame:
+def _described(states: DataFrame, stories: DataFrame) -> DataFrame:
     """STATE, LOGGED and first_author_id: the author under whom the service first saw a newcomer."""
     version = stories.select("story_id", F.col("valid_from").alias("described_from"), *LOGGED)
     first = stories.select("story_id", F.col("valid_from").alias("put_from"), F.col("author_id").alias("put_author_id"))
@@ -85,9 +85,11 @@ def _formatted(states: DataFrame, stories: DataFrame) -> DataFrame:
     return both.withColumn("first_author_id", F.when(was_put, F.col("put_author_id")).otherwise(F.col("author_id")))
 
 
-def topics_then(told: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
+def topics_then(described: DataFrame, features: dict[str, DataFrame]) -> DataFrame:
     """STATE, topics: array<struct<place, hash, one field a feature>> in the story's order; null without topics."""
-    each = told.select(*STATE, F.posexplode("topics").alias("place", "topic_id")).where(F.col("topic_id").isNotNull())
+    each = described.select(*STATE, F.posexplode("topics").alias("place", "topic_id")).where(
+        F.col("topic_id").isNotNull()
+    )
     rated = each.join(_of("topic", "topic_id", features), ["features_as_of", "topic_id"], "left")
     values = [_value(feature).alias(feature.name) for feature in registered("topic")]
     topic = F.struct("place", F.xxhash64("topic_id").alias("hash"), *values)

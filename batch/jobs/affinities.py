@@ -12,24 +12,48 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from batch.point_in_time import DAY_S, RunContext, age_s, as_of_rows, decayed, unfixed, visible
+from batch.point_in_time import (
+    DAY_S,
+    RunContext,
+    age_s,
+    as_of_rows,
+    decayed,
+    unfixed,
+    visible,
+    with_each_topic,
+    with_one,
+)
 from features.interactions import INTERACTIONS
+
+SUPPORT = ("engagement", "weight", "impressions")
+"""What an affinity rests on."""
+
+
+def user_author_affinity(valid_events: DataFrame, valid_stories: DataFrame, *, context: RunContext) -> DataFrame:
+    """One row per as_of, user and author with support either way."""
+    return affinities(valid_events, with_one(valid_stories, "author_id", context), "author_id", context)
+
+
+def user_publication_affinity(valid_events: DataFrame, valid_stories: DataFrame, *, context: RunContext) -> DataFrame:
+    """One row per as_of, user and publication with support either way."""
+    return affinities(valid_events, with_one(valid_stories, "publication_id", context), "publication_id", context)
+
+
+def user_topic_affinity(valid_events: DataFrame, valid_stories: DataFrame, *, context: RunContext) -> DataFrame:
+    """One row per as_of, user and topic with support either way."""
+    return affinities(valid_events, with_each_topic(valid_stories, context), "topic_id", context)
 
 
 def affinities(events: DataFrame, stories: DataFrame, key: str, context: RunContext) -> DataFrame:
-    """as_of, user_id, `key`, affinity, weight, engagement, impressions; `stories`: as_of, story_id, `key` (a row for each it has).
+    """as_of, user_id, `key`, affinity and SUPPORT; `stories`: as_of, story_id, `key` (a row for each it has).
 
-    What rounds to nothing (|affinity| below `affinity_floor`) is left out: absent means 0, also of the evidence.
+    What rounds to nothing (|affinity| below `affinity_floor`) is left out: absent means 0, also of the support.
     """
-    weighed = evidence(events, context)
+    weighed = with_support(events, context)
     of_key = (
         weighed.join(stories, ["as_of", "story_id"], "inner")
         .groupBy("as_of", "user_id", key)
-        .agg(
-            F.sum("engagement").alias("engagement"),
-            F.sum("weight").alias("weight"),
-            F.sum("impressions").alias("impressions"),
-        )
+        .agg(*(F.sum(name).alias(name) for name in SUPPORT))
     )
     settings = context.settings
     engagement, expected = unfixed(F.col("engagement")), unfixed(F.col("impressions")) * F.col("yield")
@@ -37,16 +61,15 @@ def affinities(events: DataFrame, stories: DataFrame, key: str, context: RunCont
     scored = of_key.join(F.broadcast(impression_yield(weighed, context)), "as_of", "inner").withColumn(
         "affinity", affinity
     )
-    support_of = {name: unfixed(F.col(name)) for name in ("weight", "engagement", "impressions")}
-    return scored.where(F.abs("affinity") >= settings.affinity_floor).withColumns(support_of)
+    kept = scored.where(F.abs("affinity") >= settings.affinity_floor)
+    return kept.withColumns({name: unfixed(F.col(name)) for name in SUPPORT})
 
 
-def evidence(events: DataFrame, context: RunContext) -> DataFrame:
-    """Per event, in fixed point: `engagement` (signed), `weight` (its size) and `shown` (1 for an impression), all decayed."""
-    half_life_s = context.settings.affinity_half_life_d * DAY_S
-    amount = F.when(F.col("type") == "impression", F.lit(1.0)).otherwise(strength())
-    fixed = decayed(amount, age_s(), half_life_s)
+def with_support(events: DataFrame, context: RunContext) -> DataFrame:
+    """Per event, in fixed point: `engagement` (signed), `weight` (its size) and `impressions` (1 for an impression), all decayed."""
     shown = F.col("type") == "impression"
+    amount = F.when(shown, F.lit(1.0)).otherwise(strength())
+    fixed = decayed(amount, age_s(), context.settings.affinity_half_life_d * DAY_S)
     weighed = visible(events, context).select(
         "as_of", "user_id", "story_id", shown.alias("is_impression"), fixed.alias("fixed")
     )
@@ -71,11 +94,8 @@ def strength() -> Column:
 
 def impression_yield(weighed: DataFrame, context: RunContext) -> DataFrame:
     """as_of, yield: mean engagement per impression, at least 0; 0 where nothing was shown."""
-    sums = weighed.groupBy("as_of").agg(
-        F.sum("engagement").alias("engagement"), F.sum("impressions").alias("impressions")
-    )
-    mean = F.when(
-        F.col("impressions") > 0, F.greatest(F.col("engagement") / F.col("impressions"), F.lit(0.0))
-    ).otherwise(F.lit(0.0))
+    sums = weighed.groupBy("as_of").agg(*(F.sum(name).alias(name) for name in ("engagement", "impressions")))
+    positive = F.greatest(F.col("engagement") / F.col("impressions"), F.lit(0.0))
+    mean = F.when(F.col("impressions") > 0, positive).otherwise(F.lit(0.0))
     every = as_of_rows(weighed.sparkSession, context.as_ofs).join(sums, "as_of", "left")
     return every.select("as_of", mean.alias("yield"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from batch.example_building.stories_then import with_state
 from batch.point_in_time import micros, moment
 from batch.schedule import EPOCH
-from batch.training.stories_then import with_state
 from features.formulas import RECENT_READS
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import AFFINITIES, SIMILAR_KEPT
@@ -20,7 +20,7 @@ def users_then(
 ) -> DataFrame:
     """One row per USER of `asked` (USER, before), lists of structs or null:
 
-    `<target>_affinity` (hash, and what AFFINITIES tells), `follow_<target>` (hash, from_us, until_us), `seen` (hash, times),
+    `<target>_affinity` (hash, and the values of AFFINITIES), `follow_<target>` (hash, from_us, until_us), `seen` (hash, times),
     `vector`, `had_read` (when, µs) and `reads` (hash, read_us, from_us, similar) with the moment from which the service knew of them.
     """
     users = asked.groupBy(*USER).agg(F.max("before").alias("before")).persist()
@@ -38,10 +38,10 @@ def users_then(
 
 
 def affinities(users: DataFrame, target: str, features: dict[str, DataFrame]) -> DataFrame:
-    """USER, `<target>_affinity` (hash and what AFFINITIES tells)."""
+    """USER, `<target>_affinity` (hash and the values of AFFINITIES)."""
     rows = features[f"user_{target}_affinity"].withColumnRenamed("as_of", "features_as_of")
-    told = [F.col(name).cast("float").alias(name) for name in AFFINITIES[target]]
-    one = F.struct(F.xxhash64(f"{target}_id").alias("hash"), *told)
+    values = [F.col(name).cast("float").alias(name) for name in AFFINITIES[target]]
+    one = F.struct(F.xxhash64(f"{target}_id").alias("hash"), *values)
     mine = rows.join(users.select(*USER), [*USER], "left_semi")
     return mine.groupBy(*USER).agg(F.collect_list(one).alias(f"{target}_affinity"))
 

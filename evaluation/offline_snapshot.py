@@ -14,9 +14,8 @@ from batch.snapshot_content import READS, Content, read_content
 from batch.snapshot_tables import read_promotions, read_tables
 from batch.snapshot_users import Users, read_users
 from features.duckdb_sql import literal
-from features.duckdb_views import partition_name
 from features.keys import hash64
-from features.paths import duckdb_path
+from features.lake_layout import duckdb_path, partition_folder
 from features.snapshot import PROFILE, TARGETS_SCHEMA, Manifest, digest, schema_hash
 from online.components import Components
 from online.context import Context, Trace
@@ -34,7 +33,7 @@ VALIDATED = ("valid_stories", "valid_promotions")
 
 
 @dataclass(frozen=True)
-class OfflineWorld:
+class OfflineSnapshot:
     """The story table and everybody's profile, as of one moment."""
 
     story_table: StoryTable
@@ -73,20 +72,20 @@ class OfflineWorld:
         return ranker_for(settings, self.model, self.digest)
 
 
-def load(lake: Path, as_of: datetime) -> OfflineWorld:
+def load(lake: Path, as_of: datetime) -> OfflineSnapshot:
     """The snapshot that `rex publish` would make of `as_of`. BadInput when its batch has not finished."""
     return _offline(read_content(lake, as_of))
 
 
-def load_of_many(lake: Path, as_of: datetime, latest: datetime, fitted: datetime) -> OfflineWorld:
+def load_of_many(lake: Path, as_of: datetime, latest: datetime, fitted: datetime) -> OfflineSnapshot:
     """As `load`, out of a run of many moments: `latest` of that run; `fitted`, not after `as_of`: of REFITTED."""
     partitions = {name: as_of for name in READS} | dict.fromkeys(VALIDATED, latest) | dict.fromkeys(REFITTED, fitted)
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as db:
         db.execute("SET TimeZone = 'UTC'")
         for name, partition in partitions.items():
-            _show(db, lake / "features" / name / partition_name(partition), name, as_of)
+            _show(db, partition_folder(lake, name, partition), name, as_of)
         tables, factors = read_tables(db, as_of)
-        tables["targets"] = TARGETS_SCHEMA.empty_table()  # nobody is told of edges here
+        tables["targets"] = TARGETS_SCHEMA.empty_table()  # nobody asks about edges here
         tables["promotions"], left_out = read_promotions(db, as_of)
         return _offline(Content(as_of, {}, factors, tables, read_users(db, factors), left_out))
 
@@ -99,7 +98,7 @@ def _show(db: duckdb.DuckDBPyConnection, partition: Path, name: str, as_of: date
     db.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], hive_partitioning = false) WHERE {seen}")
 
 
-def _offline(content: Content) -> OfflineWorld:
+def _offline(content: Content) -> OfflineSnapshot:
     as_of = content.as_of.astimezone(UTC).isoformat()
     manifest = Manifest(
         version=f"offline-{as_of}",
@@ -115,5 +114,5 @@ def _offline(content: Content) -> OfflineWorld:
     )
     story_table, data = build_story_table(manifest, content.tables), content.model
     if data is None:
-        return OfflineWorld(story_table, content.users)
-    return OfflineWorld(story_table, content.users, decode(data, digest(data)), digest(data))
+        return OfflineSnapshot(story_table, content.users)
+    return OfflineSnapshot(story_table, content.users, decode(data, digest(data)), digest(data))

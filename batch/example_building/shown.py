@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from batch.example_building.cutoff import after_schedule_start
 from batch.point_in_time import RunContext, visible
-from batch.training.cutoff import after_schedule_start
 from features.interactions import LABELS
 
 EXAMPLE = ("as_of", "user_id", "event_id")

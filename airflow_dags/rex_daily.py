@@ -98,8 +98,14 @@ def tune(as_of: str) -> dict[str, float]:
     lake, settings = Settings().lake, BatchSettings()
     with retrying_only_what_may_pass():
         if settings.tuning_cadence_d and is_due(lake, moment(as_of), settings.tuning_cadence_d):
-            given = {"now": datetime.now(UTC), "settings": settings, "budget_s": settings.tuning_budget_s}
-            choose(lake, moment(as_of), time.monotonic, **given)  # type: ignore[arg-type]
+            choose(
+                lake,
+                moment(as_of),
+                time.monotonic,
+                now=datetime.now(UTC),
+                settings=settings,
+                budget_s=settings.tuning_budget_s,
+            )
         tuned = read_tuned(lake)
     return tuned.chosen if tuned else {}
 

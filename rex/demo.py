@@ -99,8 +99,10 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
 
 def settings_for(config: DemoConfig) -> Settings:
     """Neither the lake nor the Redis of the site that the environment may name."""
-    own = {"redis_url": config.redis_url, **({"redis_prefix": PREFIX} if config.redis_url else {})}
-    return Settings(var=config.var, lake=config.var / "lake", **own)  # type: ignore[arg-type]
+    var, lake = config.var, config.var / "lake"
+    if config.redis_url:
+        return Settings(var=var, lake=lake, redis_url=config.redis_url, redis_prefix=PREFIX)
+    return Settings(var=var, lake=lake, redis_url="")
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

@@ -70,8 +70,6 @@ def _is_pure(module: str) -> bool:
 def _layer(module: str) -> str:
     if _is_pure(module):
         return "pure"
-    if module == "rex.local.start":  # the first lines of the command line, and no part of the layer
-        return "rex"
     named = (name for name in (*LAYERS, "features", *TOP) if module == name or module.startswith(f"{name}."))
     return next(named)
 

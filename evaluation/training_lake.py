@@ -20,7 +20,7 @@ from evaluation.offline_world import OfflineWorld, load_of_many
 from evaluation.protocols.task import Task
 from evaluation.reading_log import Log
 from features.duckdb_views import connect
-from lake.events_by_day import write_events
+from lake.writer import write_events
 
 REFIT_D = 7
 """Days between two fits of what is refitted at a cadence; all else is computed for every moment."""

@@ -29,7 +29,7 @@ from features.interactions import OUTCOMES
 from features.keys import hash64_many
 from features.ranking_metrics import TOP, Estimate, mean, ndcg, ratio, resamples
 from features.times import micros
-from lake.simulator.truth import World, load_world
+from lake.simulator.world import World, load_world
 from learning.lake_model import learn
 from learning.settings import LearningSettings
 from online.columns import Candidates

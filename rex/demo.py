@@ -34,7 +34,7 @@ from learning.train import EvaluatedModel
 from online.rankers.learned import MODEL_SERVICE
 from rex.cli.client import fetch_feed
 from rex.cli.printing import print_feed
-from rex.local.child_service import child_service
+from rex.local.http import child_service
 from rex.local.redis import connect
 
 MARKER = ".rex-demo"
@@ -49,7 +49,7 @@ FEW = BatchSettings(
 """Six weeks of a lake with few events, with the features of every third day and two fits. Vectors half as long as by default
 take a quarter of the time, and can be seen at work as well."""
 MANY = FEW.model_copy(update={"training_days": 6})
-"""Of a lake with many, two moments and one fit, with four to six days of examples."""
+"""Of a lake with many, two moments and one refit, with four to six days of examples."""
 MODEL_TIMEOUT_MS = "2000"
 """The first ranking of two young processes, on a machine that may have more to do, is the one that is shown."""
 LEARNING = LearningSettings(fit_budget_s=15.0)
@@ -130,7 +130,7 @@ def batch_settings(lake: Path) -> BatchSettings:
 
 
 def _learn(lake: Path, as_of: datetime, now: datetime, progress: Progress) -> list[RenderableType]:
-    """Trains and releases a model; returns what to tell of it. Without a model the demo shows the named weights at work."""
+    """Trains and releases a model; returns what to print about it. Without a model the demo shows the named weights at work."""
     evaluated: list[EvaluatedModel] = []
     try:
         learn(lake, as_of, time.monotonic, now=now, settings=LEARNING, progress=progress, evaluated=evaluated.append)
@@ -218,12 +218,7 @@ def _serving(settings: Settings, as_of: datetime, port: int, manifest: Manifest,
 
 def _serve_on(out: Console, url: str, user: str) -> None:
     out.print(f"\nServing on [bold]{url}[/] until you press Ctrl-C. Try:")
-    for path in (
-        f"/v1/users/{user}/feed",
-        f"/v1/users/{user}/feed/explain",
-        "/v1/snapshots",
-        "/docs",
-    ):
+    for path in (f"/v1/users/{user}/feed", f"/v1/users/{user}/feed/explain", "/v1/snapshots", "/docs"):
         out.print(f"  {url}{path}", soft_wrap=True)
     try:
         while True:

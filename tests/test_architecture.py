@@ -111,6 +111,19 @@ def test_imports_go_down(layer: str) -> None:
     assert not up, "\n".join(up)
 
 
+def test_what_a_cluster_has_itself_is_not_built_in() -> None:
+    """Servers, Java and child processes of one machine: `rex.local.redis` may start a server, and whoever connects does not know."""
+    shared = {"rex.local.faults", "rex.local.redis"}
+    found = sorted(
+        f"{module} imports {other}"
+        for module in MODULES
+        if _layer(module) in ("pure", "lake", "online", "learning", "evaluation")
+        for other in IMPORTS[module]
+        if other.startswith("rex.local.") and other not in shared
+    )
+    assert not found, "\n".join(found)
+
+
 def test_no_import_cycle() -> None:
     graph = {module: {other for other in IMPORTS[module] if other in MODULES} for module in MODULES}
     try:

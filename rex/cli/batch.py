@@ -58,15 +58,8 @@ def tune(
     moment = utc(as_of) if as_of else now.replace(microsecond=0)
     with progress() as bars:
         settings = BatchSettings()
-        tuned = run(
-            lake,
-            moment,
-            time.monotonic,
-            now=now,
-            settings=settings,
-            budget_s=settings.tuning_budget_s if budget_s is None else budget_s,
-            progress=bars,
-        )
+        budget = settings.tuning_budget_s if budget_s is None else budget_s
+        tuned = run(lake, moment, time.monotonic, now=now, settings=settings, budget_s=budget, progress=bars)
     out.print(tuned_table(tuned))
 
 
@@ -181,13 +174,6 @@ def rank(
     wanted = None if users is None else read_users(users)
     with progress() as bars:
         rows = run(
-            lake,
-            utc(as_of),
-            to,
-            now=datetime.now(UTC),
-            users=wanted,
-            top=top,
-            batch=settings_of(lake),
-            progress=bars,
+            lake, utc(as_of), to, now=datetime.now(UTC), users=wanted, top=top, batch=settings_of(lake), progress=bars
         )
     out.print(f"wrote {rows:,} rows to {to}")

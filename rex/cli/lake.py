@@ -76,16 +76,9 @@ def import_(
     """
     from lake.importing.sql_import import import_sql
 
+    now, received = datetime.now(UTC), utc(as_of) if as_of else None
     with progress() as bars:
-        report = import_sql(
-            sql,
-            lake,
-            now=datetime.now(UTC),
-            files=files,
-            as_of=utc(as_of) if as_of else None,
-            dry_run=dry_run,
-            progress=bars,
-        )
+        report = import_sql(sql, lake, now=now, files=files, as_of=received, dry_run=dry_run, progress=bars)
     for text in (*report.notes, *report.results):
         out.print(text, markup=False, highlight=False, soft_wrap=True)
     out.print(report.table())

@@ -23,7 +23,7 @@ class Service(StrEnum):
 
 SERVICES = {
     Service.feed: ("online.http.app:create_app", 8000),
-    Service.models: ("rex.model_service.published_models:create_app", 8001),
+    Service.models: ("rex.model_service.app:create_app", 8001),
 }
 """Where each is made, and its usual port."""
 
@@ -175,9 +175,7 @@ def timelines(lake: LakeOption = None) -> None:
     )
 
 
-def dead_letters(
-    newest: Annotated[int, typer.Option(min=1, max=10_000, help="how many to list")] = 20,
-) -> None:
+def dead_letters(newest: Annotated[int, typer.Option(min=1, max=10_000, help="how many to list")] = 20) -> None:
     """List the stream entries that could not be processed after several tries, and why.
 
     Example: [bold]rex dead-letters --newest 5[/]

@@ -1,7 +1,7 @@
 """`rex rank`: ranked lists for many users at one moment, by the pipeline that serves feeds; for digests and for evaluating Rex.
 
-Row by row what `GET /v1/users/{user_id}/feed` would answer to somebody who has done nothing since `as_of`, all stages and
-told reasons included; only Redis is left out, and nothing is drawn at random unless the settings given say so.
+Row by row what `GET /v1/users/{user_id}/feed` would answer for a user who has done nothing since `as_of`, all stages and
+reasons included; only Redis is left out, and nothing is drawn at random unless the settings given say so.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def rank(
 ) -> int:
     """Writes the `top` stories of each user to the Parquet file `out`, in the order of `users`; returns the number of rows.
 
-    `users` None: everybody who is known at `as_of`, by user_id; somebody unknown gets a newcomer's list. Runs the batch for
+    `users` None: every user known at `as_of`, by user_id; an unknown one gets a newcomer's list. Runs the batch for
     `as_of` first when its features are not in the lake. Equal lakes and arguments, equal bytes. A file that is there is
     replaced, whole. BadInput for a `top` beyond the slate's size, repeated users, and whatever the batch refuses.
     """

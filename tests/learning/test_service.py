@@ -28,7 +28,7 @@ from online.rankers.models.model_file import encode
 from online.rankers.weighted import Weighted
 from rex.model_service.app import KEEP_ALIVE_S, create_model_app
 from rex.model_service.client import ModelService
-from rex.model_service.sources import Folder, RedisBlobs, Source
+from rex.model_service.registry import Folder, RedisBlobs, Source
 from rex.model_service.wire import MEDIA_TYPE, MODEL_HEADER, pack
 from tests.fixtures_redis import redis_client, redis_server
 from tests.http_server import serving, wait_until

@@ -29,8 +29,8 @@ from online.rankers.learned import MODEL_SERVICE
 from online.rankers.models.model_file import MODEL, decode, encode
 from online.rankers.models.outcomes import NAMES, WEIGHTS
 from rex.local.redis_server import Server
-from rex.model_service.published_models import create_app as create_models
-from rex.model_service.sources import Folder
+from rex.model_service.app import create_app as create_models
+from rex.model_service.registry import Folder
 from tests.learning.conftest import Made, made
 from tests.online.conftest import LENIENT, OFTEN, STORIES, USERS, FeedServer, serving, wait_until
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.drawn_model import drawn_model
+from benchmarks.big_snapshot import drawn_model
 from features.errors import Unavailable
 from features.keys import hash64
 from online.components import default_components

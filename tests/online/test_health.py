@@ -111,7 +111,8 @@ class TestRedisHangs:
             time.sleep(0.2)  # they all wait for Redis, in every thread there is
             bounds = (("/healthz", 200, 0.5), ("/metrics", 200, 0.5), ("/nothing", 404, 0.5), ("/readyz", 503, 1.5))
             for path, status, within_s in bounds:
-                answered, took_s = asked(path)
+                # The quickest of three: another process on the machine may delay one, a hanging Redis delays all.
+                answered, took_s = min((asked(path) for _ in range(3)), key=lambda of: of[1])
                 assert (answered, took_s < within_s) == (status, True), f"{path}: {answered} after {took_s:.2f} s"
             results = [one.result() for one in waiting]
         assert {status for status, _ in results} == {503}

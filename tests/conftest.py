@@ -18,8 +18,9 @@ from batch.session import start_session
 from batch.settings import BatchSettings
 from tests.nightly import PARTS, ROOT
 
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m")
-"""Tests run each plan once, over a few rows: Java's second compiler would take a third of the time and never pay it back."""
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UseSerialGC")
+"""Tests run each plan once, over a few rows: Java's second compiler would take a third of the time and never pay it back, and a
+collector of garbage with threads of its own would take the core from the other half of the tests."""
 
 os.environ.setdefault("REX_ONLINE_POSTPROCESS_EXPLORE_SHARE", "0")
 """Tests state whole orders; those of exploration switch it on."""
@@ -28,7 +29,7 @@ os.environ.setdefault("REX_ONLINE_STRICT", "true")
 """A part that fails fails the test, which would otherwise be about something else; tests of degraded answers switch it off."""
 
 
-NEEDS = {"spark": "spark", "feed_server": "http"}
+NEEDS = {"spark": "spark", "feed_server": "http", "served": "http"}
 """Fixture → the marker of every test that has it, directly or through another fixture."""
 
 LONGEST_FIRST = ("spark", "process", "http")

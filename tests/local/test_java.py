@@ -12,6 +12,8 @@ import pytest
 from features.errors import Unavailable
 from rex.local import java
 
+pytestmark = pytest.mark.process
+
 SESSION = """
 from batch.session import start_session
 from batch.settings import BatchSettings
@@ -30,7 +32,6 @@ def _fake_java(folder: Path, version: str) -> Path:
     return path
 
 
-@pytest.mark.process
 def test_a_session_starts_without_any_installed_java_and_without_noise(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "JAVA_HOME"}
     tools = tmp_path / "tools"  # what Spark's launch script calls, and no java

@@ -275,6 +275,7 @@ class TestThrowawayServer:
         assert redis_client.get("survivor") == b"1"
 
 
+@pytest.mark.process
 class TestARoundTrip:
     def test_that_failed_leaves_no_answer_for_the_next(self, tmp_path: Path) -> None:
         with connect(own(tmp_path)) as client:

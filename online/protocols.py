@@ -12,9 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from features.arrays import F32, Bools
+import numpy as np
+
+from features.arrays import F32, Bools, Micros
 from online.columns import Bits, Candidates, Rows
 from online.context import Context
+
+FOREVER_US = int(np.iinfo(np.int64).max)
+"""Later than any moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,10 @@ class Rule(Protocol):
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n], true where the rule forbids the story; None: it forbids nothing to this user."""
+        ...
+
+    def until(self, ctx: Context, candidates: Candidates) -> int:
+        """µs, after `now_us`: until then it says the same of each of them, unless the user or the story table changes."""
         ...
 
 
@@ -82,3 +91,20 @@ class Validator(Protocol):
     def sources(self, ctx: Context, entries: Candidates) -> Bits | None:
         """uint32[n]: the sources that still hold; 0 drops the entry. None: all still hold."""
         ...
+
+    def until(self, ctx: Context, entries: Candidates) -> int:
+        """As a rule's."""
+        ...
+
+
+class Timeless:
+    """The `until` of a rule or a validator that does not look at `now_us`."""
+
+    def until(self, ctx: Context, candidates: Candidates) -> int:
+        """No moment changes what it says."""
+        return FOREVER_US
+
+
+def next_of(moments: Micros, ctx: Context) -> int:
+    """The first of some moments, int64[any shape] in µs, that is after `now_us`; FOREVER_US: none is."""
+    return int(moments.min(where=moments > ctx.now_us, initial=FOREVER_US))

@@ -7,9 +7,10 @@ from typing import ClassVar
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 
 
-class AlreadyRead:
+class AlreadyRead(Timeless):
     """Reads before and after the snapshot, of the story or of a near-duplicate."""
 
     name: ClassVar[str] = "already_read"

@@ -8,10 +8,11 @@ from features.arrays import Bools
 from features.choices import BLOCKED_BY
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 from online.rules.edges import any_target
 
 
-class Blocked:
+class Blocked(Timeless):
     """Stories of a blocked author or publication, or with a blocked topic; and of authors who have blocked the user."""
 
     name: ClassVar[str] = "blocked"

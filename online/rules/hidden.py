@@ -7,9 +7,10 @@ from typing import ClassVar
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 
 
-class Hidden:
+class Hidden(Timeless):
     """Hides before and after the snapshot that were not taken back, of the story or of a near-duplicate."""
 
     name: ClassVar[str] = "hidden"

@@ -7,9 +7,10 @@ from typing import ClassVar
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 
 
-class Language:
+class Language(Timeless):
     """Stories in other languages; a story of unknown language passes, and so does all for a user of unknown languages."""
 
     name: ClassVar[str] = "language"

@@ -7,10 +7,11 @@ from typing import ClassVar
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 from online.rules.edges import any_target
 
 
-class Muted:
+class Muted(Timeless):
     """Stories of a muted author or publication, or with a muted topic."""
 
     name: ClassVar[str] = "muted"

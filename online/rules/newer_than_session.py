@@ -9,6 +9,7 @@ import numpy as np
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import FOREVER_US, next_of
 from online.story_table.dates import newer_than
 
 
@@ -28,3 +29,9 @@ class NewerThanSession:
         newer = np.zeros(len(ctx.story_table), bool)
         newer[newer_than(ctx.story_table, mark.published_us, mark.story_id, ctx.now_us)] = True
         return candidates.of(newer)
+
+    def until(self, ctx: Context, candidates: Candidates) -> int:
+        """The next moment at which one of them is published."""
+        if ctx.pagination_session is None:
+            return FOREVER_US
+        return next_of(candidates.of(ctx.story_table.published_at), ctx)

@@ -7,9 +7,10 @@ from typing import ClassVar
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 
 
-class Own:
+class Own(Timeless):
     """Stories whose author is the user."""
 
     name: ClassVar[str] = "own"

@@ -7,10 +7,11 @@ from typing import ClassVar
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 from online.selection import among
 
 
-class ServedInSession:
+class ServedInSession(Timeless):
     """Stories that earlier slates of the pagination session have delivered or skipped, and near-duplicates of these: the slate in
     which they had collapsed would not have shown them either. Judges candidates, not entries of a slate.
     """

@@ -8,9 +8,10 @@ from features.arrays import Bools
 from features.raw_datasets import VISIBILITIES
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 
 
-class Visibility:
+class Visibility(Timeless):
     """Visibility as it is now, and follows as they are now."""
 
     name: ClassVar[str] = "visibility"

@@ -7,9 +7,10 @@ from typing import ClassVar
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 
 
-class Withdrawn:
+class Withdrawn(Timeless):
     """Withdrawals since the snapshot; earlier ones are not in it."""
 
     name: ClassVar[str] = "withdrawn"

@@ -20,3 +20,7 @@ class RuleStillHolds:
         """uint32[n]: 0 where the rule now forbids the entry."""
         drops = self.rule.drops(ctx, entries)
         return None if drops is None or not np.count_nonzero(drops) else np.where(drops, np.uint32(0), entries.sources)
+
+    def until(self, ctx: Context, entries: Candidates) -> int:
+        """As the rule's."""
+        return self.rule.until(ctx, entries)

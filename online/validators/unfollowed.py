@@ -16,13 +16,14 @@ from features.arrays import Bools
 from features.raw_datasets import TARGET_TYPES
 from online.columns import Bits, Candidates
 from online.context import Context
+from online.protocols import Timeless
 from online.providers.groups import highest_priority
 
 PUSHED_FOR = ("author", "publication")
 """A story is in a timeline because of a follow of either; it stays while one of them holds."""
 
 
-class Unfollowed:
+class Unfollowed(Timeless):
     """Clears the source bits of follows that are no longer in force; an entry that came for one of them drops."""
 
     name: ClassVar[str] = "unfollowed"

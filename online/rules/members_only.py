@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
@@ -13,7 +11,7 @@ from online.protocols import Timeless
 class MembersOnly(Timeless):
     """Members-only stories, for readers who are not members or not known to be."""
 
-    name: ClassVar[str] = "members_only"
+    name = "members_only"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""

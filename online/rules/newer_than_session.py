@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from features.arrays import Bools
@@ -19,7 +17,7 @@ class NewerThanSession:
     The timeline's sequence number does not decide: a story that was pulled when the session began may have been pushed since.
     """
 
-    name: ClassVar[str] = "newer_than_session"
+    name = "newer_than_session"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]; None: a pagination session begins here."""

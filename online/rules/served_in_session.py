@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
@@ -16,7 +14,7 @@ class ServedInSession(Timeless):
     which they had collapsed would not have shown them either. Judges candidates, not entries of a slate.
     """
 
-    name: ClassVar[str] = "served_in_session"
+    name = "served_in_session"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]; None: a pagination session begins here."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from features.arrays import Bools
@@ -17,7 +15,7 @@ from online.providers.fresh_stories import DAY_US
 class TooOld:
     """Stories published more than max_age_d ago, and those dated in the future; undated ones have no age."""
 
-    name: ClassVar[str] = "too_old"
+    name = "too_old"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from features.arrays import Bools
 from features.raw_datasets import VISIBILITIES
 from online.columns import Candidates
@@ -14,7 +12,7 @@ from online.protocols import Timeless
 class Visibility(Timeless):
     """Visibility as it is now, and follows as they are now."""
 
-    name: ClassVar[str] = "visibility"
+    name = "visibility"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from online.columns import Bits, Candidates
@@ -15,7 +13,7 @@ from online.slates.slate import ORGANIC
 class PromotionEnded:
     """Drops promoted entries whose promotion has ended, or is not in the snapshot any more. No other takes the place."""
 
-    name: ClassVar[str] = "promotion_ended"
+    name = "promotion_ended"
 
     def sources(self, ctx: Context, entries: Candidates) -> Bits | None:
         """uint32[n]: 0 where the promotion is over."""

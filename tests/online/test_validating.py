@@ -113,7 +113,7 @@ def built(**known: Any) -> tuple[Pipeline, Slate]:
 
 def told(made_by: Pipeline, ctx: Context, slate: Slate) -> tuple[list[dict[str, Any]], dict[str, int]]:
     page = made_by.read(ctx, slate, 0, 10)
-    return items(ctx, made_by.components, page.entries, 0), page.dropped
+    return items(ctx, page.entries, 0), page.dropped
 
 
 FOLLOWS: dict[str, Any] = {"follow_author": ["a-one"], "follow_publication": ["p-one"], "follow_topic": ["t-one"]}
@@ -137,7 +137,7 @@ def test_reasons_that_no_longer_hold_are_cleared_and_the_rest_told_anew(
     changes = [EdgeChange("follow", kind, hash64(ids_of[kind]), False) for kind in sorted(given_up)]
     shown, dropped = told(made_by, context(story_table([STORY]), changes=changes, **FOLLOWS), slate)
     if left is None:
-        assert (shown, dropped) == ([], {"unfollowed": 1})
+        assert (shown, dropped) == ([], {"source_ended": 1})
     else:
         assert [(item["sources"], item["reason"]) for item in shown] == [(left, reason)]
         assert dropped == {}

@@ -110,7 +110,6 @@ class TestANewProvider:
     def test_its_stories_come_for_the_reason_that_it_gives(self, plugged_in: Any) -> None:
         made_by = Pipeline(plugged_in("providers", PublicationsOfFollowed), lambda ctx, slate: None)
         ctx = context(story_table(list(self.STORIES)), follow_author=["a-mine"])
-        ctx = replace(ctx, sources=made_by.components.providers)
         told = {item["story_id"]: item for item in items(ctx, made_by.read(ctx, made_by.build(ctx), 0, 9).entries, 0)}
         assert {story_id: item["reason"] for story_id, item in told.items()} == {
             "s-mine": "From an author you follow",
@@ -121,10 +120,10 @@ class TestANewProvider:
     def test_what_came_for_it_goes_when_it_holds_no_longer(self, plugged_in: Any) -> None:
         made_by = Pipeline(plugged_in("providers", PublicationsOfFollowed), lambda ctx, slate: None)
         table = story_table(list(self.STORIES))
-        ctx = replace(context(table, follow_author=["a-mine"]), sources=made_by.components.providers)
+        ctx = context(table, follow_author=["a-mine"])
         slate = made_by.build(ctx)
         unfollowed = EdgeChange("follow", "author", hash64("a-mine"), False)
-        later = replace(context(table, changes=[unfollowed], follow_author=["a-mine"]), sources=ctx.sources)
+        later = context(table, changes=[unfollowed], follow_author=["a-mine"])
         page = made_by.read(later, slate, 0, 9)
         assert (len(page.entries), page.dropped) == (0, {"source_ended": 2})
 
@@ -137,7 +136,7 @@ class TestANewProvider:
         made_by = Pipeline(plugged_in("providers", PublicationsOfFollowed), lambda ctx, slate: None)
         table = story_table([*near, *fresh, mine])
         ctx = context(table, settings=OnlineSettings(postprocess=shares | caps), follow_author=["a-mine"])
-        slate = made_by.build(replace(ctx, sources=made_by.components.providers))
+        slate = made_by.build(ctx)
         first = [table.story_id(int(row)) for row in table.by_hash.find(slate.stories[:10])]
         assert sum(story_id.startswith("n") for story_id in first) == 3
 

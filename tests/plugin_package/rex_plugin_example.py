@@ -8,13 +8,12 @@ import numpy as np
 
 from features.arrays import F32, Bools
 from features.keys import hash64
+from features.times import HOUR_US
 from online.columns import Bits, Candidates, Rows
 from online.context import Context
 from online.protocols import Provider, Timeless, next_of
 from online.rankers.protocol import Degrade, refused
 from online.user.user import User
-
-HOUR_US = 3_600_000_000
 
 
 class FirstOfTopic(Provider):

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tests" / "plugin_package"
-pytestmark = [pytest.mark.process, pytest.mark.nightly]
+pytestmark = [pytest.mark.process, pytest.mark.nightly(part="installs")]
 
 
 def _run(*command: str | Path, **more: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from online.components import default_components
 from online.context import Context
 from online.feed.preparing import FeedRequest
 from online.metrics import Metrics
+from online.protocols import Provider
 from online.rankers.learned import ranker_for
 from online.service_settings import OnlineSettings
 from online.wiring import wire
@@ -49,9 +50,9 @@ def test_a_strict_feed_of_learned_models_is_made_from_it(
 def test_a_strict_service_makes_no_feed_without_a_part(
     redis_client: redis.Redis, redis_server: Server, tmp_path: Path
 ) -> None:
-    class Broken:
-        name: ClassVar[str] = "broken"
-        reason: ClassVar[str] = "never shown"
+    class Broken(Provider):
+        name = "broken"
+        reason = "never shown"
 
         def rows(self, ctx: Context) -> Any:
             raise OSError("gone")

@@ -98,8 +98,8 @@ def tune(as_of: str) -> dict[str, float]:
     lake, settings = Settings().lake, BatchSettings()
     with retrying_only_what_may_pass():
         if settings.tuning_cadence_d and is_due(lake, moment(as_of), settings.tuning_cadence_d):
-            given = {"now": datetime.now(UTC), "settings": settings, "budget_s": settings.tuning_budget_s}
-            choose(lake, moment(as_of), time.monotonic, **given)  # type: ignore[arg-type]
+            now, budget_s = datetime.now(UTC), settings.tuning_budget_s
+            choose(lake, moment(as_of), time.monotonic, now=now, settings=settings, budget_s=budget_s)
         tuned = read_tuned(lake)
     return tuned.chosen if tuned else {}
 
@@ -131,8 +131,8 @@ def checks(as_of: str) -> dict[str, int]:
 def train(as_of: str) -> str:
     """Trains when the released model is older than its cadence; returns what came of it.
 
-    What cannot be learned yet, or is not better than what needs no learning, is told and no failure: the last released model
-    is published on.
+    What cannot be learned yet, or is not better than what needs no learning, is logged and is no failure: the last released
+    model stays published.
     """
     import time
 

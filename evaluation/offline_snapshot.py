@@ -64,7 +64,7 @@ class OfflineSnapshot:
             settings,
             ranker,
             wanted=wanted,
-            bits=components.bits,
+            sources=components.providers,
             trace=Trace(strict=settings.strict),
         )
 

@@ -24,7 +24,7 @@ from evaluation.offline_snapshot import OfflineSnapshot, load_of_many
 from evaluation.reading_log import Log
 from evaluation.task import Split, Task
 from features.duckdb_views import connect
-from lake.events_by_day import write_events
+from lake.writer import write_events
 
 TUNING_S = 60.0
 """Time for choosing the batch's constants, as much as each baseline has for its own."""

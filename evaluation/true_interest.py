@@ -30,7 +30,7 @@ from features.interactions import OUTCOMES
 from features.keys import hash64_many
 from features.ranking_metrics import TOP, Estimate, mean, ndcg, ratio, resamples
 from features.times import micros
-from lake.simulator.truth import World, load_world
+from lake.simulator.world import World, load_world
 from learning.settings import LearningSettings
 from learning.train import train_and_release
 from online.columns import Candidates

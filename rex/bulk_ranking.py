@@ -1,7 +1,7 @@
 """`rex rank`: ranked lists for many users at one moment, by the pipeline that serves feeds; for digests and for evaluating Rex.
 
-Row by row what `GET /v1/users/{user_id}/feed` would answer to somebody who has done nothing since `as_of`, all stages and
-told reasons included; only Redis is left out, and nothing is drawn at random unless the settings given say so.
+Row by row what `GET /v1/users/{user_id}/feed` would answer for a user who has done nothing since `as_of`, all stages and
+reasons included; only Redis is left out, and nothing is drawn at random unless the settings given say so.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def rank(
 ) -> int:
     """Writes the `top` stories of each user to the Parquet file `out`, in the order of `users`; returns the number of rows.
 
-    `users` None: everybody who is known at `as_of`, by user_id; somebody unknown gets a newcomer's list. Runs the batch for
+    `users` None: every user known at `as_of`, by user_id; an unknown one gets a newcomer's list. Runs the batch for
     `as_of` first when its features are not in the lake. Equal lakes and arguments, equal bytes. A file that is there is
     replaced, whole. BadInput for a `top` beyond the slate's size, repeated users, and whatever the batch refuses.
     """
@@ -120,7 +120,7 @@ def _tables(
         for user_id in users[start : start + USERS_PER_GROUP]:
             ctx = offline.context(user_id, micros(as_of), settings, components)
             page = pipeline.read(ctx, pipeline.build(ctx), 0, top)
-            rows += ({"user_id": user_id, **item} for item in items(ctx, components, page.entries, 0))
+            rows += ({"user_id": user_id, **item} for item in items(ctx, page.entries, 0))
             if progress is not None and bar is not None:
                 progress.advance(bar)
         yield pa.Table.from_pylist([{**row, "as_of": as_of} for row in rows], schema=RANKED)

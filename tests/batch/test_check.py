@@ -244,7 +244,8 @@ def _judged_in_spark(spark: SparkSession, lake: Path, names: tuple[str, ...], co
 
 
 @pytest.mark.parametrize(
-    "names", [("stories", "events"), pytest.param(("users", "edges", "promotions"), marks=pytest.mark.nightly)]
+    "names",
+    [("stories", "events"), pytest.param(("users", "edges", "promotions"), marks=pytest.mark.nightly(part="batch"))],
 )
 def test_spark_and_duckdb_judge_alike(
     spark: SparkSession, one_partition: None, tmp_path: Path, names: tuple[str, ...]

@@ -8,11 +8,14 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.install.machine import ROOT
 
 BESIDE_CODE = (".lua", ".sql")
 
 
+@pytest.mark.process
 def test_a_wheel_holds_the_scripts_and_the_ready_files(tmp_path: Path) -> None:
     packages = ("features", "batch", "online", "learning", "lake", "evaluation", "rex")
     for package in packages:

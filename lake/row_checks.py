@@ -1,4 +1,4 @@
-"""The verdict on the rows of a raw dataset in DuckDB, the same as the batch's: for the files of a lake, and for what an import would write."""
+"""Checks the rows of a raw dataset in DuckDB, with the same verdicts as the batch: for the files of a lake, and for what an import would write."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def report_table(reports: Iterable[DatasetReport]) -> Table:
     return shown
 
 
-def judge(
+def check_rows(
     db: duckdb.DuckDBPyConnection,
     dataset: Dataset,
     rows: str,
@@ -98,14 +98,14 @@ def judge(
     files: int | None = None,
     undated: bool = False,
 ) -> DatasetReport:
-    """Judges `rows`, a SELECT of the declared columns and of what is known of each row beside them:
+    """Checks `rows`, a SELECT of the declared columns and of what is known of each row beside them:
     `_file`, `_line` and `_row` (where it stands; each may be null) and `_problem` ({reason, cell}; null: every cell is of its type).
 
     `stories`: SELECT of the ids that events may be about; None: of any. `undated`: see features/undated.py. Leaves a view `rex_<dataset>` of the rows with `reason`,
     null for good ones, and with their times filled. `db` knows the functions of `lake.dialect`.
     """
-    _judge_each(db, dataset, f"SELECT *, {undated} AS {NO_DATES} FROM ({rows})", now)
-    _judge_together(db, dataset, stories)
+    _check_each(db, dataset, f"SELECT *, {undated} AS {NO_DATES} FROM ({rows})", now)
+    _check_together(db, dataset, stories)
     time = next(iter(dataset.times), None)
     units = [f"count(*) FILTER ({time} {where})" for time in dataset.times for where in _UNITS.values()]
     row = f"{{'file': _file, 'line': _line, 'row': _row, 'cell': {_cells(dataset)}}}"
@@ -139,7 +139,7 @@ def judge(
     )
 
 
-def _judge_each(db: duckdb.DuckDBPyConnection, dataset: Dataset, rows: str, now: datetime) -> None:
+def _check_each(db: duckdb.DuckDBPyConnection, dataset: Dataset, rows: str, now: datetime) -> None:
     """A view `rex_<dataset>_rows` with the first thing wrong with each row by itself, and a hash of what makes rows the same."""
     filled = [f"coalesce({', '.join(times)}) AS {time}" for time, times in dataset.filled_times().items()]
     replaced = f"REPLACE ({', '.join(filled)})" if filled else ""
@@ -157,7 +157,7 @@ def _judge_each(db: duckdb.DuckDBPyConnection, dataset: Dataset, rows: str, now:
     )
 
 
-def _judge_together(db: duckdb.DuckDBPyConnection, dataset: Dataset, stories: str | None) -> None:
+def _check_together(db: duckdb.DuckDBPyConnection, dataset: Dataset, stories: str | None) -> None:
     """What only all rows together show: repeats and conflicts, events about unknown stories."""
     rows, twice, grain = f"rex_{dataset.name}_rows", f"rex_{dataset.name}_twice", ", ".join(dataset.grain)
     db.execute(
@@ -174,11 +174,11 @@ def _judge_together(db: duckdb.DuckDBPyConnection, dataset: Dataset, stories: st
               WHERE reason IS NULL AND _key IN (FROM {twice}))
     """
     some = db.execute(f"SELECT count(*) FROM {twice}").fetchall()[0][0]
-    judged = f"{once} UNION ALL {again}" if some else once
+    checked = f"{once} UNION ALL {again}" if some else once
     if dataset.name == "events" and stories is not None:
         unknown = f"CASE WHEN story_id NOT IN ({stories}) THEN '{UNKNOWN_STORY}' END"
-        judged = f"SELECT * REPLACE (coalesce(reason, {unknown}) AS reason) FROM ({judged})"
-    db.execute(f"CREATE OR REPLACE TEMP VIEW rex_{dataset.name} AS {judged}")
+        checked = f"SELECT * REPLACE (coalesce(reason, {unknown}) AS reason) FROM ({checked})"
+    db.execute(f"CREATE OR REPLACE TEMP VIEW rex_{dataset.name} AS {checked}")
 
 
 def _cells(dataset: Dataset) -> str:

@@ -22,7 +22,7 @@ from features.keys import Keys
 from features.packing import CorruptValue
 from features.snapshot import Manifest
 from features.snapshot_reader import read_blob, read_bucket
-from rex.local.progress import bar
+from lake.progress import bar
 
 Step = Literal["lease", "clean", "build", "stage", "write", "verify", "flip", "retire", "delete", "trim"]
 """Where a publisher stands: `step` is called after each of these; after every piece for `write` and `delete`."""

@@ -29,8 +29,8 @@ from features.datasets import dataset
 from features.errors import BadInput, InUse
 from features.lake_files import data_files, raw_layer, unchanged
 from features.lake_layout import dataset_folder
+from lake.progress import bar
 from rex.local.faults import first_line, refusal
-from rex.local.progress import bar
 
 
 @dataclass(frozen=True, slots=True)

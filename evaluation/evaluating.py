@@ -25,7 +25,7 @@ from features.ranking_metrics import (
     resamples,
     self_information,
 )
-from rex.local.progress import bar
+from lake.progress import bar
 
 LIST_RESAMPLES = 200
 """For coverage and Gini, which count every story anew each time; a standard deviation needs no more."""

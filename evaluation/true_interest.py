@@ -30,6 +30,7 @@ from features.interactions import OUTCOMES
 from features.keys import hash64_many
 from features.ranking_metrics import TOP, Estimate, mean, ndcg, ratio, resamples
 from features.times import micros
+from lake.progress import bar
 from lake.simulator.world import World, load_world
 from learning.settings import LearningSettings
 from learning.train import train_and_release
@@ -39,7 +40,6 @@ from online.pipeline import Pipeline
 from online.rankers.learned import ranker_for
 from online.rankers.weighted import Weighted
 from online.settings import RankingSettings, RankSettings
-from rex.local.progress import bar
 
 PROTOCOL = "true-interest"
 USERS = 400

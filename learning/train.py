@@ -14,6 +14,7 @@ from features.errors import BadInput
 from features.lake_layout import written
 from features.packing import name_of
 from lake.models import Release, last_release, models_of, release
+from lake.progress import bar
 from learning.card import write_card
 from learning.evaluate import DECIDING, MODEL, RANKING, ModelEvaluation, admit, as_rows, evaluate, shortfalls
 from learning.examples import Examples, cut
@@ -22,7 +23,6 @@ from learning.lake_examples import read_lake_examples
 from learning.settings import LearningSettings
 from online.rankers.models.model import Model
 from online.rankers.models.model_file import encode
-from rex.local.progress import bar
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from batch.tuning import als, half_lives
 from batch.tuning.tuned import Tuned, write_tuned
 from features.datasets import dataset
 from features.lake_layout import is_written
-from rex.local.progress import bar
+from lake.progress import bar
 
 VALIDATED = ("valid_stories", "valid_events")
 Stopwatch = Callable[[], float]

@@ -1,4 +1,4 @@
-"""Progress bars for work that may be watched or not."""
+"""Progress bars for work on a lake, which may be watched or not."""
 
 from __future__ import annotations
 

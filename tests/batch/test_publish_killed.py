@@ -23,6 +23,7 @@ from features.keys import Keys
 from features.snapshot_reader import current_version, published, read_manifest
 from rex.local.redis_server import Server
 from tests.batch.feature_lake import AS_OF, many, write_features
+from tests.http_server import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -113,7 +114,7 @@ def test_killed_after(step: str, times: int, lake: Path, redis_server: Server, r
         after = current_version(redis_client, KEYS)
         assert (after != before) == (step in FLIPPED), f"killed after {step}, the pointer is on {after}"
         finally_current = publish_day(lake, redis_client, 3)
-        time.sleep(0.05)
+        wait_until(lambda: finally_current in reader.seen or reader.failures)
 
     assert not reader.failures, f"a user met {reader.failures[0]!r}"
     assert set(reader.seen) <= {before, after, finally_current}

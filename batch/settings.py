@@ -12,11 +12,11 @@ class BatchSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="REX_BATCH_", extra="ignore", frozen=True)
 
     story_half_life_d: float = Field(default=3.0, gt=0, le=3650)
-    """Half-life of an event in decayed counters and rates, in days; stories live for days."""
+    """Days in which an event counts half in decayed counters and rates; stories live for days."""
     trending_half_life_h: float = Field(default=12.0, gt=0, le=8760)
-    """Half-life of a read in `top_stories`, in hours; half a day follows the daily rhythm without jumping with it."""
+    """Hours in which a read counts half in `top_stories`; half a day follows the daily rhythm without jumping with it."""
     affinity_half_life_d: float = Field(default=30.0, gt=0, le=3650)
-    """Half-life of an event in affinities, in days; interests change over weeks."""
+    """Days in which an event counts half in affinities; tastes change over weeks."""
 
     global_strength: float = Field(default=100.0, gt=0, le=1e9)
     """Events that the registry's default rate is worth against the lake's own; matters only in a nearly empty lake."""
@@ -47,24 +47,24 @@ class BatchSettings(BaseSettings):
     """Different users who must have engaged with a story for it to get a vector."""
 
     tuning_cadence_d: float = Field(default=0.0, ge=0, le=3660)
-    """Days after which the daily run tunes again; 0: never. Evaluate what `rex tune` chose before you leave it to a schedule."""
+    """Days after which the daily run chooses constants anew; 0: never. Judge what `rex tune` chose before you leave it to a schedule."""
     tuning_budget_s: float = Field(default=120.0, ge=0, le=86_400)
-    """Seconds for tuning; one fit of a small lake takes a few, of a million reads tens of seconds."""
+    """Seconds for trying; a fit of a small lake takes a few, of a million reads tens."""
 
     training_schedule_h: int = Field(default=24, ge=1, le=8760)
     """Hours between the as_ofs whose features train a model, counted from 1970: 24 are UTC midnights, as the batch runs daily."""
     training_lag_min: int = Field(default=60, ge=0, le=100_000)
-    """Minutes from an as_of until all servers have its snapshot: batch and publishing take less than an hour."""
+    """Minutes from an as_of to the moment from which all servers have its snapshot: batch and publishing take less than an hour."""
     training_window_h: int = Field(default=24, ge=1, le=8760)
     """Hours after an impression in which its outcomes count; nearly all come within the session, a day leaves room to come back."""
     training_days: int = Field(default=30, ge=1, le=3660)
-    """Days of examples that a model learns from; older ones are about other stories and other users."""
+    """Days of examples that a model learns from; older ones tell of other stories and other users."""
     training_refit_d: int = Field(default=7, ge=1, le=3660)
     """Days for which one fit of vectors and neighbours serves the schedule. Daily runs leave one a day; where they are missing, fits cost most."""
     training_rows: int = Field(default=1_000_000, ge=1000, le=100_000_000)
-    """Most examples; if there are more, whole requests are sampled. A million is enough for trees of this size and fits into a gigabyte."""
+    """Examples at most; of more, a part of the requests is taken, whole. A million fills trees of this size and fits into a gigabyte."""
     training_negatives: int = Field(default=4, ge=2, le=1000, multiple_of=2)
-    """Negatives per read in a lake without impressions; half of them are drawn from the newest stories."""
+    """Stories not read that stand against each read in a lake without impressions; half of the draws are of the newest stories."""
 
     spark_master: str = Field(default="local[2]", min_length=1)
     """Where Spark runs: `local[2]`, `local[*]`, or the URL of a cluster."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -18,7 +21,7 @@ from typer.testing import CliRunner
 
 from features.datasets import ALL
 from rex.cli.commands import app
-from tests.install.machine import ROOT, tracked
+from tests.install.machine import ROOT, clean_environment, tracked
 
 GENERATED = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -249,3 +252,33 @@ def test_the_help_of_import_shows_sql() -> None:
         "CREATE VIEW events AS SELECT reader AS user_id, post AS story_id, 'read' AS type, unix_s(ts) AS occurred_at"
         in output
     )
+
+
+@pytest.mark.nightly
+@pytest.mark.process
+@pytest.mark.timeout(1800)
+def test_the_steps_of_the_readme_run(tmp_path: Path) -> None:
+    steps, calls = [code for language, code in FENCED.findall((ROOT / "README.md").read_text()) if language == "sh"][
+        1:3
+    ]
+    first, *rest = steps.splitlines()
+    assert first.startswith(". .venv/bin/activate")
+    serve = rest.pop()
+    assert serve.startswith("rex serve ")
+    script = "\n".join(
+        [
+            *("set -euo pipefail", *rest, "rex serve > served.log 2>&1 & server=$!", "trap 'kill $server' EXIT"),
+            "until curl -sf http://127.0.0.1:8000/readyz > /dev/null; do sleep 0.2; kill -0 $server; done",
+            calls.replace("curl ", "curl --fail-with-body -sS "),
+        ]
+    )
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=clean_environment(PATH=path, HOME=str(tmp_path)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    assert '"story_id":"hello"' in done.stdout

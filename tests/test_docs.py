@@ -254,7 +254,7 @@ def test_the_help_of_import_shows_sql() -> None:
     )
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="demo")
 @pytest.mark.process
 @pytest.mark.timeout(1800)
 def test_the_steps_of_the_readme_run(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.install.machine import ROOT, SMALL, check_demo, clean_environment, fresh_copy, tracked, two_free_ports
 
+pytestmark = pytest.mark.process
+
 PACKAGES = ("features", "batch", "online", "learning", "lake", "evaluation", "rex")
 
 
@@ -38,8 +40,7 @@ def test_a_wheel_holds_the_packages_and_what_they_read(wheel: Path) -> None:
     assert any(name.endswith("/LICENSE") for name in held)
 
 
-@pytest.mark.nightly
-@pytest.mark.process
+@pytest.mark.nightly(part="installs")
 @pytest.mark.timeout(1800)
 def test_the_command_and_the_demo_work_from_a_wheel(wheel: Path, tmp_path: Path) -> None:
     environment, empty = tmp_path / "environment", tmp_path / "empty"

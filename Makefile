@@ -5,6 +5,8 @@ BIN := .venv/bin
 DATA ?=
 SERVE ?= 1
 ARGS ?=
+PART ?=
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -39,18 +41,16 @@ demo: env ## data, features, snapshot, a ranked feed; SERVE=0 stops after printi
 	$(BIN)/rex demo $(if $(DATA),--data $(DATA)) $(if $(filter 0,$(SERVE)),--no-serve) $(ARGS)
 
 test: env ## the tests, with real Spark, Redis, Airflow and HTTP; `make nightly` has more
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: env ## while typing: format, lint, types, and the tests that need neither Spark nor processes, with one page over HTTP
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not nightly and not spark and not http and not process"
-	$(BIN)/python -m pytest tests/online/test_http_feed.py -k test_a_page_has_the_documented_form
+	$(PYTEST) -m "smoke or not (nightly or spark or http or process)"
 
-nightly: env ## what takes too long for every commit: tests marked `nightly`, and ten times as many random histories of delivery
-	$(BIN)/python -m pytest -m nightly -rs
-	REX_TEST_STEPS=10000 $(BIN)/python -m pytest tests/online/test_delivery_under_change.py -s
+nightly: env ## what takes too long for every commit, in parts; again: those that have not passed. FRESH=1: all, PART=name: one (batch, clients, delivery, demo, environments, imports, installs)
+	$(BIN)/python -m tests.nightly $(PART)
 
 check: env ## what CI runs: format, lint, types, dead code, tests
 	$(BIN)/ruff format --check .

@@ -98,8 +98,8 @@ def tune(as_of: str) -> dict[str, float]:
     lake, settings = Settings().lake, BatchSettings()
     with retrying_only_what_may_pass():
         if settings.tuning_cadence_d and is_due(lake, moment(as_of), settings.tuning_cadence_d):
-            given = {"now": datetime.now(UTC), "settings": settings, "budget_s": settings.tuning_budget_s}
-            choose(lake, moment(as_of), time.monotonic, **given)  # type: ignore[arg-type]
+            now, budget_s = datetime.now(UTC), settings.tuning_budget_s
+            choose(lake, moment(as_of), time.monotonic, now=now, settings=settings, budget_s=budget_s)
         tuned = read_tuned(lake)
     return tuned.chosen if tuned else {}
 
@@ -131,16 +131,16 @@ def checks(as_of: str) -> dict[str, int]:
 def train(as_of: str) -> str:
     """Trains when the released model is older than its cadence; returns what came of it.
 
-    What cannot be learned yet, or is not better than what needs no learning, is told and no failure: the last released model
-    is published on.
+    What cannot be learned yet, or is not better than what needs no learning, is logged and is no failure: the last released
+    model stays published.
     """
     import time
 
     from batch.backfill import make_examples
     from batch.tuning.tuned import settings_of
     from features.settings import Settings
-    from learning.lake_model import is_due, learn
     from learning.settings import LearningSettings
+    from learning.train import is_due, train_and_release
 
     lake, learning = Settings().lake, LearningSettings()
     with retrying_only_what_may_pass():
@@ -149,7 +149,7 @@ def train(as_of: str) -> str:
         now, batch = datetime.now(UTC), settings_of(lake)
         try:
             make_examples(lake, moment(as_of), now=now, settings=batch)
-            _, released = learn(lake, moment(as_of), time.monotonic, now=now, settings=learning)
+            _, released = train_and_release(lake, moment(as_of), time.monotonic, now=now, settings=learning)
         except BadInput as refused:
             log.warning("no model is released: %s", refused)
             return f"no model is released: {refused}"

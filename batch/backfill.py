@@ -1,6 +1,6 @@
-"""Makes up for what training misses: the features of earlier moments of the schedule, as many as possible in one pass.
+"""Computes what training lacks: the features of earlier moments of the schedule, as many as possible in one pass.
 
-Daily runs leave the features of every day behind; a lake that was just imported has none of the past. What is made up for is
+Daily runs leave the features of every day behind; a lake that was just imported has none of the past. What is computed here is
 the same as what daily runs would have left, because no job sees beyond its as_of.
 """
 
@@ -14,10 +14,12 @@ from pyspark.sql import SparkSession
 from rich.progress import Progress
 
 from batch.graph import Job, closure, order
-from batch.run import RunReport, run, session
-from batch.schedule import REFITTED, cadence, fits_wanted, fits_written, is_written, schedule_of
+from batch.run import RunReport, run
+from batch.schedule import REFITTED, cadence, fits_wanted, fits_written, schedule_of
+from batch.session import session
 from batch.settings import BatchSettings
 from features.duckdb_views import connect
+from features.lake_layout import is_written
 from features.undated import refuse_undated
 
 EXAMPLES = "training_examples"
@@ -71,8 +73,16 @@ def backfill(
     """
 
     def ran(part: Part) -> RunReport:
-        given = {"now": now, "settings": settings, "spark": spark, "progress": progress}
-        return run(lake, part.as_ofs, jobs=part.jobs, validated=as_of, **given)  # type: ignore[arg-type]
+        return run(
+            lake,
+            part.as_ofs,
+            now=now,
+            settings=settings,
+            jobs=part.jobs,
+            spark=spark,
+            progress=progress,
+            validated=as_of,
+        )
 
     reports = [ran(part) for part in not_validated(lake, as_of, daily)]
     return reports + [ran(part) for part in missing(lake, as_of, settings, daily)]
@@ -85,7 +95,7 @@ def not_validated(lake: Path, as_of: datetime, daily: bool) -> list[Part]:
 
 
 def missing(lake: Path, as_of: datetime, settings: BatchSettings, daily: bool) -> list[Part]:
-    """All other jobs, in an order in which they can run; valid_events are there already, and tell how far back to go."""
+    """All other jobs, in an order in which they can run; valid_events are there already, and show how far back to go."""
     moments = tuple(at for at in schedule_of(as_of, settings) if at > _useless_until(lake, as_of, settings))
     fits = fits_wanted(moments, fits_written(lake, moments, settings), cadence(settings))
     learned = {job.name for job in closure(EXAMPLES)}
@@ -110,8 +120,8 @@ def _jobs(daily: bool) -> list[Job]:
 def _useless_until(lake: Path, as_of: datetime, settings: BatchSettings) -> datetime:
     """Nothing was shown while the snapshots up to this moment were current: they precede every event by a step and a lag."""
     with connect(lake, as_of) as db:
-        [(first,)] = db.execute("SELECT min(occurred_at) FROM valid_events").fetchall()
+        first: datetime | None = db.execute("SELECT min(occurred_at) FROM valid_events").fetchall()[0][0]
     if first is None:
         return as_of
     step = timedelta(minutes=settings.training_lag_min) + timedelta(hours=settings.training_schedule_h)
-    return first.astimezone(UTC) - step  # type: ignore[no-any-return]
+    return first.astimezone(UTC) - step

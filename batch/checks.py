@@ -12,12 +12,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batch.io import WRITING, Staged, clear_leftovers, promote, write_quarantine
+from batch.io import Staged, clear_leftovers, promote, write_quarantine
 from features.datasets import dataset as dataset_of
-from features.duckdb_views import partition_name
 from features.errors import BadInput
 from features.lake_files import data_files, row_count
-from features.paths import duckdb_path
+from features.lake_layout import PARTITIONS, duckdb_path, partition_folder
 from features.schema import Dataset
 from features.verdicts import REPEATED, too_many
 
@@ -50,7 +49,7 @@ def quarantine(
     outcome = _outcome(dataset, sum(pq.read_metadata(path).num_rows for path in data_files(good)), counts)
     folder = lake / "quarantine" / dataset.name
     clear_leftovers(folder)
-    staged = Staged(as_of, folder / WRITING / partition_name(as_of), folder / partition_name(as_of))
+    staged = Staged.of(folder, as_of)
     write_quarantine(staged.path, {reason: bad[reason] for reason in outcome.quarantined}, dataset)
     (staged.path / COUNTS_FILE).write_text(json.dumps(asdict(outcome), sort_keys=True, indent=1) + "\n")
     promote([staged])
@@ -63,7 +62,7 @@ def check_dataset(lake: Path, name: str, as_of: datetime) -> int:
 
     BadInput when it has not been written or fails a check of level `error`.
     """
-    folder = lake / "features" / name / partition_name(as_of)
+    folder = partition_folder(lake, name, as_of)
     if not folder.is_dir():
         raise BadInput(f"{folder} has not been written yet; run `rex batch --as-of {as_of.isoformat()}` first.")
     return check_partition(dataset_of(name), folder)
@@ -78,8 +77,8 @@ def check_partition(dataset: Dataset, folder: Path) -> int:
     total = counted.pop("rows")
     failed = {name: count for name, count in counted.items() if count}
     if failed:
-        said = "; ".join(f"{name}: {count:,} rows" for name, count in failed.items())
-        raise BadInput(f"Dataset {dataset.name} in {folder} fails its checks ({said}); nothing of it is used.")
+        listed = "; ".join(f"{name}: {count:,} rows" for name, count in failed.items())
+        raise BadInput(f"Dataset {dataset.name} in {folder} fails its checks ({listed}); nothing of it is used.")
     return total
 
 
@@ -90,7 +89,7 @@ def refuse_emptied(dataset: Dataset, staged: Sequence[Staged]) -> None:
     for partition in staged:
         if row_count(dataset, partition.path):
             continue
-        places = {place.name: place for place in partition.place.parent.glob("as_of=*")}
+        places = {place.name: place for place in partition.place.parent.glob(PARTITIONS)}
         places |= {other.place.name: other.path for other in staged if other is not partition}
         earlier = max((name for name in places if name < partition.place.name), default=partition.place.name)
         for name in {partition.place.name, earlier} & places.keys():

@@ -1,4 +1,4 @@
-"""The whole batch graph. A job is named after the dataset it writes; its function takes what it reads, by name.
+"""The whole batch graph. A job is named after the dataset it writes, and so is its function, which takes what it reads, by name.
 
 A job's function is pure: Spark DataFrames in, one DataFrame out. It also gets `context`, the moments (`as_of`) to compute for
 in one pass, and asks batch/point_in_time.py what each of them may see; every row it returns names its `as_of`. The first five
@@ -29,20 +29,21 @@ class Job:
     validates: str = ""
     """The raw dataset whose rows this job judges; empty: it reads only what has been judged."""
     looks_back: bool = False
-    """Whether it reads its inputs of all earlier as_ofs of the schedule (see batch/training/cutoff.py), where another job reads those
+    """Whether it reads its inputs of all earlier as_ofs of the schedule (see batch/example_building/cutoff.py), where another job reads those
     of the as_of itself. It runs only when it is named: a lake has no such past at first."""
+
+    @property
+    def file(self) -> str:
+        """Where the function is."""
+        return self.run.partition(":")[0].replace(".", "/") + ".py"
 
 
 def _validate(raw: str, *more: str) -> Job:
-    return Job(f"valid_{raw}", (raw, *more), f"batch.jobs.valid_{raw}:valid_{raw}", validates=raw)
+    return Job(f"valid_{raw}", (raw, *more), f"batch.jobs.validated:valid_{raw}", validates=raw)
 
 
-def _derive(name: str, *reads: str) -> Job:
-    return Job(name, reads, f"batch.jobs.{name}:{name}")
-
-
-def _learn(name: str, *reads: str) -> Job:
-    return Job(name, reads, f"batch.jobs.{name}:{name}", looks_back=True)
+def _derive(name: str, *reads: str, module: str = "", looks_back: bool = False) -> Job:
+    return Job(name, reads, f"batch.jobs.{module or name}:{name}", looks_back=looks_back)
 
 
 JOBS = (
@@ -54,21 +55,21 @@ JOBS = (
     _validate("promotions"),
     # How stories do, and their authors, publications, topics and languages; what is trending.
     _derive("story_counters", "valid_events"),
-    _derive("author_features", "story_counters", "valid_stories", "valid_edges"),
-    _derive("publication_features", "story_counters", "valid_stories"),
-    _derive("topic_features", "story_counters", "valid_stories"),
-    _derive("language_features", "story_counters", "valid_stories"),
-    _derive("story_features", "story_counters", "valid_stories", "author_features"),
+    _derive("author_features", "story_counters", "valid_stories", "valid_edges", module="rates"),
+    _derive("publication_features", "story_counters", "valid_stories", module="rates"),
+    _derive("topic_features", "story_counters", "valid_stories", module="rates"),
+    _derive("language_features", "story_counters", "valid_stories", module="rates"),
+    _derive("story_features", "story_counters", "valid_stories", "author_features", module="rates"),
     _derive("top_stories", "story_counters", "valid_stories"),
     # Who likes what: profiles, affinities, ALS vectors (matrix factorisation), stories with the same users.
     _derive("user_profiles", "valid_users", "valid_edges", "valid_events"),
-    _derive("user_author_affinity", "valid_events", "valid_stories"),
-    _derive("user_publication_affinity", "valid_events", "valid_stories"),
-    _derive("user_topic_affinity", "valid_events", "valid_stories"),
+    _derive("user_author_affinity", "valid_events", "valid_stories", module="affinities"),
+    _derive("user_publication_affinity", "valid_events", "valid_stories", module="affinities"),
+    _derive("user_topic_affinity", "valid_events", "valid_stories", module="affinities"),
     _derive("als_vectors", "valid_events"),
     _derive("similar_stories", "valid_events"),
     # What models learn from; only when asked for.
-    _learn(
+    _derive(
         "training_examples",
         "valid_events",
         "valid_stories",
@@ -84,6 +85,7 @@ JOBS = (
         "user_topic_affinity",
         "als_vectors",
         "similar_stories",
+        looks_back=True,
     ),
 )
 

@@ -17,10 +17,16 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema, from_arrow_type
 from pyspark.sql.types import ArrayType, DataType, FloatType, IntegerType, StringType, StructType, TimestampType
 
-from features.duckdb_views import partition_name
 from features.errors import BadInput
 from features.lake_files import Group, Stored, data_files, inspect, raw_layer
-from features.paths import hadoop_path
+from features.lake_layout import (
+    PARTITIONS,
+    SPARK_PARTITION_FORMAT,
+    dataset_folder,
+    hadoop_path,
+    partition_folder,
+    partition_name,
+)
 from features.schema import NO_DATES, WHITE_SPACE, Dataset
 from features.stored_types import BINARY, NANOS
 from features.undated import is_undated
@@ -31,8 +37,6 @@ MISFIT = "_misfit"
 is NO_DATES."""
 WRITING, REPLACED = "_writing", "_replaced"
 """Directories beside the partitions: what is being written, and what is being replaced. Readers skip `_`."""
-PARTITION_FORMAT = "yyyy-MM-dd'T'HH-mm-ss'Z'"
-"""`features.duckdb_views.PARTITION_FORMAT` in Spark's words."""
 NO_REASON = "__HIVE_DEFAULT_PARTITION__"
 """Spark's name of the partition whose value is null."""
 
@@ -44,6 +48,12 @@ class Staged:
     as_of: datetime
     path: Path
     place: Path
+
+    @classmethod
+    def of(cls, folder: Path, as_of: datetime) -> Staged:
+        """The partition of the dataset that lies in `folder`."""
+        name = partition_name(as_of)
+        return cls(as_of, folder / WRITING / name, folder / name)
 
 
 def spark_schema(dataset: Dataset, without: Sequence[str] = ()) -> StructType:
@@ -73,8 +83,7 @@ def read_raw(spark: SparkSession, lake: Path, dataset: Dataset) -> DataFrame:
 
 def read_derived(spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequence[datetime]) -> DataFrame:
     """The partitions `as_ofs` of a derived dataset, `as_of` included; none: no rows. BadInput when one has not been written."""
-    folder = lake / "features" / dataset.name
-    paths = [folder / partition_name(as_of) for as_of in as_ofs]
+    paths = [partition_folder(lake, dataset.name, as_of) for as_of in as_ofs]
     if missing := [path for path in paths if not path.is_dir()]:
         raise BadInput(
             f"{missing[0]} has not been written yet; run the whole batch for this as_of first (`rex batch` without --job)."
@@ -82,8 +91,12 @@ def read_derived(spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequ
     if not paths:
         return spark.createDataFrame([], spark_schema(dataset))
     schema = spark_schema(dataset, ("as_of",)).add("as_of", "string")
-    rows = spark.read.schema(schema).option("basePath", str(folder)).parquet(*map(hadoop_path, paths))
-    as_of = F.to_timestamp("as_of", PARTITION_FORMAT).alias("as_of")
+    rows = (
+        spark.read.schema(schema)
+        .option("basePath", str(dataset_folder(lake, dataset.name)))
+        .parquet(*map(hadoop_path, paths))
+    )
+    as_of = F.to_timestamp("as_of", SPARK_PARTITION_FORMAT).alias("as_of")
     return rows.select(*(as_of if name == "as_of" else F.col(name) for name in dataset.names))
 
 
@@ -93,12 +106,11 @@ def stage(rows: DataFrame, lake: Path, dataset: Dataset, as_ofs: Sequence[dateti
     Only declared columns are written, in declared types; columns beyond them are dropped. An as_of without rows becomes
     an empty file. What an earlier, killed run left behind is removed.
     """
-    folder = lake / "features" / dataset.name
+    folder = dataset_folder(lake, dataset.name)
     clear_leftovers(folder)
-    writing = folder / WRITING
     contract = rows.select(*_contract(rows, dataset, dataset.names))
-    _sorted(contract, dataset).write.partitionBy("as_of").parquet(str(writing))
-    return [_finish(dataset, Staged(a, writing / partition_name(a), folder / partition_name(a))) for a in as_ofs]
+    _sorted(contract, dataset).write.partitionBy("as_of").parquet(str(folder / WRITING))
+    return [_finish(dataset, Staged.of(folder, as_of)) for as_of in as_ofs]
 
 
 def stage_judged(
@@ -109,7 +121,7 @@ def stage_judged(
     Returns the staged partition of good rows, and reason → files. The files keep the partitions that judging left
     behind (of a hash of the grain, as many as a shuffle has), and are sorted by grain.
     """
-    folder = lake / "features" / dataset.name
+    folder = dataset_folder(lake, dataset.name)
     clear_leftovers(folder)
     writing = folder / WRITING
     columns = [name for name in dataset.names if name != "as_of"]
@@ -117,7 +129,7 @@ def stage_judged(
     rows.select(*_contract(rows, dataset, columns), "reason").sortWithinPartitions(*order).write.partitionBy(
         "reason"
     ).parquet(str(writing))
-    staged = Staged(as_of, writing / partition_name(as_of), folder / partition_name(as_of))
+    staged = Staged.of(folder, as_of)
     good = writing / f"reason={NO_REASON}"
     if good.exists():
         good.rename(staged.path)
@@ -154,7 +166,7 @@ def promote(staged: Sequence[Staged]) -> None:
 def clear_leftovers(folder: Path) -> None:
     """Removes what a killed run left in a dataset's folder; a partition that it had only moved away comes back."""
     folder.mkdir(parents=True, exist_ok=True)
-    for moved in (folder / REPLACED).glob("as_of=*"):
+    for moved in (folder / REPLACED).glob(PARTITIONS):
         if not (folder / moved.name).exists():
             moved.rename(folder / moved.name)
     shutil.rmtree(folder / WRITING, ignore_errors=True)
@@ -233,7 +245,7 @@ def _sorted(rows: DataFrame, dataset: Dataset) -> DataFrame:
 
     It is named before it is sorted by, and never null: otherwise Spark sorts by it once more when it writes, and drops this sort for that one.
     """
-    name = F.coalesce(F.date_format("as_of", PARTITION_FORMAT), F.lit(""))
+    name = F.coalesce(F.date_format("as_of", SPARK_PARTITION_FORMAT), F.lit(""))
     return rows.withColumn("as_of", name).repartition("as_of").sortWithinPartitions(*dataset.grain)
 
 

@@ -73,9 +73,9 @@ def _release(lock: Lock) -> None:
 
 
 def lost() -> Unavailable:
-    """What a publisher says that was stalled for longer than its lease."""
+    """The error of a publisher that was stalled for longer than its lease."""
     return Unavailable(
-        "The publishing lease was lost (this process stood still for too long); nothing was changed, publish again."
+        "The publishing lease was lost (this process was stalled for too long); nothing was changed, publish again."
     )
 
 

@@ -74,13 +74,23 @@ def ever_in_force(rows: DataFrame) -> DataFrame:
 
 
 def published(stories: DataFrame, context: RunContext) -> DataFrame:
-    """State at each as_of of every story published by then, or of which nobody knows when; withdrawn ones included."""
+    """State at each as_of of every story published by then, or at an unknown time; withdrawn ones included."""
     return visible(stories, context).where(F.col("published_at").isNull() | (F.col("published_at") <= F.col("as_of")))
 
 
 def live(stories: DataFrame, context: RunContext) -> DataFrame:
-    """State at each as_of of every story that readers can find then."""
+    """State at each as_of of every story that users can find then."""
     return published(stories, context).where(F.col("deleted_at").isNull() | (F.col("deleted_at") > F.col("as_of")))
+
+
+def with_one(stories: DataFrame, key: str, context: RunContext) -> DataFrame:
+    """as_of, story_id, `key` of published stories that have one, such as an author."""
+    return published(stories, context).where(F.col(key).isNotNull()).select("as_of", "story_id", key)
+
+
+def with_each_topic(stories: DataFrame, context: RunContext) -> DataFrame:
+    """as_of, story_id, topic_id: a row for each topic of a published story."""
+    return published(stories, context).select("as_of", "story_id", F.explode("topics").alias("topic_id"))
 
 
 def in_force(

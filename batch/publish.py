@@ -1,30 +1,28 @@
-"""Publishing: lease → clean → build → stage → write → verify → flip → prune. Readers see the old snapshot or the new one.
+"""Publishing: lease → clean → build → stage → write → verify → flip → prune. The service sees the old snapshot or the new one.
 
 Killed anywhere, it leaves the pointer on a whole snapshot; the next publisher removes what is half there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import redis
 from rich.progress import Progress
 
 from batch.lease import LEASE_TTL_S, hold_lease
-from batch.prune import clear_half_there, refuse_forgetful, retire, trim_streams
-from batch.snapshot_content import Content, read_content
-from batch.snapshot_pieces import Pieces, cut, manifest_of
-from batch.versions import flip, refuse_older, stage, verify
+from batch.snapshot_content import Content, Pieces, cut, manifest_of, read_content
+from batch.versions import clear_half_there, flip, refuse_forgetful, refuse_older, retire, stage, trim_streams, verify
 from features.errors import Unavailable
 from features.keys import Keys
 from features.packing import CorruptValue
 from features.snapshot import Manifest
 from features.snapshot_reader import read_blob, read_bucket
+from rex.local.progress import bar
 
 Step = Literal["lease", "clean", "build", "stage", "write", "verify", "flip", "retire", "delete", "trim"]
 """Where a publisher stands: `step` is called after each of these; after every piece for `write` and `delete`."""
@@ -51,7 +49,7 @@ def publish(
 
     BadInput when the batch has not finished for `as_of` or ids collide; Older when the current snapshot is of a later
     moment, unless `allow_older`; Unavailable when someone else publishes or
-    what was written does not read back. In both cases readers keep what they have.
+    what was written does not read back. In both cases the service keeps what it has.
     """
 
     def build() -> Content:
@@ -80,7 +78,7 @@ def publish_content(
         step("lease")
         clear_half_there(client, keys, lease, partial(step, "delete"))
         step("clean")
-        with _shown(progress, "read features"):
+        with bar(progress, "read features"):
             content = build()
             refuse_forgetful(client, keys, content.positions)
             pieces = cut(content)
@@ -89,7 +87,7 @@ def publish_content(
         stage(client, keys, lease, manifest)
         step("stage")
         _write(client, keys, pieces, lease.check, progress, partial(step, "write"))
-        with _shown(progress, "verify snapshot"):
+        with bar(progress, "verify snapshot"):
             _verify(client, keys, manifest)
         step("verify")
         flip(client, keys, lease, manifest.version)
@@ -111,7 +109,7 @@ def _write(
     written: Callable[[], None],
 ) -> None:
     """Write the pieces that are not in Redis yet, or not as their names say."""
-    with _shown(progress, "write snapshot", len(pieces.chunks) + len(pieces.buckets)) as advance:
+    with bar(progress, "write snapshot", len(pieces.chunks) + len(pieces.buckets)) as advance:
         for piece, chunk in pieces.chunks.items():
             if not _there(read_blob, client, keys, piece):
                 check()
@@ -126,11 +124,11 @@ def _write(
             advance()
 
 
-def _write_bucket(client: redis.Redis, key: str, bucket: dict[bytes, bytes]) -> None:
+def _write_bucket(client: redis.Redis, key: str, bucket: Mapping[Any, bytes]) -> None:
     """All or nothing, so that a bucket that exists is whole; what else was under this key goes."""
     with client.pipeline(transaction=True) as pipeline:
         pipeline.delete(key)
-        pipeline.hset(key, mapping=bucket)  # type: ignore[arg-type]
+        pipeline.hset(key, mapping=bucket)
         pipeline.execute()
 
 
@@ -149,16 +147,5 @@ def _verify(client: redis.Redis, keys: Keys, manifest: Manifest) -> None:
     except (CorruptValue, Unavailable) as error:
         raise Unavailable(
             f"Snapshot {manifest.version} was not published, for it does not read back ({error}); "
-            "readers keep what they have; publish again."
+            "the service keeps what it has; publish again."
         ) from error
-
-
-@contextmanager
-def _shown(progress: Progress | None, what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-    """A progress bar while the work lasts; yields what advances it by one."""
-    if progress is None:
-        yield lambda: None
-        return
-    task = progress.add_task(what, total=total)
-    yield partial(progress.advance, task)
-    progress.update(task, total=total or 1, completed=total or 1)

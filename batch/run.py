@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import importlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from rich.progress import Progress
@@ -22,16 +21,16 @@ from batch.checks import Validation, check_partition, quarantine, refuse_emptied
 from batch.graph import BY_NAME, Job, order
 from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
 from batch.point_in_time import RunContext
-from batch.positions import clipped, earliest, read_archived
+from batch.run_notes import note_run, read_archived
 from batch.schedule import REFITTED, at_schedule, looking_back, not_written
-from batch.session import start_session
+from batch.session import session
 from batch.settings import BatchSettings
 from features.datasets import dataset
-from features.duckdb_views import partition_name
 from features.errors import BadInput, InUse
 from features.lake_files import data_files, raw_layer, unchanged
-from lake.drafts import replace_bytes
+from features.lake_layout import dataset_folder
 from rex.local.faults import first_line, refusal
+from rex.local.progress import bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def run(
     with _only_run(lake), session(spark, settings) as used:
         archived = read_archived(lake)
         reports = [_run_job(job, lake, context, used, progress) for job in wanted]
-    _note_run(lake, context, reports, archived)
+    note_run(lake, context.as_ofs, {report.name: report.rows for report in reports}, archived)
     return RunReport(context.as_ofs, reports)
 
 
@@ -104,17 +103,15 @@ def _wanted(names: Sequence[str] | None) -> list[Job]:
 
 def _run_job(job: Job, lake: Path, context: RunContext, spark: SparkSession, progress: Progress | None) -> JobReport:
     started = time.perf_counter()
-    bar = None if progress is None else progress.add_task(job.name, total=1)
     try:
-        rows, validation, warnings = _written(job, lake, context, spark)
+        with bar(progress, job.name, 1):
+            rows, validation, warnings = _written(job, lake, context, spark)
     except (PySparkException, Py4JJavaError) as error:
         during = f"job {job.name}"
         raise refusal(error, during) or RuntimeError(f"{during} failed in Spark: {first_line(error)}") from error
     finally:
         spark.catalog.clearCache()
-        clear_leftovers(lake / "features" / job.name)
-    if progress is not None and bar is not None:
-        progress.advance(bar)
+        clear_leftovers(dataset_folder(lake, job.name))
     return JobReport(job.name, time.perf_counter() - started, rows, validation, warnings)
 
 
@@ -138,7 +135,7 @@ def _written(
         validation = quarantine(staged[0].path, bad, lake, dataset(job.validates), context.latest)
     counts = {partition.as_of: check_partition(target, partition.path) for partition in staged}
     refuse_emptied(target, staged)
-    warnings = [said for partition in staged for said in warnings_of(target, partition.path)]
+    warnings = [warning for partition in staged for warning in warnings_of(target, partition.path)]
     warnings += not_written(job, context)
     promote(staged)
     return counts, validation, warnings
@@ -161,7 +158,7 @@ def _input(name: str, job: Job, lake: Path, context: RunContext, spark: SparkSes
 def _only_run(lake: Path) -> Iterator[None]:
     """Keeps a second run off the same lake. The kernel lets go of the lock when this process ends, however it ends."""
     raw_layer(lake)
-    runs = lake / "features" / "_runs"
+    runs = dataset_folder(lake, "_runs")
     runs.mkdir(parents=True, exist_ok=True)
     with (runs / ".lock").open("w") as lock:
         try:
@@ -169,39 +166,6 @@ def _only_run(lake: Path) -> Iterator[None]:
         except BlockingIOError:
             raise InUse(f"Another batch is running on the lake at {lake}; wait until it has finished.") from None
         yield
-
-
-@contextmanager
-def session(spark: SparkSession | None, settings: BatchSettings) -> Iterator[SparkSession]:
-    """`spark`, or the one already running in this process, both left running; else one of our own."""
-    running = spark or SparkSession.getActiveSession()
-    used = running or start_session(settings)
-    try:
-        yield used
-    finally:
-        if running is None:
-            used.stop()
-
-
-def _note_run(lake: Path, context: RunContext, reports: list[JobReport], archived: dict[str, str]) -> None:
-    """One small file an as_of, written last: rows per job, and how far into the online streams the features reach.
-
-    Only jobs that read the raw lake know how far it reached, and jobs may run one by one, at different times: the features
-    hold a stream as far as the job that read first saw it.
-    """
-    for as_of in context.as_ofs:
-        path = lake / "features" / "_runs" / f"{partition_name(as_of)}.json"
-        note = json.loads(path.read_bytes()) if path.exists() else {"jobs": {}, "reached": {}}
-        for report in reports:
-            if as_of in report.rows:  # what is validated is written for the latest only
-                note["jobs"][report.name] = report.rows[as_of]
-            if BY_NAME[report.name].validates:
-                note["reached"][report.name] = clipped(archived, as_of)
-        _write_note(path, {**note, "as_of": as_of.isoformat(), "positions": earliest(note["reached"].values())})
-
-
-def _write_note(path: Path, note: dict[str, object]) -> None:
-    replace_bytes(path, (json.dumps(note, sort_keys=True, indent=1) + "\n").encode())
 
 
 def _notes(job: JobReport) -> str:

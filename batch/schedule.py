@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from batch.graph import BY_NAME, Job
 from batch.point_in_time import RunContext, moment
 from batch.settings import BatchSettings
-from features.duckdb_views import partition_name
+from features.lake_layout import is_written
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REFITTED = ("als_vectors", "similar_stories")
@@ -55,11 +55,6 @@ def fits_wanted(
 def cadence(settings: BatchSettings) -> timedelta:
     """For how long a fit serves."""
     return timedelta(days=settings.training_refit_d)
-
-
-def is_written(lake: Path, names: Collection[str], at: datetime) -> bool:
-    """Whether all the datasets have been written for a moment."""
-    return all((lake / "features" / name / partition_name(at)).is_dir() for name in names)
 
 
 def fits_written(lake: Path, moments: Collection[datetime], settings: BatchSettings) -> tuple[datetime, ...]:

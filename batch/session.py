@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
-from batch import languages
+from batch import arrow_functions
 from batch.settings import BatchSettings
 from features.errors import Unavailable
 from features.settings import Settings
@@ -69,8 +69,20 @@ def start_session(settings: BatchSettings) -> SparkSession:
     if threading.current_thread() is threading.main_thread():
         # PySpark's own handler asks Java to cancel jobs while another call to Java may be under way.
         signal.signal(signal.SIGINT, handler)
-    languages.register(session)
+    arrow_functions.register(session)
     return session
+
+
+@contextmanager
+def session(spark: SparkSession | None, settings: BatchSettings) -> Iterator[SparkSession]:
+    """`spark`, or the one already running in this process, both left running; else one of our own."""
+    running = spark or SparkSession.getActiveSession()
+    used = running or start_session(settings)
+    try:
+        yield used
+    finally:
+        if running is None:
+            used.stop()
 
 
 def _has_name() -> bool:
@@ -86,14 +98,14 @@ def _give_a_name(conf: SparkConf) -> None:
     """Starts the JVM and logs FALLBACK_USER in, before anything there asks the system for a user's name, which Hadoop
     cannot do without. PySpark starts its JVM within the session otherwise, where it is too late."""
     os.environ.setdefault("SPARK_USER", FALLBACK_USER)
-    gateway = launch_gateway(conf)  # type: ignore[no-untyped-call]
+    gateway = launch_gateway(conf)  # type: ignore[no-untyped-call]  # PySpark declares no types for it
     SparkContext._ensure_initialized(gateway=gateway)
     users = gateway.jvm.org.apache.hadoop.security.UserGroupInformation
     users.setLoginUser(users.createRemoteUser(os.environ["SPARK_USER"]))
 
 
 def _first_error(log: Path) -> str:
-    """Where the log says what ended Java; empty where it does not."""
+    """The lines of the log that name what ended Java; empty where there are none."""
     if not log.exists():
         return ""
     lines = log.read_text(errors="replace").splitlines()
@@ -102,7 +114,7 @@ def _first_error(log: Path) -> str:
 
 @contextmanager
 def _errors_to(log: Path) -> Iterator[None]:
-    """File descriptor 2 goes to `log`. The JVM is started within and keeps it so: what it has to say is for who looks, not for the console."""
+    """File descriptor 2 goes to `log`. The JVM is started within and keeps it so: its messages belong in the log, not on the console."""
     sys.stderr.flush()
     console = os.dup(2)
     try:

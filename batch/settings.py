@@ -16,7 +16,7 @@ class BatchSettings(BaseSettings):
     trending_half_life_h: float = Field(default=12.0, gt=0, le=8760)
     """Hours in which a read counts half in `top_stories`; half a day follows the daily rhythm without jumping with it."""
     affinity_half_life_d: float = Field(default=30.0, gt=0, le=3650)
-    """Days in which an event counts half in affinities; tastes change over weeks."""
+    """Days in which an event counts half in affinities; interests change over weeks."""
 
     global_strength: float = Field(default=100.0, gt=0, le=1e9)
     """Events that the registry's default rate is worth against the lake's own; matters only in a nearly empty lake."""
@@ -47,7 +47,7 @@ class BatchSettings(BaseSettings):
     """Different users who must have engaged with a story for it to get a vector."""
 
     tuning_cadence_d: float = Field(default=0.0, ge=0, le=3660)
-    """Days after which the daily run chooses constants anew; 0: never. Judge what `rex tune` chose before you leave it to a schedule."""
+    """Days after which the daily run chooses constants again; 0: never. Look at what `rex tune` chose before you leave it to a schedule."""
     tuning_budget_s: float = Field(default=120.0, ge=0, le=86_400)
     """Seconds for trying; a fit of a small lake takes a few, of a million reads tens."""
 
@@ -58,7 +58,7 @@ class BatchSettings(BaseSettings):
     training_window_h: int = Field(default=24, ge=1, le=8760)
     """Hours after an impression in which its outcomes count; nearly all come within the session, a day leaves room to come back."""
     training_days: int = Field(default=30, ge=1, le=3660)
-    """Days of examples that a model learns from; older ones tell of other stories and other users."""
+    """Days of examples that a model learns from; older ones are about other stories and other users."""
     training_refit_d: int = Field(default=7, ge=1, le=3660)
     """Days for which one fit of vectors and neighbours serves the schedule. Daily runs leave one a day; where they are missing, fits cost most."""
     training_rows: int = Field(default=1_000_000, ge=1000, le=100_000_000)

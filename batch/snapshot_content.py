@@ -1,20 +1,24 @@
-"""What one snapshot is going to hold, read from the feature Parquet of one `as_of` with DuckDB; no Spark."""
+"""What one snapshot is going to hold, read from the feature Parquet of one `as_of` with DuckDB (no Spark), and cut into pieces."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 
-from batch.snapshot_tables import read_promotions, read_tables, refuse_collisions
-from batch.snapshot_targets import read_targets
+from batch.run_notes import remedy, stream_positions
+from batch.snapshot_tables import read_promotions, read_tables, read_targets, refuse_collisions
 from batch.snapshot_users import Users, read_users
-from features.duckdb_views import connect, partition_name
+from features.arrays import I64
+from features.duckdb_views import connect
 from features.errors import BadInput
+from features.lake_layout import is_written
 from features.packing import name_of
+from features.snapshot import TABLES, Manifest, digest, encode_table, named, schema_hash
+from features.snapshot_reader import bucket_digest
+from features.times import rfc3339
 from lake.models import released
 from online.rankers.models.model_file import decode
 
@@ -60,10 +64,9 @@ def read_content(lake: Path, as_of: datetime) -> Content:
     BadInput when the batch has not finished for it, two ids share one hash, or the model must not be used.
     """
     model = checked_model(lake)
-    positions = read_positions(lake, as_of)
-    missing = [name for name in READS if not (lake / "features" / name / partition_name(as_of)).is_dir()]
-    if missing:
-        raise BadInput(f"The lake at {lake} has no {', '.join(missing)} for {as_of.isoformat()}; {_remedy(as_of)}")
+    positions = stream_positions(lake, as_of)
+    if missing := [name for name in READS if not is_written(lake, [name], as_of)]:
+        raise BadInput(f"The lake at {lake} has no {', '.join(missing)} for {as_of.isoformat()}; {remedy(as_of)}")
     with connect(lake, as_of) as connection:
         tables, factors = read_tables(connection, as_of)
         tables["targets"] = read_targets(connection, tables)
@@ -80,17 +83,64 @@ def checked_model(lake: Path) -> bytes | None:
     return model
 
 
-def read_positions(lake: Path, as_of: datetime) -> dict[str, str]:
-    """Stream positions that the finished batch run of `as_of` noted. BadInput when there is no such run."""
-    path = lake / "features" / "_runs" / f"{partition_name(as_of)}.json"
-    if not path.is_file():
-        raise BadInput(f"No batch run of {as_of.isoformat()} has finished in the lake at {lake}; {_remedy(as_of)}")
-    try:
-        positions = json.loads(path.read_bytes())["positions"]
-        return {str(stream): str(entry) for stream, entry in positions.items()}
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise BadInput(f"The run file {path} is damaged ({error!r}); {_remedy(as_of)}") from error
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A snapshot in pieces that are named by their content: table chunks and the model as bytes; users as positions, packed again when written, so that they are never all in memory."""
+
+    chunks: dict[str, bytes]
+    tables: dict[str, list[str]]
+    """Table → digests of its chunks, in order."""
+    users: Users
+    buckets: dict[str, I64]
+    """Digest of a bucket that is not empty → positions of its users."""
+    places: list[str]
+    """Bucket number → digest; empty string: nobody."""
+    model: str
+    """Digest of the model, which is among the chunks; empty: there is none."""
+    size_bytes: int
+
+    def bucket(self, piece: str) -> dict[bytes, bytes]:
+        """User hash (8 bytes LE) → PROFILE."""
+        return self.users.pack(self.buckets[piece])
 
 
-def _remedy(as_of: datetime) -> str:
-    return f"run `rex batch --as-of {as_of.isoformat()}` first."
+def cut(content: Content) -> Pieces:
+    """Chunks of every table, the model, and the name of every bucket of users."""
+    chunks: dict[str, bytes] = {}
+    tables: dict[str, list[str]] = {}
+    for name in TABLES:
+        encoded = encode_table(content.tables[name])
+        tables[name] = [digest(chunk) for chunk in encoded]
+        chunks |= zip(tables[name], encoded, strict=True)
+    model = "" if content.model is None else digest(content.model)
+    if content.model is not None:
+        chunks[model] = content.model
+    size = sum(map(len, chunks.values()))
+    places, buckets = [], {}
+    for members in content.users.members():
+        packed = content.users.pack(members)
+        places.append(bucket_digest(packed) if packed else "")
+        size += sum(len(field) + len(value) for field, value in packed.items())
+        if packed:
+            buckets[places[-1]] = members
+    return Pieces(chunks, tables, content.users, buckets, places, model, size)
+
+
+def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datetime) -> Manifest:
+    """The table of contents of this content as publication number `sequence`."""
+    counts = {name: content.tables[name].num_rows for name in TABLES}
+    counts |= {"users": len(content.users.hashes), "promotions_without_story": content.promotions_without_story}
+    unnamed = Manifest(
+        version="",
+        as_of=rfc3339(content.as_of),
+        built_at=rfc3339(built_at),
+        schema_hash=schema_hash(content.factors),
+        factors=content.factors,
+        positions=content.positions,
+        counts=counts,
+        tables=pieces.tables,
+        users=pieces.places,
+        size_bytes=pieces.size_bytes,
+        model=pieces.model,
+    )
+    return named(unnamed, sequence)

@@ -1,4 +1,4 @@
-"""Story, name, trending and promotion tables of a snapshot, from the feature views of one `as_of`. Joins in DuckDB, the rest in Arrow."""
+"""The tables of a snapshot, from the feature views of one `as_of`. Joins in DuckDB, the rest in Arrow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from features.arrays import F32, I32
 from features.errors import BadInput
 from features.keys import hash64_many
-from features.raw_datasets import VISIBILITIES
+from features.raw_datasets import EDGE_KINDS, TARGET_TYPES, VISIBILITIES
 from features.registry import registered
 from features.snapshot import (
     ABSENT,
@@ -20,6 +20,7 @@ from features.snapshot import (
     NO_CAP,
     PROMOTIONS_SCHEMA,
     SIMILAR_KEPT,
+    TARGETS_SCHEMA,
     TOP_SCHEMA,
     names_schema,
     stories_schema,
@@ -218,3 +219,27 @@ def read_promotions(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> t
     hashes = pa.array(hash64_many(found["promotion_id"].to_pylist()), pa.int64())
     known = found.append_column("hash", hashes).filter(found["row"].is_valid())
     return known.select(PROMOTIONS_SCHEMA.names).cast(PROMOTIONS_SCHEMA), len(found) - len(known)
+
+
+MAX_TARGETS = 1_000_000
+"""Those with the most edges come first; some 100 MB in every process, and far more than sites have authors without stories."""
+
+
+def read_targets(connection: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> pa.Table:
+    """A table of TARGETS_SCHEMA, by hash: ids that users follow, mute or block and that no story names, so that a profile has
+    only their hashes. Of two ids with one hash the first by id.
+
+    Not rows of the tables of names: anybody can follow an id that was made to have another's hash, and there it would
+    stand in that one's place.
+    """
+    for target in TARGET_TYPES:
+        connection.register(f"named_{target}", tables[f"{target}s"].select(["id"]))
+    bare = " UNION ALL ".join(
+        f"SELECT id FROM (SELECT unnest({kind}_{target}s) AS id FROM user_profiles) ANTI JOIN named_{target} USING (id)"
+        for kind in EDGE_KINDS
+        for target in TARGET_TYPES
+    )
+    query = f"SELECT id FROM ({bare}) GROUP BY id ORDER BY count(*) DESC, id LIMIT {MAX_TARGETS}"
+    ids = connection.sql(f"SELECT id FROM ({query}) ORDER BY id").to_arrow_table()["id"].combine_chunks()
+    hashes, first = np.unique(hash64_many(ids.to_pylist()), return_index=True)
+    return pa.table([hashes, ids.take(pa.array(first))], names=TARGETS_SCHEMA.names).cast(TARGETS_SCHEMA)

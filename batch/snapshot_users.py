@@ -19,7 +19,7 @@ from features.snapshot_reader import profile_field
 from features.times import UNDATED
 
 USERS_PER_BUCKET = 256
-"""At most this many on average: a bucket of busy readers stays under a few MB, a manifest of a million users under 8,000 names."""
+"""At most this many on average: a bucket of busy users stays under a few MB, a manifest of a million users under 8,000 names."""
 
 LISTS = {name: f"{name}s" if "_" in name and name != BLOCKED_BY else name for name in (*HELD.values(), *ENDED.values())}
 """Array of PROFILE → its column of `user_profiles`; `_at` is appended to both for the times."""
@@ -47,7 +47,7 @@ class Users:
     """Array of PROFILE → one array a user"""
 
     def __post_init__(self) -> None:
-        """ValueError where what is said of a user's affinities or edges is not one value for each."""
+        """ValueError where a user's affinities or edges do not have one value each."""
         beside = [
             (f"{target}_affinity_ids", f"{target}_{name}") for target, names in AFFINITIES.items() for name in names
         ]
@@ -90,8 +90,8 @@ def read_users(connection: duckdb.DuckDBPyConnection, factors: int) -> Users:
     hashes = hash64_many(profiles["user_id"].to_pylist())
     refuse_collisions("users", pa.table([profiles["user_id"], pa.array(hashes)], names=["id", "hash"]))
     fields = _profile_fields(profiles)
-    for target, told in AFFINITIES.items():
-        fields |= _affinity_fields(connection, target, told, len(hashes))
+    for target, values in AFFINITIES.items():
+        fields |= _affinity_fields(connection, target, values, len(hashes))
     fields["vector"] = _vectors(connection, len(hashes), factors)
     return Users(hashes, fields)
 
@@ -145,15 +145,15 @@ def _offsets(lists: pa.ListArray) -> I64:
 
 
 def _affinity_fields(
-    connection: duckdb.DuckDBPyConnection, target: str, told: tuple[str, ...], users: int
+    connection: duckdb.DuckDBPyConnection, target: str, values: tuple[str, ...], users: int
 ) -> dict[str, Ragged]:
     table = connection.sql(f"""
-        SELECT user, a.{target}_id AS id, {", ".join(f"{name}::REAL AS {name}" for name in told)}
+        SELECT user, a.{target}_id AS id, {", ".join(f"{name}::REAL AS {name}" for name in values)}
         FROM user_{target}_affinity a JOIN users USING (user_id) ORDER BY user, id
     """).to_arrow_table()
     offsets = _group_offsets(table["user"].to_numpy(), users)
     ids = {f"{target}_affinity_ids": Ragged(_hashes(table["id"].combine_chunks()), offsets)}
-    return ids | {f"{target}_{name}": Ragged(table[name].to_numpy(), offsets) for name in told}
+    return ids | {f"{target}_{name}": Ragged(table[name].to_numpy(), offsets) for name in values}
 
 
 def _vectors(connection: duckdb.DuckDBPyConnection, users: int, factors: int) -> Ragged:

@@ -23,7 +23,7 @@ GOOD = "_good"
 """Column: nothing is wrong with the row by itself. A column, so that Spark sees all windows over it to be of one partitioning."""
 
 ALL_ALONG = datetime(1970, 1, 1, tzinfo=UTC)
-"""`valid_from` of what says nothing of when it came to be known."""
+"""`valid_from` of rows without a time at which they came to be known."""
 
 
 def judged(rows: DataFrame, dataset: Dataset, context: RunContext) -> DataFrame:
@@ -49,8 +49,8 @@ def _known(rows: DataFrame, dataset: Dataset, context: RunContext) -> DataFrame:
 
 
 def _is_late(dataset: Dataset, context: RunContext) -> Column:
-    horizon = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
-    late = [F.coalesce(F.col(time) > horizon, F.lit(False)) for time in dataset.times]
+    limit = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
+    late = [F.coalesce(F.col(time) > limit, F.lit(False)) for time in dataset.times]
     return functools.reduce(Column.__or__, late, F.lit(False))
 
 
@@ -62,8 +62,8 @@ def _with_reason(rows: DataFrame, dataset: Dataset, context: RunContext) -> Data
 
 
 def _content(dataset: Dataset) -> Column:
-    """64-bit hash of what a row says. Spark passes over nulls, so that it must be told which columns are null; a list that is null
-    says as little as an empty one."""
+    """64-bit hash of a row's content. Spark skips nulls, so which columns are null is hashed as well; a list that is null
+    counts as an empty one."""
     names = content_columns(dataset)
     nulls = [F.col(name).isNull() for name in names if not pa.types.is_list(dataset.column(name).type)]
     return F.xxhash64(*map(F.col, names), *nulls)

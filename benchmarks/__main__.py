@@ -19,10 +19,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks import cached_page, feed, freshness, models, simulate, timelines
-from benchmarks.results import RECORDED, Result, measured, record, table, write
+from benchmarks.results import RECORDED, Result, record, table, write
 
 RESULTS = Path("var/bench/results.json")
-TEN_MILLION = 10_000_000
 
 
 def main() -> int:
@@ -33,7 +32,7 @@ def main() -> int:
         "freshness": freshness.measure,
         "timelines": timelines.measure,
         "models": models.measure,
-        "simulate": _simulated,
+        "simulate": simulate.measure,
     }
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Rex beside peers and limits.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(every)}; default: all")
@@ -54,16 +53,6 @@ def main() -> int:
     console.print(table(results))
     console.print(f"written to {RESULTS}")
     return int(any(result.met is False for result in results))
-
-
-def _simulated(progress: Progress) -> list[Result]:
-    """10 million events: within two minutes and 2 GiB."""
-    progress.add_task("simulate 10 million events", total=None)
-    made = simulate.measure(TEN_MILLION)
-    return [
-        measured("simulate_10m_seconds", made["seconds"], "s", bar=120.0),
-        measured("simulate_10m_peak_rss", made["peak_rss_bytes"] / 2**30, "GiB", bar=2.0),
-    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""A snapshot as large as the ones the design is for, drawn with NumPy and published through the ordinary code."""
+"""A snapshot as large as the ones the design is for, published through the ordinary code, and a model as large as training makes one.
+
+Both are drawn with NumPy: what is measured with them is time, not relevance.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from batch.snapshot_tables import fixed_lists
 from batch.snapshot_users import AFFINITIES, Ragged, Users
 from features.arrays import F32, I32
 from features.keys import Keys, hash64_many
+from features.packing import name_of
 from features.registry import registered
 from features.snapshot import (
     ABSENT,
@@ -29,6 +33,11 @@ from features.snapshot import (
     names_schema,
     stories_schema,
 )
+from learning.examples import FEATURE_NAMES
+from online.rankers.models.model import IDENTITY, POSITION, Model, OutcomeModel
+from online.rankers.models.model_file import decode, encode
+from online.rankers.models.outcomes import NAMES, WEIGHTS
+from online.rankers.models.trees import LEAF, Forest
 
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
 DAYS = 60
@@ -39,7 +48,9 @@ LANGUAGES = {"de": 0.06, "en": 0.70, "es": 0.12, "fr": 0.07, "pt": 0.05}
 TOPICS_A_STORY = 3
 FACTORS = 32
 READS, FOLLOWED_AUTHORS, FOLLOWED_PUBLICATIONS, FOLLOWED_TOPICS, AFFINE = 300, 40, 5, 8, 50
-"""What a busy reader has; everyone here is one, so that no measurement is flattered by newcomers."""
+"""What a busy user has; everyone here is one, so that no measurement is flattered by newcomers."""
+TREES, DEPTH = 120, 5
+"""The most that training makes: 120 trees of 32 leaves for each outcome."""
 
 
 def publish_big(
@@ -105,7 +116,7 @@ def _stories(rng: np.random.Generator, n: int) -> pa.Table:
         "publication": np.where(rng.random(n) < 0.5, _skewed(rng, PUBLICATIONS, n), ABSENT).astype(np.int32),
         "topics": pa.ListArray.from_arrays(np.arange(0, len(topics) + 1, TOPICS_A_STORY, dtype=np.int32), topics),
         "language": rng.choice(len(LANGUAGES), n, p=list(LANGUAGES.values())).astype(np.int32),
-        "title": [f"What story {i} is about, told in a title of usual length" for i in range(n)],
+        "title": [f"What story {i} is about, in a title of usual length" for i in range(n)],
         "published_at": (published := np.sort(end_us - ages_us)),
         "updated_at": published,
         "reading_time_s": rng.lognormal(5.5, 0.6, n).astype(np.float32),
@@ -155,3 +166,28 @@ def _users(rng: np.random.Generator, n: int, tables: dict[str, pa.Table]) -> Use
 def _each(rows: NDArray[np.generic]) -> Ragged:
     """One row a user: [n, k]."""
     return Ragged(rows.ravel(), np.arange(len(rows) + 1, dtype=np.int64) * rows.shape[1])
+
+
+def drawn_model(seed: int = 0) -> Model:
+    """Warm, as a serving process holds it. Deterministic."""
+    rng = np.random.default_rng(seed)
+    outcomes = tuple(OutcomeModel(name, _forest(rng), IDENTITY) for name in NAMES)
+    data = encode(Model((POSITION, *FEATURE_NAMES), outcomes, WEIGHTS))
+    return decode(data, name_of(data))
+
+
+def _forest(rng: np.random.Generator) -> Forest:
+    """Complete trees, by level: the children of node i are 2 i + 1 and 2 i + 2."""
+    inner, nodes = 2**DEPTH - 1, 2 ** (DEPTH + 1) - 1
+    m, at = TREES * nodes, np.arange(TREES * nodes)
+    is_inner = at % nodes < inner
+    return Forest(
+        baseline=-2.0,
+        roots=np.arange(0, m, nodes, dtype=np.int32),
+        feature=np.where(is_inner, rng.integers(1, 1 + len(FEATURE_NAMES), m), LEAF).astype(np.int32),
+        threshold=rng.random(m),
+        missing_left=np.ones(m, np.uint8),
+        left=np.where(is_inner, at - at % nodes + 2 * (at % nodes) + 1, at).astype(np.int32),
+        value=np.where(is_inner, 0.0, rng.normal(0, 0.05, m)),
+        cover=np.ones(m),
+    )

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import http.client
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import redis
-import uvicorn
 from fastapi import FastAPI, Response
 from rich.progress import Progress
 
 from benchmarks.big_snapshot import AS_OF, publish_big
+from benchmarks.measuring import elapsed_ms, served
 from benchmarks.results import Result, measured
 from features.keys import Keys
 from features.settings import Settings
@@ -57,30 +55,10 @@ def measure(progress: Progress) -> list[Result]:
 def _measured(settings: Settings, progress: Progress) -> tuple[list[float], list[float]]:
     """Milliseconds of each request for the cached page, and for the bare route, of one app."""
     app = create_app(settings, OnlineSettings(strict=True), clock=lambda: AS_OF)
-    with _serving(app) as connection:
+    with served(app) as port, closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
         page = _get(connection, PATH)  # builds the slate, unless it is there
         _add_bare_route(app, page)
         return _in_turn(connection, progress)
-
-
-@contextmanager
-def _serving(app: FastAPI) -> Iterator[http.client.HTTPConnection]:
-    """The app behind a server as `rex serve` runs it, and one connection to it."""
-    uvicorn_server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
-    )
-    thread = threading.Thread(target=uvicorn_server.run)
-    thread.start()
-    try:
-        while not uvicorn_server.started and thread.is_alive():
-            time.sleep(0.02)
-        port = uvicorn_server.servers[0].sockets[0].getsockname()[1]
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        yield connection
-        connection.close()
-    finally:
-        uvicorn_server.should_exit = True
-        thread.join()
 
 
 def _add_bare_route(app: FastAPI, body: bytes) -> None:
@@ -97,9 +75,7 @@ def _in_turn(connection: http.client.HTTPConnection, progress: Progress) -> tupl
     task = progress.add_task("cached pages over HTTP", total=WARM_UP + ROUNDS)
     for i in range(WARM_UP + ROUNDS):
         for path, times in ((PATH, cached), ("/bare", bare)):
-            started = time.perf_counter()
-            _get(connection, path)
-            times.append((time.perf_counter() - started) * 1000)
+            times.append(elapsed_ms(partial(_get, connection, path)))
         progress.update(task, completed=i + 1)
     return cached[WARM_UP:], bare[WARM_UP:]
 
@@ -115,7 +91,7 @@ def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
 
 def _slate_sizes(client: redis.Redis, keys: Keys) -> list[Result]:
     """Bytes in Redis of the one slate that was built, its place in its pagination session included."""
-    (slate_id,) = client.hvals(keys.latest_slates("user-0"))  # type: ignore[misc]
+    (slate_id,) = client.hvals(keys.latest_slates("user-0"))
     assert isinstance(slate_id, bytes)
     of = ("user-0", slate_id.decode())
     slate, pagination_session = (client.memory_usage(key(*of)) or 0 for key in (keys.slate, keys.pagination_session))

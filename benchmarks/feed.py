@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,9 @@ import numpy as np
 import redis
 from rich.progress import Progress
 
-from benchmarks.big_snapshot import AS_OF, DAYS, publish_big
-from benchmarks.drawn_model import drawn_model
+from benchmarks.big_snapshot import AS_OF, DAYS, drawn_model, publish_big
+from benchmarks.measuring import TracedMetrics, elapsed_ms, last_trace
 from benchmarks.results import Result, measured
-from benchmarks.traced import TracedMetrics, last_trace
 from features.keys import Keys
 from features.settings import Settings
 from features.times import micros
@@ -132,9 +132,7 @@ def _assert_complete(trace: Trace) -> int:
 def _times(work: Callable[[int], object], n: int, done: Callable[[], None] = lambda: None) -> list[float]:
     out = []
     for i in range(n):
-        started = time.perf_counter()
-        work(i)
-        out.append((time.perf_counter() - started) * 1000)
+        out.append(elapsed_ms(partial(work, i)))
         done()
     return out
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import uvicorn
 from rich.progress import Progress
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
+from benchmarks.measuring import elapsed_ms, served
 from benchmarks.results import Result, measured
 from features.arrays import F32
 from features.packing import name_of
@@ -27,9 +24,9 @@ from online.rankers.models.model_file import decode, encode
 from online.rankers.models.outcomes import NAMES, WEIGHTS
 from online.rankers.models.trees import Walker, doubled
 from online.rankers.weighted import Weighted
-from rex.model_service.app import KEEP_ALIVE_S, create_model_app
+from rex.model_service.app import create_model_app
 from rex.model_service.client import ModelService
-from rex.model_service.sources import Folder
+from rex.model_service.registry import Folder
 
 ROWS = 2000
 STORIES = 500_000
@@ -96,33 +93,13 @@ def _service_ms(data: bytes, columns: dict[str, F32]) -> float:
     with tempfile.TemporaryDirectory() as directory:
         folder = Folder(Path(directory))
         name = folder.put("main", data)
-        with _served(folder) as url:
-            service = ModelService(url, 10_000)
+        with served(create_model_app(folder)) as port:
+            service = ModelService(f"http://127.0.0.1:{port}", 10_000)
             took = _median_ms(lambda: service.of(name).probabilities(columns, ROWS))
             service.close()
             return took
 
 
-@contextmanager
-def _served(folder: Folder) -> Iterator[str]:
-    app = create_model_app(folder)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_keep_alive=KEEP_ALIVE_S))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started and thread.is_alive():
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 def _median_ms(work: Callable[[], object]) -> float:
     work()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - started) * 1000)
-    return float(np.median(times))
+    return float(np.median([elapsed_ms(work) for _ in range(REPEATS)]))

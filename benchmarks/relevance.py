@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from features.keys import hash64_many
-from lake.simulator.truth import World as Truth
-from lake.simulator.truth import load_world
+from lake.simulator.world import World as Truth
+from lake.simulator.world import load_world
 from online.columns import Candidates, Rows
 from online.context import Context
 from online.feed.preparing import FeedRequest

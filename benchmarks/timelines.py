@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,9 @@ import redis
 from rich.progress import Progress
 
 from batch.publish import publish_content
-from benchmarks.big_snapshot import AS_OF, big_content
-from benchmarks.drawn_model import drawn_model
+from benchmarks.big_snapshot import AS_OF, big_content, drawn_model
+from benchmarks.measuring import TracedMetrics, elapsed_ms, last_trace
 from benchmarks.results import Result, measured
-from benchmarks.traced import TracedMetrics, last_trace
 from features.keys import Keys, hash64
 from features.lua import script
 from features.settings import Settings
@@ -58,11 +56,7 @@ def measure(progress: Progress) -> list[Result]:
     """All results, over one Redis and one snapshot of 500,000 stories."""
     with tempfile.TemporaryDirectory() as directory, server(Path(directory)) as running, running.client() as client:
         rex = _loaded(client, running.url, Path(directory), progress)
-        return [
-            *_hybrid_read(rex, progress),
-            *_fan_out(rex, progress),
-            *_celebrity(rex, progress),
-        ]
+        return [*_hybrid_read(rex, progress), *_fan_out(rex, progress), *_celebrity(rex, progress)]
 
 
 def _loaded(client: redis.Redis, url: str, var: Path, progress: Progress) -> AppState:
@@ -87,12 +81,6 @@ def _story(ident: str, author: str, i: int) -> StoryChange:
     published_us = micros(AS_OF + timedelta(milliseconds=i))
     version = StoryVersion(author, None, (), "en", ident, published_us, 0, False)
     return StoryChange(ident, hash64(ident), version)
-
-
-def _time_s(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 # Hybrid read.
@@ -199,14 +187,14 @@ def _fan_out(rex: AppState, progress: Progress) -> list[Result]:
     worker, bare, plain = [], [], []
     for i in range(PUSHED_STORIES):
         story = _story(f"w{i}", "pushed-author", 3 * i)
-        worker.append(_time_s(partial(distributor.distribute, story, f"{i}-1", _later())))
+        worker.append(elapsed_ms(partial(distributor.distribute, story, f"{i}-1", _later())))
         progress.advance(bar)
         bare.append(_bare_push(rex.client, rex.keys, users, 3 * i + 1))
         plain.append(_bare_list(rex.client, users, 3 * i + 2))
         progress.advance(bar)
     lengths = {rex.client.llen(rex.keys.timeline(user)) for user in users}
     assert lengths == {2 * PUSHED_STORIES}, f"lengths of the timelines: {lengths}"
-    each, least, list_push = (1e6 * float(np.median(times)) / FOLLOWERS for times in (worker, bare, plain))
+    each, least, list_push = (1e3 * float(np.median(times)) / FOLLOWERS for times in (worker, bare, plain))
     return [
         measured("fan_out_insert", each, "µs", baseline=least, bar=3 * least),
         measured("fan_out_insert_beside_lpush", each, "µs", baseline=list_push, aim=3 * list_push),
@@ -232,7 +220,7 @@ def _make_active(rex: AppState, users: list[str], author: str) -> None:
 
 
 def _bare_push(client: redis.Redis, keys: Keys, users: list[str], i: int) -> float:
-    """Seconds of the command alone: keys are known, answers are not looked at."""
+    """Milliseconds of the command alone: keys are known, answers are not looked at."""
     name = Target("author", hash64("pushed-author")).name
     published_us = micros(AS_OF + timedelta(milliseconds=i))
     body = encode_body(published_us, hash64(f"b{i}"), VIA["author"], f"b{i}")
@@ -247,11 +235,11 @@ def _bare_push(client: redis.Redis, keys: Keys, users: list[str], i: int) -> flo
             pipe.evalsha(sha, 3, *command)
         assert pipe.execute() == [[1]] * len(users)
 
-    return _time_s(loop)
+    return elapsed_ms(loop)
 
 
 def _bare_list(client: redis.Redis, users: list[str], i: int) -> float:
-    """Seconds of the least that any timeline needs: LPUSH, without order, duplicates, or a cap."""
+    """Milliseconds of the least that any timeline needs: LPUSH, without order, duplicates, or a cap."""
     body = encode_body(i, i, 1, f"p{i}")
     names = [f"bare:{user}" for user in users]
 
@@ -261,7 +249,7 @@ def _bare_list(client: redis.Redis, users: list[str], i: int) -> float:
             pipe.lpush(name, body)
         pipe.execute()
 
-    return _time_s(loop)
+    return elapsed_ms(loop)
 
 
 # A celebrity.
@@ -277,8 +265,8 @@ def _celebrity(rex: AppState, progress: Progress) -> list[Result]:
     for i in range(CELEBRITY_STORIES):
         for followers, author in authors.items():
             story = _story(f"c{i}-{followers}", author, i)
-            times[followers].append(_time_s(partial(distributor.distribute, story, f"{i}-2", _later())))
-    few, many = (1000 * min(times[followers]) for followers in CELEBRITIES)
+            times[followers].append(elapsed_ms(partial(distributor.distribute, story, f"{i}-2", _later())))
+    few, many = (min(times[followers]) for followers in CELEBRITIES)
     return [
         measured("celebrity_publish_1k", few, "ms"),
         measured("celebrity_publish_1m", many, "ms", baseline=few, bar=1.5 * few),

@@ -55,7 +55,7 @@ def batch_graph() -> str:
     lines += ["```mermaid", "flowchart LR"]
     raw = sorted({read for job in JOBS for read in job.reads if read not in BY_NAME})
     lines += [f"  {name}[(raw/{name})]" for name in raw]
-    lines += [f"  {job.name}[batch/jobs/{job.name}.py]" for job in JOBS]
+    lines += [f'  {job.name}["{job.name}<br>{job.file}"]' for job in JOBS]
     lines += [f"  {read} --> {job.name}" for job in JOBS for read in job.reads]
     return "\n".join([*lines, "```", ""])
 

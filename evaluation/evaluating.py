@@ -10,10 +10,9 @@ from functools import partial
 import numpy as np
 from rich.progress import Progress
 
-from evaluation.protocols.task import SEED, Split, Task
-from evaluation.ranking import NOTHING, ranked
+from evaluation.ranking import NOTHING, System, ranked
 from evaluation.reading_log import Log
-from evaluation.systems.system import System
+from evaluation.task import SEED, Split, Task
 from features.arrays import F32, F64, I32, I64, Bools
 from features.ranking_metrics import (
     TOP,
@@ -26,6 +25,7 @@ from features.ranking_metrics import (
     resamples,
     self_information,
 )
+from rex.local.progress import bar
 
 LIST_RESAMPLES = 200
 """For coverage and Gini, which count every story anew each time; a standard deviation needs no more."""
@@ -61,19 +61,18 @@ def paired(first: Evaluated, second: Evaluated, split: Split, metric: str) -> Es
 
 
 def _evaluate_one(log: Log, split: Split, system: System, progress: Progress | None) -> Evaluated:
-    bar = None if progress is None else progress.add_task(f"{split.protocol}: {system.name}", total=len(split.tasks))
     started = time.perf_counter()
-    chosen = system.prepare(log, split)
-    prepared = time.perf_counter()
     parts, shown, surprise = [], [], []
-    for task in split.tasks:
-        system.fit(log, task)
-        result = ranked(log, task, system)
-        parts.append(per_request(result.ranks, task.request, int(task.request.max()) + 1))
-        shown.append(result.top)
-        surprise.append(_novelty(log, task, result.top))
-        if progress is not None and bar is not None:
-            progress.advance(bar)
+    with bar(progress, f"{split.protocol}: {system.name}", len(split.tasks)) as advance:
+        chosen = system.prepare(log, split)
+        prepared = time.perf_counter()
+        for task in split.tasks:
+            system.fit(log, task)
+            result = ranked(log, task, system)
+            parts.append(per_request(result.ranks, task.request, int(task.request.max()) + 1))
+            shown.append(result.top)
+            surprise.append(_novelty(log, task, result.top))
+            advance()
     done = time.perf_counter()
     values = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
     metrics = _estimates(log, split, values, np.concatenate(shown), np.concatenate(surprise))

@@ -140,7 +140,7 @@ def cross_fitted(logged: Logged, cell: I64, cells: int, folds: int = 5) -> F64:
 
 
 def effective_slots(logged: Logged, target: F64) -> float:
-    """(Σ w)² / Σ w²: how many slots drawn from π itself would tell as much (Kish). A small share of n warns of a poor estimate."""
+    """(Σ w)² / Σ w²: how many slots drawn from π itself would say as much (Kish). A small share of n warns of a poor estimate."""
     weights = _weights(logged, target)
     return float(weights.sum() ** 2 / np.maximum(weights @ weights, np.finfo(float).tiny))
 

@@ -1,22 +1,50 @@
-"""From scores to ranks: where each positive stands among what is eligible, and what stands on top."""
+"""What a ranking system has to be, and what is made of its scores: ranks of what was wanted, the top, a choice of constants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from evaluation.protocols.task import Task
 from evaluation.reading_log import Log
-from evaluation.systems.system import System
+from evaluation.task import Split, Task
 from features.arrays import F32, I32, I64
-from features.ranking_metrics import TOP
+from features.ranking_metrics import TOP, per_request
 
+LAST = float("-inf")
+"""Score of a story that the system would not show: it stands below all others."""
 USERS_AT_ONCE = 256
 """Users scored at once: 20 MB of scores for 20,000 stories."""
 NOTHING = -1
 """In a list that is shorter than TOP."""
+CRITERION = "ndcg@10"
+
+
+class System(Protocol):
+    """Prepared once for a split, then fitted to each of its tasks in the order of time, and asked."""
+
+    @property
+    def name(self) -> str:
+        """As tables and rows call it."""
+        ...
+
+    def prepare(self, log: Log, split: Split) -> str:
+        """Whatever is done once: choosing constants on `split.validation`, computing features for all tasks.
+
+        Returns what was chosen, in a few words for a user; empty: nothing was.
+        """
+        ...
+
+    def fit(self, log: Log, task: Task) -> None:
+        """Learn from `task.known`, and from nothing else."""
+        ...
+
+    def scores(self, users: I32) -> F32:
+        """float32[users, n]: greater is better, LAST for what would not be shown; never NaN."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +108,38 @@ def _top(scores: F32) -> I32:
     missing = np.isnan(np.take_along_axis(scores, order, axis=1))
     top = np.where(missing, NOTHING, order).astype(np.int32)
     return np.pad(top, ((0, 0), (0, TOP - size)), constant_values=NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Time for choosing the constants of one system."""
+
+    seconds: float = 60.0
+    """No further setting is tried after this; one that has begun is finished. 0: the first is taken untried."""
+
+
+Tried = TypeVar("Tried", bound=System)
+
+
+def best_of(settings: Iterable[Tried], log: Log, tasks: Sequence[Task], budget: Budget) -> Tried | None:
+    """The system, out of the same with different constants, with the best mean criterion; the first of equals.
+
+    None when there is nothing to validate on or no time: then the caller's defaults hold.
+    """
+    started, best, best_value = time.monotonic(), None, -np.inf
+    for system in settings if tasks else ():
+        if time.monotonic() - started >= budget.seconds:
+            break
+        value = _criterion(system, log, tasks)
+        if value > best_value:
+            best, best_value = system, value
+    return best
+
+
+def _criterion(system: System, log: Log, tasks: Sequence[Task]) -> float:
+    values = []
+    for task in tasks:
+        system.fit(log, task)
+        ranks = ranked(log, task, system).ranks
+        values.append(per_request(ranks, task.request, int(task.request.max()) + 1)[CRITERION])
+    return float(np.concatenate(values).mean())

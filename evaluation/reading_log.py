@@ -89,7 +89,7 @@ class Log:
 
 
 def read_log(lake: Path) -> Log:
-    """The reading log of a raw lake. BadInput when there are no reads or no stories."""
+    """The log of a raw lake. BadInput when there are no reads or no stories."""
     with connect(lake) as db:
         kinds = {row[0] for row in db.execute("SELECT DISTINCT type FROM events").fetchall()}
         types = SAYS_READ if "read" in kinds else (*SAYS_READ, "open")

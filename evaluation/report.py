@@ -11,7 +11,7 @@ from typing import Protocol
 from rich.table import Table
 
 from evaluation.evaluating import Evaluated, paired
-from evaluation.protocols import Split
+from evaluation.task import Split
 from features.ranking_metrics import Estimate
 
 BASELINE = "newest first"
@@ -33,15 +33,7 @@ class Evaluation:
     def rows(self) -> list[Row]:
         """data, protocol, system, metric, value, low, high; differences to newest first as `metric - newest first`."""
         return [
-            {
-                "data": self.data,
-                "protocol": self.split.protocol,
-                "system": one.system,
-                "metric": metric,
-                "value": estimate.value,
-                "low": estimate.low,
-                "high": estimate.high,
-            }
+            row(self.data, self.split.protocol, one.system, metric, estimate)
             for one in self.evaluated
             for metric, estimate in {**one.metrics, **self.against(one)}.items()
         ]
@@ -62,16 +54,22 @@ class Evaluation:
         metrics = [metric for metric in SHOWN if any(metric in one.metrics for one in self.evaluated)]
         table = Table("system", *metrics, f"ndcg@10 - {BASELINE}", "s", title=title, box=None)
         for one in self.evaluated:
-            shown = [_formatted(one.metrics[metric]) if metric in one.metrics else "–" for metric in metrics]
+            shown = [cell(one.metrics[metric]) if metric in one.metrics else "–" for metric in metrics]
             gain = self.against(one).get(f"ndcg@10 - {BASELINE}")
             name = f"{one.system}\n[dim]{one.chosen}[/]" if one.chosen else one.system
-            table.add_row(name, *shown, _formatted(gain, signed=True) if gain else "", f"{sum(one.seconds):.0f}")
+            table.add_row(name, *shown, cell(gain, sign="+") if gain else "", f"{sum(one.seconds):.0f}")
         return table
 
 
-def _formatted(estimate: Estimate, signed: bool = False) -> str:
-    value = f"{estimate.value:+.4f}" if signed else f"{estimate.value:.4f}"
-    return f"{value}\n[dim]{estimate.low:.3f}…{estimate.high:.3f}[/]"
+def row(data: str, protocol: str, system: str, metric: str, estimate: Estimate) -> Row:
+    """One figure, for machines."""
+    of = {"data": data, "protocol": protocol, "system": system, "metric": metric}
+    return of | {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def cell(estimate: Estimate, sign: str = "") -> str:
+    """The same for a table: the value, and its interval below."""
+    return f"{estimate.value:{sign}.4f}\n[dim]{estimate.low:.3f}…{estimate.high:.3f}[/]"
 
 
 class EvaluatedRows(Protocol):

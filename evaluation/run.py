@@ -14,16 +14,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from evaluation.evaluating import evaluate_systems
-from evaluation.protocols import PROTOCOLS, Split
+from evaluation.protocols import PROTOCOLS
+from evaluation.ranking import Budget, System
 from evaluation.reading_log import Log, read_log
 from evaluation.report import EvaluatedRows, Evaluation
+from evaluation.split_snapshots import SplitSnapshots
 from evaluation.systems.rex import Rex
 from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
-from evaluation.systems.system import System
-from evaluation.systems.tuning import Budget
+from evaluation.task import Split
 from evaluation.true_interest import PROTOCOL as TRUE_INTEREST
 from evaluation.true_interest import evaluate_by_truth
-from evaluation.worlds import Worlds
 from features.errors import BadInput
 from features.undated import refuse_undated
 from lake.importing.sql_import import import_sql
@@ -66,8 +66,8 @@ def evaluate(
         found: list[EvaluatedRows] = []
         for split in _splits(log, protocols, negatives, console):
             with _scratch(work) as scratch:
-                worlds = Worlds(lake, scratch / "rex", now=now, tuning_s=budget_s, progress=progress)
-                systems = _rex(worlds, rankers) + _simple(budget_s) + _baselines(baselines, budget_s, console)
+                snapshots = SplitSnapshots(lake, scratch / "rex", now=now, tuning_s=budget_s, progress=progress)
+                systems = _rex(snapshots, rankers) + _simple(budget_s) + _baselines(baselines, budget_s, console)
                 found.append(Evaluation(data, split, evaluate_systems(log, split, systems, progress)))
         if TRUE_INTEREST in (protocols or ()) or (protocols is None and (lake / "world").is_dir()):
             with _scratch(work) as scratch:
@@ -111,7 +111,7 @@ def _simple(budget_s: float) -> list[System]:
 
 
 def _baselines(wanted: bool, budget_s: float, console: Console) -> list[System]:
-    """Where their package is installed; else a line that says so."""
+    """Where their package is installed; else a line on the console."""
     if not wanted:
         return []
     if find_spec("implicit") is None:
@@ -122,9 +122,9 @@ def _baselines(wanted: bool, budget_s: float, console: Console) -> list[System]:
     return [kind(budget=Budget(budget_s)) for kind in (ItemKNN, ALS, BPR)]
 
 
-def _rex(worlds: Worlds, rankers: Sequence[Ranker | None]) -> list[System]:
+def _rex(snapshots: SplitSnapshots, rankers: Sequence[Ranker | None]) -> list[System]:
     """One batch serves all rankers."""
-    return [Rex(worlds, ranker=one, name="rex" if one is None else f"rex, {one.name}") for one in rankers]
+    return [Rex(snapshots, ranker=one, name="rex" if one is None else f"rex, {one.name}") for one in rankers]
 
 
 @contextmanager

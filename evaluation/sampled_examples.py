@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.protocols.task import SEED, Split, Task
 from evaluation.reading_log import Log
+from evaluation.task import SEED, Split, Task
 from features.arrays import F32, F64, I32, I64, Bools
 from learning.examples import FEATURE_NAMES, SCHEMA, WEIGHT, Examples, examples_of
 from online.columns import Candidates

@@ -18,26 +18,28 @@ from rich.table import Table
 
 from batch.backfill import make_examples
 from batch.settings import BatchSettings
-from evaluation.offline_world import OfflineWorld, load
+from evaluation.offline_snapshot import OfflineSnapshot, load
 from evaluation.protocols import PROTOCOLS
-from evaluation.protocols.task import SEED, Task
+from evaluation.ranking import System
 from evaluation.reading_log import Log
+from evaluation.report import Row, cell, row
 from evaluation.systems.rex import ALL_FEATURES, of_every_age
-from evaluation.systems.system import System
+from evaluation.task import SEED, Task
 from features.arrays import F32, F64, I32
 from features.interactions import OUTCOMES
 from features.keys import hash64_many
 from features.ranking_metrics import TOP, Estimate, mean, ndcg, ratio, resamples
 from features.times import micros
-from lake.simulator.truth import World, load_world
-from learning.lake_model import learn
+from lake.simulator.world import World, load_world
 from learning.settings import LearningSettings
+from learning.train import train_and_release
 from online.columns import Candidates
 from online.components import default_components
 from online.pipeline import Pipeline
 from online.rankers.learned import ranker_for
 from online.rankers.weighted import Weighted
 from online.settings import RankingSettings, RankSettings
+from rex.local.progress import bar
 
 PROTOCOL = "true-interest"
 USERS = 400
@@ -48,7 +50,6 @@ HAND, REX = "rex, weighted-1", "rex"
 OPENINGS = {one.name: float(one.name == "open") for one in OUTCOMES}
 """Worth of outcomes for one variant: true interest is the chance of an opening, and what else may come of it follows other laws."""
 SEGMENTS = ("all", "stories of the last day", "users of the last day")
-Row = dict[str, str | float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ class ByTruth:
 
     def rows(self) -> list[Row]:
         """In the form of all rows of an evaluation."""
-        found = [
-            (system, f"{metric} of {segment}", one)
+        return [
+            row(self.data, PROTOCOL, system, f"{metric} of {segment}", one)
             for segment, of in self.values.items()
             for system in of
             for metric, one in (
@@ -80,30 +81,18 @@ class ByTruth:
                 ("gap closed", self.gap_closed(segment, system)),
             )
         ]
-        return [
-            {
-                "data": self.data,
-                "protocol": PROTOCOL,
-                "system": system,
-                "metric": metric,
-                "value": one.value,
-                "low": one.low,
-                "high": one.high,
-            }
-            for system, metric, one in found
-        ]
 
     def table(self) -> Table:
         """For a user at a terminal."""
-        told = ", ".join(f"{segment}: {len(self.values[segment][REX]):,} users" for segment in self.values)
-        table = Table("system", title=f"{self.data}, NDCG@{TOP} by true interest ({told})", box=None)
+        sizes = ", ".join(f"{segment}: {len(self.values[segment][REX]):,} users" for segment in self.values)
+        table = Table("system", title=f"{self.data}, NDCG@{TOP} by true interest ({sizes})", box=None)
         for segment in self.values:
             table.add_column(f"{segment}\nndcg@{TOP}")
             table.add_column("gap closed")
         for system in self.values[SEGMENTS[0]]:
             cells = []
             for segment in self.values:
-                cells += [_cell(self.estimate(segment, system)), _cell(self.gap_closed(segment, system))]
+                cells += [cell(self.estimate(segment, system), "+"), cell(self.gap_closed(segment, system), "+")]
             table.add_row(system, *cells)
         return table
 
@@ -124,20 +113,19 @@ def evaluate_by_truth(
     offline = _learned(lake, work, end, now, progress)
     evaluator = _Evaluator(truth, end, offline, log, _of_baselines(log, micros(end), baselines))
     users = _users(truth, end)
-    bar = None if progress is None else progress.add_task(PROTOCOL, total=sum(map(len, users.values())))
-    for group, user_ids in users.items():
-        for user_id in user_ids:
-            evaluator.evaluate(user_id, group)
-            if progress is not None and bar is not None:
-                progress.advance(bar)
+    with bar(progress, PROTOCOL, sum(map(len, users.values()))) as advance:
+        for group, user_ids in users.items():
+            for user_id in user_ids:
+                evaluator.evaluate(user_id, group)
+                advance()
     return ByTruth(data, {s: {name: np.array(v) for name, v in of.items()} for s, of in evaluator.found.items() if of})
 
 
-def _learned(lake: Path, work: Path, end: datetime, now: datetime, progress: Progress | None) -> OfflineWorld:
+def _learned(lake: Path, work: Path, end: datetime, now: datetime, progress: Progress | None) -> OfflineSnapshot:
     """The snapshot of the world's end with a model, made as daily runs and `rex train` make them."""
     (work / "raw").symlink_to((lake / "raw").absolute(), target_is_directory=True)
     make_examples(work, end, now=now, settings=BatchSettings(), progress=progress, daily=True)
-    learn(work, end, time.monotonic, now=now, settings=LearningSettings(), force=True, progress=progress)
+    train_and_release(work, end, time.monotonic, now=now, settings=LearningSettings(), force=True, progress=progress)
     return load(work, end)
 
 
@@ -167,7 +155,7 @@ class _Evaluator:
     """Scores of every system, for one user after the other."""
 
     def __init__(
-        self, truth: World, end: datetime, offline: OfflineWorld, log: Log, baselines: Mapping[str, System]
+        self, truth: World, end: datetime, offline: OfflineSnapshot, log: Log, baselines: Mapping[str, System]
     ) -> None:
         self.found: dict[str, dict[str, list[float]]] = {segment: {} for segment in SEGMENTS}
         self._truth, self._offline, self._log, self._baselines = truth, offline, log, baselines
@@ -186,11 +174,11 @@ class _Evaluator:
         """Adds the user's NDCG of every system to `found`."""
         candidates = self._candidates(user_id)
         scores = self._scores(user_id, candidates)
-        world = self._offline.story_table
-        interest = self._truth.interest([user_id], [world.story_id(int(row)) for row in candidates.rows])[0]
+        table = self._offline.story_table
+        interest = self._truth.interest([user_id], [table.story_id(int(row)) for row in candidates.rows])[0]
         parts = {group: np.ones(len(candidates), bool)}
         if group == SEGMENTS[0]:
-            parts[SEGMENTS[1]] = candidates.of(world.published_at) >= self._day_us
+            parts[SEGMENTS[1]] = candidates.of(table.published_at) >= self._day_us
         for segment, among in parts.items():
             if among.sum() > TOP and interest[among].max() > 0:
                 for name, score in scores.items():
@@ -224,7 +212,3 @@ def ndcg_of(score: F32 | F64, gain: F32) -> float:
     place = np.arange(len(score))
     order = np.lexsort((-place, -score))
     return float(ndcg(np.zeros(len(score), np.int64), place, gain[order].astype(np.float64))[0])
-
-
-def _cell(one: Estimate) -> str:
-    return f"{one.value:+.4f}\n[dim]{one.low:.3f}…{one.high:.3f}[/]"

@@ -1,4 +1,4 @@
-"""What a user says that can be taken back, and when a change of it takes effect: one rule for the service and the batch.
+"""What a user can take back, and when a change of it takes effect: one rule for the service and the batch.
 
 A refusal (mute, block, hide, report) applies on arrival, however its clock is set. Any other change applies unless the
 last change that applied to the same edge occurred later; at equal times the later arrival wins. The service folds changes
@@ -38,7 +38,7 @@ HELD = {
 """Kind and type of target → the array of a profile with the targets of the edges in force; `<name>_at`, beside it, says
 when each was last changed (µs)."""
 ENDED = {("follow", target): f"unfollow_{target}" for target in TARGET_TYPES}
-"""The same for follows that have ended: a late `follow` must not begin one anew. Of refusals the profile holds no such
+"""The same for follows that have ended: a late `follow` must not begin another. Of refusals the profile holds no such
 list, for an `add` applies on arrival and a `remove` changes nothing where there is no edge."""
 
 ENDS_FOLLOWS = ("block", "author")
@@ -52,6 +52,6 @@ def applies_on_arrival(kind: str, op: str) -> bool:
 
 def ended_by(user_id: str, event_id: str, side: int) -> str:
     """event_id of the end of a follow that comes of the block `event_id` by `user_id`: of theirs (side 0), or of the follow
-    by the user whom they have blocked (side 1). `batch/jobs/valid_edges.py` makes the same of columns."""
+    by the user whom they have blocked (side 1). `batch/jobs/validated.py` makes the same of columns."""
     name = hashlib.md5("\x1f".join((user_id, event_id)).encode(), usedforsecurity=False).hexdigest()
     return f"block-{name}-{side}"

@@ -21,7 +21,7 @@ def compiled(function: Function, signature: Any = None, *, nogil: bool = False) 
     try:
         return _machine_code(function, signature, cache=True, nogil=nogil)
     except RuntimeError as error:  # neither beside this file nor in the home directory; NUMBA_CACHE_DIR names another
-        log.info("compiled anew at every start: %s", error)
+        log.info("compiled again at every start: %s", error)
         return _machine_code(function, signature, nogil=nogil)
 
 

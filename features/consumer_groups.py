@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import redis
 
 from features.streams import before
@@ -16,10 +14,9 @@ def done_by_group(client: redis.Redis, stream: str) -> dict[str, str]:
     """
     if not client.exists(stream):
         return {}
-    groups: list[dict[str, Any]] = client.xinfo_groups(stream)  # type: ignore[assignment]
     done = {}
-    for group in groups:
-        pending: dict[str, Any] = client.xpending(stream, group["name"])  # type: ignore[assignment]
+    for group in client.xinfo_groups(stream):
+        pending = client.xpending(stream, group["name"])
         oldest = pending["min"]
         reached = before(oldest.decode()) if oldest else group["last-delivered-id"].decode()
         done[group["name"].decode()] = reached

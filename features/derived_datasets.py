@@ -9,7 +9,7 @@ import pyarrow as pa
 from features.interactions import COUNTERS, LABELS, OUTCOMES, REVERSIBLE
 from features.raw_datasets import EDGES, EVENTS, PROMOTIONS, STORIES, USERS
 from features.registry import BY_NAME, FEATURES, registered
-from features.schema import ID, TS, Check, Column, Dataset
+from features.schema import ID, TS, Check, Column, Dataset, optional
 
 F32, F64, I64 = pa.float32(), pa.float64(), pa.int64()
 HASH = pa.int64()
@@ -23,14 +23,34 @@ AS_OF = Column("as_of", TS, "the moment this row describes (the partition)")
 
 VISIBLE = (
     Column("valid_from", TS, "the first as_of that sees this row"),
-    Column(
+    optional(
         "valid_until",
         TS,
         "the first as_of that no longer does (a newer version, a conflicting duplicate); null: all later do",
-        required=False,
     ),
 )
 """What makes one written dataset serve every earlier as_of: `valid_from <= as_of AND (valid_until IS NULL OR as_of < valid_until)`."""
+
+
+def _derived(
+    name: str,
+    grain: tuple[str, ...],
+    meaning: str,
+    columns: tuple[Column, ...],
+    checks: tuple[Check, ...] = (),
+    may_end: bool = False,
+) -> Dataset:
+    """A dataset with a partition for each `as_of`, which is part of its grain and its first column."""
+    return Dataset(
+        name=name,
+        layer="features",
+        grain=("as_of", *grain),
+        meaning=meaning,
+        columns=(AS_OF, *columns),
+        partition_by=("as_of",),
+        checks=checks,
+        may_end=may_end,
+    )
 
 
 def _finite(*columns: str) -> Check:
@@ -49,9 +69,7 @@ def _rates(entity: str) -> Check:
 def _windows() -> tuple[Column, ...]:
     absent = "null: there are events, but none has a date"
     return tuple(
-        Column(f"{what}_{d}d", I64, f"{what} in the last {_days(d)}; {absent}", required=False)
-        for what in COUNTED
-        for d in WINDOWS_D
+        optional(f"{what}_{d}d", I64, f"{what} in the last {_days(d)}; {absent}") for what in COUNTED for d in WINDOWS_D
     )
 
 
@@ -68,45 +86,38 @@ def _valid(raw: Dataset, extra: tuple[Column, ...] = (), may_end: bool = False) 
     """The raw dataset after validation: same columns, defaults filled, duplicates gone, one partition per run."""
     may_be_null = raw.times[:1] if raw.may_be_undated else ()
     columns = tuple(replace(c, required=False) if c.name in may_be_null else c for c in raw.columns if c.name != "dt")
-    return Dataset(
+    return _derived(
         name=f"valid_{raw.name}",
-        layer="features",
-        grain=("as_of", *raw.grain),
+        grain=raw.grain,
         meaning=f"Rows of `{raw.name}` that passed its checks, deduplicated, as known at the run's latest as_of.",
-        columns=(AS_OF, *columns, *extra, *VISIBLE),
-        partition_by=("as_of",),
+        columns=(*columns, *extra, *VISIBLE),
         may_end=may_end,
     )
 
 
 def _per(entity: str, grain: str, meaning: str, extra: tuple[Column, ...] = ()) -> Dataset:
-    return Dataset(
+    return _derived(
         name=f"{entity}_features",
-        layer="features",
-        grain=("as_of", grain),
+        grain=(grain,),
         meaning=meaning,
-        columns=(AS_OF, Column(grain, ID, f"which {entity}"), *_counters(), *extra, *_model_columns(entity)),
-        partition_by=("as_of",),
+        columns=(Column(grain, ID, f"which {entity}"), *_counters(), *extra, *_model_columns(entity)),
         checks=(_rates(entity), _finite(*(f.name for f in registered(entity)))),
     )
 
 
 def _affinity(entity: str) -> Dataset:
-    return Dataset(
+    return _derived(
         name=f"user_{entity}_affinity",
-        layer="features",
-        grain=("as_of", "user_id", f"{entity}_id"),
+        grain=("user_id", f"{entity}_id"),
         meaning=f"How much more (or less) a user does with stories of one {entity} than users do in general.",
         columns=(
-            AS_OF,
             Column("user_id", ID, "who"),
             Column(f"{entity}_id", ID, f"for which {entity}"),
-            Column("affinity", F32, "(-1, 1); 0 is no evidence; see docs/features.md"),
+            Column("affinity", F32, "(-1, 1); 0: no support; see docs/features.md"),
             Column("weight", F64, "decayed engagement behind it, whatever its sign, for analysts"),
             Column("engagement", F64, "decayed engagement, signed: P of docs/features.md"),
             Column("impressions", F64, "decayed impressions"),
         ),
-        partition_by=("as_of",),
         checks=(Check("affinity_in_range", "affinity > -1 AND affinity < 1"),),
     )
 
@@ -127,13 +138,11 @@ VALID_EDGES = _valid(EDGES)
 VALID_EVENTS = _valid(EVENTS)
 VALID_PROMOTIONS = _valid(PROMOTIONS, may_end=True)  # campaigns do
 
-STORY_COUNTERS = Dataset(
+STORY_COUNTERS = _derived(
     name="story_counters",
-    layer="features",
-    grain=("as_of", "story_id"),
+    grain=("story_id",),
     meaning="What was done with each story that has events: the sums that all rates and trends are made of.",
     columns=(
-        AS_OF,
         Column("story_id", ID, "which story"),
         *_windows(),
         *(Column(f"fixed_{what}", I64, f"{what}, halved every story half-life, in units of 2^-30") for what in COUNTED),
@@ -143,7 +152,6 @@ STORY_COUNTERS = Dataset(
         ),
         Column("reads_ever", I64, "reads since the first"),
     ),
-    partition_by=("as_of",),
 )
 
 STORY_FEATURES = _per("story", "story_id", "How each live story has done; age is computed online.")
@@ -170,16 +178,14 @@ def _changed(name: str, meaning: str) -> tuple[Column, Column]:
 
 
 _PAIRS = pa.list_(pa.struct([("story_id", ID), ("at", TS)]))
-USER_PROFILES = Dataset(
+USER_PROFILES = _derived(
     name="user_profiles",
-    layer="features",
-    grain=("as_of", "user_id"),
+    grain=("user_id",),
     meaning="What is known of a user: account, edges in force, what was read, hidden, reported and shown.",
     columns=(
-        AS_OF,
         Column("user_id", ID, "who"),
-        Column("created_at", TS, "when the account was made; null: only known from events", required=False),
-        Column("updated_at", TS, "when this version of the account came to be; null like created_at", required=False),
+        optional("created_at", TS, "when the account was made; null: only known from events"),
+        optional("updated_at", TS, "when this version of the account came to be; null like created_at"),
         Column("languages", pa.list_(pa.string()), "languages read, sorted; empty: any"),
         Column("is_member", pa.bool_(), "may read members-only stories"),
         *(
@@ -206,56 +212,46 @@ USER_PROFILES = Dataset(
             "stories shown but never opened, with how often; the latest 1,000",
         ),
     ),
-    partition_by=("as_of",),
 )
 
-ALS_VECTORS = Dataset(
+ALS_VECTORS = _derived(
     name="als_vectors",
-    layer="features",
-    grain=("as_of", "entity", "id"),
+    grain=("entity", "id"),
     meaning="Implicit ALS factors of one fit; only products of a user's and a story's vector of one as_of mean anything.",
     columns=(
-        AS_OF,
         Column("entity", pa.string(), "`user` or `story`"),
         Column("id", ID, "user_id or story_id"),
         Column("vector", pa.list_(F32), "the factors, same length for all"),
     ),
-    partition_by=("as_of",),
     checks=(Check("known_entity", "entity IN ('user', 'story')"), Check("not_empty", "len(vector) > 0")),
 )
 
-SIMILAR_STORIES = Dataset(
+SIMILAR_STORIES = _derived(
     name="similar_stories",
-    layer="features",
-    grain=("as_of", "story_id", "rank"),
-    meaning="Stories read by the same users: cosine over readers, shrunk for little evidence.",
+    grain=("story_id", "rank"),
+    meaning="Stories read by the same users: cosine over users, shrunk for little support.",
     columns=(
-        AS_OF,
         Column("story_id", ID, "for this story"),
         Column("rank", pa.int32(), "0 is the most similar"),
         Column("similar_story_id", ID, "this one is similar"),
         Column("similarity", F32, "(0, 1]"),
     ),
-    partition_by=("as_of",),
     checks=(
         Check("similarity_in_range", "similarity > 0 AND similarity <= 1"),
         Check("not_itself", "story_id <> similar_story_id"),
     ),
 )
 
-TOP_STORIES = Dataset(
+TOP_STORIES = _derived(
     name="top_stories",
-    layer="features",
-    grain=("as_of", "language", "rank"),
+    grain=("language", "rank"),
     meaning="What is trending, per language and (language `*`) over all; of undated events, what was read most.",
     columns=(
-        AS_OF,
         Column("language", pa.string(), "language tag, or `*` for all languages together"),
         Column("rank", pa.int32(), "0 is the top"),
         Column("story_id", ID, "which story"),
         Column("heat", F64, "reads halved every trending half-life; see batch/settings.py"),
     ),
-    partition_by=("as_of",),
     may_end=True,  # two quiet weeks halve all heat away
 )
 
@@ -274,23 +270,21 @@ SAMPLING_RULE = (
 )
 """How the examples of such a lake come about, for the model card."""
 
-TRAINING_EXAMPLES = Dataset(
+TRAINING_EXAMPLES = _derived(
     name="training_examples",
-    layer="features",
-    grain=("as_of", "user_id", "event_id"),
+    grain=("user_id", "event_id"),
     meaning="What was shown to whom, what came of it, and every feature as a server had it just before.",
     columns=(
-        AS_OF,
         Column("user_id", ID, "to whom"),
         Column("event_id", ID, "the impression; in a lake without impressions the read, or the read and a number"),
         Column("story_id", ID, "which story"),
-        Column("request_id", ID, "examples of one request were shown together; null: unknown", required=False),
+        optional("request_id", ID, "examples of one request were shown together; null: unknown"),
         Column("shown_at", TS, "when"),
         Column("features_as_of", TS, "the as_of of the snapshot that a server would have had"),
-        Column("author_id", ID, "author of the story as told by then; null: unknown", required=False),
-        Column("position", pa.int32(), "0-based position in the pagination session; null: unknown", required=False),
-        Column("source", pa.string(), "provider that brought it; null: unknown", required=False),
-        Column("propensity", F64, "probability that it was shown there; null: unknown", required=False),
+        optional("author_id", ID, "author of the story as known by then; null: unknown"),
+        optional("position", pa.int32(), "0-based position in the pagination session; null: unknown"),
+        optional("source", pa.string(), "provider that brought it; null: unknown"),
+        optional("propensity", F64, "probability that it was shown there; null: unknown"),
         *(
             Column(one.name, pa.bool_(), f"one of these came within the outcome window: {', '.join(LABELS[one.name])}")
             for one in OUTCOMES
@@ -299,7 +293,6 @@ TRAINING_EXAMPLES = Dataset(
         Column("sampled", F64, "share of the requests that was taken, the same in all rows of an as_of"),
         *(Column(f.name, F32, f"{f.meaning} ({MODEL_NOTE})") for f in FEATURES),
     ),
-    partition_by=("as_of",),
     checks=(
         Check("features_from_before", "features_as_of <= shown_at"),
         _finite(*(f.name for f in FEATURES)),

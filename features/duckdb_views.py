@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -13,13 +13,10 @@ from features.datasets import ALL
 from features.duckdb_sql import literal, quoted
 from features.errors import BadInput
 from features.lake_files import FILE, Group, Stored, data_files, inspect
-from features.paths import duckdb_path
+from features.lake_layout import PARTITION_FORMAT, dataset_folder, duckdb_path, partition_folder
 from features.schema import TS, WHITE_SPACE, Column, Dataset
 from features.stored_types import BINARY, NANOS
 from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
-
-PARTITION_FORMAT = "%Y-%m-%dT%H-%M-%SZ"
-"""`as_of` in a path: UTC, whole seconds, no character that a file system or a URL would mind."""
 
 SQL_TYPES = {
     pa.string(): "VARCHAR",
@@ -33,13 +30,6 @@ SQL_TYPES = {
     pa.list_(pa.float32()): "FLOAT[]",
 }
 """Of the types that raw datasets have."""
-
-
-def partition_name(as_of: datetime) -> str:
-    """`as_of=2026-01-31T00-00-00Z`, the directory of one partition. BadInput without a time zone."""
-    if as_of.tzinfo is None:
-        raise BadInput(f"The as_of {as_of} has no time zone; write for example {as_of.isoformat()}Z.")
-    return f"as_of={as_of.astimezone(UTC):{PARTITION_FORMAT}}"
 
 
 def connect(lake: Path, as_of: datetime | None = None) -> duckdb.DuckDBPyConnection:
@@ -129,7 +119,7 @@ def _of_folder(column: Column) -> str:
 
 def _derived(lake: Path, dataset: Dataset, as_of: datetime | None) -> list[str]:
     """The files that jobs wrote, which hold the declared columns but for those of folders."""
-    folder = lake / "features" / dataset.name
-    files = data_files(folder if as_of is None else folder / partition_name(as_of))
+    name = dataset.name
+    files = data_files(dataset_folder(lake, name) if as_of is None else partition_folder(lake, name, as_of))
     folders = [f"{_of_folder(dataset.column(name))} AS {quoted(name)}" for name in dataset.partition_by]
     return [f"SELECT {', '.join(['*', *folders])} FROM {_scan(files)}"] if files else []

@@ -15,7 +15,7 @@ from features.registry import BY_NAME
 from features.times import UNDATED
 
 RECENCY_HALF_LIFE_H = 24.0
-"""Age at which `recency` is one half: a day, the rhythm in which readers come back."""
+"""Age at which `recency` is one half: a day, the rhythm in which users come back."""
 RECENT_READS = 20
 """Latest different stories read that `similarity` looks at: about what one sitting of a keen user, or a week of others, holds."""
 NEWCOMER_RATES = {"story_open_rate": "author_open_rate", "story_read_rate": "author_read_rate"}

@@ -28,7 +28,7 @@ class Interaction:
     outcome: str = ""
     """The outcome that it counts for, beside those of what it implies."""
     implies: tuple[str, ...] = ()
-    """Interactions that must have come before, also in a lake that does not note them."""
+    """Interactions that must have come before, also in a lake that does not record them."""
     counter: str = ""
     """What story_counters calls the sum of it; empty: it is not counted."""
     amount: str = ""

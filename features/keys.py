@@ -180,7 +180,7 @@ class Keys:
         return f"{self.prefix}{{delivery}}:pulled-version"
 
     def returns(self) -> str:
-        """Stream, capped: users whose timelines are to be built or built anew."""
+        """Stream, capped: users whose timelines are to be built or rebuilt."""
         return f"{self.prefix}{{delivery}}:returns"
 
     def fanout_lease(self) -> str:

@@ -1,4 +1,4 @@
-"""Which files a dataset has, and how each stores the declared columns: what Spark and DuckDB are told before they open one.
+"""Which files a dataset has, and how each stores the declared columns: what Spark and DuckDB have to know before they open one.
 
 Whatever wrote the files: columns match regardless of case, text may lack its mark, a column may be a folder `name=value`.
 """
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import BadInput
-from features.paths import duckdb_path, hadoop_path
+from features.lake_layout import duckdb_path, hadoop_path
 from features.schema import Column, Dataset, by_name
 from features.stored_types import MISSING, form_of
 
@@ -45,7 +45,7 @@ class Stored:
     form: str = MISSING
     """See `features.stored_types`."""
     value: str | None = None
-    """What the partition folder says in place of a column; null: nothing."""
+    """The partition folder's value in place of a column; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def auc(request: Whole, score: F64, positive: Bools) -> F64:
 def self_information(readers: Whole, users: int) -> F64:
     """Bits of surprise that somebody reads each story: -log2((readers + 1) / (users + 1)), int64[n] → float64[n].
 
-    One imagined reader more keeps the surprise of what nobody has read finite.
+    One imagined user more keeps the surprise of what nobody has read finite.
     """
     return -np.log2((readers + 1.0) / (users + 1.0))
 
@@ -170,11 +170,18 @@ def _bins(probability: F64, bins: int) -> I64:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its 95% interval; `low` and `high` are NaN where resampling cannot tell them."""
+    """A value with its 95% interval; `low` and `high` are NaN where resampling cannot find them."""
 
     value: float
     low: float
     high: float
+
+    def text(self, sign: str = "") -> str:
+        """`0.4112 (0.4050 to 0.4171)`; a dash for what is not known. `sign`: `+` to have one before every number."""
+        if np.isnan(self.value):
+            return "–"
+        interval = "" if np.isnan(self.low) else f" ({self.low:{sign}.4f} to {self.high:{sign}.4f})"
+        return f"{self.value:{sign}.4f}{interval}"
 
 
 def resamples(units: int, rng: np.random.Generator, times: int = RESAMPLES) -> F32:
@@ -207,8 +214,8 @@ def mean(values: F64, unit: Whole, drawn: NDArray[np.floating[Any]]) -> Estimate
     A resample's mean is the sum of its values over their number, so that busy units count as they do in the value itself. Of
     differences between two systems it is a paired comparison.
     """
-    said, units = ~np.isnan(values), drawn.shape[1]
-    return ratio(total(unit, np.where(said, values, 0.0), units), total(unit, said, units), drawn)
+    known, units = ~np.isnan(values), drawn.shape[1]
+    return ratio(total(unit, np.where(known, values, 0.0), units), total(unit, known, units), drawn)
 
 
 def of_counts(shown: F64, drawn: NDArray[np.floating[Any]], statistic: Callable[[F64], F64]) -> Estimate:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from features.interactions import EVENT_TYPES
 from features.null_spellings import BACKSLASH_N, NULL_IDS
-from features.schema import ID, MAX_ID_BYTES, NO_DATES, NOT_IDS, TS, Check, Column, Dataset
+from features.schema import ID, MAX_ID_BYTES, NO_DATES, NOT_IDS, TS, Check, Column, Dataset, optional
 
 EDGE_KINDS = ("follow", "mute", "block")
 TARGET_TYPES = ("author", "publication", "topic")
@@ -55,7 +55,7 @@ def _finite(column: str, low: float = 0.0) -> Check:
 
 def _received(otherwise: str) -> Column:
     meaning = f"when it arrived, which decides what an as_of may see; null: {otherwise}"
-    return Column("received_at", TS, meaning, required=False)
+    return optional("received_at", TS, meaning)
 
 
 STORIES = Dataset(
@@ -68,23 +68,18 @@ STORIES = Dataset(
     earliest=EARLIEST_TEXT,
     columns=(
         Column("story_id", ID, "opaque id of the story"),
-        Column("author_id", ID, "opaque id of the author; the same space as user_id", required=False),
-        Column("publication_id", ID, "publication it appeared in; null: none", required=False),
-        Column("topics", pa.list_(ID), "topics, most fitting first; null: none", required=False),
-        Column("language", pa.string(), "BCP 47 tag such as `en` or `zh-Hant`; null: unknown", required=False),
-        Column("title", pa.string(), "title; null: unknown", required=False),
+        optional("author_id", ID, "opaque id of the author; the same space as user_id"),
+        optional("publication_id", ID, "publication it appeared in; null: none"),
+        optional("topics", pa.list_(ID), "topics, most fitting first; null: none"),
+        optional("language", pa.string(), "BCP 47 tag such as `en` or `zh-Hant`; null: unknown"),
+        optional("title", pa.string(), "title; null: unknown"),
         Column("published_at", TS, "first publication; null in all rows: nobody knows"),
-        Column("updated_at", TS, "when this version came to be; null: published_at", required=False),
+        optional("updated_at", TS, "when this version came to be; null: published_at"),
         _received("updated_at"),
-        Column("reading_time_s", pa.float32(), "estimated reading time in seconds; null: unknown", required=False),
-        Column(
-            "visibility",
-            pa.string(),
-            "`public`, `followers` (of the author) or `unlisted`; null: public",
-            required=False,
-        ),
-        Column("members_only", pa.bool_(), "shown to paying members only; null: false", required=False),
-        Column("deleted_at", TS, "when it was withdrawn; null: it was not", required=False),
+        optional("reading_time_s", pa.float32(), "estimated reading time in seconds; null: unknown"),
+        optional("visibility", pa.string(), "`public`, `followers` (of the author) or `unlisted`; null: public"),
+        optional("members_only", pa.bool_(), "shown to paying members only; null: false"),
+        optional("deleted_at", TS, "when it was withdrawn; null: it was not"),
     ),
     checks=(
         *_id_checks("story_id"),
@@ -108,15 +103,12 @@ USERS = Dataset(
     columns=(
         Column("user_id", ID, "opaque id of the user"),
         Column("created_at", TS, "when the account was made"),
-        Column("updated_at", TS, "when this version came to be; null: created_at", required=False),
+        optional("updated_at", TS, "when this version came to be; null: created_at"),
         _received("updated_at"),
-        Column(
-            "languages",
-            pa.list_(pa.string()),
-            "BCP 47 tags of the languages the user reads; null or empty: unknown",
-            required=False,
+        optional(
+            "languages", pa.list_(pa.string()), "BCP 47 tags of the languages the user reads; null or empty: unknown"
         ),
-        Column("is_member", pa.bool_(), "pays, and so may read members-only stories; null: false", required=False),
+        optional("is_member", pa.bool_(), "pays, and so may read members-only stories; null: false"),
     ),
     checks=(
         *_id_checks("user_id"),
@@ -134,7 +126,7 @@ EDGES = Dataset(
     times=("occurred_at", "received_at"),
     earliest=EARLIEST,
     columns=(
-        Column("event_id", ID, "id of the change, the user's own; null: made from the content", required=False),
+        optional("event_id", ID, "id of the change, the user's own; null: made from the content"),
         Column("user_id", ID, "who follows, mutes or blocks"),
         Column("kind", pa.string(), "`follow`, `mute` or `block`"),
         Column("target_type", pa.string(), "`author`, `publication` or `topic`"),
@@ -164,30 +156,20 @@ EVENTS = Dataset(
     may_be_undated=True,
     earliest=EARLIEST,
     columns=(
-        Column(
-            "event_id",
-            ID,
-            "id of the event, the user's own; null: made from the content and an ordinal",
-            required=False,
-        ),
+        optional("event_id", ID, "id of the event, the user's own; null: made from the content and an ordinal"),
         Column("user_id", ID, "who"),
         Column("story_id", ID, "on which story"),
         Column("type", pa.string(), "one of " + ", ".join(EVENT_TYPES)),
         Column("occurred_at", TS, "when it happened; decay and windows use this; null in all rows: nobody knows"),
         _received("occurred_at"),
-        Column("dwell_s", pa.float32(), "seconds spent reading; null: not measured", required=False),
-        Column("claps", pa.int32(), "claps given; null: one", required=False),
-        Column("strength", pa.float32(), "rating or play count, on the site's own scale; null: none", required=False),
-        Column("request_id", ID, "the feed request that showed it; null: unknown", required=False),
-        Column("position", pa.int32(), "0-based position in the pagination session; null: unknown", required=False),
-        Column("source", pa.string(), "provider that brought it; null: unknown", required=False),
-        Column(
-            "propensity",
-            pa.float64(),
-            "P(this story at this position | request, entries above); null: unknown",
-            required=False,
-        ),
-        Column("dt", pa.date32(), "UTC date of occurred_at (the partition); null: undated", required=False),
+        optional("dwell_s", pa.float32(), "seconds spent reading; null: not measured"),
+        optional("claps", pa.int32(), "claps given; null: one"),
+        optional("strength", pa.float32(), "rating or play count, on the site's own scale; null: none"),
+        optional("request_id", ID, "the feed request that showed it; null: unknown"),
+        optional("position", pa.int32(), "0-based position in the pagination session; null: unknown"),
+        optional("source", pa.string(), "provider that brought it; null: unknown"),
+        optional("propensity", pa.float64(), "P(this story at this position | request, entries above); null: unknown"),
+        optional("dt", pa.date32(), "UTC date of occurred_at (the partition); null: undated"),
     ),
     checks=(
         *_id_checks("event_id", nullable=True),
@@ -227,13 +209,8 @@ SERVED = Dataset(
         Column("snapshot", pa.string(), "snapshot version"),
         Column("model", pa.string(), "model name and version"),
         Column("score", pa.float32(), "ranking score"),
-        Column(
-            "features",
-            pa.list_(pa.float32()),
-            "sampled feature vector, registry order; null: not sampled",
-            required=False,
-        ),
-        Column("dt", pa.date32(), "UTC date of the answer (the partition)", required=False),
+        optional("features", pa.list_(pa.float32()), "sampled feature vector, registry order; null: not sampled"),
+        optional("dt", pa.date32(), "UTC date of the answer (the partition)"),
     ),
     checks=(*_id_checks("request_id"), *_id_checks("user_id"), *_id_checks("story_id")),
 )
@@ -251,7 +228,7 @@ PROMOTIONS = Dataset(
         Column("starts_at", TS, "first moment"),
         Column("ends_at", TS, "first moment after"),
         Column("priority", pa.int32(), "higher goes first"),
-        Column("daily_cap_per_user", pa.int32(), "slate entries a user and UTC day; null: no cap", required=False),
+        optional("daily_cap_per_user", pa.int32(), "slate entries a user and UTC day; null: no cap"),
     ),
     checks=(
         *_id_checks("promotion_id"),

@@ -24,175 +24,102 @@ class Feature:
     """Derived dataset that holds it, or the function in `features.formulas` that computes it."""
 
 
+def _columns(entity: Entity, *features: tuple[str, float, str]) -> tuple[Feature, ...]:
+    """(name, default, meaning) of the features that the batch writes of an entity."""
+    return tuple(Feature(name, entity, default, meaning, f"{entity}_features") for name, default, meaning in features)
+
+
+def _computed(name: str, function: str, meaning: str, default: float = 0.0) -> Feature:
+    """A feature of a user and a story, computed by the same function of `features.formulas` in batch and online."""
+    return Feature(name, "user_story", default, meaning, f"formulas.{function}")
+
+
 FEATURES: tuple[Feature, ...] = (
-    # Of the story: columns of story_features, stored in the snapshot's story table.
-    Feature(
-        "story_open_rate",
+    # Stored in the snapshot's story table.
+    *_columns(
         "story",
-        0.1,
-        "opens per impression, decayed, smoothed towards the author's rate",
-        "story_features",
+        ("story_open_rate", 0.1, "opens per impression, decayed, smoothed towards the author's rate"),
+        ("story_read_rate", 0.3, "reads per open, decayed, smoothed towards the author's rate"),
+        ("story_popularity", 0.0, "log1p of decayed reads"),
+        ("story_momentum", 0.0, "log1p of reads in the last day"),
+        ("story_trend", 0.0, "log1p of reads, halved every trending half-life"),
+        ("story_reads", 0.0, "log1p of all reads so far"),
+        ("story_claps", 0.0, "log1p of decayed claps"),
     ),
-    Feature(
-        "story_read_rate", "story", 0.3, "reads per open, decayed, smoothed towards the author's rate", "story_features"
-    ),
-    Feature("story_popularity", "story", 0.0, "log1p of decayed reads", "story_features"),
-    Feature("story_momentum", "story", 0.0, "log1p of reads in the last day", "story_features"),
-    Feature("story_trend", "story", 0.0, "log1p of reads, halved every trending half-life", "story_features"),
-    Feature("story_reads", "story", 0.0, "log1p of all reads so far", "story_features"),
-    Feature("story_claps", "story", 0.0, "log1p of decayed claps", "story_features"),
-    # Of the author, the publication, the topics, the language: one row each, gathered through the story's indices.
-    Feature(
-        "author_open_rate",
+    # One row each, gathered through the story's indices.
+    *_columns(
         "author",
-        0.1,
-        "opens per impression over the author's stories, decayed, smoothed",
-        "author_features",
+        ("author_open_rate", 0.1, "opens per impression over the author's stories, decayed, smoothed"),
+        ("author_read_rate", 0.3, "reads per open over the author's stories, decayed, smoothed"),
+        ("author_followers", 0.0, "log1p of followers"),
     ),
-    Feature(
-        "author_read_rate",
-        "author",
-        0.3,
-        "reads per open over the author's stories, decayed, smoothed",
-        "author_features",
-    ),
-    Feature("author_followers", "author", 0.0, "log1p of followers", "author_features"),
-    Feature(
-        "publication_open_rate",
+    *_columns(
         "publication",
-        0.1,
-        "opens per impression over the publication, decayed, smoothed",
-        "publication_features",
+        ("publication_open_rate", 0.1, "opens per impression over the publication, decayed, smoothed"),
+        ("publication_read_rate", 0.3, "reads per open over the publication, decayed, smoothed"),
     ),
-    Feature(
-        "publication_read_rate",
-        "publication",
-        0.3,
-        "reads per open over the publication, decayed, smoothed",
-        "publication_features",
-    ),
-    Feature(
-        "topic_open_rate",
+    *_columns(
         "topic",
-        0.1,
-        "opens per impression over the topic, decayed, smoothed; mean over the story's topics",
-        "topic_features",
+        (
+            "topic_open_rate",
+            0.1,
+            "opens per impression over the topic, decayed, smoothed; mean over the story's topics",
+        ),
+        ("topic_read_rate", 0.3, "reads per open over the topic, decayed, smoothed; mean over the story's topics"),
     ),
-    Feature(
-        "topic_read_rate",
-        "topic",
-        0.3,
-        "reads per open over the topic, decayed, smoothed; mean over the story's topics",
-        "topic_features",
-    ),
-    Feature(
-        "language_open_rate",
+    *_columns(
         "language",
-        0.1,
-        "opens per impression over the language, decayed, smoothed",
-        "language_features",
+        ("language_open_rate", 0.1, "opens per impression over the language, decayed, smoothed"),
+        ("language_read_rate", 0.3, "reads per open over the language, decayed, smoothed"),
     ),
-    Feature(
-        "language_read_rate",
-        "language",
-        0.3,
-        "reads per open over the language, decayed, smoothed",
-        "language_features",
-    ),
-    # Of a user and a story together: computed by the same functions in batch and online.
-    Feature("author_affinity", "user_story", 0.0, "affinity of the user to the author, (-1, 1)", "formulas.gather"),
-    Feature(
-        "publication_affinity",
-        "user_story",
-        0.0,
-        "affinity of the user to the publication, (-1, 1)",
-        "formulas.gather",
-    ),
-    Feature(
-        "topic_affinity", "user_story", 0.0, "affinity to the story's topics, mean, (-1, 1)", "formulas.gather_mean"
-    ),
-    Feature(
+    _computed("author_affinity", "gather", "affinity of the user to the author, (-1, 1)"),
+    _computed("publication_affinity", "gather", "affinity of the user to the publication, (-1, 1)"),
+    _computed("topic_affinity", "gather_mean", "affinity to the story's topics, mean, (-1, 1)"),
+    _computed(
         "topic_engagement",
-        "user_story",
-        0.0,
+        "gather_mean",
         "decayed engagement of the user with the story's topics, mean; how much `topic_affinity` rests on",
-        "formulas.gather_mean",
     ),
-    Feature(
+    _computed(
         "topic_impressions",
-        "user_story",
-        0.0,
+        "gather_mean",
         "decayed impressions of the story's topics to the user, mean: what earlier rankings thought of them",
-        "formulas.gather_mean",
     ),
-    Feature(
+    _computed(
         "user_engagement",
-        "user_story",
-        0.0,
+        "exact_sum",
         "decayed engagement of the user, summed over topics: what `topic_engagement` is a part of",
-        "formulas.exact_sum",
     ),
-    Feature(
+    _computed(
         "user_impressions",
-        "user_story",
-        0.0,
+        "exact_sum",
         "decayed impressions to the user, summed over topics: what `topic_impressions` is a part of",
-        "formulas.exact_sum",
     ),
-    Feature("follows_author", "user_story", 0.0, "1 when the user follows the author", "formulas.gather"),
-    Feature("follows_publication", "user_story", 0.0, "1 when the user follows the publication", "formulas.gather"),
-    Feature(
-        "follows_topics",
-        "user_story",
-        0.0,
-        "share of the story's topics that the user follows",
-        "formulas.gather_mean",
-    ),
-    Feature(
-        "als_score",
-        "user_story",
-        0.0,
-        "dot product of the ALS vectors: people with a reading history like yours",
-        "formulas.dot",
-    ),
-    Feature(
-        "similarity", "user_story", 0.0, "greatest similarity to a story just read, [0, 1]", "formulas.scatter_max"
-    ),
-    Feature(
+    _computed("follows_author", "gather", "1 when the user follows the author"),
+    _computed("follows_publication", "gather", "1 when the user follows the publication"),
+    _computed("follows_topics", "gather_mean", "share of the story's topics that the user follows"),
+    _computed("als_score", "dot", "dot product of the ALS vectors: people with a reading history like yours"),
+    _computed("similarity", "scatter_max", "greatest similarity to a story just read, [0, 1]"),
+    _computed(
         "co_reading",
-        "user_story",
-        0.0,
+        "scatter_sum",
         "sum of similarities to the stories just read: many weak signs, where `similarity` is the strongest",
-        "formulas.scatter_sum",
     ),
-    Feature(
+    _computed(
         "user_reads",
-        "user_story",
-        0.0,
-        "log1p of different stories the user had read by the snapshot; tells how far the other signs can be trusted",
-        "formulas.user_reads",
+        "user_reads",
+        "log1p of different stories the user had read by the snapshot; shows how far the other signs can be trusted",
     ),
-    Feature(
+    _computed(
         "read_gap_h",
-        "user_story",
-        8760.0,
+        "read_gap_h",
         "hours between the story's publication and the nearest read that the snapshot knows of, a year at most: small when "
         "the user was around as it came out",
-        "formulas.read_gap_h",
+        8760.0,
     ),
-    Feature(
-        "unopened_impressions",
-        "user_story",
-        0.0,
-        "log1p of impressions of it by the user, before today's",
-        "formulas.unopened_impressions",
-    ),
-    Feature(
-        "recency",
-        "user_story",
-        0.0,
-        "0.5 ** (age / RECENCY_HALF_LIFE_H), (0, 1]; the default for a story without a date",
-        "formulas.recency",
+    _computed("unopened_impressions", "unopened_impressions", "log1p of impressions of it by the user, before today's"),
+    _computed(
+        "recency", "recency", "0.5 ** (age / RECENCY_HALF_LIFE_H), (0, 1]; the default for a story without a date"
     ),
 )
 

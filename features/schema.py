@@ -34,6 +34,11 @@ class Column:
     required: bool = True
 
 
+def optional(name: str, type: pa.DataType, meaning: str) -> Column:
+    """A column that is not required."""
+    return Column(name, type, meaning, required=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """A named predicate that holds for every good row.
@@ -65,7 +70,7 @@ class Dataset:
     times: tuple[str, ...] = ()
     """When it happened, first, and when a row came to be known, last (null: as the one before). Raw layer; none: plans, known all along."""
     may_be_undated: bool = False
-    """Whether nobody may know when any row happened: then each says when it was received (raw layer; features/undated.py)."""
+    """Whether it may be unknown of all rows when they happened: then each states when it was received (raw layer; features/undated.py)."""
     earliest: datetime | None = None
     """No time of a good row lies before it: what does comes from a clock that was never set, or was misread (raw layer)."""
     max_bad_share: float = 0.05

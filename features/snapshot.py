@@ -30,7 +30,7 @@ ABSENT = -1
 SUPPORT = ("engagement", "impressions")
 """What an affinity rests on."""
 AFFINITIES = {"author": ("affinity",), "publication": ("affinity",), "topic": ("affinity", *SUPPORT)}
-"""Target → what a profile tells of each. Of the few topics a user has much evidence, of an author little."""
+"""Target → what a profile holds of each. Topics are few, so that a user has much support for each; for an author, little."""
 
 PROFILE = Layout(
     "profile",
@@ -47,8 +47,8 @@ PROFILE = Layout(
         ),
         *(
             field
-            for target, told in AFFINITIES.items()
-            for field in ((f"{target}_affinity_ids", "<i8"), *((f"{target}_{name}", "<f4") for name in told))
+            for target, values in AFFINITIES.items()
+            for field in ((f"{target}_affinity_ids", "<i8"), *((f"{target}_{name}", "<f4") for name in values))
         ),
         ("vector", "<f4"),  # [factors] or empty
         ("read", "<i8"),  # story hashes, newest first
@@ -107,7 +107,7 @@ PROMOTIONS_SCHEMA = pa.schema(
 NO_CAP = -1
 
 TARGETS_SCHEMA = pa.schema([("hash", pa.int64()), ("id", pa.string())])
-"""What edges name and the tables of names do not, by hash: so that users can be told whom they follow before there is a story."""
+"""What edges name and the tables of names do not, by hash: so that users can see whom they follow before there is a story."""
 
 FORMER_KEYS_SCHEMA = pa.schema([("hash", pa.int64()), ("key", pa.int64())])
 """Duplicate keys that stories had before their latest version, and those of stories that are no longer in the story table, by the

@@ -56,7 +56,7 @@ def current_version(client: redis.Redis, keys: Keys) -> str:
 
 
 def gone(version: str) -> Unavailable:
-    """What is told of a loaded snapshot that is not among the published ones."""
+    """The error for a loaded snapshot that is not among the published ones."""
     return Unavailable(
         f"snapshot {version} is not in Redis any more; the current one is loaded as soon as there is one (`rex publish`)"
     )

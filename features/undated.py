@@ -10,13 +10,13 @@ import duckdb
 from features.duckdb_sql import literal, quoted
 from features.errors import BadInput
 from features.lake_files import ARCHIVED, Group, inspect
-from features.paths import duckdb_path
+from features.lake_layout import duckdb_path
 from features.raw_datasets import EVENTS, STORIES
 from features.schema import Dataset
 
 
 def is_undated(dataset: Dataset, groups: Sequence[Group]) -> bool:
-    """Whether no row says when it happened, and some say when they were received: then no row has to say more.
+    """Whether no row states when it happened, and some state when they were received: then no row has to state more.
 
     What the service archived does not count: it has dates from the day on that an undated lake is served. Cheap: the first row
     with a date ends the search.
@@ -25,7 +25,7 @@ def is_undated(dataset: Dataset, groups: Sequence[Group]) -> bool:
         return False
     happened, *_, received = dataset.times
     with duckdb.connect() as db:
-        return not _is_said(db, dataset, groups, happened) and _is_said(db, dataset, groups, received)
+        return not _is_stated(db, dataset, groups, happened) and _is_stated(db, dataset, groups, received)
 
 
 def refuse_undated(lake: Path, purpose: str) -> None:
@@ -35,7 +35,7 @@ def refuse_undated(lake: Path, purpose: str) -> None:
             raise BadInput(f"The {dataset.name} of the lake at {lake} have no dates: {purpose}")
 
 
-def _is_said(db: duckdb.DuckDBPyConnection, dataset: Dataset, groups: Sequence[Group], column: str) -> bool:
+def _is_stated(db: duckdb.DuckDBPyConnection, dataset: Dataset, groups: Sequence[Group], column: str) -> bool:
     """Whether a row that the service did not archive has a value in `column`."""
     for group in groups:
         stored = group.stored[dataset.names.index(column)]

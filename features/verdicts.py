@@ -24,7 +24,7 @@ when most are, the two were not written with the same ids."""
 
 
 def content_columns(dataset: Dataset) -> list[str]:
-    """What a row says. The time of receipt is no part of it: a delivery repeated says the same again."""
+    """The content of a row. The time of receipt is no part of it: a repeated delivery has the same content."""
     ignored = {*dataset.partition_by, *dataset.grain, "received_at"}
     return [name for name in dataset.names if name not in ignored]
 

@@ -22,7 +22,7 @@ from features.raw_datasets import RAW
 from features.schema import Dataset
 from features.undated import is_undated
 from lake.dialect import connected
-from lake.judge import CELL_CHARACTERS, DatasetReport, judge, report_table
+from lake.row_checks import CELL_CHARACTERS, DatasetReport, check_rows, report_table
 from rex.local.faults import first_line, refusal
 
 
@@ -72,7 +72,7 @@ def check_lake(lake: Path, now: datetime, progress: Progress | None = None) -> L
                     rows = " UNION ALL ".join(_rows(dataset, group, folders[dataset.name]) for group in found)
                     stories = "SELECT story_id FROM rex_stories WHERE reason IS NULL" if "stories" in reports else None
                     count = sum(len(group.files) for group in found)
-                    reports[dataset.name] = judge(
+                    reports[dataset.name] = check_rows(
                         db, dataset, rows, now, stories=stories, files=count, undated=is_undated(dataset, found)
                     )
                 if progress is not None and bar is not None:
@@ -93,7 +93,7 @@ def _beside(lake: Path) -> Iterator[Path]:
 
 
 def _rows(dataset: Dataset, group: Group, folder: Path) -> str:
-    """SELECT of what `judge` looks at, of files that store their columns alike."""
+    """SELECT of what `check_rows` looks at, of files that store their columns alike."""
     misfits = [
         f"WHEN ({why}) IS NOT NULL THEN {{'reason': ({why}), 'cell': '{column.name}=' || left({quoted(stored.name)}::VARCHAR, {CELL_CHARACTERS})}}"
         for column, stored in zip(dataset.columns, group.stored, strict=True)

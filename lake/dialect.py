@@ -1,4 +1,4 @@
-"""DuckDB as Rex judges with it: taught what the checks of raw datasets say in Spark's words, so that one declaration means the same in both."""
+"""DuckDB as Rex checks rows with it: taught what the checks of raw datasets say in Spark's words, so that one declaration means the same in both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes raw datasets with the schema declared in `features.datasets`: in chunks, compressed, and all or nothing."""
+"""Writes raw datasets with the schema declared in `features.datasets`: in chunks, compressed, and all or nothing; events by UTC day."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.datasets import dataset
@@ -19,6 +22,7 @@ ROWS_PER_FILE = 1_000_000
 """About 30 MB of compressed events: one Spark task reads one file in seconds."""
 ROWS_PER_GROUP = 131_072
 """Bounds the writer's memory; big enough for dictionaries and statistics to pay."""
+UNDATED_FOLDER = "undated"
 
 
 @contextmanager
@@ -115,3 +119,25 @@ def _cast(values: pa.ChunkedArray, to: pa.DataType, where: str) -> pa.ChunkedArr
         return values.cast(to)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise BadInput(f"{where} cannot be read as {to}: {str(error).splitlines()[0]}") from error
+
+
+def write_events(staging: Path, db: duckdb.DuckDBPyConnection, query: str) -> int:
+    """Write raw `events` from a query that is sorted by `occurred_at`; returns the number of rows.
+
+    Streams: never more than a batch is in memory.
+    """
+    reader = db.sql(query).to_arrow_reader(ROWS_PER_GROUP)
+    pieces = (piece for batch in reader for piece in _days(pa.Table.from_batches([batch])))
+    return sum(
+        write_raw(staging, "events", (table for _, table in group), f"dt={day}" if day else UNDATED_FOLDER)
+        for day, group in groupby(pieces, key=lambda piece: piece[0])
+    )
+
+
+def _days(table: pa.Table) -> Iterator[tuple[str | None, pa.Table]]:
+    days = pc.strftime(table["occurred_at"].cast(pa.timestamp("us", "UTC")), "%Y-%m-%d").combine_chunks()
+    runs = pc.run_end_encode(days)
+    start = 0
+    for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        yield day, table.slice(start, end - start)
+        start = end

@@ -18,11 +18,11 @@ POSITIVES_A_BIN = 50
 """A rate from fifty positives is known to about 14%; fewer would make steps of chance."""
 MAX_BINS = 50
 MIN_POSITIVES = 10
-"""With fewer, the shape of a map cannot be told from chance; the raw probabilities stay."""
+"""With fewer, the shape of a map cannot be distinguished from chance; the raw probabilities stay."""
 
 
 def calibrate(raw: F64, label: Bools, weight: F64) -> Calibration:
-    """The map for raw log-odds of rows that the model has not seen; `IDENTITY` when none can be told from chance."""
+    """The map for raw log-odds of rows that the model has not seen; `IDENTITY` when none can be distinguished from chance."""
     positives = int(label.sum())
     if min(positives, len(label) - positives) < MIN_POSITIVES:
         return IDENTITY

@@ -1,4 +1,4 @@
-"""The model card: a Markdown page and two pictures, written for the user who decides about a release."""
+"""The model card: a Markdown page and two pictures, written for those who decide about a release."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def write_card(
         _data(model, evaluation, sampling),
         _outcomes(model),
         "## Ranking on the held-out days\n\nBetter is higher; 95% bootstrap intervals over requests.\n\n"
-        + _ranking(evaluation),
+        + _table(("ranking", *_measures(evaluation.systems)), evaluation.systems),
         "## Model minus baseline, on the same requests\n\n"
         + _table(("baseline", *_measures(evaluation.ahead)), evaluation.ahead),
         "## Probabilities on the held-out days\n\nWeights of sampled rows count. Each is evaluated at the position where its "
@@ -93,23 +93,12 @@ def _choice(about: dict[str, float]) -> str:
     return f"{about['trees']} trees of {about['leaves']} leaves (≥ {about['rows_a_leaf']} rows), rate {about['learning_rate']}"
 
 
-def _ranking(evaluation: ModelEvaluation) -> str:
-    return _table(("ranking", *_measures(evaluation.systems)), evaluation.systems)
-
-
 def _measures(of: dict[str, dict[str, Estimate]]) -> tuple[str, ...]:
     return tuple(next(iter(of.values())))
 
 
 def _table(header: tuple[str, ...], of: dict[str, dict[str, Estimate]]) -> str:
-    return _markdown(header, [(name, *(_formatted(e) for e in measures.values())) for name, measures in of.items()])
-
-
-def _formatted(estimate: Estimate) -> str:
-    if np.isnan(estimate.value):
-        return "–"
-    interval = "" if np.isnan(estimate.low) else f" ({estimate.low:.4f} to {estimate.high:.4f})"
-    return f"{estimate.value:.4f}{interval}"
+    return _markdown(header, [(name, *(e.text() for e in measures.values())) for name, measures in of.items()])
 
 
 def _features(model: Model) -> str:
@@ -129,8 +118,8 @@ def _calibration_picture(evaluation: ModelEvaluation) -> Figure:
         end = max(float(table[:, :2].max()), 1e-3) * 1.05
         pane.plot([0, end], [0, end], color="0.7", linewidth=1)
         pane.plot(table[:, 0], table[:, 1], "o-", markersize=3)
-        pane.set(title=name, xlabel="said", xlim=(0, end), ylim=(0, end))
-    panes[0].set_ylabel("happened")
+        pane.set(title=name, xlabel="predicted", xlim=(0, end), ylim=(0, end))
+    panes[0].set_ylabel("observed")
     return figure
 
 

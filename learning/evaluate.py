@@ -1,4 +1,4 @@
-"""Evaluates rankings on the held-out days: a model beside popularity, recency and the hand-weighted ranker.
+"""Evaluates rankings on the held-out days: a model beside popularity, recency and the hand-weighted ranker, which it must beat.
 
 A ranking is evaluated by what really happened, in the unit of the value: `gain` is the realised value of a row (below zero
 counts as zero), and a row with a gain is a positive. Intervals are percentile bootstraps over requests (95%), with the same
@@ -8,11 +8,12 @@ resampled requests for every ranking, so that differences are paired.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from features.arrays import F32, F64, I64
+from features.errors import BadInput
 from features.ranking_metrics import (
     RESAMPLES,
     TOP,
@@ -38,7 +39,9 @@ from online.rankers.weighted import Weighted
 
 SEED = 7
 MODEL = "model"
-RANKING = ("auc", f"ndcg@{TOP}", "mrr")
+DECIDING = f"ndcg@{TOP}"
+"""What a user sees first; the one measure that decides about a release, so that nobody picks the kindest."""
+RANKING = ("auc", DECIDING, "mrr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,22 +142,35 @@ def _coverage(examples: Examples, order: I64) -> float:
     return len(np.unique(examples.author[top])) / len(np.unique(examples.author))
 
 
+class ModelRefused(BadInput):
+    """The model must not be released."""
+
+
+def shortfalls(evaluation: ModelEvaluation) -> list[str]:
+    """One sentence for each baseline that the model does not surely beat: the interval of the difference reaches 0."""
+    return [
+        f"its {DECIDING} is {one.value:+.4f} against {name} (95% interval {one.low:+.4f} to {one.high:+.4f}), "
+        "which is not surely better"
+        for name, measures in evaluation.ahead.items()
+        if not (one := measures[DECIDING]).low > 0
+    ]
+
+
+def admit(evaluation: ModelEvaluation, *, force: bool = False) -> list[str]:
+    """The shortfalls of a model that may be released. ModelRefused when there are any, unless `force`."""
+    short = shortfalls(evaluation)
+    if short and not force:
+        raise ModelRefused(f"the model is not released: {'; '.join(short)}. Log more impressions, or force it.")
+    return short
+
+
 def as_rows(evaluation: ModelEvaluation) -> list[Mapping[str, object]]:
     """`system, metric, value, low, high` of everything, for tables and files; NaN becomes None."""
     rows = [(system, m, e) for system, of in evaluation.systems.items() for m, e in of.items()]
     rows += [(f"{MODEL} - {base}", m, e) for base, of in evaluation.ahead.items() for m, e in of.items()]
     rows += [(f"{MODEL}: {outcome}", m, e) for outcome, of in evaluation.outcomes.items() for m, e in of.items()]
     return [
-        {
-            "system": system,
-            "metric": metric,
-            "value": _formatted(e.value),
-            "low": _formatted(e.low),
-            "high": _formatted(e.high),
-        }
-        for system, metric, e in rows
+        {"system": system, "metric": metric}
+        | {end: None if np.isnan(value) else value for end, value in asdict(estimate).items()}
+        for system, metric, estimate in rows
     ]
-
-
-def _formatted(value: float) -> float | None:
-    return None if np.isnan(value) else value

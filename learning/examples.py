@@ -1,9 +1,13 @@
-"""The training set as learning sees it: one row per story that was shown (or sampled), checked before anything is fitted."""
+"""The training set as learning sees it: one row per story that was shown (or sampled), checked before anything is fitted.
+
+It is cut by time: learn, choose, calibrate, and evaluate, each on later days than the one before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +36,13 @@ SCHEMA = pa.schema(
 WEIGHT = "weight"
 MIN_EXAMPLES = 1000
 """Fewer rows than this teach noise: an outcome with a rate of 3% would have 30 positives."""
+_DAY_US = 86_400_000_000
+_SHARE = 1 / 7
+"""Of the days, each for choosing, calibrating and evaluating; of a week one day, of four weeks four."""
+_MAX_DAYS = 7
+"""A week holds every weekday; more would only age what is learned from."""
+_MIN_ROWS = 100
+"""A slice with fewer rows can neither choose nor calibrate nor evaluate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +124,19 @@ def _fitting(table: pa.Table) -> pa.Table:
     missing = [name for name in SCHEMA.names if name not in table.column_names]
     if missing:
         raise BadInput(
-            f"the training set lacks {missing}, which this code has: it is older than the registry; make it anew."
+            f"the training set lacks {missing}, which this code has: it is older than the registry; make it again."
         )
     unknown = [name for name in table.column_names if name not in SCHEMA.names and name != WEIGHT]
     if unknown:
         raise BadInput(
             f"the training set has {unknown}, which this code does not know: it is newer than the registry; "
-            "use the code that made it, or make it anew."
+            "use the code that made it, or make it again."
         )
     schema = SCHEMA.append(pa.field(WEIGHT, pa.float64())) if WEIGHT in table.column_names else SCHEMA
     try:
         table = table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise BadInput(f"a column of the training set has the wrong type ({error}); make it anew.") from error
+        raise BadInput(f"a column of the training set has the wrong type ({error}); make it again.") from error
     known = [name for name in schema.names if name not in FEATURE_NAMES and table[name].null_count]
     if known:
         raise BadInput(f"the training set has nulls in {known}; only features may be missing.")
@@ -166,3 +177,43 @@ def _varying(names: tuple[str, ...], x: F32) -> tuple[tuple[str, ...], F32, dict
         raise BadInput("every feature of the training set is constant; nothing can be learned from it.")
     kept = tuple(name for name in names if name not in constant)
     return kept, np.ascontiguousarray(x[:, ~np.array(same)]), constant
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Consecutive rows; together all of them."""
+
+    fit: slice
+    validation: slice
+    calibration: slice
+    held_out: slice
+
+    @property
+    def learned(self) -> slice:
+        """What the trees are grown on once their size is chosen."""
+        return slice(self.fit.start, self.validation.stop)
+
+
+def cut(examples: Examples, *, evaluated: bool = True) -> Slices:
+    """By whole UTC days where there are four, else by time within the days. Not `evaluated`: the last slice is empty.
+
+    A model that is only to be used, for example in an evaluation that evaluates it elsewhere, holds nothing out.
+    """
+    days = examples.shown_at // _DAY_US
+    unique = np.unique(days)
+    tail = 3 if evaluated else 2
+    if len(unique) > tail:
+        length = int(np.clip(round(len(unique) * _SHARE), 1, _MAX_DAYS))
+        starts = [int(np.searchsorted(days, unique[-length * k])) for k in range(tail, 0, -1)]
+    else:
+        times = np.quantile(examples.shown_at, [1 - _SHARE * k for k in range(tail, 0, -1)])
+        starts = [int(np.searchsorted(examples.shown_at, t)) for t in times]
+    edges = [0, *starts, len(examples)] if evaluated else [0, *starts, len(examples), len(examples)]
+    parts = [slice(a, b) for a, b in pairwise(edges)]
+    short = [p for p in parts[: tail + 1] if p.stop - p.start < _MIN_ROWS]
+    if short:
+        raise BadInput(
+            f"cut by time, the training set's parts have {[p.stop - p.start for p in parts]} rows and need {_MIN_ROWS} "
+            "each; log impressions over a longer time."
+        )
+    return Slices(*parts)

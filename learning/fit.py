@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from features.arrays import Bools
 from learning.calibration import calibrate
-from learning.examples import Examples
-from learning.slices import Slices
+from learning.examples import Examples, Slices
 from online.rankers.models.model import IDENTITY, Model, OutcomeModel
 from online.rankers.models.outcomes import NAMES, weights_with
 from online.rankers.models.trees import LEAF, Forest, Walker, constant, doubled
@@ -92,7 +92,7 @@ def fit(
     with threadpool_limits(threads):
         for number, name in enumerate(NAMES, start=1):
             until = started + budget_s * number / len(NAMES)  # what one outcome leaves over is for the next
-            fitted.append(_fit_outcome(examples, slices, name, schedule, lambda until=until: clock() < until))  # type: ignore[misc]
+            fitted.append(_fit_outcome(examples, slices, name, schedule, partial(_is_before, clock, until)))
     about = {
         "outcomes": {part.model.name: part.about for part in fitted},
         "notes": [*examples.notes, *(note for part in fitted for note in part.notes)],
@@ -118,6 +118,10 @@ def _fit_outcome(
     about = {**asdict(choice), "trees": trees, "tried": tried, "calibration": calibration.kind}
     notes = (f"{name} is not calibrated: too few positives, or no trend, on the calibration days",)
     return Fitted(OutcomeModel(name, forest, calibration), about, notes if calibration is IDENTITY else ())
+
+
+def _is_before(clock: Stopwatch, until: float) -> bool:
+    return clock() < until
 
 
 def _choose(
@@ -162,14 +166,20 @@ def _grow(
         n_iter_no_change=PATIENCE,
         random_state=SEED,
     )
-    given = {"X": examples.x[rows], "y": label[rows]}
-    if validation is not None:
-        given |= {"X_val": examples.x[validation], "y_val": label[validation]}
-        given["sample_weight_val"] = examples.weight[validation]
-    return model.fit(**given, sample_weight=examples.weight[rows])
+    x, y, weight = examples.x[rows], label[rows], examples.weight[rows]
+    if validation is None:
+        return model.fit(x, y, weight)
+    return model.fit(
+        x,
+        y,
+        weight,
+        X_val=examples.x[validation],
+        y_val=label[validation],
+        sample_weight_val=examples.weight[validation],
+    )
 
 
-class _Boosted(HistGradientBoostingClassifier):  # type: ignore[misc]
+class _Boosted(HistGradientBoostingClassifier):  # type: ignore[misc]  # scikit-learn declares no types
     """Finds the bins of the features from rows, not weights: scikit-learn's weighted quantiles take 30 times as long."""
 
     def _bin_data(self, X: Any, sample_weight: Any, is_training_data: bool) -> Any:

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.derived_datasets import SAMPLING_RULE, TRAINING_EXAMPLES
-from features.duckdb_views import partition_name
 from features.errors import BadInput
+from features.lake_layout import partition_folder
 from learning.examples import SCHEMA, WEIGHT, Examples, examples_of
 from online.rankers.models.model import POSITION
 
 SHARE = "sampled"
 NOT_LEARNED = {"as_of", "event_id", "features_as_of", "source", "propensity", SHARE}
-"""Columns of the dataset that tell where an example comes from."""
+"""Columns of the dataset that say where an example comes from."""
 SITTING_MIN = 30
 """Minutes of one user that stand for a request where none is noted: the pause after which a visit is commonly called a new one."""
 
@@ -34,14 +34,14 @@ class LakeExamples:
 
 def read_lake_examples(lake: Path, as_of: datetime) -> LakeExamples:
     """What `training_examples` wrote at `as_of`. BadInput when it did not, or nothing can be learned from it."""
-    folder = lake / "features" / TRAINING_EXAMPLES.name / partition_name(as_of)
+    folder = partition_folder(lake, TRAINING_EXAMPLES.name, as_of)
     try:
         table = pq.read_table(folder, partitioning=None)
     except (OSError, pa.ArrowInvalid) as error:
         raise BadInput(
             f"no training examples can be read at {folder} ({error}); run `rex train` for this as_of."
         ) from error
-    return LakeExamples(examples_of(translated(table)), told(table))
+    return LakeExamples(examples_of(translated(table)), sampling_rule(table))
 
 
 def translated(table: pa.Table) -> pa.Table:
@@ -58,7 +58,7 @@ def translated(table: pa.Table) -> pa.Table:
     return table
 
 
-def told(table: pa.Table) -> str:
+def sampling_rule(table: pa.Table) -> str:
     """How the examples were chosen, for the model card."""
     made = WEIGHT in table.column_names and not pc.all(pc.equal(table[WEIGHT], 1.0)).as_py()
     rule = SAMPLING_RULE if made else "Every row is a story that was shown; no negatives were sampled."

@@ -1,29 +1,28 @@
-"""From a training set to a model that may be released: fit, evaluate on the last days, write the card, decide."""
+"""From a training set to a released model: fit, evaluate on the last days, write the card, decide, release."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
+from rich.progress import Progress
+from rich.table import Table
+
+from features.errors import BadInput
+from features.lake_layout import written
 from features.packing import name_of
+from lake.models import Release, last_release, models_of, release
 from learning.card import write_card
-from learning.evaluate import ModelEvaluation, as_rows, evaluate
-from learning.examples import Examples
+from learning.evaluate import DECIDING, MODEL, RANKING, ModelEvaluation, admit, as_rows, evaluate, shortfalls
+from learning.examples import Examples, cut
 from learning.fit import BUDGET_S, SCHEDULE, Choice, Stopwatch, fit
-from learning.gate import admit, shortfalls
-from learning.slices import cut
+from learning.lake_examples import read_lake_examples
+from learning.settings import LearningSettings
 from online.rankers.models.model import Model
 from online.rankers.models.model_file import encode
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluatedModel:
-    """What was found out about a model before it is decided whether it may be released."""
-
-    name: str
-    evaluation: ModelEvaluation
-    card: Path
+from rex.local.progress import bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,37 @@ class Trained:
     evaluation: ModelEvaluation
     card: Path
     shortfalls: Sequence[str]
-    """Baselines that it does not surely beat; empty unless forced."""
+    """Baselines that it does not surely beat."""
+
+
+def train_and_release(
+    lake: Path,
+    as_of: datetime,
+    clock: Stopwatch,
+    *,
+    now: datetime,
+    settings: LearningSettings,
+    force: bool = False,
+    progress: Progress | None = None,
+    evaluated: Callable[[Trained], None] = lambda evaluated: None,
+) -> tuple[Trained, Release]:
+    """Releases a model of the lake's training examples of `as_of`.
+
+    BadInput (ModelRefused, when it does not surely beat the baselines and is not forced) leaves the earlier release in place.
+    """
+    with bar(progress, "read examples"):
+        given = read_lake_examples(lake, as_of)
+    with bar(progress, "fit and evaluate models"):
+        trained = train(
+            given.examples,
+            clock,
+            models_of(lake),
+            sampling=given.sampling,
+            force=force,
+            budget_s=settings.fit_budget_s,
+            evaluated=evaluated,
+        )
+    return trained, release(lake, trained.data, as_of=as_of, now=now, shortfalls=tuple(trained.shortfalls))
 
 
 def train(
@@ -49,11 +78,12 @@ def train(
     force: bool = False,
     budget_s: float = BUDGET_S,
     schedule: tuple[Choice, ...] = SCHEDULE,
-    evaluated: Callable[[EvaluatedModel], None] = lambda evaluated: None,
+    evaluated: Callable[[Trained], None] = lambda evaluated: None,
 ) -> Trained:
     """Writes the card into `folder`/<name of the model>, in any case; raises ModelRefused when it does not beat the baselines.
 
-    `evaluated` is told the verdict's grounds before that. The model that is released is the very one that was evaluated: the held-out days are not learned from afterwards.
+    `evaluated` gets the model before that. The model that is released is the very one that was evaluated: the held-out days
+    are not learned from afterwards.
     """
     slices = cut(examples)
     model = fit(examples, slices, clock, budget_s=budget_s, schedule=schedule)
@@ -61,9 +91,40 @@ def train(
     evaluation = evaluate(model, held_out)
     model = replace(model, about={**model.about, "evaluation": as_rows(evaluation), "sampling": sampling})
     data = encode(model)
-    name = name_of(data)
-    short = shortfalls(evaluation)
+    name, short = name_of(data), shortfalls(evaluation)
     card = write_card(folder / name, model, name, evaluation, held_out, sampling, short)
-    evaluated(EvaluatedModel(name, evaluation, card))
+    trained = Trained(model, data, name, evaluation, card, short)
+    evaluated(trained)
     admit(evaluation, force=force)
-    return Trained(model, data, name, evaluation, card, short)
+    return trained
+
+
+def is_due(lake: Path, as_of: datetime, settings: LearningSettings) -> bool:
+    """Whether the released model is older than its cadence at `as_of`, or there is none."""
+    last = last_release(lake)
+    return last is None or last.age_s(as_of) >= settings.cadence_d * 86_400
+
+
+def latest_batch(lake: Path) -> datetime:
+    """The latest moment at which the lake's events were validated. BadInput when there is none."""
+    moments = written(lake, "valid_events")
+    if not moments:
+        raise BadInput(f"no batch has run on the lake at {lake}; run `rex batch` first, or name a moment with --as-of.")
+    return moments[-1]
+
+
+def verdict_table(trained: Trained) -> Table:
+    """Rankings of the held-out days side by side, and by how much the model is ahead of each in what decides."""
+    evaluation, measures = trained.evaluation, [*RANKING, "author_coverage"]
+    title = f"{evaluation.requests:,} held-out requests with {evaluation.rows:,} stories; 95% intervals"
+    table = Table("ranking", *measures, f"model's lead in {DECIDING}", box=None, title=title)
+    for name, of in evaluation.systems.items():
+        lead = "" if name == MODEL else evaluation.ahead[name][DECIDING].text(sign="+")
+        table.add_row(name, *(of[measure].text() for measure in measures), lead)
+    return table
+
+
+def lead_line(trained: Trained) -> str:
+    """The decisive measure in one line."""
+    values = ", ".join(f"{name} {of[DECIDING].value:.4f}" for name, of in trained.evaluation.systems.items())
+    return f"{DECIDING} on the held-out days: {values}"

@@ -1,5 +1,18 @@
-"""`python -m rex`: the command `rex`, also where its script is not on PATH."""
+"""`python -m rex`, and the script `rex`: Ctrl-C is silent from the start, also while the command is still being loaded."""
 
-from rex.local.start import main
+from __future__ import annotations
 
-main()
+import os
+import signal
+
+
+def main() -> None:
+    """Loads the command and runs it."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    from rex.cli.commands import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

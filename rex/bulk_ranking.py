@@ -1,7 +1,7 @@
 """`rex rank`: ranked lists for many users at one moment, by the pipeline that serves feeds; for digests and for evaluating Rex.
 
-Row by row what `GET /v1/users/{user_id}/feed` would answer to somebody who has done nothing since `as_of`, all stages and
-told reasons included; only Redis is left out, and nothing is drawn at random unless the settings given say so.
+Row by row what `GET /v1/users/{user_id}/feed` would answer for a user who has done nothing since `as_of`, all stages and
+reasons included; only Redis is left out, and nothing is drawn at random unless the settings given say so.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from batch.run import run
 from batch.settings import BatchSettings
 from batch.snapshot_content import READS
 from batch.tuning.tuned import settings_of
-from evaluation.offline_world import OfflineWorld, load
-from features.duckdb_views import connect, partition_name
+from evaluation.offline_snapshot import OfflineSnapshot, load
+from features.duckdb_views import connect
 from features.errors import BadInput
+from features.lake_layout import is_written, run_note
 from features.schema import TS
 from features.times import micros
 from lake.drafts import replacing
@@ -61,7 +62,7 @@ def rank(
 ) -> int:
     """Writes the `top` stories of each user to the Parquet file `out`, in the order of `users`; returns the number of rows.
 
-    `users` None: everybody who is known at `as_of`, by user_id; somebody unknown gets a newcomer's list. Runs the batch for
+    `users` None: every user known at `as_of`, by user_id; an unknown one gets a newcomer's list. Runs the batch for
     `as_of` first when its features are not in the lake. Equal lakes and arguments, equal bytes. A file that is there is
     replaced, whole. BadInput for a `top` beyond the slate's size, repeated users, and whatever the batch refuses.
     """
@@ -93,10 +94,7 @@ def read_users(path: Path) -> list[str]:
 
 def is_computed(lake: Path, as_of: datetime) -> bool:
     """Whether a finished batch has left everything that a snapshot of `as_of` needs."""
-    features, partition = lake / "features", partition_name(as_of)
-    return (features / "_runs" / f"{partition}.json").is_file() and all(
-        (features / name / partition).is_dir() for name in READS
-    )
+    return run_note(lake, as_of).is_file() and is_written(lake, READS, as_of)
 
 
 def known_users(lake: Path, as_of: datetime) -> list[str]:
@@ -106,7 +104,7 @@ def known_users(lake: Path, as_of: datetime) -> list[str]:
 
 
 def _tables(
-    offline: OfflineWorld,
+    offline: OfflineSnapshot,
     components: Components,
     settings: RankingSettings,
     as_of: datetime,
@@ -122,7 +120,7 @@ def _tables(
         for user_id in users[start : start + USERS_PER_GROUP]:
             ctx = offline.context(user_id, micros(as_of), settings, components)
             page = pipeline.read(ctx, pipeline.build(ctx), 0, top)
-            rows += ({"user_id": user_id, **item} for item in items(ctx, components, page.entries, 0))
+            rows += ({"user_id": user_id, **item} for item in items(ctx, page.entries, 0))
             if progress is not None and bar is not None:
                 progress.advance(bar)
         yield pa.Table.from_pylist([{**row, "as_of": as_of} for row in rows], schema=RANKED)

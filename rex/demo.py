@@ -27,14 +27,12 @@ from lake.importing.sql_import import import_sql
 from lake.ready_files import deskdrop
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
-from learning.lake_model import learn
-from learning.printing import lead_line, verdict_table
 from learning.settings import LearningSettings
-from learning.train import EvaluatedModel
+from learning.train import Trained, lead_line, train_and_release, verdict_table
 from online.rankers.learned import MODEL_SERVICE
 from rex.cli.client import fetch_feed
 from rex.cli.printing import print_feed
-from rex.local.child_service import child_service
+from rex.local.http import child_service
 from rex.local.redis import connect
 
 MARKER = ".rex-demo"
@@ -49,7 +47,7 @@ FEW = BatchSettings(
 """Six weeks of a lake with few events, with the features of every third day and two fits. Vectors half as long as by default
 take a quarter of the time, and can be seen at work as well."""
 MANY = FEW.model_copy(update={"training_days": 6})
-"""Of a lake with many, two moments and one fit, with four to six days of examples."""
+"""Of a lake with many, two moments and one refit, with four to six days of examples."""
 MODEL_TIMEOUT_MS = "2000"
 """The first ranking of two young processes, on a machine that may have more to do, is the one that is shown."""
 LEARNING = LearningSettings(fit_budget_s=15.0)
@@ -99,8 +97,10 @@ def run_demo(config: DemoConfig, out: Console, progress: Progress) -> None:
 
 def settings_for(config: DemoConfig) -> Settings:
     """Neither the lake nor the Redis of the site that the environment may name."""
-    own = {"redis_url": config.redis_url, **({"redis_prefix": PREFIX} if config.redis_url else {})}
-    return Settings(var=config.var, lake=config.var / "lake", **own)  # type: ignore[arg-type]
+    var, lake = config.var, config.var / "lake"
+    if config.redis_url:
+        return Settings(var=var, lake=lake, redis_url=config.redis_url, redis_prefix=PREFIX)
+    return Settings(var=var, lake=lake, redis_url="")
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
@@ -128,16 +128,18 @@ def batch_settings(lake: Path) -> BatchSettings:
 
 
 def _learn(lake: Path, as_of: datetime, now: datetime, progress: Progress) -> list[RenderableType]:
-    """Trains and releases a model; returns what to tell of it. Without a model the demo shows the named weights at work."""
-    evaluated: list[EvaluatedModel] = []
+    """Trains and releases a model; returns what to print about it. Without a model the demo shows the named weights at work."""
+    evaluated: list[Trained] = []
     try:
-        learn(lake, as_of, time.monotonic, now=now, settings=LEARNING, progress=progress, evaluated=evaluated.append)
+        train_and_release(
+            lake, as_of, time.monotonic, now=now, settings=LEARNING, progress=progress, evaluated=evaluated.append
+        )
     except BadInput as refused:
         return [*described(evaluated), f"[bold]the feed below is ranked by named weights alone[/]: {refused}"]
     return described(evaluated)
 
 
-def described(evaluated: list[EvaluatedModel]) -> list[RenderableType]:
+def described(evaluated: list[Trained]) -> list[RenderableType]:
     """The verdict and where the model card is."""
     return [line for one in evaluated for line in (verdict_table(one), lead_line(one), f"model card: {one.card}")]
 
@@ -216,12 +218,7 @@ def _serving(settings: Settings, as_of: datetime, port: int, manifest: Manifest,
 
 def _serve_on(out: Console, url: str, user: str) -> None:
     out.print(f"\nServing on [bold]{url}[/] until you press Ctrl-C. Try:")
-    for path in (
-        f"/v1/users/{user}/feed",
-        f"/v1/users/{user}/feed/explain",
-        "/v1/snapshots",
-        "/docs",
-    ):
+    for path in (f"/v1/users/{user}/feed", f"/v1/users/{user}/feed/explain", "/v1/snapshots", "/docs"):
         out.print(f"  {url}{path}", soft_wrap=True)
     try:
         while True:

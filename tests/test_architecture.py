@@ -70,8 +70,6 @@ def _is_pure(module: str) -> bool:
 def _layer(module: str) -> str:
     if _is_pure(module):
         return "pure"
-    if module == "rex.local.start":  # the first lines of the command line, and no part of the layer
-        return "rex"
     named = (name for name in (*LAYERS, "features", *TOP) if module == name or module.startswith(f"{name}."))
     return next(named)
 
@@ -111,6 +109,19 @@ def test_imports_go_down(layer: str) -> None:
         if other in MODULES and _layer(other) not in allowed
     )
     assert not up, "\n".join(up)
+
+
+def test_what_a_cluster_has_itself_is_not_built_in() -> None:
+    """Servers, Java and child processes of one machine: `rex.local.redis` may start a server, and whoever connects does not know."""
+    shared = {"rex.local.faults", "rex.local.redis"}
+    found = sorted(
+        f"{module} imports {other}"
+        for module in MODULES
+        if _layer(module) in ("pure", "lake", "online", "learning", "evaluation")
+        for other in IMPORTS[module]
+        if other.startswith("rex.local.") and other not in shared
+    )
+    assert not found, "\n".join(found)
 
 
 def test_no_import_cycle() -> None:

@@ -13,10 +13,7 @@ from pyspark.sql import Row, SparkSession
 
 from batch.io import read_raw
 from batch.jobs.user_profiles import user_profiles
-from batch.jobs.valid_edges import valid_edges
-from batch.jobs.valid_events import valid_events
-from batch.jobs.valid_stories import valid_stories
-from batch.jobs.valid_users import valid_users
+from batch.jobs.validated import valid_edges, valid_events, valid_stories, valid_users
 from batch.point_in_time import RunContext
 from batch.settings import BatchSettings
 from batch.snapshot_users import LISTS

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command import rex, rex_here
 from tests.lakes import ago, event, story, write_lake
 
 pytestmark = pytest.mark.process
-
-
-def rex(*arguments: str, var: Path, timeout_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-    settings = {"REX_VAR": str(var), "REX_LAKE": str(var / "lake"), "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", "rex", *arguments],
-        env={**os.environ, **settings, **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-
 
 MISTAKES = {
     "no snapshot published": (["feed", "u1"], {}, "rex publish"),
@@ -47,11 +32,18 @@ MISTAKES = {
 }
 
 
+def test_the_command_is_a_program(tmp_path: Path) -> None:
+    arguments, environment, told = MISTAKES["redis unreachable"]
+    result = rex(*arguments, var=tmp_path / "var", **environment)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert told in result.stderr
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_told_in_one_sentence(mistake: str, tmp_path: Path) -> None:
     arguments, environment, told = MISTAKES[mistake]
     arguments = [str(tmp_path / "target") if argument == "target" else argument for argument in arguments]
-    result = rex(*arguments, var=tmp_path / "var", **environment)
+    result = rex_here(*arguments, var=tmp_path / "var", **environment)
     assert result.returncode == 1, result.stderr
     assert told in result.stderr
     assert "Traceback" not in result.stderr
@@ -63,7 +55,7 @@ def test_a_lake_is_checked_alone_and_before_a_batch(tmp_path: Path) -> None:
     lake = tmp_path / "it's my [lake] {1}*?"
     write_lake(lake, stories=[story("s")], events=[event("u", "read", "s", ago(1)), event("NULL", "read", "s", ago(1))])
     told = "Dataset events: 1 of 2 rows are refused, more than 5%"
-    checked = rex("check", str(lake), var=tmp_path)
+    checked = rex_here("check", str(lake), var=tmp_path)
     assert checked.returncode == 1
     assert told in checked.stderr
     assert "events: 1 of 2 rows: null_as_user_id" in checked.stdout
@@ -72,12 +64,12 @@ def test_a_lake_is_checked_alone_and_before_a_batch(tmp_path: Path) -> None:
     batch = rex(*one_job, var=tmp_path, REX_BATCH_SPARK_MASTER="no")
     assert "events: 1 of 2 rows: null_as_user_id" in batch.stdout, "printed before anything of Spark's is started"
     write_lake(lake, events=[event("u", "read", "s", ago(1))])
-    checked = rex("check", str(lake), var=tmp_path)
+    checked = rex_here("check", str(lake), var=tmp_path)
     assert (checked.returncode, "null_as" in checked.stdout) == (0, False)
 
 
 def test_limits_of_options_are_checked(tmp_path: Path) -> None:
-    result = rex("feed", "u1", "--limit", "0", var=tmp_path)
+    result = rex_here("feed", "u1", "--limit", "0", var=tmp_path)
     assert result.returncode == 2
     assert "limit" in result.stderr
 
@@ -85,7 +77,7 @@ def test_limits_of_options_are_checked(tmp_path: Path) -> None:
 def test_simulate_refuses_to_write_over_something(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    result = rex(
+    result = rex_here(
         "simulate", str(tmp_path / "mine"), "--users", "50", "--stories", "60", "--events", "500", var=tmp_path
     )
     assert result.returncode == 1
@@ -95,6 +87,6 @@ def test_simulate_refuses_to_write_over_something(tmp_path: Path) -> None:
 
 def test_demo_refuses_to_empty_a_directory_that_no_demo_wrote(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    result = rex("demo", "--var", str(tmp_path), "--no-serve", var=tmp_path / "var")
+    result = rex_here("demo", "--var", str(tmp_path), "--no-serve", var=tmp_path / "var")
     assert result.returncode == 1
     assert (tmp_path / "thesis.txt").read_text() == "years of work"

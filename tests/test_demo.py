@@ -49,7 +49,7 @@ def test_only_what_an_earlier_demo_left_is_emptied(redis_client: redis.Redis) ->
     assert set(redis_client.keys("*")) == {Keys().current().encode(), b"rex-demo"}
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="demo")
 def test_a_demo_leaves_the_site_s_redis_alone_and_goes_under_its_own_prefix_where_it_is_told_to(
     redis_server: Server, redis_client: redis.Redis, tmp_path: Path
 ) -> None:

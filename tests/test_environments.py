@@ -163,7 +163,7 @@ class TestWords:
         assert isinstance(refusal(redis.AuthenticationError("invalid password")), BadInput), "no retry helps"
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="environments")
 class TestSpark:
     """Each starts a Spark of its own."""
 

@@ -37,7 +37,10 @@ GAP_CLOSED = 0.2
 """Of the way from the better simple feed (followed newest first, popularity) to a perfect one."""
 
 
-@pytest.fixture(params=[1, 2, 3], ids=lambda seed: f"seed{seed}")
+@pytest.fixture(
+    params=[1, *(pytest.param(seed, marks=pytest.mark.nightly(part="batch")) for seed in (2, 3))],
+    ids=lambda seed: f"seed{seed}",
+)
 def loop(
     request: pytest.FixtureRequest, spark: SparkSession, redis_server: Server, redis_client: redis.Redis, tmp_path: Path
 ) -> Iterator[tuple[AppState, Path]]:

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.duckdb_views import partition_name
+from features.lake_layout import partition_name
 from lake.models import file_of, last_release, released
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
 from online.rankers.models.model_file import decode
+from tests.command import rex, rex_here
 from tests.lakes import ANY_NAME
-from tests.test_cli import rex
 
 pytestmark = pytest.mark.process
 
@@ -109,7 +109,7 @@ class TestLearningFromExamplesThatAreThere:
     def refused(self, lake: Path, told: str) -> None:
         """The command ends with one sentence and leaves the earlier release."""
         before = released(lake)
-        said = rex("train", str(lake), "--as-of", LOGGED, "--from-examples", var=lake.parent, **QUICK)
+        said = rex_here("train", str(lake), "--as-of", LOGGED, "--from-examples", var=lake.parent, **QUICK)
         assert said.returncode == 1, said.stdout
         assert told in " ".join(said.stderr.split())
         assert "Traceback" not in said.stderr
@@ -150,7 +150,7 @@ class TestLearningFromExamplesThatAreThere:
             return table.set_column(table.column_names.index("als_score"), "als_score", constant)
 
         lake = changed(flat)
-        said = rex("train", str(lake), "--as-of", LOGGED, "--from-examples", "--force", var=lake.parent, **QUICK)
+        said = rex_here("train", str(lake), "--as-of", LOGGED, "--from-examples", "--force", var=lake.parent, **QUICK)
         assert said.returncode == 0, said.stderr
         note = last_release(lake)
         assert note is not None
@@ -159,6 +159,6 @@ class TestLearningFromExamplesThatAreThere:
 
 def test_a_lake_without_a_batch_is_told(tmp_path: Path) -> None:
     (tmp_path / "lake" / "raw").mkdir(parents=True)
-    said = rex("train", str(tmp_path / "lake"), var=tmp_path)
+    said = rex_here("train", str(tmp_path / "lake"), var=tmp_path)
     assert said.returncode == 1
     assert "rex batch" in said.stderr

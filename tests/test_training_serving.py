@@ -16,8 +16,8 @@ from pyspark.sql import SparkSession
 from batch.publish import publish
 from batch.run import run
 from batch.settings import BatchSettings
-from features.duckdb_views import partition_name
 from features.keys import PARTITIONS, Keys
+from features.lake_layout import partition_name
 from features.registry import FEATURES
 from features.settings import Settings
 from features.streams import START

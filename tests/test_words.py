@@ -28,6 +28,7 @@ RETIRED = {
     r"\bgrid_of\b|as_of_grid|training_grid|with_horizon": "snapshot schedule; point-in-time cutoff",
     r"since_digest|\bStageTold\b|\btold_of\b": "overlay digest; describe, report",
     r"build_world\b|\bctx\.world\b": "story table",
+    r"OfflineWorld|offline_world|batch[./]training\b": "offline snapshot; example building",
 }
 """What is unambiguous → what to write instead. The rest of the vocabulary is a matter of review."""
 

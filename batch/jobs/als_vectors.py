@@ -14,7 +14,7 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from batch.affinity import strength
+from batch.jobs.affinities import strength
 from batch.point_in_time import FIXED_ONE, RunContext, moment, unfixed, visible
 from batch.settings import BatchSettings
 from features.interactions import LIKING
@@ -37,7 +37,7 @@ def als_vectors(valid_events: DataFrame, *, context: RunContext) -> DataFrame:
 
 
 def strengths(events: DataFrame, context: RunContext) -> DataFrame:
-    """user_id, story_id, strength: log2(1 + sum of what the user did). Taste lasts, so nothing decays here."""
+    """user_id, story_id, strength: log2(1 + sum of what the user did). Interests last, so nothing decays here."""
     done = visible(events.where(F.col("type").isin(*LIKING)), context)
     fixed = F.round(strength() * F.lit(float(FIXED_ONE))).cast("bigint")
     total = done.groupBy("user_id", "story_id").agg(F.sum(fixed).alias("total"))

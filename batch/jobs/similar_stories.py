@@ -1,7 +1,7 @@
 """Stories read by the same users.
 
-similarity = c / sqrt(n1 * n2) * c / (c + s): the cosine of the two stories' readers, with c common readers, n1 and n2
-readers, shrunk by s for little evidence (Koren, "Factor in the neighbors", TKDD 2010).
+similarity = c / sqrt(n1 * n2) * c / (c + s): the cosine of the two stories' users, n1 and n2, of whom c are common, shrunk by
+s for little support (Koren, "Factor in the neighbors", TKDD 2010).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from batch.point_in_time import RunContext, newest_first, visible
 from features.interactions import LIKING
 
 STORIES_PER_USER = 100
-"""Latest liked stories of a user that are paired: at most 4,950 pairs each, so work grows with users, not with readers squared."""
+"""Latest liked stories of a user that are paired: at most 4,950 pairs each, so that work grows with users, not with the users of a story squared."""
 KEPT = 20
 """Neighbours a story; online reads the first ten, the others replace what is withdrawn meanwhile."""
 
@@ -24,7 +24,7 @@ def similar_stories(valid_events: DataFrame, *, context: RunContext) -> DataFram
     events = visible(valid_events.where(F.col("type").isin(*LIKING)), context)
     numbers = numbered(events, "story_id", "story")
     liked = latest_liked(events.join(numbers, "story_id", "inner")).persist()
-    pairs = with_similarity(common_readers(liked), readers(liked), context.settings.similarity_strength)
+    pairs = with_similarity(common_users(liked), user_counts(liked), context.settings.similarity_strength)
     return with_ids(ranked(in_both_directions(pairs)), numbers)
 
 
@@ -36,13 +36,13 @@ def latest_liked(events: DataFrame) -> DataFrame:
     return last.groupBy("as_of", "user_id").agg(F.array_sort(kept).alias("stories"))
 
 
-def readers(liked: DataFrame) -> DataFrame:
-    """as_of, story, readers."""
+def user_counts(liked: DataFrame) -> DataFrame:
+    """as_of, story, users."""
     each = liked.select("as_of", F.explode("stories").alias("story"))
-    return each.groupBy("as_of", "story").agg(F.count("*").alias("readers"))
+    return each.groupBy("as_of", "story").agg(F.count("*").alias("users"))
 
 
-def common_readers(liked: DataFrame) -> DataFrame:
+def common_users(liked: DataFrame) -> DataFrame:
     """as_of, left, right, common: every pair of stories that one user liked, left < right."""
     placed = liked.select("as_of", "stories", F.posexplode("stories").alias("place", "left"))
     later = F.slice("stories", F.col("place") + 2, F.lit(STORIES_PER_USER))
@@ -52,8 +52,8 @@ def common_readers(liked: DataFrame) -> DataFrame:
 
 def with_similarity(pairs: DataFrame, counts: DataFrame, strength: float) -> DataFrame:
     """as_of, left, right, similarity."""
-    of_left = counts.select("as_of", F.col("story").alias("left"), F.col("readers").alias("n_left"))
-    of_right = counts.select("as_of", F.col("story").alias("right"), F.col("readers").alias("n_right"))
+    of_left = counts.select("as_of", F.col("story").alias("left"), F.col("users").alias("n_left"))
+    of_right = counts.select("as_of", F.col("story").alias("right"), F.col("users").alias("n_right"))
     cosine = F.col("common") / F.sqrt(F.col("n_left") * F.col("n_right"))
     similarity = cosine * F.col("common") / (F.col("common") + F.lit(strength))
     both = pairs.join(of_left, ["as_of", "left"], "inner").join(of_right, ["as_of", "right"], "inner")

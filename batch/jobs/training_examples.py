@@ -14,19 +14,19 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from batch.example_building.compute import example_maker
+from batch.example_building.cutoff import with_cutoff
+from batch.example_building.negatives import sampled
+from batch.example_building.shown import impressions, knowing_impressions, with_outcomes
+from batch.example_building.stories_then import STATE, stories_then, with_state
+from batch.example_building.users_then import USER, users_then
 from batch.io import spark_schema
 from batch.point_in_time import RunContext, ever_in_force, micros, moment
-from batch.training.compute import example_maker
-from batch.training.cutoff import with_cutoff
-from batch.training.negatives import sampled
-from batch.training.shown import impressions, knowing_impressions, with_outcomes
-from batch.training.stories_then import STATE, stories_then, with_state
-from batch.training.users_then import USER, users_then
 from features.derived_datasets import TRAINING_EXAMPLES
 from features.registry import FEATURES
 
-PASSED = tuple(name for name in TRAINING_EXAMPLES.names if name not in {feature.name for feature in FEATURES})
-"""Columns that the computation of features passes on."""
+COPIED = tuple(name for name in TRAINING_EXAMPLES.names if name not in {feature.name for feature in FEATURES})
+"""Columns that the computation of features leaves as they are."""
 PARTS = 1 << 20
 """Requests are dealt into so many parts; a share is that many of them."""
 
@@ -46,7 +46,7 @@ def training_examples(
     stories = stories_then(dated, stories_put, features)
     users = users_then(dated, valid_events, stories_put, valid_edges, features)
     rows = in_one_row_a_user(dated.join(stories, [*STATE], "inner")).join(users, [*USER], "left")
-    return rows.mapInArrow(example_maker(PASSED), spark_schema(TRAINING_EXAMPLES))
+    return rows.mapInArrow(example_maker(COPIED), spark_schema(TRAINING_EXAMPLES))
 
 
 def shown_by(events: DataFrame, stories: DataFrame, context: RunContext) -> DataFrame:

@@ -77,12 +77,12 @@ def refused_stories(events: DataFrame) -> DataFrame:
     An undated one holds from when it was received, so that the user can take it back.
     """
     since = F.coalesce("occurred_at", "received_at")
-    said = events.where(F.col("type").isin(*STORY_CHOICES)).withColumns(
+    choices = events.where(F.col("type").isin(*STORY_CHOICES)).withColumns(
         {"kind": of_types(STORY_CHOICES, 0), "op": of_types(STORY_CHOICES, 1), "occurred_at": since}
     )
     edge = ("as_of", "user_id", "story_id", "kind")
     order = (F.col("received_at"), F.col("occurred_at"), shows_less(), F.col("event_id"))
-    applied = with_applies(said, edge, order, "occurred_at", at_once(tuple(one.name for one in REVERSIBLE))).where(
+    applied = with_applies(choices, edge, order, "occurred_at", at_once(tuple(one.name for one in REVERSIBLE))).where(
         APPLIES
     )
     place = F.struct(*(column.alias(f"_{number}") for number, column in enumerate(order)))

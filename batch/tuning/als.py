@@ -3,8 +3,8 @@
 A fifth of the stories of some users is hidden; each hidden one is ranked, by the product of the vectors, among stories that its
 user was shown without being opened, or, in a lake that does not log what is shown, never touched. The fit is the batch's own.
 
-What was shown without being opened is the better question where it can be asked: among all stories, one that was read differs most from the others
-by having been shown at all, and the fit would learn the feed that was.
+Stories shown without being opened are the better negatives where there are any: among all stories, one that was read differs most from
+the others by having been shown at all, and the fit would learn the feed that was.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from batch.tuning.tuned import Tried
 from features.arrays import F64, I64
 from features.ranking_metrics import discount
 
-GRID = (
+SEARCH_SPACE = (
     (32, 0.1, 10.0),
     (64, 4.0, 20.0),
     (32, 0.3, 1.0),
@@ -75,13 +75,13 @@ def choose(
     marked = with_hidden(pairs).persist()
     hidden = hidden_of(marked, skipped(marked, impressions))
     if hidden is None:
-        said = f"vectors keep their defaults: too few users with {MIN_STORIES} stories, or too few stories"
-        return {}, [], [said]
+        note = f"vectors keep their defaults: too few users with {MIN_STORIES} stories, or too few stories"
+        return {}, [], [note]
     known = marked.where(~F.col("hidden")).select("user_id", "story_id", "strength").persist()
     chosen: dict[str, float] = {}
     tried: list[Tried] = []
     best = -np.inf
-    for rank, regularisation, alpha in GRID:
+    for rank, regularisation, alpha in SEARCH_SPACE:
         if tried and not in_time():
             break
         setting = {"als_rank": rank, "als_regularisation": regularisation, "als_alpha": alpha}
@@ -116,7 +116,7 @@ def skipped(marked: DataFrame, impressions: DataFrame) -> pa.Table:
 
 
 def hidden_of(marked: DataFrame, unopened: pa.Table) -> HiddenReads | None:
-    """None when nothing is hidden or there are too few stories to rank among. `unopened`: what `passed` found."""
+    """None when nothing is hidden or there are too few stories to rank among. `unopened`: what `skipped` found."""
     stories = marked.select("story_id").distinct().orderBy("story_id").toArrow()["story_id"].combine_chunks()
     mine = marked.where("evaluated").select("user_id", "story_id", "hidden").orderBy("user_id", "story_id").toArrow()
     if not len(mine) or not any(mine["hidden"].to_pylist()):

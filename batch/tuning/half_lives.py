@@ -59,7 +59,7 @@ class Reads:
 
 
 def reads_of(events: DataFrame, stories: DataFrame) -> Reads:
-    """Of what one as_of sees: `events` and `stories` of valid_events and valid_stories. Undated reads tell nothing of time."""
+    """Of what one as_of sees: `events` and `stories` of valid_events and valid_stories. Undated reads do not count."""
     hour = F.floor(F.unix_micros("occurred_at") / F.lit(3_600_000_000)).cast("bigint")
     reads = events.where((F.col("type") == "read") & F.col("occurred_at").isNotNull())
     counts = reads.groupBy("story_id", hour.alias("hour")).agg(F.count("*").alias("n"))

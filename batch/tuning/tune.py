@@ -1,4 +1,4 @@
-"""`rex tune`: looks at what a lake knows at a moment and writes down which constants suit it."""
+"""`rex tune`: chooses the constants that suit what a lake knows at a moment."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from rich.progress import Progress
 from batch.io import read_derived
 from batch.jobs.als_vectors import strengths
 from batch.point_in_time import RunContext, visible
-from batch.run import run, session
-from batch.schedule import is_written
+from batch.run import run
+from batch.session import session
 from batch.settings import BatchSettings
 from batch.tuning import als, half_lives
 from batch.tuning.tuned import Tuned, write_tuned
 from features.datasets import dataset
+from features.lake_layout import is_written
+from rex.local.progress import bar
 
 VALIDATED = ("valid_stories", "valid_events")
 Stopwatch = Callable[[], float]
@@ -42,8 +44,7 @@ def tune(
     budget does not cut short follows from the lake alone. Validates first what has not been validated at `as_of`. BadInput
     as of a batch.
     """
-    bar = None if progress is None else progress.add_task("choose constants", total=2)
-    with session(spark, settings) as used:
+    with session(spark, settings) as used, bar(progress, "choose constants", 2) as advance:
         missing = [name for name in VALIDATED if not is_written(lake, [name], as_of)]
         if missing:
             run(lake, [as_of], now=now, settings=settings, jobs=missing, spark=used, progress=progress)
@@ -54,13 +55,10 @@ def tune(
         )
         reads = half_lives.reads_of(visible(events, context), visible(stories, context))
         times = half_lives.choose(reads, lambda: clock() < until)
-        if progress is not None and bar is not None:
-            progress.advance(bar)
+        advance()
         shown = visible(events.where(F.col("type") == "impression"), context).select("user_id", "story_id")
         vectors = als.choose(strengths(events, context), shown, settings, lambda: clock() < until)
         used.catalog.clearCache()
-    if progress is not None and bar is not None:
-        progress.advance(bar)
     tuned = Tuned(as_of.isoformat(), {**times[0], **vectors[0]}, (*times[1], *vectors[1]), (*times[2], *vectors[2]))
     write_tuned(lake, tuned)
     return tuned

@@ -49,9 +49,9 @@ def write_tuned(lake: Path, tuned: Tuned) -> None:
 def read_tuned(lake: Path) -> Tuned | None:
     """None: nothing was chosen yet. BadInput when the file cannot be understood."""
     try:
-        said = json.loads((lake / NAME).read_bytes())
+        read = json.loads((lake / NAME).read_bytes())
         return Tuned(
-            str(said["as_of"]), dict(said["chosen"]), tuple(Tried(**one) for one in said["tried"]), tuple(said["notes"])
+            str(read["as_of"]), dict(read["chosen"]), tuple(Tried(**one) for one in read["tried"]), tuple(read["notes"])
         )
     except FileNotFoundError:
         return None
@@ -67,8 +67,8 @@ def settings_of(lake: Path, **given: Any) -> BatchSettings:
     tuned = read_tuned(lake)
     if tuned is None:
         return BatchSettings(**given)
-    told = BatchSettings(**given).model_fields_set
-    chosen = {name: value for name, value in tuned.chosen.items() if name not in told}
+    stated = BatchSettings(**given).model_fields_set
+    chosen = {name: value for name, value in tuned.chosen.items() if name not in stated}
     try:
         return BatchSettings(**{**given, **chosen})
     except ValidationError as error:
@@ -85,7 +85,7 @@ def tuned_table(tuned: Tuned) -> RenderableType:
     """One row a setting that was tried, what was chosen marked; the notes under it."""
     table = Table("setting", "criterion", "value", "chosen", box=None, title=f"constants as of {tuned.as_of}")
     for one in tuned.tried:
-        told = ", ".join(f"{name} {value:g}" for name, value in one.settings.items())
+        setting = ", ".join(f"{name} {value:g}" for name, value in one.settings.items())
         chosen = all(tuned.chosen.get(name) == value for name, value in one.settings.items())
-        table.add_row(told, one.criterion, f"{one.value:.4f}", "yes" if chosen else "")
+        table.add_row(setting, one.criterion, f"{one.value:.4f}", "yes" if chosen else "")
     return Group(table, *tuned.notes)

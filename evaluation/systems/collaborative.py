@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
-from evaluation.protocols.task import Split, Task
+from evaluation.ranking import Budget, best_of
 from evaluation.reading_log import Log
 from evaluation.systems.simple import pair_strengths
-from evaluation.systems.tuning import Budget, best_of
+from evaluation.task import Split, Task
 from features.arrays import F32, I32
 
 SEED = 42

@@ -8,19 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from evaluation.offline_world import OfflineWorld
-from evaluation.protocols.task import DAY_US, Split, Task
+from evaluation.offline_snapshot import OfflineSnapshot
+from evaluation.ranking import LAST
 from evaluation.reading_log import Log
 from evaluation.sampled_examples import Sample, examples_by, sample
-from evaluation.systems.system import LAST
-from evaluation.training_lake import REFIT_D, as_of
-from evaluation.worlds import Worlds
+from evaluation.split_snapshots import REFIT_D, SplitSnapshots, as_of
+from evaluation.task import DAY_US, Split, Task
 from features.arrays import F32, I32
 from features.errors import BadInput
 from features.keys import hash64_many
-from learning.examples import FEATURE_NAMES
+from learning.examples import FEATURE_NAMES, cut
 from learning.fit import fit
-from learning.slices import cut
 from online.columns import Candidates
 from online.components import default_components
 from online.context import Context
@@ -56,16 +54,16 @@ class Rex:
 
     def __init__(
         self,
-        worlds: Worlds,
+        snapshots: SplitSnapshots,
         *,
         ranker: Ranker | None = None,
         name: str = "rex",
         online: RankingSettings | None = None,
         fit_s: float = FIT_S,
     ) -> None:
-        """`worlds` may be shared with other systems."""
+        """`snapshots` may be shared with other systems."""
         self.name = name
-        self._worlds, self._given, self._fit_s = worlds, ranker, fit_s
+        self._snapshots, self._given, self._fit_s = snapshots, ranker, fit_s
         self._online = of_every_age(online or RankingSettings())
 
     def prepare(self, log: Log, split: Split) -> str:
@@ -73,16 +71,16 @@ class Rex:
         self._split, self._ranker, self._learned_at = split, self._given or Weighted(), -np.inf
         self._samples: list[Sample] = []
         self._pipelines: dict[Ranker, Pipeline] = {}
-        told = self._worlds.prepare(log, split)
+        chosen = self._snapshots.prepare(log, split)
         if self._given is not None:
-            return f"{told}, ranker {self._given.name}"
+            return f"{chosen}, ranker {self._given.name}"
         for task in split.teaching:
             self._enter(log, task)
             self._samples.append(self._sample())
-        return f"{told}, models of {sum(len(one.user) for one in self._samples):,} examples at first"
+        return f"{chosen}, models of {sum(len(one.user) for one in self._samples):,} examples at first"
 
     def fit(self, log: Log, task: Task) -> None:
-        """Loads the snapshot of the task's moment; learns anew when the models are REFIT_D old."""
+        """Loads the snapshot of the task's moment; learns again when the models are REFIT_D old."""
         self._enter(log, task)
         if self._given is not None:
             return
@@ -101,7 +99,7 @@ class Rex:
 
     def _enter(self, log: Log, task: Task) -> None:
         self._task, self._log = task, log
-        self._offline: OfflineWorld = self._worlds.of(task)
+        self._offline: OfflineSnapshot = self._snapshots.of(task)
         hashes = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
         self._story = np.searchsorted(hashes, self._offline.story_table.hashes).astype(np.int32)
 
@@ -137,11 +135,10 @@ class Rex:
         return self._offline.context(user_id, self._task.at_us, self._online, pipeline.components), pipeline
 
     def _candidates(self, ctx: Context, pipeline: Pipeline) -> Candidates:
-        candidates = pipeline.annotate(ctx, pipeline.preprocess(ctx, pipeline.aggregate(ctx)))
-        return candidates
+        return pipeline.annotate(ctx, pipeline.preprocess(ctx, pipeline.aggregate(ctx)))
 
     def _ranked(self, ctx: Context, pipeline: Pipeline) -> I32:
-        """Rows of the world, best first: what the pipeline keeps; where pools are evaluated, all, ranked in as many blocks."""
+        """Rows of the story table, best first: what the pipeline keeps; where pools are evaluated, all, ranked in as many blocks."""
         candidates = self._candidates(ctx, pipeline)
         size = len(candidates) if self._task.pools is None else SPARE * self._online.cache.slate_size
         blocks = [

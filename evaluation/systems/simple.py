@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluation.protocols.task import DAY_US, Split, Task
+from evaluation.ranking import Budget, best_of
 from evaluation.reading_log import Log
-from evaluation.systems.tuning import Budget, best_of
+from evaluation.task import DAY_US, Split, Task
 from features.arrays import F32, F64, I32, I64
 
 

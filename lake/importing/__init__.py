@@ -1,0 +1,1 @@
+"""`rex import`: from a site's files, through its SQL, to the raw lake."""

@@ -14,8 +14,7 @@ from features.errors import BadInput
 from features.lake_files import ROW
 from features.schema import by_name
 from lake.importing.conversions import FRACTIONS, INTEGERS
-from lake.importing.prepared import ORIGIN
-from lake.importing.source_files import SourceFile
+from lake.importing.source_files import ORIGIN, SourceFile
 
 
 def parquet_query(db: duckdb.DuckDBPyConnection, sources: Sequence[SourceFile], paths: Sequence[Path]) -> str:

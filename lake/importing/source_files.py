@@ -15,6 +15,8 @@ import pyarrow as pa
 from features.errors import BadInput
 from features.lake_files import Stamp, data_files, refuse_changed, stamp
 
+ORIGIN = ("file", "line")
+"""Columns that every table has besides its own: the file as the SQL names it, and the first line of the record (Parquet: the row)."""
 CHUNK = 1 << 20
 """Bytes at a time where a file is read as a whole; large enough for the disk, small beside everything else."""
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
@@ -127,7 +129,7 @@ def check_encoding(source: SourceFile, encoding: str) -> str:
 
 def open_text(source: SourceFile, encoding: str) -> io.TextIOWrapper:
     """The file's text in `encoding` (of `check_encoding`), line ends as they are; decoding errors are for `refuse_undecodable`."""
-    return io.TextIOWrapper(open_bytes(source), encoding=encoding, errors="strict", newline="")  # type: ignore[type-var]
+    return io.TextIOWrapper(open_bytes(source), encoding=encoding, errors="strict", newline="")
 
 
 def text_chunks(source: SourceFile, encoding: str) -> Iterable[str]:

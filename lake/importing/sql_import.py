@@ -1,4 +1,4 @@
-"""`rex import`: one file of SQL says what of somebody's files is what in the raw lake. All of it comes in, or nothing does."""
+"""`rex import`: one file of SQL maps a site's files to the datasets of the raw lake. All rows are imported, or none."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ from features.errors import BadInput
 from features.raw_datasets import EARLIEST, RAW
 from features.times import rfc3339
 from lake.dialect import connected
-from lake.events_by_day import write_events
 from lake.importing.script import Script, read_script
 from lake.importing.sources import Sources, plain_path
 from lake.importing.typed_rows import TypedRows, failed, sentence, typed_rows
-from lake.judge import DatasetReport, report_table
 from lake.ready_files import ready_files
-from lake.writer import ROWS_PER_GROUP, staged_lake, write_raw
+from lake.row_checks import DatasetReport, report_table
+from lake.writer import ROWS_PER_GROUP, staged_lake, write_events, write_raw
 
 IMPORTED = tuple(dataset for dataset in RAW if dataset.name != "served")
 """What a view may fill; `served` is what Rex itself answered."""
@@ -82,7 +81,8 @@ def import_sql(
             f"--as-of {rfc3339(as_of)} is {'in the future' if as_of > now else 'too early'}; name the moment at which the data were received."
         )
     script, base = _script(sql_file, files)
-    with _staged(lake, dry_run) as staging:
+    with TemporaryDirectory(prefix="rex-dry-run-") if dry_run else staged_lake(lake) as folder:
+        staging = Path(folder)
         work = staging / ".import"
         work.mkdir()
         with plain_path(work) as plain, import_engine(work) as db:
@@ -151,16 +151,6 @@ def _script(sql_file: Path, files: Path | None) -> tuple[Script, Path]:
 
 
 @contextmanager
-def _staged(lake: Path, dry_run: bool) -> Iterator[Path]:
-    if not dry_run:
-        with staged_lake(lake) as staging:
-            yield staging
-        return
-    with TemporaryDirectory(prefix="rex-dry-run-") as folder:
-        yield Path(folder)
-
-
-@contextmanager
 def import_engine(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB with Rex's functions, which keeps what does not fit into memory in `work`."""
     with connected(work / "spill") as db:
@@ -187,10 +177,8 @@ def _run(db: duckdb.DuckDBPyConnection, script: Script, sql_file: Path) -> list[
         " WHERE list_contains(?, name)"
     )
     taken = {name for (name,) in db.execute(query, [made]).fetchall()} if made else set()
-    waiting, moves_left = (
-        list(script.statements),
-        len(script.statements) ** 2,
-    )  # views that use each other would wait for ever
+    waiting = list(script.statements)
+    moves_left = len(waiting) ** 2  # views that use each other would wait for ever
     while waiting:
         statement = waiting.pop(0)
         if statement.macro in taken:

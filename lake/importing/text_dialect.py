@@ -1,4 +1,4 @@
-"""How a text file writes records: stated by whoever imports it, never guessed."""
+"""How a text file writes records: stated in the SQL of the import, never guessed."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ from features.errors import BadInput
 from features.schema import Column, Dataset
 from features.verdicts import CONFLICTING, IN_THE_FUTURE, REPEATED, UNKNOWN_STORY
 from lake.importing.conversions import Conversion, conversion
-from lake.importing.prepared import ORIGIN
 from lake.importing.script import OWN_READERS
-from lake.judge import CELL_CHARACTERS, DatasetReport, judge
+from lake.importing.source_files import ORIGIN
+from lake.row_checks import CELL_CHARACTERS, DatasetReport, check_rows
 from lake.writer import ROWS_PER_GROUP
 from rex.local.faults import first_line
 
@@ -79,7 +79,7 @@ def typed_rows(
         since = f"greatest({', '.join([f'{literal(as_of)}::TIMESTAMPTZ', *versions])})"
         values["received_at"] = f"coalesce({values.get('received_at', 'NULL')}, {since})"
     known = None if stories is None else f"SELECT story_id FROM {_scan(stories)}"
-    report = judge(db, dataset, _as_declared(dataset, values, to), now, stories=known, undated=undated)
+    report = check_rows(db, dataset, _as_declared(dataset, values, to), now, stories=known, undated=undated)
     if report.hints:
         raise BadInput(" ".join(report.hints) + " In SQL, convert them with unix_s(x), unix_ms(x) and the like.")
     refused = {reason: rows for reason, rows in report.refused.items() if reason != REPEATED}  # an import keeps repeats
@@ -87,7 +87,7 @@ def typed_rows(
 
 
 def _as_declared(dataset: Dataset, values: Mapping[str, str], path: Path) -> str:
-    """SELECT of the rows with every column that the dataset has, and what `judge` looks at besides."""
+    """SELECT of the rows with every column that the dataset has, and what `check_rows` looks at besides."""
     columns = [f"{values.get(c.name, f'NULL::{SQL_TYPES[c.type]}')} AS {quoted(c.name)}" for c in dataset.columns]
     return f"SELECT {', '.join([*columns, '_file', '_line', '_row', '_problem'])} FROM {_scan(path)}"
 

@@ -50,7 +50,7 @@ class WorldConfig(BaseModel):
         return (self.ends_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
     def random(self, stream: str, *keys: int) -> np.random.Generator:
-        """The stream of chance called `stream`; `keys` tell its parts (days, chunks) apart."""
+        """The stream of chance called `stream`; `keys` distinguish its parts (days, chunks)."""
         return np.random.default_rng([self.seed, zlib.crc32(stream.encode()), *keys])
 
 

@@ -1,7 +1,8 @@
-"""The world as raw datasets: ids, times and strings as Arrow tables."""
+"""The world, and one day's events of everybody, as raw datasets: ids, times and strings as Arrow tables."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,21 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.arrays import I32, I64
+from features.interactions import EVENT_TYPES
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES, VISIBILITIES
 from features.schema import TS
-from lake.simulator.config import LANGUAGES
+from lake.simulator.behaviour import EventColumns
+from lake.simulator.config import LANGUAGES, US_PER_DAY, WorldConfig
+from lake.simulator.sessions import SOURCES
 from lake.simulator.stories import NEVER
-from lake.simulator.titles import titles, vary
 from lake.simulator.users import SimulatedUsers
-from lake.simulator.vocabulary import TOPICS
+from lake.simulator.vocabulary import TOPICS, titles, vary
 from lake.simulator.world import Truth
 
 Codes = NDArray[Any]
+LATE_SHARE, REPEATED_SHARE = 0.02, 0.005
+"""Share of events that arrive hours or days late, and of those sent twice."""
+LATE_MEAN_H = 14.0
 
 
 def user_ids(n: int) -> pa.Array:
@@ -135,3 +141,43 @@ def _target_rows(truth: Truth, target_type: Codes, target: I32) -> I64:
 
 def numbered(prefix: str, numbers: I64) -> pa.Array:
     return pc.binary_join_element_wise(prefix, pc.cast(pa.array(numbers), pa.string()), "")
+
+
+def event_table_maker(config: WorldConfig) -> Callable[[int, EventColumns], pa.Table]:
+    """A function (UTC day number, events of that day) → raw `events`, by time, with late and repeated ones."""
+    users, stories = user_ids(config.users), story_ids(config.stories)
+
+    def make(day: int, events: EventColumns) -> pa.Table:
+        rng = config.random("arrival", day)
+        order = np.argsort(events["occurred_us"], kind="stable")
+        of = {name: values[order] for name, values in events.items()}
+        n = len(order)
+        table = pa.table(
+            {
+                "event_id": numbered(f"e{day - config.starts_us // US_PER_DAY}-", np.arange(n)),
+                "user_id": users.take(pa.array(of["user"])),
+                "story_id": stories.take(pa.array(of["story"])),
+                "type": named(EVENT_TYPES, of["type"]),
+                "occurred_at": pa.array(of["occurred_us"], TS),
+                "received_at": pa.array(_received(config, rng, of["occurred_us"]), TS),
+                "dwell_s": pa.array(of["dwell_s"], mask=np.isnan(of["dwell_s"])),
+                "claps": pa.array(of["claps"], mask=of["claps"] == 0),
+                "request_id": numbered("r", of["request"]),
+                "position": of["position"],
+                "source": named(SOURCES, of["source"]),
+                "propensity": pa.array(of["propensity"], mask=np.isnan(of["propensity"])),
+            }
+        )
+        repeats = np.nonzero(rng.random(n) < REPEATED_SHARE)[0]
+        return table.take(pa.array(np.sort(np.append(np.arange(n), repeats))))
+
+    return make
+
+
+def _received(config: WorldConfig, rng: np.random.Generator, occurred_us: Codes) -> I64:
+    """A second or two later; some hours or days later, unless that would be after the interval."""
+    n = len(occurred_us)
+    usual = occurred_us + (rng.gamma(2.0, 0.4e6, n)).astype(np.int64)
+    late = occurred_us + ((1 + rng.exponential(LATE_MEAN_H, n)) * 3.6e9).astype(np.int64)
+    is_late = (rng.random(n) < LATE_SHARE) & (late < config.ends_us)
+    return np.asarray(np.minimum(np.where(is_late, late, usual), config.ends_us - 1))

@@ -112,12 +112,7 @@ def live_rows(truth: Truth, day_start_us: int) -> tuple[int, int]:
 
 
 def day_weights(
-    truth: Truth,
-    beliefs: Beliefs,
-    who: I32,
-    day_start_us: int,
-    edges: Edges,
-    gone: tuple[I32, I32],
+    truth: Truth, beliefs: Beliefs, who: I32, day_start_us: int, edges: Edges, gone: tuple[I32, I32]
 ) -> F32:
     """The day's weights of some users (sorted rows): float32[len(who), live stories]; rows sum to 1 or 0.
 

@@ -1,4 +1,4 @@
-"""Sessions of one chunk of users, day after day: who comes when, what is shown, what they do."""
+"""Sessions of one chunk of users, day after day: who comes when, what is shown and from which provider, what they do."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from features.arrays import F32, F64, I32, I64
+from features.arrays import F32, F64, I32, I64, Bools
 from lake.simulator.behaviour import CODE, EventColumns, Shown, respond
 from lake.simulator.config import US_PER_DAY
-from lake.simulator.draw import NONE, draw_lists
-from lake.simulator.edges import Edges
+from lake.simulator.edges import AUTHOR, FOLLOW, PUBLICATION, TOPIC, Edges
 from lake.simulator.policy import Beliefs, day_weights, live_rows
-from lake.simulator.rhythm import times_of_day
-from lake.simulator.sources import sources
-from lake.simulator.users import HOURS_FROM_UTC
+from lake.simulator.users import HOURS_FROM_UTC, times_of_day
 from lake.simulator.world import Truth
 
 USERS_PER_CHUNK = 256
@@ -25,6 +23,11 @@ WEIGHTS_AT_ONCE = 1 << 20
 SHORTEST_LIST, LONGEST_LIST = 5, 20
 EVENTS_PER_SESSION = 16.0
 """First guess only: from the second day on a chunk goes by what its sessions yielded the day before."""
+SOURCES = ("followed_authors", "followed_publications", "followed_topics", "trending", "fresh_stories")
+TRENDING_SHARE = 0.1
+"""Best-liked share of stories that is called trending when no follow explains it."""
+NONE = -1
+"""In a row of lists: the list is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +102,7 @@ def _one_day(
 
 
 def _arrivals(
-    truth: Truth,
-    rng: np.random.Generator,
-    users: I32,
-    expected: F64,
-    start_us: int,
-    wanted: int,
+    truth: Truth, rng: np.random.Generator, users: I32, expected: F64, start_us: int, wanted: int
 ) -> tuple[I32, I64]:
     """Sessions sorted by user: who and when, never before the account was made."""
     counts = rng.multinomial(wanted, expected / expected.sum()) if expected.sum() else np.zeros(len(users), np.int64)
@@ -117,26 +115,14 @@ def _arrivals(
     return user, np.where(at < created, later, at)
 
 
-def _lists(
-    truth: Truth,
-    rng: np.random.Generator,
-    weights: F32,
-    rows: I64,
-    at: I64,
-    low: int,
-) -> tuple[I64, F64]:
+def _lists(truth: Truth, rng: np.random.Generator, weights: F32, rows: I64, at: I64, low: int) -> tuple[I64, F64]:
     ends = np.searchsorted(truth.stories.published_us, at) - low
     lengths = rng.integers(SHORTEST_LIST, LONGEST_LIST + 1, len(rows))
     columns, propensity = draw_lists(rng, weights, rows, ends, lengths)
     return np.where(columns == NONE, NONE, columns + low), propensity
 
 
-def _entries(
-    lists: tuple[I64, F64],
-    user: I32,
-    at: I64,
-    session: I64,
-) -> EventColumns:
+def _entries(lists: tuple[I64, F64], user: I32, at: I64, session: I64) -> EventColumns:
     story, propensity = lists
     row, position = np.nonzero(story != NONE)
     return {
@@ -161,3 +147,62 @@ def _join(truth: Truth, beliefs: Beliefs, in_force: Edges, parts: list[EventColu
 def _split_by_day(events: EventColumns) -> list[tuple[int, EventColumns]]:
     number = events["occurred_us"] // US_PER_DAY
     return [(int(day), {name: values[number == day] for name, values in events.items()}) for day in np.unique(number)]
+
+
+def sources(truth: Truth, beliefs: Beliefs, in_force: Edges, user: I32, story: I32) -> NDArray[np.int8]:
+    """Index into SOURCES: the nearest explanation of each impression."""
+    stories = truth.stories
+    follows = in_force.at(in_force.kind == FOLLOW)
+    trending = beliefs.popularity >= np.quantile(beliefs.popularity, 1 - TRENDING_SHARE)
+    source = np.where(trending[story], 3, 4).astype(np.int8)
+    for slot in range(3):
+        source[_follows(follows, TOPIC, user, stories.topics[story, slot])] = 2
+    source[_follows(follows, PUBLICATION, user, stories.publication[story])] = 1
+    source[_follows(follows, AUTHOR, user, stories.author[story])] = 0
+    return source
+
+
+def _follows(follows: Edges, target_type: int, user: I32, target: NDArray[np.signedinteger]) -> Bools:
+    chosen = follows.at(follows.target_type == target_type)
+    keys = (chosen.user.astype(np.int64) << 32) + chosen.target
+    return np.isin((user.astype(np.int64) << 32) + target, keys)
+
+
+def draw_lists(rng: np.random.Generator, weights: F32, rows: I64, ends: I64, lengths: I64) -> tuple[I64, F64]:
+    """Lists of s sessions: columns int64[s, longest] (NONE where a list is over) and propensity float64[s, longest].
+
+    Session i draws `lengths[i]` distinct columns of `weights[rows[i], :ends[i]]`, each time in proportion to the
+    weights of what is left; fewer when fewer have weight. Drawing with replacement and skipping what is already in
+    the list is the same as drawing without.
+    """
+    width = weights.shape[1]
+    total = np.zeros(weights.size + 1)
+    np.cumsum(weights.ravel(), dtype=np.float64, out=total[1:])
+    low, high = total[rows * width], total[rows * width + ends]
+    lengths = np.minimum(lengths, _eligible(weights, rows, ends))
+    flat = _distinct(rng, total, low, high, lengths)
+    shown = flat != NONE
+    weight = np.where(shown, weights.ravel()[flat], 0).astype(np.float64)
+    above = np.cumsum(weight, axis=1) - weight
+    left = np.where(shown, (high - low)[:, None] - above, 1.0)
+    return np.where(shown, flat - rows[:, None] * width, NONE), weight / left
+
+
+def _eligible(weights: F32, rows: I64, ends: I64) -> I64:
+    counts = (np.count_nonzero(weights[row, :end]) for row, end in zip(rows.tolist(), ends.tolist(), strict=True))
+    return np.fromiter(counts, np.int64, len(rows))
+
+
+def _distinct(rng: np.random.Generator, total: F64, low: F64, high: F64, lengths: I64) -> I64:
+    """Flat positions int64[s, longest], distinct within a row, drawn by inverse distribution function."""
+    chosen = np.full((len(lengths), int(lengths.max(initial=0))), NONE)
+    filled = np.zeros(len(lengths), np.int64)
+    while (open_rows := np.nonzero(filled < lengths)[0]).size:
+        span = (high - low)[open_rows]
+        at = low[open_rows] + rng.random((chosen.shape[1], len(open_rows))) * span
+        at = np.minimum(at, np.nextafter(high[open_rows], 0))  # rounding must not step into the next user's weights
+        for drawn in np.searchsorted(total, at, side="right") - 1:
+            fresh = (filled[open_rows] < lengths[open_rows]) & (chosen[open_rows] != drawn[:, None]).all(axis=1)
+            chosen[open_rows[fresh], filled[open_rows[fresh]]] = drawn[fresh]
+            filled[open_rows[fresh]] += 1
+    return chosen

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from features.arrays import F32, F64, I32, I64, Bools
 from lake.simulator.config import US_PER_DAY, WorldConfig
-from lake.simulator.rhythm import times_of_day
-from lake.simulator.users import BACKLOG_DAYS, TASTE_DIMENSIONS, Authors, SimulatedUsers
+from lake.simulator.users import BACKLOG_DAYS, TASTE_DIMENSIONS, Authors, SimulatedUsers, times_of_day
 
 TOPIC_SHARES = np.array(((1.0, 0.0, 0.0), (0.6, 0.4, 0.0), (0.5, 0.3, 0.2)), np.float32)
 """Weight of a story's topics, by how many it has."""

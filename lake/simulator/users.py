@@ -1,4 +1,4 @@
-"""Users, the authors among them, and publications: who they are and what they like."""
+"""Users, the authors among them, and publications: who they are, what they like, and at what hours they read and write."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ BACKLOG_DAYS = 2
 """Days of stories before the first session, which would else find next to nothing."""
 HOURS_FROM_UTC = (-5, -4, -3, 1, 1)
 """Where most speakers of each language live, so that the daily rhythm differs between users."""
+HOURLY = np.array((2, 1, 1, 1, 1, 2, 5, 8, 9, 7, 6, 6, 8, 7, 6, 5, 5, 6, 7, 9, 10, 10, 7, 4), np.float64)
+"""Relative activity by local hour: a morning and an evening peak and a deep night, as in most consumer logs."""
+US_PER_HOUR = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +143,10 @@ def _join_publications(rng: np.random.Generator, topics: NDArray[np.int16], offe
     shared = (topics[:, :, None, None] == offered[None, None]).sum(axis=(1, 3))
     best = np.argmax(shared + 0.5 * rng.random(shared.shape), axis=1)
     return np.where(rng.random(len(topics)) < 2 / 3, best, -1).astype(np.int32)
+
+
+def times_of_day(rng: np.random.Generator, hours_from_utc: F64) -> I64:
+    """Microseconds after UTC midnight, one for each given offset of local time: int64[n] in [0, 24 h)."""
+    local = rng.choice(24, len(hours_from_utc), p=HOURLY / HOURLY.sum())
+    hour = (local - hours_from_utc) % 24
+    return np.asarray(((hour + rng.random(len(hour))) * US_PER_HOUR).astype(np.int64))

@@ -1,6 +1,14 @@
-"""Words of the simulated world: topics and the pieces of titles."""
+"""Words of the simulated world: topics, and titles made of a few words. Only near-duplicates share the set of their words."""
 
 from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.arrays import I32
+from lake.simulator.config import LANGUAGES, WorldConfig
 
 TOPICS = (
     "technology", "programming", "data-science", "machine-learning", "design", "startups", "productivity", "writing",
@@ -9,7 +17,7 @@ TOPICS = (
     "fitness", "mindfulness", "marketing", "leadership", "culture", "sports", "art", "cities", "justice", "crypto",
     "mathematics", "gardening",
 )  # fmt: skip
-"""Most popular first: the share of people interested falls with the rank."""
+"""Most popular first: the share of users interested falls with the rank."""
 
 ADJECTIVES = {
     "en": ("Quiet", "Honest", "Hidden", "Simple", "Costly", "Early", "Slow", "Strange", "Useful", "Lost", "Bold", "Small",
@@ -48,4 +56,37 @@ PATTERNS = {
     "fr": "La {adjective} {noun} de {topic} {setting}",
 }
 NUMBERED = {"en": "Part", "es": "parte", "pt": "parte", "de": "Teil", "fr": "partie"}
-"""Tells titles apart that chance made equal: only declared near-duplicates share their words."""
+"""Distinguishes titles that chance made equal: only declared near-duplicates share their words."""
+
+
+def titles(config: WorldConfig, languages: NDArray[np.int8], topics: NDArray[np.int16], copy_of: I32) -> list[str]:
+    """A title a story, from its language (index into LANGUAGES) and first topic; `copy_of` is the original's row or -1."""
+    picks = config.random("titles").integers(0, 1 << 30, (len(languages), 4))
+    used: Counter[str] = Counter()
+    out: list[str] = []
+    for row, (language, topic, original) in enumerate(
+        zip(languages.tolist(), topics.tolist(), copy_of.tolist(), strict=True)
+    ):
+        if original >= 0:
+            out.append(vary(out[original], int(picks[row, 0])))
+        else:
+            out.append(_fresh(LANGUAGES[language], TOPICS[topic], picks[row].tolist(), used))
+    return out
+
+
+def _fresh(language: str, topic: str, picks: list[int], used: Counter[str]) -> str:
+    adjective, noun, setting = (
+        words[language][pick % len(words[language])]
+        for words, pick in zip((ADJECTIVES, NOUNS, SETTINGS), picks, strict=False)
+    )
+    title = PATTERNS[language].format(
+        adjective=adjective, noun=noun, topic=topic.replace("-", " ").title(), setting=setting
+    )
+    used[title] += 1
+    return title if used[title] == 1 else f"{title}, {NUMBERED[language]} {used[title]}"
+
+
+def vary(title: str, pick: int) -> str:
+    """The same words in another case, punctuation or order: what a near-duplicate is called."""
+    words = title.split()
+    return (title.upper(), title + "!", title.lower().replace(",", ""), " ".join((*words[2:], *words[:2])))[pick % 4]

@@ -9,7 +9,6 @@ import numpy as np
 
 from features.arrays import Bools
 from features.times import rfc3339_of
-from online.components import Components
 from online.context import Context
 from online.feed.presenting import items
 from online.feed.served_log import ServedPage
@@ -34,13 +33,13 @@ class Asked:
     new_count: int
 
 
-def answer(asked: Asked, page: Page, components: Components, cursors: CursorCodec) -> dict[str, Any]:
+def answer(asked: Asked, page: Page, cursors: CursorCodec) -> dict[str, Any]:
     """The page as the API answers it."""
     ctx, slate = asked.ctx, asked.slate
     after = _after(asked, page)
     return {
         "request_id": identify(slate.info.id, asked.start, asked.limit, ctx.now_us, ctx.pinned),
-        "items": items(ctx, components, page.entries, asked.delivered),
+        "items": items(ctx, page.entries, asked.delivered),
         "next_cursor": None if after is None else cursors.encode(after, ctx.user_id),
         "new_count": asked.new_count,
         "story_position": ctx.story_table.position,

@@ -22,7 +22,7 @@ def about_user(ctx: Context) -> dict[str, Any]:
     """Edges in force, latest reads and age of the profile; empty lists and nulls for a newcomer.
 
     A target that the snapshot does not name and that was not followed, muted or blocked since is told as its hash,
-    `#<64-bit hash>`: see MAX_TARGETS of batch/snapshot_targets.py.
+    `#<64-bit hash>`: see MAX_TARGETS of batch/snapshot_tables.py.
     """
     user, story_table = ctx.user, ctx.story_table
     profile = user.state.profile

@@ -81,7 +81,7 @@ class FeedService:
         ctx, slate = self._builder.rehearse(ctx, watched_row=row if row >= 0 else None)
         page = self._pipeline.read(ctx, slate, 0, len(slate))
         ctx.trace.watch("validate", page.entries)
-        return explanation(ctx, self.components, slate, story_id)
+        return explanation(ctx, slate, story_id)
 
     def _at_hand(self, request: FeedRequest, now_us: int) -> tuple[Prepared, dict[str, Any] | None]:
         """The request with what was read for it, and the page, if there is a slate to answer it from."""
@@ -122,7 +122,7 @@ class FeedService:
         newer = new_count(ctx, self.components, slate) if cached and not request.cursor else 0
         asked = Asked(ctx, slate, prepared.start, request.limit, prepared.delivered, cached, newer)
         page = self._pipeline.read(ctx, slate, asked.start, asked.limit)
-        answered = answer(asked, page, self.components, self._cursors)
+        answered = answer(asked, page, self._cursors)
         self._served.note(served_page(asked, page, answered))
         self._metrics.observe_page(ctx.trace, cached=cached, stale=prepared.stale)
         return answered

@@ -21,10 +21,8 @@ from online.clock import Clock, clock_from
 from online.components import Components, default_components
 from online.feed.workers import Threads
 from online.http import problems
-from online.http.body_limit import BodyLimit
 from online.http.cross_origin import Origins
-from online.http.head_requests import HeadAsGet
-from online.http.opaque_segments import OpaqueSegments
+from online.http.middleware import BodyLimit, HeadAsGet, OpaqueSegments
 from online.http.routes import ROUTERS
 from online.metrics import Metrics
 from online.postprocessors.blocks import warm_up
@@ -34,8 +32,7 @@ from online.streams.dead_letters import dead_letter_count
 from online.timelines.fanout import FanOut
 from online.wiring import AppState, wire
 from rex.local.faults import refusal
-from rex.local.redis import connect
-from rex.local.redis_fitness import doubts, info_of
+from rex.local.redis import connect, doubts, info_of
 
 log = logging.getLogger("rex.online")
 
@@ -91,7 +88,7 @@ def create_app(
 def _surround(app: FastAPI, middleware: Callable[[ASGIApp], ASGIApp]) -> None:
     """Puts a middleware around all others, the one included that answers when everything else has failed."""
     inside = app.build_middleware_stack
-    app.build_middleware_stack = lambda: middleware(inside())  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: middleware(inside())  # type: ignore[method-assign]  # Starlette adds within
 
 
 def _follow(state: AppState) -> None:
@@ -149,10 +146,10 @@ def _every(period_s: float, work: Callable[[], None]) -> Any:
             try:
                 work()
             except Exception as error:
-                if (told := refusal(error)) is None:
+                if (known := refusal(error)) is None:
                     log.exception("background work failed and will be tried again in %s s", period_s)
                 else:
-                    log.error("%s Background work will be tried again in %s s.", told, period_s)
+                    log.error("%s Background work will be tried again in %s s.", known, period_s)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -20,7 +20,7 @@ READABLE_HEADERS = ("Allow", "Retry-After")
 
 
 class Origins(CORSMiddleware):
-    """Around the whole app, so that problems can be read as well; a page that may not ask is told so by a problem, too."""
+    """Around the whole app, so that problems can be read as well; a page that may not ask gets a problem as well."""
 
     def __init__(self, app: ASGIApp, allowed: tuple[str, ...], metrics: Metrics) -> None:
         super().__init__(app, allowed, METHODS, expose_headers=READABLE_HEADERS)

@@ -136,14 +136,7 @@ EXPLANATION: dict[str, Any] = {
     "user_id": "u-1",
     "slate": _SLATE,
     "stages": [
-        {
-            "stage": "preprocess",
-            "in": 48211,
-            "out": 47002,
-            "dropped": {"already_read": 1209},
-            "parts": {},
-            "ms": 1.4,
-        }
+        {"stage": "preprocess", "in": 48211, "out": 47002, "dropped": {"already_read": 1209}, "parts": {}, "ms": 1.4}
     ],
     "degraded": [],
     "languages": {"known_from": "profile", "read": ["en", "pt"]},

@@ -15,7 +15,7 @@ from features.snapshot_reader import gone
 from online.feed.snapshot_loader import LiveSnapshot
 from online.streams.archiver import LOST
 from rex.local.faults import first_line
-from rex.local.redis_fitness import doubts, info_on_loop
+from rex.local.redis import doubts, info_on_loop
 
 log = logging.getLogger("rex.online")
 WAIT_S = 1.0
@@ -37,7 +37,7 @@ class HealthCheck:
         self._lost: set[str] = set()
 
     def note_lost(self, stream: str) -> None:
-        """A stream has lost entries that nobody archived. Logged once, told by `/readyz` until the process ends."""
+        """A stream has lost entries that nobody archived. Logged once, reported by `/readyz` until the process ends."""
         if stream not in self._lost:
             self._lost.add(stream)
             log.error(LOST, stream)

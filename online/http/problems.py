@@ -18,7 +18,7 @@ from starlette.routing import Match
 from features.errors import Unavailable
 from features.packing import CorruptValue
 from online.http import examples as api_examples
-from online.http.body_limit import MAX_BODY_BYTES, BodyTooLarge
+from online.http.middleware import MAX_BODY_BYTES, BodyTooLarge
 from online.http.schemas import Problem
 from online.ingest.events import MAX_EVENTS
 from online.ingest.stories import HashCollision
@@ -42,7 +42,7 @@ class Kind:
     status: int
     name: str
     remedy: str
-    """What whoever gets it is to do."""
+    """What a client that gets it should do."""
 
 
 PROBLEMS = (
@@ -78,21 +78,16 @@ _OF_ERRORS: dict[type[Exception], str] = {
 }
 NOT_FOUND = "Not Found"
 """What the framework says of a path that no route takes."""
-_OF_STATUS = {
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "too_many_events",
-    415: "unsupported_media_type",
-}
+_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_many_events", 415: "unsupported_media_type"}
 
 
 def problem(name: str, detail: str, metrics: Metrics, **more: object) -> Response:
     """An `application/problem+json` answer of a kind of PROBLEMS, counted."""
     kind = BY_NAME[name]
     metrics.problems.labels(name).inc()
-    told = {"type": f"urn:rex:{name}", "title": name.replace("_", " "), "status": kind.status, "detail": detail}
+    body = {"type": f"urn:rex:{name}", "title": name.replace("_", " "), "status": kind.status, "detail": detail}
     headers = NO_STORE | ({"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else {})
-    return Response(orjson.dumps(told | more), kind.status, headers, MEDIA_TYPE)
+    return Response(orjson.dumps(body | more), kind.status, headers, MEDIA_TYPE)
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:
@@ -176,14 +171,14 @@ def describe(app: FastAPI) -> None:
                             answer["content"] = {MEDIA_TYPE: form | of_type.get(MEDIA_TYPE, {})}
         return made()
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's own documentation has it
 
 
 def example(kind: Kind) -> dict[str, Any]:
     """A problem of this kind, as it is answered."""
-    told = {"type": f"urn:rex:{kind.name}", "title": kind.name.replace("_", " "), "status": kind.status}
+    body = {"type": f"urn:rex:{kind.name}", "title": kind.name.replace("_", " "), "status": kind.status}
     errors = {"errors": [api_examples.FIELD_ERROR]} if kind.status == 422 else {}
-    return {**told, "detail": api_examples.DETAILS[kind.name], **errors}
+    return {**body, "detail": api_examples.DETAILS[kind.name], **errors}
 
 
 def documented(*names: str) -> dict[int | str, dict[str, Any]]:

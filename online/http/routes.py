@@ -21,8 +21,7 @@ from online.feed.describe_user import about_user, account_times
 from online.feed.preparing import FeedRequest
 from online.feed.presenting import known_document
 from online.feed.workers import Workers
-from online.http.head_requests import is_head
-from online.http.opaque_segments import restored
+from online.http.middleware import is_head, restored
 from online.http.problems import documented
 from online.http.schemas import (
     EventsBatch,
@@ -38,9 +37,8 @@ from online.http.schemas import (
 )
 from online.http.strict_route import BeaconRoute, StrictRoute, invalid
 from online.ingest.events import MAX_EVENTS
-from online.ingest.hash_collisions import refuse_collisions
 from online.ingest.ids import Id
-from online.ingest.stories import Story
+from online.ingest.stories import Story, refuse_collisions
 from online.ingest.users import Account
 from online.wiring import AppState
 

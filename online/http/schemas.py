@@ -271,7 +271,7 @@ class Problem(Form):
     """Of an invalid request."""
 
 
-AsSent = Annotated[Event, WrapValidator(lambda raw, judge: raw)]
+AsSent = Annotated[Event, WrapValidator(lambda raw, _: raw)]
 """An event in the schema; taken as it comes, because one bad event must not refuse the others."""
 
 

@@ -79,17 +79,17 @@ def _as_json(request: Request, beacons: bool) -> Request:
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
         raise HTTPException(415, f"Content-Encoding {encoding!r}: send the body as it is, not compressed")
-    told = request.headers.get("content-type")
-    media = _media_type(told)
+    declared = request.headers.get("content-type")
+    media = _media_type(declared)
     if media == "application/json":
         return request
     if media != "text/plain" or not beacons:
-        raise HTTPException(415, f"Content-Type {told!r}: send JSON as application/json")
+        raise HTTPException(415, f"Content-Type {declared!r}: send JSON as application/json")
     if not from_allowed_origin(request):
         origin = request.headers.get("origin")
         raise HTTPException(
             415,
-            f"Content-Type {told!r} from origin {origin!r}: only pages of this service, and of the origins in"
+            f"Content-Type {declared!r} from origin {origin!r}: only pages of this service, and of the origins in"
             " REX_ONLINE_HTTP_CORS_ORIGINS, may send JSON so; send it as application/json",
         )
     headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]

@@ -1,0 +1,1 @@
+"""What clients send: events, stories and accounts, validated and appended to streams."""

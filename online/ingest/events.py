@@ -29,7 +29,7 @@ TYPES = (*EVENT_TYPES, *EDGE_TYPES)
 MAX_EVENT_BYTES = 16_384
 """Of one event as JSON; a well-formed one, with every field at its longest, takes some 3 kB."""
 MAX_DETAIL_CHARACTERS = 300
-"""Of the reason told for one event: an answer must not echo a thousand long mistakes."""
+"""Of the reason given for one event: an answer must not echo a thousand long mistakes."""
 MAX_EVENTS = 1000
 """Events of one request; more is refused, so that one client cannot hold a worker."""
 
@@ -49,7 +49,7 @@ class Event(BaseModel):
     event_id: Id
     """The user's own; sent again within `REX_ONLINE_INGEST_EVENT_WINDOW_S` (48 hours), it changes nothing."""
     user_id: Id
-    type: Literal[*TYPES]  # type: ignore[valid-type]
+    type: Literal[*TYPES]  # type: ignore[valid-type]  # mypy takes no unpacked tuple here
     story_id: Id | None = None
     """Needed by all types but those of edges."""
     target_type: Literal["author", "publication", "topic"] | None = None
@@ -162,13 +162,13 @@ class EventIntake:
         pipe.execute()
 
     def _no_room(self, index: int, event: Event) -> Rejected:
-        if event.type in ("follow", "unfollow"):
-            kept, what, code = self._settings.ingest.edges_kept, "follows", "too_many_edges"
+        code: RejectionCode = "too_many_edges" if event.type in ("follow", "unfollow") else "too_many_refusals"
+        if code == "too_many_edges":
+            kept, what = self._settings.ingest.edges_kept, "follows"
         else:
             what = f"{', '.join(f'{kind}s' for kind in REFUSALS[:-1])} and {REFUSALS[-1]}s"
-            kept, code = self._settings.ingest.refusals_kept, "too_many_refusals"
-        detail = f"{kept} changed {what} wait for a snapshot; send it after the next"
-        return Rejected(index, code, detail)  # type: ignore[arg-type]
+            kept = self._settings.ingest.refusals_kept
+        return Rejected(index, code, f"{kept} changed {what} wait for a snapshot; send it after the next")
 
     def _keys_of(self, event: Event) -> list[str]:
         user = event.user_id
@@ -238,7 +238,7 @@ def _event(raw: Any, now: datetime) -> Event:
     try:
         event = Event.model_validate(raw)
     except ValidationError as error:
-        raise _Refused("malformed", _formatted(error)) from error
+        raise _Refused("malformed", _described(error)) from error
     if event.occurred_at > now + timedelta(seconds=CLOCK_SKEW_S):
         raise _Refused(
             "in_the_future",
@@ -256,7 +256,7 @@ def _size(raw: Any) -> int:
         raise _Refused("malformed", f"event: {error}") from error
 
 
-def _formatted(error: ValidationError) -> str:
+def _described(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg'].removeprefix('Value error, ')}"
         for e in error.errors(include_input=False)

@@ -1,10 +1,13 @@
-"""Stories in: publish, change, withdraw. Each is an entry of the story stream, which every serving process follows."""
+"""Stories in: publish, change, withdraw. Each is an entry of the story stream, which every serving process follows.
+
+Ids are found by their 64-bit hashes: two with one hash cannot both be known. That is refused here, before a publish has to stop.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import orjson
 import redis
@@ -19,10 +22,16 @@ from online.clock import Moment
 from online.http import examples as api_examples
 from online.ingest.ids import Id
 from online.service_settings import OnlineSettings
+from online.story_table.names import Names
+from online.story_table.table import StoryTable
 from rex.local.faults import first_line
 
 Document = dict[str, Any]
 """A version of a story as it lies in the stream: a row of the raw lake's `stories`."""
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""Where machines begin to count; older texts come in through the lake."""
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+"""A story scheduled for later than this is a mistake in the date."""
 
 
 class HashCollision(ValueError):
@@ -31,12 +40,6 @@ class HashCollision(ValueError):
 
 class OlderVersion(Exception):
     """A version at least as late is in force."""
-
-
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-"""Where machines begin to count; older texts come in through the lake."""
-LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-"""A story scheduled for later than this is a mistake in the date."""
 
 
 class Story(BaseModel):
@@ -77,11 +80,11 @@ class StoryIntake:
 
         `in_snapshot` is the story's document as the snapshot has it, None: it does not know the story.
         """
-        told = story.model_dump(mode="json")
+        sent = story.model_dump(mode="json")
 
         def made_of(before: Document | None) -> Document:
             return {
-                **told,
+                **sent,
                 "story_id": story_id,
                 **dated((before, in_snapshot), story.updated_at, now),
                 "deleted_at": None,
@@ -118,7 +121,8 @@ class StoryIntake:
     def _online(self, story_id: str) -> bytes:
         """The latest document put online under this id's hash; empty: none was."""
         try:
-            return self._client.hget(self._keys.story_documents(), str(hash64(story_id))) or b""  # type: ignore[return-value]
+            document = self._client.hget(self._keys.story_documents(), str(hash64(story_id)))
+            return cast("bytes | None", document) or b""
         except redis.RedisError as error:
             raise Unavailable(f"the story cannot be changed now, send it again: {first_line(error)}") from error
 
@@ -155,9 +159,32 @@ def dated(before: Iterable[Document | None], updated_at: datetime | None, now: d
 def last_position(client: redis.Redis, stream: str) -> str:
     """Id of the last entry the stream ever had; START before the first. Unavailable when Redis cannot be read."""
     try:
-        position: bytes = client.xinfo_stream(stream)["last-generated-id"]  # type: ignore[index]
+        position: bytes = client.xinfo_stream(stream)["last-generated-id"]
     except redis.RedisError as error:
         if "no such key" in str(error):  # nothing was put since Redis was emptied: all there is, is the snapshot's
             return START
         raise Unavailable(f"{stream} cannot be read now, send it again: {error}") from error
     return position.decode()
+
+
+def refuse_collisions(story_table: StoryTable, story_id: str, story: Story) -> None:
+    """HashCollision when the story, or a name that it brings, has the hash of another one that the story table knows."""
+    row = story_table.row(story_id)
+    if row >= 0:
+        _refuse_other(story_table.story_id(row), story_id)
+    _refuse(story_table.authors, [story.author_id])
+    _refuse(story_table.publications, [story.publication_id])
+    _refuse(story_table.topic_names, story.topics or [])
+
+
+def _refuse(names: Names, idents: Sequence[str | None]) -> None:
+    of_hash: dict[int, str] = {}
+    for ident, index in zip(idents, names.find(idents).tolist(), strict=True):
+        if ident is not None:
+            _refuse_other(names.id(index) or ident, ident)
+            _refuse_other(of_hash.setdefault(hash64(ident), ident), ident)
+
+
+def _refuse_other(known: str, ident: str) -> None:
+    if known != ident:
+        raise HashCollision(f"the id {ident!r} has the same 64-bit hash as {known!r}; choose another id")

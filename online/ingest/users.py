@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import orjson
@@ -35,9 +35,7 @@ class Account(BaseModel):
     """What the product says of a user; each call says all of it."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        use_attribute_docstrings=True,
-        json_schema_extra={"examples": [api_examples.ACCOUNT]},
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [api_examples.ACCOUNT]}
     )
 
     languages: list[Language] | None = Field(default=None, max_length=32)
@@ -60,7 +58,7 @@ class AccountIntake:
         self._append = client.register_script(script(__package__, "append_user"))
 
     def put(self, user_id: str, account: Account, now: datetime, in_snapshot: Document) -> tuple[str, bool]:
-        """Changes the account. Its stream position, and whether it applied, as `StoryIntake.put` tells them.
+        """Changes the account. Its stream position, and whether it applied, as `StoryIntake.put` returns them.
 
         `in_snapshot`: the account's `created_at` and `updated_at` in the snapshot, as far as it knows them.
         """
@@ -89,7 +87,8 @@ class AccountIntake:
     def _online(self, user_id: str) -> bytes:
         """The latest version put online; empty: none was."""
         try:
-            return self._client.hget(self._keys.edges(user_id), ACCOUNT) or b""  # type: ignore[return-value,arg-type]
+            document = self._client.hget(self._keys.edges(user_id), ACCOUNT.decode())
+            return cast("bytes | None", document) or b""
         except redis.RedisError as error:
             raise Unavailable(f"the user cannot be changed now, send it again: {first_line(error)}") from error
 

@@ -10,17 +10,15 @@ interest falls with the number of showings and recovers with time since the last
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from features.arrays import F64
+from features.times import HOUR_US
 from online.columns import Candidates
 from online.context import Context
 from online.selection import finite
 from online.slates.slate import ORGANIC
 
-HOUR_US = 3_600_000_000
 FREE = 1.0
 """Weight of showings without a penalty: one that was just now."""
 
@@ -28,7 +26,7 @@ FREE = 1.0
 class DiscountImpressions:
     """Lowers the scores of stories shown without being opened and sorts anew; equal scores keep their order."""
 
-    name: ClassVar[str] = "discount_impressions"
+    name = "discount_impressions"
 
     def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
         """All candidates, with the lowered scores; promoted ones keep theirs, because slots do not depend on it."""

@@ -1,0 +1,1 @@
+"""All stories as columns: a snapshot's, and behind them what the story stream brought since."""

@@ -10,14 +10,11 @@ from features.registry import registered
 from features.snapshot import ABSENT, Manifest
 from features.streams import START
 from online.columns import Rows
-from online.story_table.edge_targets import EdgeTargets
-from online.story_table.former_keys import FormerKeys
-from online.story_table.lookup import Grouping, HashIndex
+from online.story_table.lookup import EdgeTargets, FormerKeys, Grouping, HashIndex
 from online.story_table.names import Names
 from online.story_table.new_rows import NamesNow, StoryRows, gathered_features
-from online.story_table.promotions import promotions_of
 from online.story_table.story_columns import StoryColumns
-from online.story_table.table import StoryTable
+from online.story_table.table import Promotions, StoryTable
 from online.story_table.updates import counted, earliest
 
 
@@ -55,7 +52,7 @@ def build_story_table(manifest: Manifest, tables: dict[str, pa.Table], position:
         author_since=earliest(np.empty(1, np.int64), len(names.author), column["author"], column["published_at"]),
         superseded=np.empty(0, np.int32),
         withdrawn=None,
-        promotions=promotions_of(tables["promotions"]),
+        promotions=_promotions(tables["promotions"]),
         former_keys=FormerKeys(*(tables["former_keys"][name].to_numpy() for name in ("hash", "key"))),
         targets=EdgeTargets(tables["targets"]["hash"].to_numpy(), tables["targets"]["id"].combine_chunks()),
     )
@@ -95,3 +92,9 @@ def _padded(column: pa.ChunkedArray) -> I32:
 def _top(table: pa.Table) -> dict[int, Rows]:
     language, rows = table["language"].to_numpy(), table["row"].to_numpy()
     return {int(value): rows[language == value] for value in np.unique(language)}
+
+
+def _promotions(table: pa.Table) -> Promotions:
+    """From a table of `features.snapshot.PROMOTIONS_SCHEMA`."""
+    column = {name: table[name].to_numpy() for name in ("hash", "row", "starts_at", "ends_at", "daily_cap")}
+    return Promotions(column["hash"], column["row"], column["starts_at"], column["ends_at"], column["daily_cap"])

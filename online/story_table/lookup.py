@@ -1,11 +1,13 @@
-"""Finding rows: by hash, and by group. Both grow by small additions, without sorting anew what is there."""
+"""Finding rows by hash and by group, and ids and former duplicate keys by hash. What grows takes small additions without sorting anew."""
 
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import pyarrow as pa
 
 from features.arrays import I32, Bools, Hashes
 from features.compiled import compiled
@@ -138,3 +140,44 @@ def _spans(rows: Rows, first: np.ndarray, end: np.ndarray) -> Rows:
     ends = np.cumsum(lengths)
     shift = np.repeat(first - ends + lengths, lengths)
     return rows[shift + np.arange(len(shift))]
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeTargets:
+    """k ids by their hashes. Immutable."""
+
+    hashes: Hashes
+    """int64[k], ascending."""
+    ids: pa.Array
+
+    def id(self, target: int) -> str | None:
+        """The id with this hash; None: it is not among them."""
+        at = int(np.searchsorted(self.hashes, target))
+        found: str | None = self.ids[at].as_py() if at < len(self.hashes) and self.hashes[at] == target else None
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class FormerKeys:
+    """f keys by the hashes of their stories. Immutable."""
+
+    hashes: Hashes
+    """int64[f], ascending; a story that had several keys is there as often."""
+    keys: Hashes
+    """int64[f]"""
+
+    def of(self, stories: Hashes) -> Hashes:
+        """int64[m]: every key that one of `stories` (hashes) had before, in no order."""
+        if not len(self.hashes):
+            return self.keys
+        first, last = (np.searchsorted(self.hashes, stories, side) for side in ("left", "right"))
+        had = np.flatnonzero(last > first)
+        slices = [self.keys[first[i] : last[i]] for i in had]
+        return np.concatenate(slices) if slices else np.empty(0, np.int64)
+
+    def extended(self, hashes: Hashes, keys: Hashes) -> FormerKeys:
+        """These and more."""
+        at = np.searchsorted(self.hashes, hashes := np.asarray(hashes), "right")
+        order = np.argsort(hashes, kind="stable")
+        at, hashes, keys = at[order], hashes[order], keys[order]
+        return FormerKeys(np.insert(self.hashes, at, hashes), np.insert(self.keys, at, keys))

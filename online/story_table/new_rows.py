@@ -37,11 +37,11 @@ def new_rows(
 ) -> StoryRows:
     """The m columns' values behind the rows of `story_table`: [m] or [m, …] each.
 
-    `origins`, int32[m]: the row from which to take what was learned of the story: one in the world, or that of its first
+    `origins`, int32[m]: the row from which to take what was learned of the story: one in the story table, or that of its first
     version, which may be the row itself.
     """
     keys = [duplicate_key(version.title, int(h)) for version, h in zip(versions, hashes, strict=True)]
-    told: StoryRows = {
+    stated: StoryRows = {
         "hashes": hashes,
         "author": names.author.find([version.author_id for version in versions]),
         "publication": names.publication.find([version.publication_id for version in versions]),
@@ -52,17 +52,17 @@ def new_rows(
         "members_only": np.array([version.members_only for version in versions], bool),
         "duplicate_key": np.array(keys, np.int64),
     }
-    gathered = gathered_features(told, names)
-    return told | gathered | _learned(story_table, gathered, origins)
+    gathered = gathered_features(stated, names)
+    return stated | gathered | _learned(story_table, gathered, origins)
 
 
-def gathered_features(told: StoryRows, names: NamesNow) -> dict[str, F32]:
-    """float32[m] for every feature of the author, the publication, the language and the topics, by the indices in `told`."""
+def gathered_features(columns: StoryRows, names: NamesNow) -> dict[str, F32]:
+    """float32[m] for every feature of the author, the publication, the language and the topics, by the indices in `columns`."""
     out: dict[str, F32] = {}
     for entity, of in (("author", names.author), ("publication", names.publication), ("language", names.language)):
-        out |= {name: gather(values, told[entity]) for name, values in of.features.items()}
+        out |= {name: gather(values, columns[entity]) for name, values in of.features.items()}
     for name, values in names.topic.features.items():
-        out[name] = gather_mean(values[:-1], told["topics"], BY_NAME[name].default)
+        out[name] = gather_mean(values[:-1], columns["topics"], BY_NAME[name].default)
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +10,44 @@ import pyarrow as pa
 
 from features.arrays import F32, I32, Bools, Hashes, Micros
 from features.keys import hash64
-from features.snapshot import ABSENT, Manifest
+from features.snapshot import ABSENT, NO_CAP, Manifest
 from online.columns import Rows
-from online.story_table.edge_targets import EdgeTargets
-from online.story_table.former_keys import FormerKeys
-from online.story_table.lookup import Grouping, HashIndex
+from online.story_table.lookup import EdgeTargets, FormerKeys, Grouping, HashIndex
 from online.story_table.names import Names
-from online.story_table.promotions import Promotions
 from online.story_table.story_change import StoryVersion
 from online.story_table.story_columns import StoryColumns
+
+
+@dataclass(frozen=True, slots=True)
+class Promotions:
+    """k promotions, by priority (highest first), then promotion_id. Immutable."""
+
+    hashes: Hashes
+    """int64[k]: hash of the promotion_id."""
+    rows: Rows
+    """int32[k] of the snapshot's story table; may be superseded, see `StoryTable.current`."""
+    starts_at: Micros
+    ends_at: Micros
+    """The first moment after."""
+    daily_cap: I32
+    """Slate entries a user and UTC day; NO_CAP: any number."""
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    @property
+    def caps(self) -> dict[int, int]:
+        """Promotion hash → daily cap."""
+        return dict(zip(self.hashes.tolist(), self.daily_cap.tolist(), strict=True))
+
+    def running(self, now_us: int) -> Bools:
+        """bool[k]"""
+        return (self.starts_at <= now_us) & (now_us < self.ends_at)
+
+    def under_cap(self, placed: Mapping[int, int]) -> Bools:
+        """bool[k]: there is room for another entry today; `placed`: promotion hash → entries placed today."""
+        today = np.array([placed.get(promotion, 0) for promotion in self.hashes.tolist()], np.int64)
+        return (self.daily_cap == NO_CAP) | (today < self.daily_cap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +134,7 @@ class StoryTable:
         return title
 
     def story(self, row: int) -> StoryVersion:
-        """Everything that can be told of the story at `row`."""
+        """Everything that is known of the story at `row`."""
         return StoryVersion(
             author_id=self.authors.id(int(self.author[row])),
             publication_id=self.publications.id(int(self.publication[row])),

@@ -14,7 +14,7 @@ from features.packing import CorruptValue
 from features.raw_datasets import VISIBILITIES
 from features.streams import StreamEntry
 from online.columns import Rows
-from online.story_table.former_keys import FormerKeys
+from online.story_table.lookup import FormerKeys
 from online.story_table.new_rows import NamesNow, StoryRows, new_rows
 from online.story_table.story_change import StoryChange, StoryVersion, decode_change
 from online.story_table.table import StoryTable
@@ -41,7 +41,7 @@ class _Added:
     """Hash → row, of stories with a row among the new ones."""
 
     def apply(self, change: StoryChange, known: int) -> None:
-        """`known`: the story's newest row in the world, -1 for none."""
+        """`known`: the story's newest row in the story table, -1 for none."""
         row = self.newest.get(change.story_hash, known)
         if change.version is None:
             if row >= 0:

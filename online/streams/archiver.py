@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,9 @@ from redis.exceptions import LockError
 from features.consumer_groups import done_by_group
 from features.errors import Unavailable
 from features.keys import PARTITIONS, Keys
-from features.streams import START, StreamEntry
+from features.streams import START, StreamEntry, before, stream_order
 from online.streams.archive_files import Converted, convert, replace, write
-from online.streams.archive_group import GROUP, align, batches, reached
-from online.streams.dead_letters import MAX_TRIES, set_aside
+from online.streams.dead_letters import MAX_TRIES, deliveries, set_aside
 from rex.local.faults import first_line
 
 log = logging.getLogger("rex.online")
@@ -43,6 +42,10 @@ LEASE_S = 60
 """An archiver that died is replaced after this long; one batch takes a second or two."""
 Step = Literal["read", "file", "positions", "acknowledge"]
 """Where an archiver stands with a batch: `step` is called after each of these."""
+GROUP = "archive"
+"""Consumer group of every archived stream."""
+_CONSUMER = "archiver"
+"""One name for all: they take turns under the lease, and what one left pending the next one reads first."""
 
 
 def archive(
@@ -57,7 +60,7 @@ def archive(
     """Moves everything that is in the streams now; returns the number of entries moved, 0 when another one is at it.
 
     `durable_first` False acknowledges before the files are written, which loses what a kill catches in between: it is
-    there for the test that shows what the order is good for. `lost` is told of each stream that has vanished since it was
+    there for the test that shows what the order is good for. `lost` is called for each stream that has vanished since it was
     last archived; what is in its place, if anything, is archived.
     """
     lease = client.lock(keys.archive_lease(), timeout=LEASE_S, blocking=False)
@@ -76,7 +79,7 @@ def archive(
             f"Redis cannot be read or the lease ran out, the archive goes on later: {first_line(error)}"
         ) from error
     finally:
-        # Not held, or not any more: then another archiver is at it. Redis gone: the lease runs out, and what failed is told.
+        # Not held, or not any more: then another archiver is at it. Redis gone: the lease runs out, and what failed is raised.
         with suppress(LockError, redis.ConnectionError, redis.TimeoutError):
             lease.release()
 
@@ -104,23 +107,18 @@ def _drain(work: _Work, stream: str, count: int) -> int:
     """Pending entries first, then new ones. An entry that cannot become a row yet holds the position before it."""
     position = read_positions(work.lake).get(stream, START)
     there = bool(work.client.exists(stream))
-    known = align(work.client, stream, position) if there else position == START
+    known = _align(work.client, stream, position) if there else position == START
     if not known:
         work.lost(stream)
     if not there:
         return 0
     moved = 0
-    for entries in batches(work.client, stream, count):
+    for entries in _batches(work.client, stream, count):
         work.step("read")
         converted = convert(entries)
         dead_letters = _set_aside(work, stream, entries, converted.refused)
-        _settle(
-            work,
-            stream,
-            converted,
-            dead_letters,
-            reached(work.client, stream, entries, converted.refused.keys() - dead_letters),
-        )
+        position = _reached(work.client, stream, entries, converted.refused.keys() - dead_letters)
+        _settle(work, stream, converted, dead_letters, position)
         moved += len(converted.entries)
     return moved
 
@@ -130,8 +128,7 @@ def _set_aside(work: _Work, stream: str, entries: list[StreamEntry], refused: di
     fields = dict(entries)
     dead_letters = set()
     for entry_id, reason in refused.items():
-        about = cast("list[Any]", work.client.xpending_range(stream, GROUP, entry_id, entry_id, 1))
-        tries = about[0]["times_delivered"] if about else 0
+        tries = deliveries(work.client, stream, GROUP, entry_id) or 0
         if tries >= MAX_TRIES or not fields[entry_id]:  # of what was trimmed Redis counts no tries, and none would help
             set_aside(work.client, work.keys, stream, entry_id.decode(), fields[entry_id], reason)
             dead_letters.add(entry_id)
@@ -163,3 +160,56 @@ def _trim(client: redis.Redis, streams: list[str]) -> None:
     for stream in streams:
         if (done := done_by_group(client, stream).get(GROUP)) is not None:
             client.xtrim(stream, minid=done, approximate=False)
+
+
+def _align(client: redis.Redis, stream: str, position: str) -> bool:
+    """Makes the group's place agree with the lake, which is the authority on what it holds. False: it is another stream.
+
+    No group yet (an upgrade, or a Redis that was flushed): it starts at the lake's position, or at the beginning when the
+    stream does not know that entry, and so is another one than the lake was filled from. A group that is done with
+    entries after the lake's position (the lake came back from a backup, or is another one): it is set back. What is read
+    twice for that the batch drops.
+    """
+    done = done_by_group(client, stream).get(GROUP)
+    if done is None:
+        known = bool(client.xrange(stream, position, position))
+        client.xgroup_create(stream, GROUP, id=position if known else START)
+        return known or position == START
+    elif stream_order(position) < stream_order(done) and client.xrange(stream, f"({position}", done, count=1):
+        client.xgroup_setid(stream, GROUP, position)
+    return True
+
+
+def _batches(client: redis.Redis, stream: str, count: int) -> Iterator[list[StreamEntry]]:
+    after = START
+    while pending := _read(client, stream, after, count):
+        after = pending[-1][0].decode()
+        yield pending
+    while new := _read(client, stream, ">", count):
+        yield new
+
+
+def _read(client: redis.Redis, stream: str, after: str, count: int) -> list[StreamEntry]:
+    answer = cast("list[Any]", client.xreadgroup(GROUP, _CONSUMER, {stream: after}, count=count))
+    return [(entry_id, fields or {}) for _, entries in answer for entry_id, fields in entries]
+
+
+def _reached(client: redis.Redis, stream: str, entries: list[StreamEntry], held: Set[bytes]) -> str:
+    """Up to where all is in the lake once `entries` are, but for `held`: to the first entry that stays pending.
+
+    There may be some before these: held in an earlier batch, or taken by a read whose answer was lost on its way.
+    """
+    first, last = entries[0][0].decode(), entries[-1][0].decode()
+    mine = [entry_id for entry_id, _ in entries if entry_id in held]
+    for pending in (_pending(client, stream, "-", f"({first}"), mine, _pending(client, stream, f"({last}", "+")):
+        if pending:
+            return before(pending[0].decode())
+    groups: list[dict[str, Any]] = client.xinfo_groups(stream)
+    (group,) = [group for group in groups if group["name"] == GROUP.encode()]
+    return str(group["last-delivered-id"].decode())
+
+
+def _pending(client: redis.Redis, stream: str, low: str, high: str) -> list[bytes]:
+    """Id of the first pending entry in between, if there is one."""
+    found = cast("list[Any]", client.xpending_range(stream, GROUP, low, high, 1))
+    return [about["message_id"] for about in found]

@@ -13,7 +13,7 @@ from redis.exceptions import LockError, OutOfMemoryError, ReadOnlyError
 from features.errors import Unavailable
 from features.keys import Keys
 from features.streams import START, StreamEntry
-from online.streams.dead_letters import MAX_TRIES, set_aside
+from online.streams.dead_letters import MAX_TRIES, deliveries, set_aside
 
 log = logging.getLogger("rex.online")
 
@@ -114,16 +114,15 @@ class Consumer:
     def _uncount(self, stream: str, entries: Iterable[StreamEntry]) -> None:
         """Takes back one delivery of each: an outage, however many rounds it lasts, is no reason to set them aside."""
         for entry_id, _ in entries:
-            for about in cast("list[Any]", self._client.xpending_range(stream, self._group, entry_id, entry_id, 1)):
-                tries = max(about["times_delivered"] - 1, 0)
-                self._client.xclaim(stream, self._group, self._group, 0, [entry_id], retrycount=tries, justid=True)
+            if (tries := deliveries(self._client, stream, self._group, entry_id)) is not None:
+                before = max(tries - 1, 0)
+                self._client.xclaim(stream, self._group, self._group, 0, [entry_id], retrycount=before, justid=True)
 
     def _give_up(self, stream: str, entries: Iterable[StreamEntry], error: Exception) -> int:
-        """Parks those that have been tried often enough; the others stay pending and are tried again."""
+        """Sets aside those that have been tried often enough; the others stay pending and are tried again."""
         dead_letters = 0
         for entry in entries:
-            about = cast("list[Any]", self._client.xpending_range(stream, self._group, entry[0], entry[0], 1))
-            if about and about[0]["times_delivered"] >= MAX_TRIES:
+            if (deliveries(self._client, stream, self._group, entry[0]) or 0) >= MAX_TRIES:
                 self._set_aside(stream, entry, error)
                 dead_letters += 1
         return dead_letters

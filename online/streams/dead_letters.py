@@ -54,8 +54,14 @@ def set_aside(
     log.error("entry %s of %s is set aside as a dead letter: %s", entry_id, stream, reason)
 
 
+def deliveries(client: redis.Redis, stream: str, group: str, entry_id: bytes) -> int | None:
+    """How often an entry was handed to the group's consumers; None: it is not pending."""
+    about = cast("list[Any]", client.xpending_range(stream, group, entry_id, entry_id, 1))
+    return int(about[0]["times_delivered"]) if about else None
+
+
 def dead_letters(client: redis.Redis, keys: Keys, count: int = MAX_DEAD_LETTERS) -> list[DeadLetter]:
-    """The newest `count` Dead letters, oldest first."""
+    """The newest `count` dead letters, oldest first."""
     newest_first = cast("list[StreamEntry]", client.xrevrange(keys.dead_letters(), count=count))
     return [_decoded(entry) for entry in reversed(newest_first)]
 

@@ -1,0 +1,1 @@
+"""Delivery: who is pushed what, what is pulled instead, and how timelines are repaired."""

@@ -65,7 +65,7 @@ class Distributor:
 
     def release(self, now_us: int) -> None:
         """Brings the stories that were dated ahead and whose time has come since this was last called."""
-        since = int(self._client.get(self._keys.released()) or now_us)  # type: ignore[arg-type]
+        since = int(self._client.get(self._keys.released()) or now_us)  # type: ignore[arg-type]  # typed for asyncio, too
         story_table = self._live.loaded().catch_up()
         known, behind = dated(story_table, since + 1, now_us)
         rows = np.concatenate((np.arange(known.start, known.stop, dtype=np.int32), behind))

@@ -51,13 +51,13 @@ class FollowerIndex:
 
     def size(self, target: Target) -> int:
         """Followers in the set of a target."""
-        return self._client.scard(self._keys.followers(*target))  # type: ignore[return-value]
+        return self._client.scard(self._keys.followers(*target))  # type: ignore[return-value]  # typed for asyncio, too
 
     def members(self, target: Target) -> Iterator[list[str]]:
         """All followers, some at a time; one may come twice."""
         cursor = 0
         while True:
-            cursor, found = self._client.sscan(self._keys.followers(*target), cursor, count=SCANNED)  # type: ignore[misc]
+            cursor, found = self._client.sscan(self._keys.followers(*target), cursor, count=SCANNED)  # type: ignore[misc]  # typed for asyncio, too
             if found:
                 yield [user.decode() for user in cast("list[bytes]", found)]
             if not cursor:

@@ -33,7 +33,7 @@ class PulledTargets:
 
     def now(self) -> Pulled:
         """The set as it is: one round trip, two when it has changed."""
-        return self.at(int(self._client.get(self._keys.pulled_version()) or 0))  # type: ignore[arg-type]
+        return self.at(int(self._client.get(self._keys.pulled_version()) or 0))  # type: ignore[arg-type]  # typed for asyncio, too
 
     def add(self, target: Target) -> None:
         """From now on its stories are pulled; to be called before one of them is left unpushed."""

@@ -10,7 +10,7 @@ import numpy as np
 from features.arrays import I32
 from online.columns import Bits, Candidates
 from online.context import Context
-from online.protocols import Validator
+from online.protocols import FOREVER_US, Validator
 from online.slates.slate import Slate
 
 SPARE = 12
@@ -29,6 +29,9 @@ class Page:
     looked_at: int
     """Entries from the page's start to its end; what was dropped among them, by reason, is in `dropped`."""
     dropped: dict[str, int]
+    until_us: int
+    """Until this moment, exclusive, the page of this place in this slate is the same, unless the user or the story table
+    changes (`Context.pinned` names both)."""
 
 
 def suitable(ctx: Context, validators: Sequence[Validator], slate: Slate, start: int, limit: int) -> Page:
@@ -37,7 +40,7 @@ def suitable(ctx: Context, validators: Sequence[Validator], slate: Slate, start:
     while True:
         window = slice(start, start + reach)
         entries = _entries(ctx, slate, window)
-        sources, reason = _judged(ctx, validators, entries)
+        sources, reason, until_us = _judged(ctx, validators, entries)
         left = np.flatnonzero(sources)
         if len(left) > limit or window.stop >= len(slate):
             break
@@ -47,7 +50,7 @@ def suitable(ctx: Context, validators: Sequence[Validator], slate: Slate, start:
     counts = np.bincount(reason[:end], minlength=len(validators) + 2)[1:]
     names = (_NOT_IN_SNAPSHOT, *(validator.name for validator in validators))
     dropped = {name: int(n) for name, n in zip(names, counts, strict=True) if n}
-    return Page(page, start + end if len(left) > limit else None, end, dropped)
+    return Page(page, start + end if len(left) > limit else None, end, dropped, until_us)
 
 
 def _entries(ctx: Context, slate: Slate, window: slice) -> Candidates:
@@ -61,19 +64,20 @@ def _entries(ctx: Context, slate: Slate, window: slice) -> Candidates:
     return Candidates(ctx.story_table.by_hash.find(stories), slate.sources[window], columns)
 
 
-def _judged(ctx: Context, validators: Sequence[Validator], entries: Candidates) -> tuple[Bits, I32]:
+def _judged(ctx: Context, validators: Sequence[Validator], entries: Candidates) -> tuple[Bits, I32, int]:
     """uint32[n]: the sources that still hold, 0 where the entry drops. int32[n]: why it drops (0: it does not), 1 for a
-    story that is not there any more, else 2 + the number of the validator."""
+    story that is not there any more, else 2 + the number of the validator. µs: until when all of this is so."""
     at = np.flatnonzero(entries.rows >= 0)
     there = entries if len(at) == len(entries) else entries.take(at)
     why = np.zeros(len(there), np.int32)
+    until_us = min((validator.until(ctx, there) for validator in validators), default=FOREVER_US)
     for number, validator in enumerate(validators, start=2):
         held = validator.sources(ctx, there)
         if held is not None:
             why[(held == 0) & (there.sources != 0)] = number
             there = Candidates(there.rows, there.sources & held, there.columns)
     if there.rows is entries.rows:
-        return there.sources, why
+        return there.sources, why, until_us
     sources, reason = np.zeros(len(entries), np.uint32), np.ones(len(entries), np.int32)
     sources[at], reason[at] = there.sources, why
-    return sources, reason
+    return sources, reason, until_us

@@ -1,8 +1,10 @@
-"""Feeds, funnels and snapshots for a user at a terminal."""
+"""Feeds, funnels, explanations of a score, snapshots and dead letters, for a user at a terminal."""
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable
+from math import log
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +14,9 @@ from rich.text import Text
 
 from features.snapshot_reader import SnapshotAbout
 from online.streams.dead_letters import DeadLetter
-from rex.cli.printing_ranking import shapley_table, value_table
+
+SHOWN = 10
+"""Inputs listed one by one, those that add most to any outcome; the others are added up."""
 
 
 def print_feed(console: Console, user_id: str, page: dict[str, Any], funnel: dict[str, Any]) -> None:
@@ -30,8 +34,8 @@ def print_feed(console: Console, user_id: str, page: dict[str, Any], funnel: dic
     if "story" in funnel:
         console.print(_path(funnel["story"]))
         if (ranking := funnel["story"].get("ranking")) is not None:
-            console.print(value_table(ranking))
-            console.print(shapley_table(ranking, funnel["story"]["features"]))
+            console.print(_value_table(ranking))
+            console.print(_shapley_table(ranking, funnel["story"]["features"]))
 
 
 def _items(user_id: str, page: dict[str, Any]) -> Table:
@@ -83,12 +87,69 @@ def _path(story: dict[str, Any]) -> Table:
     for move in story.get("moves", ()):
         to = "left out" if move["to"] is None else f"{move['to'] + 1:,}."
         table.add_row(f"moved by {move['step']}", f"{move['from'] + 1:,}. → {to}  ({move['reason'].replace('_', ' ')})")
-    told = {} if "ranking" in story else story.get("contributions", {})  # of outcomes, in a table of their own
-    for name, value in sorted(told.items(), key=lambda item: -abs(item[1])):
+    listed = {} if "ranking" in story else story.get("contributions", {})  # of outcomes, in a table of their own
+    for name, value in sorted(listed.items(), key=lambda item: -abs(item[1])):
         table.add_row(name, f"{value:+.4f}  (feature {story['features'][name]:.4f})")
     if "score" in story:
         table.add_row("score", f"{story['score']:.4f}")
     return table
+
+
+def _value_table(ranking: dict[str, Any]) -> Table:
+    """What each outcome adds to the value that the learned ranker ranks by."""
+    said = f"Its value {ranking['value']:.4f}" + ("" if ranking["phase"] == "models" else ", had the models scored it")
+    table = Table(title=said, title_justify="left")
+    for name in ("outcome", "probability", "× weight", "= adds"):
+        table.add_column(name, justify="left" if name == "outcome" else "right")
+    for outcome in ranking["outcomes"]:
+        table.add_row(
+            outcome["outcome"], f"{outcome['probability']:.5f}", f"{outcome['weight']:g}", f"{outcome['share']:+.4f}"
+        )
+    table.add_section()
+    table.add_row("value", "", "", f"{ranking['value']:.4f}")
+    if ranking["phase"] == "first_stage":
+        table.add_row("scored by the first-stage ranker", "", "", f"{ranking['score']:.4f}")
+    table.add_row(
+        "first-stage ranker", "", f"{ranking['first_stage_rank'] + 1:,}.", f"{ranking['first_stage_score']:.4f}"
+    )
+    return table
+
+
+def _shapley_table(ranking: dict[str, Any], features: dict[str, float]) -> Table:
+    """What each input adds to the log-odds of each outcome, down to the probability."""
+    outcomes = ranking["outcomes"]
+    table = Table(title="What makes each outcome as likely as it is (log-odds, Shapley values)", title_justify="left")
+    for name in ("input", "is", *(outcome["outcome"] for outcome in outcomes)):
+        table.add_column(name, justify="left" if name == "input" else "right")
+    table.add_row("before anything is known", "", *(f"{outcome['base']:+.3f}" for outcome in outcomes))
+    names = sorted(outcomes[0]["shapley"], key=lambda name: -max(abs(outcome["shapley"][name]) for outcome in outcomes))
+    for name in names[:SHOWN]:
+        known = f"{features[name]:.3f}" if name in features else "top"
+        table.add_row(name, known, *(f"{outcome['shapley'][name]:+.3f}" for outcome in outcomes))
+    if others := names[SHOWN:]:
+        sums = (sum(outcome["shapley"][name] for name in others) for outcome in outcomes)
+        table.add_row(f"{len(others)} others", "", *(f"{total:+.3f}" for total in sums))
+    table.add_section()
+    table.add_row("log-odds", "", *(f"{outcome['log_odds']:+.3f}" for outcome in outcomes))
+    table.add_row("calibration", "", *(outcome["calibration"] for outcome in outcomes))
+    table.add_row("its map here", "", *(calibration_line(outcome) for outcome in outcomes))
+    table.add_row("calibrated", "", *(f"{_log_odds(outcome['probability']):+.3f}" for outcome in outcomes))
+    table.add_row("probability", "", *(f"{outcome['probability']:.5f}" for outcome in outcomes))
+    return table
+
+
+def calibration_line(outcome: dict[str, Any]) -> str:
+    """The line on which the log-odds lie: between two knots, or from the last one on; the whole map is in `explain`."""
+    knots, slope = outcome["calibration_map"], outcome["calibration_slope"]
+    if len(knots) == 1 and knots[0][0] == 0:
+        return f"×{slope:.2f} {knots[0][1]:+.2f}"
+    above = bisect([x for x, _ in knots], outcome["log_odds"])
+    ends = [f"{x:+.2f} → {y:+.2f}" for x, y in knots[max(above - 1, 0) : above + 1]]
+    return "\n".join(ends if 0 < above < len(knots) else [*ends, f"and ×{slope:.2f}"])
+
+
+def _log_odds(probability: float) -> float:
+    return log(probability / (1 - probability)) if 0 < probability < 1 else float("inf") * (probability - 0.5)
 
 
 def snapshots_table(found: Iterable[SnapshotAbout]) -> Table:

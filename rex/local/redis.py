@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis
@@ -22,7 +22,6 @@ from redis.retry import Retry
 from features.errors import BadInput
 from features.settings import Settings
 from rex.local.faults import refusal
-from rex.local.redis_fitness import Evicting, info_of, unfit
 from rex.local.redis_server import Server
 
 RETRIES = 2
@@ -31,7 +30,12 @@ connections are tried again: a server that hangs has had its time, and might car
 BACKOFF_BASE_S, BACKOFF_CAP_S = 0.05, 0.5
 """Waits between tries: 0.1 s and 0.2 s, doubling from the base."""
 
-
+Info = Mapping[str, Any]
+"""What `INFO` answers; empty: the user may not ask."""
+UNKNOWN = (
+    "the eviction policy of this Redis is unknown (INFO is forbidden); "
+    "make sure that it is noeviction, because any other loses accepted events and snapshots"
+)
 _ADDRESS = {"host", "port", "path", "db", "username", "password", "socket_connect_timeout"}
 
 
@@ -54,6 +58,49 @@ def connect(settings: Settings, timeout_s: float | None = None) -> Iterator[redi
         if why is not None and not (isinstance(why, Evicting) and settings.redis_may_evict):
             raise refusal(why) or why
         yield client
+
+
+def info_of(client: redis.Redis) -> Info:
+    """One round trip. INFO and not CONFIG, which managed servers forbid; an ACL may forbid INFO as well."""
+    try:
+        return cast(Info, client.info())
+    except redis.ResponseError:
+        return {}
+
+
+async def info_on_loop(client: redis.asyncio.Redis) -> Info:
+    """As `info_of`, on the event loop."""
+    try:
+        return await client.info()
+    except redis.ResponseError:
+        return {}
+
+
+class Evicting(Exception):
+    """The server may drop keys; the message is its policy."""
+
+
+def unfit(info: Info) -> Exception | None:
+    """What keeps Rex from using this server, as `refusal` words it; None: nothing, or it is not known."""
+    if info.get("redis_mode", "standalone") != "standalone" or info.get("cluster_enabled"):
+        return redis.RedisError("CLUSTERDOWN")
+    policy = info.get("maxmemory_policy", "noeviction")
+    return Evicting(policy) if policy != "noeviction" and info.get("maxmemory") else None
+
+
+def doubts(info: Info) -> list[str]:
+    """Sentences for the log and for /readyz: what may be lost on this Redis, and how to prevent it."""
+    if not info:
+        return [UNKNOWN]
+    found = [str(refusal(why))] if (why := unfit(info)) else []
+    if info.get("maxmemory") and info["used_memory"] >= info["maxmemory"]:
+        found.append("Redis has no memory left: it refuses events and new feeds; raise its maxmemory")
+    if info.get("aof_enabled") == 0:
+        found.append(
+            "this Redis runs with appendonly no: acknowledged events that are not archived yet would not survive its "
+            "restart; set appendonly yes (docs/runbook.md)"
+        )
+    return found
 
 
 def on_loop(client: redis.Redis) -> redis.asyncio.Redis:

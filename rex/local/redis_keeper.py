@@ -1,8 +1,8 @@
-"""Keeps the bundled server alive while it has users: `python redis_keeper.py USERS_LOCK COMMAND…`.
+"""Keeps the bundled server alive while processes use it: `python redis_keeper.py USERS_LOCK COMMAND…`.
 
-Each user holds a shared flock on USERS_LOCK, which the kernel releases however the user ends. The keeper runs COMMAND as
-its child and waits for that lock exclusively; when it has it, nobody uses the server, and it stops it. It holds the lock
-until the server is gone, so that whoever comes meanwhile waits and then starts anew. Standard library only: this starts in
+Each of them holds a shared flock on USERS_LOCK, which the kernel releases however the process ends. The keeper runs COMMAND as
+its child and waits for that lock exclusively; when it has it, no process uses the server, and it stops it. It holds the
+lock until the server is gone, so that a process that comes meanwhile waits and then starts another. Standard library only: this starts in
 some 20 ms, without the project's own packages.
 """
 

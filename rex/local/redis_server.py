@@ -26,7 +26,7 @@ from features.errors import Unavailable
 SOCKET_PATH_BYTES = 103
 """Longest path of a unix socket (`sun_path` less its final zero byte): 107 on Linux, 103 on macOS."""
 SHORT_DIRECTORY = Path("/tmp")
-"""Where a socket goes whose own directory is too deep. Not TMPDIR: users of one server would look for it in different places."""
+"""Where a socket goes whose own directory is too deep. Not TMPDIR: processes that share one server would look for it in different places."""
 START_TIMEOUT_S = 60.0
 """A gigabyte of append-only file loads in about ten seconds; a server that is silent for a minute has failed."""
 STOP_TIMEOUT_S = 20.0
@@ -34,7 +34,7 @@ STOP_TIMEOUT_S = 20.0
 VERSION_TIMEOUT_S = 30.0
 """`--version` takes a few milliseconds; a machine that needs this long has hung."""
 KEEPER = Path(__file__).with_name("redis_keeper.py")
-"""Stops the server after its last user."""
+"""Stops the server after the last process that uses it."""
 
 
 def executable() -> str:
@@ -101,7 +101,7 @@ class Server:
     appendfsync: Literal["always", "everysec"] = "everysec"
     """When the append-only file is synced to the disk: before each answer, or every second by a thread beside."""
     users: Path | None = None
-    """Lock file of its users: the server ends with the last of them, however that one ends. None: with `kill` alone."""
+    """Lock file of the processes that use it: the server ends with the last of them, however that one ends. None: with `kill` alone."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -121,7 +121,7 @@ class Server:
         )
 
     def state(self) -> Literal["absent", "loading", "ready"]:
-        """What is at the socket, whoever started it. `loading`: it still reads its append-only file."""
+        """What is at the socket, whoever started it. `loading`: it is still loading its append-only file."""
         with self.client() as client:
             try:
                 client.ping()
@@ -129,7 +129,7 @@ class Server:
                 return "loading"
             except redis.ConnectionError:
                 return "absent"
-            except redis.ResponseError:  # such as MISCONF, on a full disk: whoever asks for data is told
+            except redis.ResponseError:  # such as MISCONF, on a full disk: the first command that needs data reports it
                 pass
         return "ready"
 

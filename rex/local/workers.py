@@ -34,7 +34,7 @@ class DrainingServer(uvicorn.Server):
 
     def _protocol(self) -> asyncio.Protocol:
         """As uvicorn makes one for each connection."""
-        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]  # typed as any protocol
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return made
@@ -66,7 +66,7 @@ class Worker(multiprocess.Process):
 
 class Draining(Multiprocess):
     """uvicorn's supervisor, which keeps the listening socket open until its last worker has ended: connections that arrive
-    meanwhile wait for a worker that will never take them, and are reset. Here it is closed before the workers are told to
+    meanwhile wait for a worker that will never take them, and are reset. Here it is closed before the workers are asked to
     end; each of them takes what is waiting and answers it, and new connections are refused at once, as with one process."""
 
     def terminate_all(self) -> None:

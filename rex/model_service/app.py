@@ -1,22 +1,30 @@
-"""The model service: hosts models as a process of its own. Arrow IPC streams in and out."""
+"""The model service: hosts models as a process of its own. Arrow IPC streams in and out.
+
+Served are the models of all kept snapshots, named by the snapshot's version, and those of a folder.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 
 import orjson
+import redis
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from features.errors import BadInput, Unavailable
+from features.keys import Keys
+from features.packing import CorruptValue
+from features.settings import Settings
+from features.snapshot_reader import published, stored_manifest
 from online.rankers.models.outcomes import shares, value
-from rex.model_service.registry import Hosted, Registry
-from rex.model_service.sources import Source
+from rex.local.redis import connect
+from rex.model_service.registry import Folder, Hosted, RedisBlobs, Registry, Several, Source
 from rex.model_service.wire import MEDIA_TYPE, MODEL_HEADER, VALUE, pack, unpack_features
 
 log = logging.getLogger("rex.models")
@@ -166,3 +174,21 @@ async def readyz(request: Request) -> Response:
 def metrics(request: Request) -> Response:
     """For Prometheus."""
     return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def create_app(settings: Settings | None = None, poll_s: float = POLL_S) -> FastAPI:
+    """The app; settings come from the environment unless given. Models come and go with their snapshots, without a restart."""
+    settings, stack = settings or Settings(), ExitStack()
+    client, keys = stack.enter_context(connect(settings)), Keys(settings.redis_prefix)
+    kept = RedisBlobs(client, keys, lambda: models_kept(client, keys))
+    source = kept if settings.models is None else Several(kept, Folder(settings.models))
+    return create_model_app(source, poll_s, stack.close)
+
+
+def models_kept(client: redis.Redis, keys: Keys) -> Mapping[str, str]:
+    """Version of each kept snapshot that has a model → the model's digest. Unavailable when a manifest is damaged."""
+    try:
+        found = [(version, stored_manifest(client, keys, version)) for version in published(client, keys)]
+    except CorruptValue as error:
+        raise Unavailable(f"the kept snapshots cannot be listed: {error}") from error
+    return {version: manifest.model for version, manifest in found if manifest is not None and manifest.model}

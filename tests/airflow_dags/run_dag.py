@@ -1,6 +1,6 @@
-"""Runs the DAG once with `dag.test()`, or looks at its shape. A process of its own, for Airflow reads its settings at import.
+"""Runs the DAG with `dag.test()`, or looks at its shape. A process of its own, for Airflow reads its settings at import.
 
-Arguments: file for what was found (JSON), and the as_of to run; without it, nothing is run. And how: a function of HOW.
+Arguments: file for what was found (JSON), and for each run the as_of and how: a function of HOW. Without a run, the shape is looked at.
 """
 
 from __future__ import annotations
@@ -84,11 +84,12 @@ def beside_another(as_of: str) -> Any:
 HOW: dict[str, Callable[[str], Any]] = {f.__name__: f for f in (by_hand, publish_alone, back_fill, beside_another)}
 
 
-def states(as_of: str, how: str = "by_hand") -> dict[str, str]:
+def states(as_of: str, how: str) -> dict[str, str]:
     run = HOW[how](as_of)
     return {"run": str(run.state)} | {task.task_id: str(task.state) for task in run.get_task_instances()}
 
 
 if __name__ == "__main__":
-    found = states(*sys.argv[2:]) if len(sys.argv) > 2 else shape()
-    Path(sys.argv[1]).write_text(json.dumps(found))
+    answer, *runs = sys.argv[1:]
+    found = [states(*run) for run in zip(runs[::2], runs[1::2], strict=True)] or shape()
+    Path(answer).write_text(json.dumps(found))

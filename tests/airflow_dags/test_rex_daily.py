@@ -23,8 +23,8 @@ from batch.tuning.tuned import read_tuned
 from features.keys import Keys
 from features.snapshot_reader import current_version, read_manifest, read_tables
 from lake.models import last_release
-from learning.lake_model import is_due
 from learning.settings import LearningSettings
+from learning.train import is_due
 from rex.local.redis_server import Server
 
 pytestmark = pytest.mark.process
@@ -58,7 +58,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return environment
 
 
-def run_dag(environment: dict[str, str], *arguments: str) -> tuple[dict[str, Any], str]:
+def run_dag(environment: dict[str, str], *arguments: str) -> tuple[Any, str]:
     """What tests/airflow_dags/run_dag.py found, and all that was logged."""
     answer = Path(environment["AIRFLOW_HOME"]) / "found.json"
     command = [sys.executable, str(Path(__file__).with_name("run_dag.py")), str(answer), *arguments]
@@ -66,6 +66,11 @@ def run_dag(environment: dict[str, str], *arguments: str) -> tuple[dict[str, Any
     log = done.stdout + done.stderr
     assert done.returncode == 0, log[-4000:]
     return json.loads(answer.read_text()), log
+
+
+def on(airflow: dict[str, str], lake: Path, redis_server: Server) -> dict[str, str]:
+    """The environment of an Airflow that works on `lake` and publishes to the server."""
+    return airflow | {"REX_LAKE": str(lake), "REX_REDIS_URL": redis_server.url, "REX_VAR": str(lake.parent)}
 
 
 def write_raw(lake: Path) -> None:
@@ -141,70 +146,55 @@ class TestShape:
 
 
 class TestRun:
-    def test_ends_with_a_published_snapshot(
+    def test_ends_with_a_published_snapshot_and_a_model_that_is_due_and_better(
         self, airflow: dict[str, str], tmp_path: Path, redis_server: Server, redis_client: redis.Redis
     ) -> None:
-        write_raw(tmp_path / "lake")
-        (tmp_path / "lake" / "raw" / "evnts").mkdir()
-        environment = airflow | {
-            "REX_LAKE": str(tmp_path / "lake"),
-            "REX_REDIS_URL": redis_server.url,
-            "REX_VAR": str(tmp_path),
-        }
-        states, log = run_dag(environment, AS_OF.isoformat(), "beside_another")
+        """The lake is held by another batch when the run starts, and has a folder that is no dataset."""
+        lake = tmp_path / "lake"
+        write_shown(lake)
+        (lake / "raw" / "evnts").mkdir()
+        learns = {"REX_BATCH_TRAINING_DAYS": str(DAYS), "REX_LEARNING_FIT_BUDGET_S": "1"}
+        environment = on(airflow, lake, redis_server) | learns
+        (states,), log = run_dag(environment, AS_OF.isoformat(), "beside_another")
         assert set(states.values()) == {"success"}, log[-4000:]
         assert "raw/evnts is no dataset and is not read" in log, "the check does not say what it found"
         assert "Another batch is running on the lake" in log, "it never met the other batch"
         assert len(states) == 1 + len(JOBS) + 6, "a task did not run"
-        assert read_tuned(tmp_path / "lake") is not None
-        assert not tuning_is_due(tmp_path / "lake", AS_OF + timedelta(days=1), 28)
+        assert read_tuned(lake) is not None
+        assert not tuning_is_due(lake, AS_OF + timedelta(days=1), 28)
+        note = last_release(lake)
+        assert note is not None, log[-4000:]
+        assert not is_due(lake, AS_OF + timedelta(days=1), LearningSettings()), "tomorrow would train again"
         manifest = read_manifest(redis_client, Keys(), current_version(redis_client, Keys()))
         assert datetime.fromisoformat(manifest.as_of) == AS_OF
         assert manifest.counts["users"] == USERS
+        assert manifest.model
+        assert note.sha256.startswith(manifest.model)
+
+        earlier = AS_OF - timedelta(days=1)
+        runs, log = run_dag(environment, earlier.isoformat(), "publish_alone", AS_OF.isoformat(), "back_fill")
+        assert [(states["run"], states["publish"]) for states in runs] == [("success", "skipped")] * 2, log[-4000:]
+        assert "a later moment than 2026-01-30" in log, "the log does not say why nothing was published"
+        assert "a back-fill writes features and publishes nothing" in log
+        assert current_version(redis_client, Keys()) == manifest.version
+
+    @pytest.mark.nightly(part="batch")
+    def test_without_impressions_no_model_is_released_and_the_snapshot_is_published(
+        self, airflow: dict[str, str], tmp_path: Path, redis_server: Server, redis_client: redis.Redis
+    ) -> None:
+        write_raw(tmp_path / "lake")
+        (states,), log = run_dag(on(airflow, tmp_path / "lake", redis_server), AS_OF.isoformat(), "by_hand")
+        assert set(states.values()) == {"success"}, log[-4000:]
+        manifest = read_manifest(redis_client, Keys(), current_version(redis_client, Keys()))
         assert not manifest.model
         assert "no model is released: the training set has 0 rows" in log, "the log does not say why"
         assert read_tables(redis_client, Keys(), manifest)["stories"].num_rows == STORIES
 
-        for as_of, how, why in (
-            (AS_OF - timedelta(days=1), "publish_alone", "a later moment than 2026-01-30"),
-            (AS_OF, "back_fill", "a back-fill writes features and publishes nothing"),
-        ):
-            states, log = run_dag(environment, as_of.isoformat(), how)
-            assert (states["run"], states["publish"]) == ("success", "skipped"), log[-4000:]
-            assert why in log, "the log does not say why nothing was published"
-            assert current_version(redis_client, Keys()) == manifest.version
-
-    def test_a_model_that_is_due_and_better_is_trained_and_published(
-        self, airflow: dict[str, str], tmp_path: Path, redis_server: Server, redis_client: redis.Redis
-    ) -> None:
-        write_shown(tmp_path / "lake")
-        environment = airflow | {
-            "REX_LAKE": str(tmp_path / "lake"),
-            "REX_REDIS_URL": redis_server.url,
-            "REX_VAR": str(tmp_path),
-            "REX_BATCH_TRAINING_DAYS": str(DAYS),
-            "REX_LEARNING_FIT_BUDGET_S": "1",
-        }
-        states, log = run_dag(environment, AS_OF.isoformat())
-        assert set(states.values()) == {"success"}, log[-4000:]
-        note = last_release(tmp_path / "lake")
-        assert note is not None, log[-4000:]
-        manifest = read_manifest(redis_client, Keys(), current_version(redis_client, Keys()))
-        assert note.sha256.startswith(manifest.model)
-        assert manifest.model
-        assert not is_due(tmp_path / "lake", AS_OF + timedelta(days=1), LearningSettings()), (
-            "tomorrow would train again"
-        )
-
     def test_bad_input_fails_without_retries_and_publishes_nothing(
         self, airflow: dict[str, str], tmp_path: Path, redis_server: Server, redis_client: redis.Redis
     ) -> None:
-        environment = airflow | {
-            "REX_LAKE": str(tmp_path / "gone"),
-            "REX_REDIS_URL": redis_server.url,
-            "REX_VAR": str(tmp_path),
-        }
-        states, log = run_dag(environment, (AS_OF + timedelta(days=1)).isoformat())
+        environment = on(airflow, tmp_path / "gone", redis_server)
+        (states,), log = run_dag(environment, (AS_OF + timedelta(days=1)).isoformat(), "by_hand")
         assert states["run"] == "failed"
         assert states["check_raw_lake"] == "failed"
         assert states["features.valid_stories"] == "upstream_failed"

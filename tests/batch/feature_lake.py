@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.datasets import dataset
-from features.duckdb_views import partition_name
 from features.keys import hash64
+from features.lake_layout import partition_name
 
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
 FACTORS = 2

@@ -13,7 +13,7 @@ from batch.backfill import Part, missing, not_validated
 from batch.graph import BY_NAME
 from batch.schedule import REFITTED, fits_wanted, latest_fit, schedule_of
 from batch.settings import BatchSettings
-from features.duckdb_views import partition_name
+from features.lake_layout import partition_name
 from tests.batch.feature_lake import write_dataset
 from tests.lakes import event
 

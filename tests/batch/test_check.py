@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 
 from batch.io import read_raw
-from batch.jobs.valid_events import once_story_is_known
+from batch.jobs.validated import once_story_is_known
 from batch.point_in_time import RunContext
 from batch.settings import BatchSettings
 from batch.validation import judged
@@ -244,7 +244,8 @@ def _judged_in_spark(spark: SparkSession, lake: Path, names: tuple[str, ...], co
 
 
 @pytest.mark.parametrize(
-    "names", [("stories", "events"), pytest.param(("users", "edges", "promotions"), marks=pytest.mark.nightly)]
+    "names",
+    [("stories", "events"), pytest.param(("users", "edges", "promotions"), marks=pytest.mark.nightly(part="batch"))],
 )
 def test_spark_and_duckdb_judge_alike(
     spark: SparkSession, one_partition: None, tmp_path: Path, names: tuple[str, ...]

@@ -15,7 +15,8 @@ from pyspark.sql import SparkSession
 from batch.run import RunReport, run
 from batch.settings import BatchSettings
 from features.datasets import dataset
-from features.duckdb_views import connect, partition_name
+from features.duckdb_views import connect
+from features.lake_layout import partition_name
 from features.raw_datasets import CLOCK_SKEW_S
 from tests.lakes import NOON, Row, ago, event, events, story, write_lake
 

@@ -52,6 +52,7 @@ def test_a_dataset_without_a_writer_is_refused() -> None:
         validate(JOBS[:-1])
 
 
+@pytest.mark.process
 def test_importing_the_graph_does_not_import_spark() -> None:
     code = "import sys, batch.graph; sys.exit('pyspark' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -23,7 +23,7 @@ spark.stop()
 """
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="batch")
 def test_titles_are_lowered_alike_under_a_turkish_locale(tmp_path: Path) -> None:
     turkish = {"LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu", "REX_VAR": str(tmp_path)}
     turkish["JAVA_TOOL_OPTIONS"] = (

@@ -20,7 +20,7 @@ BEARABLE_S = 300
 """For each step; seconds on a machine of two cores that does nothing else, minutes beside other work."""
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="batch")
 def test_five_thousand_files_are_checked_viewed_and_validated(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -349,7 +349,7 @@ class TestTargets:
     def test_ids_that_edges_name_and_stories_do_not_are_kept_by_hash(
         self, tmp_path: Path, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("batch.snapshot_targets.MAX_TARGETS", 5)
+        monkeypatch.setattr("batch.snapshot_tables.MAX_TARGETS", 5)
         one, other = colliding_ids()  # anybody can follow such a pair: no reason not to publish
         rows: Rows = {
             "valid_stories": [story("s", 1, author_id="a", topics=["t"])],

@@ -19,9 +19,8 @@ from features.packing import name_of
 from features.snapshot import Manifest, digest
 from features.snapshot_reader import current_version, read_model
 from lake.models import file_of, release
-from learning.examples import examples_of
+from learning.examples import cut, examples_of
 from learning.fit import Choice, fit
-from learning.slices import cut
 from online.rankers.models import model_file
 from online.rankers.models.model import Model
 from online.rankers.models.model_file import encode

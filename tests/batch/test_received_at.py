@@ -9,8 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.io import read_raw
-from batch.jobs.valid_edges import valid_edges
-from batch.jobs.valid_stories import valid_stories
+from batch.jobs.validated import valid_edges, valid_stories
 from batch.point_in_time import RunContext, ever_in_force, in_force, visible
 from batch.settings import BatchSettings
 from features.datasets import dataset

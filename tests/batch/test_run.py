@@ -14,16 +14,16 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from batch import positions
+from batch import run_notes
 from batch.checks import check_dataset
 from batch.io import clear_leftovers, promote, stage
-from batch.jobs.valid_stories import valid_stories
+from batch.jobs.validated import valid_stories
 from batch.point_in_time import RunContext
 from batch.run import run
 from batch.settings import BatchSettings
 from features.datasets import dataset
-from features.duckdb_views import partition_name
 from features.errors import BadInput, InUse, Unavailable
+from features.lake_layout import partition_name
 from rex.local.faults import refusal
 from tests.lakes import NOON, ago, event, story, write_lake
 
@@ -204,7 +204,7 @@ def test_jobs_that_run_one_by_one_hold_a_stream_as_far_as_the_first_of_them_saw_
 
 
 def test_a_stream_that_one_reader_did_not_know_is_not_held() -> None:
-    assert positions.earliest([{"s": "9-1", "t": "1-0"}, {"s": "10-0"}]) == {"s": "9-1"}
+    assert run_notes.earliest([{"s": "9-1", "t": "1-0"}, {"s": "10-0"}]) == {"s": "9-1"}
 
 
 def test_damaged_positions_are_bad_input(tmp_path: Path) -> None:
@@ -212,13 +212,13 @@ def test_damaged_positions_are_bad_input(tmp_path: Path) -> None:
     for content in ("{half", '["list"]', '{"s": "yesterday"}'):
         (tmp_path / "raw" / "_archived.json").write_text(content)
         with pytest.raises(BadInput, match=r"_archived\.json"):
-            positions.read_archived(tmp_path)
+            run_notes.read_archived(tmp_path)
 
 
 def test_positions_are_clipped_to_as_of_less_the_clock_skew() -> None:
     as_of = datetime(1970, 1, 1, 0, 5, 2, tzinfo=UTC)  # 302 s less 300 s of skew
     archived = {"before": "1999-7", "at": "2000-7", "after": "2001-0"}
-    assert positions.clipped(archived, as_of) == {
+    assert run_notes.clipped(archived, as_of) == {
         "after": "2000-18446744073709551615",
         "at": "2000-7",
         "before": "1999-7",
@@ -236,7 +236,7 @@ def test_a_file_that_changes_while_it_is_read_stops_the_job(
         path.write_bytes(path.read_bytes())
         return valid_stories(stories, context=context)
 
-    monkeypatch.setattr("batch.jobs.valid_stories.valid_stories", overwritten)
+    monkeypatch.setattr("batch.jobs.validated.valid_stories", overwritten)
     with pytest.raises(BadInput, match=f"{path} has changed while it was read; run it again when nothing writes to it"):
         _run(lake, spark, "valid_stories")
     assert not list((lake / "features" / "valid_stories").glob("as_of=*"))

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from batch.example_building import cutoff
 from batch.graph import BY_NAME
 from batch.io import read_derived
 from batch.jobs.training_examples import training_examples
 from batch.point_in_time import RunContext, moment
 from batch.run import run
 from batch.schedule import looking_back
-from batch.training import cutoff
 from features.datasets import dataset
 from features.formulas import GAP_MOST_H
 from features.registry import FEATURES

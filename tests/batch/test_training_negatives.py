@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from batch.training import negatives
+from batch.example_building import negatives
 from features.derived_datasets import SAMPLING_RULE
 from tests.batch.feature_lake import write_dataset
 from tests.batch.training_lake import EARLY, FIRST, LATER, SCHEDULE_FEATURES, SETTINGS, at, examples, train

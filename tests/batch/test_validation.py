@@ -11,18 +11,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.io import read_raw
-from batch.jobs.valid_edges import valid_edges
-from batch.jobs.valid_events import once_story_is_known
-from batch.jobs.valid_promotions import valid_promotions
-from batch.jobs.valid_stories import valid_stories
-from batch.jobs.valid_users import valid_users
+from batch.jobs.validated import once_story_is_known, valid_edges, valid_promotions, valid_stories, valid_users
 from batch.point_in_time import RunContext, in_force, visible
 from batch.run import run
 from batch.settings import BatchSettings
 from batch.validation import judged
 from features.datasets import dataset
-from features.duckdb_views import partition_name
 from features.errors import BadInput
+from features.lake_layout import partition_name
 from tests.lakes import NOON, Row, ago, event, story, write_lake
 
 NAN, INF = float("nan"), float("inf")

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from batch.run import RunReport, run
 from batch.settings import BatchSettings
-from features.duckdb_views import partition_name
+from features.lake_layout import partition_name
 from features.registry import registered
 from tests.batch.feature_lake import user, vector, write_dataset
 from tests.lakes import Row, event, story, write_lake

@@ -12,8 +12,7 @@ import pytest
 import redis
 
 from batch.snapshot_users import Ragged, Users
-from benchmarks.big_snapshot import AS_OF, big_content, publish_big
-from benchmarks.drawn_model import drawn_model
+from benchmarks.big_snapshot import AS_OF, big_content, drawn_model, publish_big
 from features.errors import Unavailable
 from features.keys import Keys
 from features.registry import FEATURES

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from evaluation.protocols import PROTOCOLS
-from evaluation.protocols.task import DAY_US
 from evaluation.reading_log import Log, read_log
+from evaluation.task import DAY_US
 from features.errors import BadInput
 from lake.importing.sql_import import import_sql
 from lake.ready_files import deskdrop

@@ -14,16 +14,14 @@ from pyspark.sql import SparkSession
 
 from batch.run import run
 from batch.settings import BatchSettings
-from evaluation.offline_world import load
-from evaluation.protocols import PROTOCOLS, Split
-from evaluation.protocols.task import Task, sampled
-from evaluation.ranking import ranked
+from evaluation.offline_snapshot import load
+from evaluation.protocols import PROTOCOLS
+from evaluation.ranking import LAST, ranked
 from evaluation.reading_log import Log, read_log
+from evaluation.split_snapshots import REFIT_D, SplitSnapshots, as_of, make_known_lake, moments
 from evaluation.systems.rex import Rex
 from evaluation.systems.simple import NewestFirst
-from evaluation.systems.system import LAST
-from evaluation.training_lake import REFIT_D, as_of, make_training_lake, moments
-from evaluation.worlds import Worlds
+from evaluation.task import Split, Task, sampled
 from features.errors import BadInput
 from online.components import default_components
 from online.rankers.learned import Learned
@@ -66,24 +64,26 @@ def split(log: Log) -> Split:
 
 
 @pytest.fixture(scope="module")
-def worlds(spark: SparkSession, lake: Path, log: Log, split: Split, tmp_path_factory: pytest.TempPathFactory) -> Worlds:
+def snapshots(
+    spark: SparkSession, lake: Path, log: Log, split: Split, tmp_path_factory: pytest.TempPathFactory
+) -> SplitSnapshots:
     """Prepared for the rolling protocol; the batch runs once for all tests here."""
-    worlds = Worlds(lake, tmp_path_factory.mktemp("rolling") / "rex", now=NOW, batch=SETTINGS)
-    worlds.prepare(log, split)
-    return worlds
+    snapshots = SplitSnapshots(lake, tmp_path_factory.mktemp("rolling") / "rex", now=NOW, batch=SETTINGS)
+    snapshots.prepare(log, split)
+    return snapshots
 
 
 @pytest.fixture(scope="module")
-def rolling(worlds: Worlds, log: Log, split: Split) -> Rex:
+def rolling(snapshots: SplitSnapshots, log: Log, split: Split) -> Rex:
     """By the named weights."""
-    system = Rex(worlds, ranker=Weighted())
+    system = Rex(snapshots, ranker=Weighted())
     system.prepare(log, split)
     return system
 
 
-def test_a_ranker_of_recency_alone_ranks_as_newest_first(worlds: Worlds, log: Log, split: Split) -> None:
+def test_a_ranker_of_recency_alone_ranks_as_newest_first(snapshots: SplitSnapshots, log: Log, split: Split) -> None:
     """Two systems that share nothing but the lake: Rex's batch and pipeline, and a sort of publication dates."""
-    rex = Rex(worlds, ranker=RECENCY)
+    rex = Rex(snapshots, ranker=RECENCY)
     rex.prepare(log, split)
     newest = NewestFirst()
     assert len(split.tasks) > 1
@@ -100,9 +100,9 @@ def test_a_ranker_of_recency_alone_ranks_as_newest_first(worlds: Worlds, log: Lo
 def test_snapshots_know_nothing_of_the_day_they_are_judged_on(rolling: Rex, log: Log, split: Split) -> None:
     for task in split.tasks:
         rolling.fit(log, task)
-        world = rolling._offline.story_table
-        assert world.published_at.max() < task.at_us
-        assert len(world) == task.live.sum()
+        table = rolling._offline.story_table
+        assert table.published_at.max() < task.at_us
+        assert len(table) == task.live.sum()
         for user in task.users:
             state = rolling._offline.user(log.user_ids[int(user)].as_py())
             mine = task.known & (log.user == user)
@@ -129,7 +129,7 @@ def alone(
 def test_one_of_many_moments_is_the_snapshot_that_a_run_of_it_alone_makes(
     rolling: Rex, log: Log, split: Split, alone: tuple[Path, datetime]
 ) -> None:
-    """The first moment, whose fits are its own, in every array of the world and every byte of the profiles."""
+    """The first moment, whose fits are its own, in every array of the story table and every byte of the profiles."""
     rolling.fit(log, first_of(split))
     many, one = rolling._offline, load(*alone)
     assert many.story_table.static.keys() == one.story_table.static.keys()
@@ -167,9 +167,9 @@ def test_blocks_of_a_sampled_protocol_rank_as_one_list_does(
 
 
 def test_models_take_over_from_the_named_weights_once_there_is_enough_to_learn_from(
-    worlds: Worlds, log: Log, split: Split, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    snapshots: SplitSnapshots, log: Log, split: Split, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rex = Rex(worlds, fit_s=1)
+    rex = Rex(snapshots, fit_s=1)
     rex.prepare(log, split)
     with monkeypatch.context() as scarce:
         scarce.setattr("learning.examples.MIN_EXAMPLES", 10**9)
@@ -194,7 +194,7 @@ def test_hidden_stories_are_nowhere_in_the_lake_that_rex_learns_from(tmp_path: P
     log = read_log(source)
     split = PROTOCOLS["random"](log, None)
     (task,) = split.tasks
-    make_training_lake(source, tmp_path / "made", log, split.by_time, task)
+    make_known_lake(source, tmp_path / "made", log, split.by_time, task)
     hidden = {
         (log.user_ids[int(task.users[a])].as_py(), log.story_ids[int(s)].as_py())
         for a, s in zip(task.asked, task.positives, strict=True)

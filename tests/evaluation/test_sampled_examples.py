@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluation.protocols import PROTOCOLS, Split
-from evaluation.protocols.task import Task
+from evaluation.protocols import PROTOCOLS
 from evaluation.reading_log import Log, read_log
 from evaluation.sampled_examples import BALANCE, DRAWN, DRAWN_A_READ, NEWEST, Sample, examples_by, sample
+from evaluation.task import Split, Task
 from features.arrays import I32
 from features.errors import BadInput
 from learning.examples import FEATURE_NAMES

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from evaluation.evaluating import evaluate_systems, paired
-from evaluation.protocols import PROTOCOLS, Split
-from evaluation.protocols.task import Task
-from evaluation.ranking import NOTHING, ranked
+from evaluation.protocols import PROTOCOLS
+from evaluation.ranking import LAST, NOTHING, Budget, best_of, ranked
 from evaluation.reading_log import Log
 from evaluation.systems.simple import DecayedPopularity, NewestFirst, Popularity
-from evaluation.systems.system import LAST
-from evaluation.systems.tuning import Budget, best_of
+from evaluation.task import Split, Task
 from features.arrays import F32, I32
 from tests.evaluation.logs import interactions, log_of, number, user
 

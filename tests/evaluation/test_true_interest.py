@@ -14,7 +14,7 @@ from evaluation.true_interest import HAND, REX, SEGMENTS, ByTruth, _of_baselines
 from features.times import micros
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
-from lake.simulator.truth import load_world
+from lake.simulator.world import load_world
 
 END = datetime(2026, 1, 31, tzinfo=UTC)
 

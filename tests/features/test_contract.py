@@ -12,6 +12,7 @@ from features.keys import hash64
 from features.registry import FEATURES
 
 
+@pytest.mark.process
 def test_features_needs_neither_batch_nor_online_nor_spark_nor_fastapi() -> None:
     modules = "datasets formulas keys packing registry settings snapshot snapshot_reader duckdb_views"
     code = (

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.datasets import ALL
-from features.duckdb_views import connect, partition_name
+from features.duckdb_views import connect
 from features.errors import BadInput
+from features.lake_layout import partition_name
 from tests.batch.feature_lake import AS_OF, story, write_dataset
 
 

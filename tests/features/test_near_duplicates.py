@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pyspark.sql import SparkSession
 
-from batch.jobs.valid_stories import with_keys
+from batch.jobs.validated import with_keys
 from features.keys import hash64
 from features.near_duplicates import duplicate_key
 

@@ -15,7 +15,7 @@ from tests.install.machine import PYTHONS, check_demo, clean_environment, demo_c
 pytestmark = pytest.mark.process
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="installs")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("version", PYTHONS)
 def test_on_every_python_of_this_machine(version: str, tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_on_every_python_of_this_machine(version: str, tmp_path: Path) -> None:
         shutil.rmtree(tmp_path)  # two gigabytes, of which pytest would keep three
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="installs")
 @pytest.mark.timeout(2700)
 @pytest.mark.parametrize("release", RELEASES)
 def test_on_a_bare_debian(release: str) -> None:

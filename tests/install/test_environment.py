@@ -50,7 +50,7 @@ def test_a_python_that_is_not_supported_is_refused(copy: Path, minor: int) -> No
     assert not (copy / ".venv").exists()
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="installs")
 def test_packages_that_cannot_be_had_are_reported_in_a_few_lines(copy: Path) -> None:
     done = make_env(copy, sys.executable, PIP_NO_INDEX="1", PIP_FIND_LINKS="", PIP_CONFIG_FILE="/dev/null")
     assert done.returncode != 0

@@ -41,7 +41,7 @@ def unresolved(lock: Path, python: str, platform: str, scratch: Path) -> str:
     return done.stderr if done.returncode else ""
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="installs")
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_locked_package_has_a_wheel(python: str, platform: str, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_every_locked_package_has_a_wheel(python: str, platform: str, tmp_path: 
     assert not said, f"requirements.lock cannot be installed on Python {python}, {platform}: {said}"
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="installs")
 @pytest.mark.parametrize(("python", "platform"), [(PYTHONS[0], PLATFORMS[1]), (PYTHONS[-1], PLATFORMS[0])])
 def test_a_package_built_for_few_is_noticed(python: str, platform: str, tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"

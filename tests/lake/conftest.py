@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from lake.simulator import WorldConfig, WorldSummary, simulate
-from lake.simulator.truth import World, load_world
+from lake.simulator.world import World, load_world
 
 ENDS_AT = datetime(2026, 11, 20, tzinfo=UTC)
 SMALL = WorldConfig(users=300, stories=1_500, events=30_000, days=30, seed=7, ends_at=ENDS_AT)

@@ -11,7 +11,7 @@ from features.errors import BadInput
 from lake.simulator import WorldConfig, simulate
 from lake.simulator.behaviour import MAX_CLAPS, POSITION_DECAY
 from lake.simulator.config import US_PER_DAY
-from lake.simulator.truth import load_world
+from lake.simulator.world import load_world
 from tests.lake.conftest import ENDS_AT, SmallLake, open_lake
 
 IMPRESSIONS = """SELECT DISTINCT request_id, position, user_id, story_id FROM events WHERE type = 'impression'"""

@@ -14,7 +14,7 @@ from batch.tuning.tuned import Tuned, write_tuned
 from lake.drafts import replace_bytes, replacing
 from lake.models import release
 from online.streams.archive_files import replace
-from rex.model_service.sources import Folder
+from rex.model_service.registry import Folder
 
 pytestmark = pytest.mark.process
 

@@ -12,12 +12,11 @@ import pytest
 
 from lake.simulator import WorldConfig, simulate
 from lake.simulator.config import US_PER_DAY
-from lake.simulator.draw import NONE, draw_lists
 from lake.simulator.edges import AUTHOR, FOLLOW, PUBLICATION, TOPIC, Edges
 from lake.simulator.policy import EXPLORE, LIVE_DAYS, Beliefs, make_beliefs
+from lake.simulator.sessions import NONE, draw_lists
 from lake.simulator.stories import FOLLOWERS, UNLISTED
-from lake.simulator.truth import load_world
-from lake.simulator.world import Truth
+from lake.simulator.world import Truth, load_world
 from tests.lake.conftest import ENDS_AT, SmallLake, open_lake
 
 

@@ -22,7 +22,7 @@ from features.errors import BadInput
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES, VISIBILITIES
 from lake.simulator import WorldConfig, simulate
 from lake.simulator.config import LANGUAGES
-from lake.simulator.sources import SOURCES
+from lake.simulator.sessions import SOURCES
 from tests.lake.conftest import ENDS_AT, SMALL, SmallLake
 
 TINY = WorldConfig(users=300, stories=400, events=3_000, days=4, seed=1, ends_at=ENDS_AT)
@@ -208,6 +208,7 @@ def test_a_failed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_killed_run_leaves_no_lake(tmp_path: Path) -> None:
     script = f"""from pathlib import Path
 from lake.simulator import WorldConfig, simulate

@@ -10,9 +10,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from features.packing import name_of
-from learning.examples import Examples, examples_of
+from learning.examples import Examples, Slices, cut, examples_of
 from learning.fit import Choice, fit
-from learning.slices import Slices, cut
 from online.rankers.models.model import Model
 from online.rankers.models.model_file import decode, encode
 from tests.learning.made import examples_table

@@ -11,9 +11,8 @@ import pytest
 from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
 from features.ranking_metrics import auc, ndcg, order_within, places, reciprocal_rank, reliability
-from learning.evaluate import MODEL, as_rows, baselines, evaluate
+from learning.evaluate import MODEL, ModelRefused, admit, as_rows, baselines, evaluate, shortfalls
 from learning.examples import examples_of
-from learning.gate import ModelRefused, admit, shortfalls
 from learning.train import train
 from online.rankers.models.model import POSITION
 from online.rankers.models.model_file import decode

@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from features.errors import BadInput
-from learning.examples import examples_of
-from learning.slices import cut
+from learning.examples import cut, examples_of
 from online.rankers.models.model import POSITION
 from tests.learning.made import DAY_US, examples_table
 

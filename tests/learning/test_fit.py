@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learning.examples import examples_of
+from learning.examples import cut, examples_of
 from learning.fit import SCHEDULE, Choice, fit
-from learning.slices import cut
 from online.rankers.models.model import POSITION
 from online.rankers.models.model_file import encode
 from tests.learning.conftest import SMALL, Made

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.derived_datasets import SAMPLING_RULE, TRAINING_EXAMPLES
-from features.duckdb_views import partition_name
 from features.errors import BadInput
+from features.lake_layout import partition_name
 from learning.examples import FEATURE_NAMES, examples_of
-from learning.lake_examples import read_lake_examples, told, translated
+from learning.lake_examples import read_lake_examples, sampling_rule, translated
 from online.rankers.weighted import Weighted
 from tests.learning.made import examples_table
 
@@ -112,8 +112,8 @@ def test_too_few_and_one_class_are_told() -> None:
 
 
 def test_the_card_repeats_how_examples_were_chosen() -> None:
-    assert told(written(weight=np.full(1200, 2.25, np.float32))) == SAMPLING_RULE
-    assert "25.0% were taken" in told(written(sampled=np.full(1200, 0.25)))
+    assert sampling_rule(written(weight=np.full(1200, 2.25, np.float32))) == SAMPLING_RULE
+    assert "25.0% were taken" in sampling_rule(written(sampled=np.full(1200, 0.25)))
 
 
 def test_a_lake_without_examples_is_told(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from features.errors import BadInput
 from features.packing import name_of
 from lake.models import file_of, last_release, models_of, release, released
-from learning.lake_model import is_due
 from learning.settings import LearningSettings
+from learning.train import is_due
 
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
 

@@ -6,8 +6,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -26,12 +26,12 @@ from features.snapshot import digest
 from online.rankers.learned import MODEL_SERVICE, Learned
 from online.rankers.models.model_file import encode
 from online.rankers.weighted import Weighted
-from rex.local.http import http_client
 from rex.model_service.app import KEEP_ALIVE_S, create_model_app
 from rex.model_service.client import ModelService
-from rex.model_service.sources import Folder, RedisBlobs, Source
+from rex.model_service.registry import Folder, RedisBlobs, Source
 from rex.model_service.wire import MEDIA_TYPE, MODEL_HEADER, pack
 from tests.fixtures_redis import redis_client, redis_server
+from tests.http_server import serving, wait_until
 from tests.learning.conftest import Made
 
 __all__ = ["redis_client", "redis_server"]
@@ -39,29 +39,8 @@ PATIENT_MS = 20_000.0
 """For calls that are to succeed, however busy the machine is."""
 
 
-@contextmanager
-def _running(source: Source) -> Iterator[httpx.Client]:
-    config = uvicorn.Config(
-        create_model_app(source, poll_s=0.05), port=0, log_level="warning", timeout_keep_alive=KEEP_ALIVE_S
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        _wait(lambda: server.started or not thread.is_alive())
-        port = server.servers[0].sockets[0].getsockname()[1]
-        with http_client(f"http://127.0.0.1:{port}", timeout=20) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
+def _running(source: Source) -> AbstractContextManager[httpx.Client]:
+    return serving(create_model_app(source, poll_s=0.05), timeout_s=20, timeout_keep_alive=KEEP_ALIVE_S)
 
 
 def _columns(n: int, seed: int = 2) -> dict[str, F32]:
@@ -164,7 +143,7 @@ class TestHosting:
         self, made: Made, folder: Folder, service: httpx.Client
     ) -> None:
         other = folder.put("other", _changed(made))
-        _wait(lambda: len(service.get("/v1/models").json()["models"]) == 2)
+        wait_until(lambda: len(service.get("/v1/models").json()["models"]) == 2)
         listed = {one["name"]: one["sha256"] for one in service.get("/v1/models").json()["models"]}
         assert listed == {"main": made.name, "other": other}
         body = pack({name: column for name, column in _columns(3).items() if name in made.loaded.features})
@@ -175,14 +154,14 @@ class TestHosting:
         self, made: Made, folder: Folder, service: httpx.Client
     ) -> None:
         new = folder.put("main", _changed(made))
-        _wait(lambda: service.get("/v1/models").json()["models"][0]["sha256"] == new)
+        wait_until(lambda: service.get("/v1/models").json()["models"][0]["sha256"] == new)
 
     def test_a_damaged_model_replaces_nothing_and_is_told(
         self, made: Made, folder: Folder, service: httpx.Client
     ) -> None:
         bad = folder.path / f"main@{'0' * 64}.rexmodel"
         bad.write_bytes(made.data)
-        _wait(lambda: bool(service.get("/v1/models").json()["failing"]))
+        wait_until(lambda: bool(service.get("/v1/models").json()["failing"]))
         answer = service.get("/v1/models").json()
         assert "other bytes than were published" in answer["failing"]["main"]
         assert [one["sha256"] for one in answer["models"]] == [made.name]
@@ -195,7 +174,7 @@ class TestHosting:
         with _running(empty) as service:
             assert (service.get("/healthz").status_code, service.get("/readyz").status_code) == (200, 503)
             empty.put("first", made.data)
-            _wait(lambda: service.get("/readyz").status_code == 200)
+            wait_until(lambda: service.get("/readyz").status_code == 200)
 
     def test_models_are_loaded_from_redis_too(self, made: Made, redis_client: redis.Redis) -> None:
         keys, name = Keys(), digest(made.data)
@@ -266,7 +245,7 @@ class TestFailing:
             server = uvicorn.Server(uvicorn.Config(create_model_app(folder), port=port, log_level="warning"))
             thread = threading.Thread(target=server.run)
             thread.start()
-            _wait(lambda server=server: server.started)  # type: ignore[misc]
+            wait_until(lambda server=server: server.started)  # type: ignore[misc]
             assert len(client.of(made.name).probabilities(columns, 2)["open"]) == 2
             server.should_exit = True
             thread.join()

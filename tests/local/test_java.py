@@ -12,6 +12,8 @@ import pytest
 from features.errors import Unavailable
 from rex.local import java
 
+pytestmark = pytest.mark.process
+
 SESSION = """
 from batch.session import start_session
 from batch.settings import BatchSettings

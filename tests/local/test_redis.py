@@ -73,6 +73,7 @@ def write_until_it_fails(client: redis.Redis) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.process
 class TestOwnServer:
     def test_starts_on_demand_stops_at_the_end_and_keeps_its_data(self, tmp_path: Path) -> None:
         with connect(own(tmp_path)) as client:
@@ -274,6 +275,7 @@ class TestThrowawayServer:
         assert redis_client.get("survivor") == b"1"
 
 
+@pytest.mark.process
 class TestARoundTrip:
     def test_that_failed_leaves_no_answer_for_the_next(self, tmp_path: Path) -> None:
         with connect(own(tmp_path)) as client:

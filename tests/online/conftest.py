@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,20 +12,18 @@ from typing import Any
 import httpx
 import pytest
 import redis
-import uvicorn
-from fastapi import FastAPI
 
 from batch.publish import publish_content
 from features.keys import Keys
 from features.settings import Settings
 from online.http.app import create_app
 from online.service_settings import OnlineSettings
-from rex.local.http import http_client
 from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
+from tests.http_server import serving, wait_until
 from tests.online.small_world import NOW, content
 
-__all__ = ["redis_client", "redis_server"]
+__all__ = ["redis_client", "redis_server", "serving", "wait_until"]
 
 
 @dataclass
@@ -79,29 +75,11 @@ class FeedServer:
         return {"event_id": event_id, "user_id": user, "type": kind, "occurred_at": self.now.isoformat(), **more}
 
 
-@contextmanager
-def serving(app: FastAPI) -> Iterator[httpx.Client]:
-    """The app behind a real server on a free port of the loopback interface, and a client of it."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 20
-        while not server.started and thread.is_alive() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        with http_client(f"http://127.0.0.1:{port}", timeout=10) as http:
-            yield http
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture
 def feed_server(redis_server: Server, redis_client: redis.Redis, tmp_path: Path) -> Iterator[FeedServer]:
     """A service without a snapshot, on a free port of the loopback interface."""
     settings = Settings(var=tmp_path / "var", lake=tmp_path / "lake", redis_url=redis_server.url)
-    made = FeedServer(httpx.Client(), redis_client, Keys(settings.redis_prefix), settings)
+    made = FeedServer(None, redis_client, Keys(settings.redis_prefix), settings)  # type: ignore[arg-type]
     with serving(create_app(settings, OFTEN, clock=lambda: made.now)) as made.http:
         yield made
 
@@ -130,10 +108,3 @@ USERS: dict[str, dict[str, Any]] = {
 def served(feed_server: FeedServer) -> FeedServer:
     feed_server.publish(STORIES, USERS)
     return feed_server
-
-
-def wait_until(condition: Any, within_s: float = 10.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)

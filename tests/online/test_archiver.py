@@ -9,12 +9,11 @@ import orjson
 import pytest
 import redis
 
-from batch.positions import read_archived
+from batch.run_notes import read_archived
 from features.errors import Unavailable
 from features.streams import before, stream_order
 from online.streams.archive_files import convert, write
-from online.streams.archive_group import GROUP
-from online.streams.archiver import POSITIONS_FILE, Step, archive, read_positions
+from online.streams.archiver import GROUP, POSITIONS_FILE, Step, archive, read_positions
 from online.streams.dead_letters import MAX_TRIES, dead_letters
 from rex.local.redis_server import server
 from tests.online.archive_lake import KEYS, accept, archived, entries, event, poison, stream_of

@@ -9,8 +9,8 @@ import orjson
 import pytest
 import redis
 
-from batch.prune import trim_streams
 from batch.publish import publish_content
+from batch.versions import trim_streams
 from online.ingest.events import Event, EventIntake
 from online.ingest.stories import Story, StoryIntake
 from online.service_settings import OnlineSettings

@@ -125,6 +125,7 @@ class TestKilled:
             made.pass_time(hours=1)
         raise AssertionError("it never came to its end")
 
+    @pytest.mark.process
     def test_sigkill_of_a_worker_process_loses_nothing(
         self, redis_server: Server, redis_client: redis.Redis, tmp_path: Path
     ) -> None:

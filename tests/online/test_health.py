@@ -111,8 +111,10 @@ class TestRedisHangs:
             time.sleep(0.2)  # they all wait for Redis, in every thread there is
             bounds = (("/healthz", 200, 0.5), ("/metrics", 200, 0.5), ("/nothing", 404, 0.5), ("/readyz", 503, 1.5))
             for path, status, within_s in bounds:
-                answered, took_s = asked(path)
-                assert (answered, took_s < within_s) == (status, True), f"{path}: {answered} after {took_s:.2f} s"
+                # The quickest of three: another process on the machine may delay one, a hanging Redis delays all.
+                answers = [asked(path) for _ in range(3)]
+                assert {answered for answered, _ in answers} == {status}, f"{path}: {answers}"
+                assert min(took_s for _, took_s in answers) < within_s, f"{path}: {answers}"
             results = [one.result() for one in waiting]
         assert {status for status, _ in results} == {503}
         slowest = max(took_s for _, took_s in results)

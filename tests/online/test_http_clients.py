@@ -22,7 +22,7 @@ import pytest
 from online.http.app import create_app
 from tests.online.conftest import OFTEN, FeedServer, serving
 
-pytestmark = pytest.mark.nightly
+pytestmark = pytest.mark.nightly(part="clients")
 
 HERE = Path(__file__).parent / "clients"
 PYTHON_TOOLS = ("schemathesis==4.32.5", "openapi-python-client==0.29.1")

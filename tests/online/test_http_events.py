@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from features.keys import hash64
-from online.http.body_limit import MAX_BODY_BYTES, BodyLimit, BodyTooLarge
+from online.http.middleware import MAX_BODY_BYTES, BodyLimit, BodyTooLarge
 from online.service_settings import OnlineSettings
 from online.user.user import INTERACTION, UserState
 from tests.online.conftest import FeedServer, wait_until

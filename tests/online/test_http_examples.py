@@ -60,6 +60,7 @@ def test_there_is_one_in_each_language() -> None:
     assert [language for language, _ in BLOCKS] == ["sh", "python", "js"]
 
 
+@pytest.mark.process
 class TestInOrder:
     """Each goes on from what those before it have done."""
 

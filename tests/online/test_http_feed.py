@@ -12,6 +12,7 @@ from tests.online.conftest import STORIES, USERS, FeedServer
 
 
 class TestFeed:
+    @pytest.mark.smoke
     def test_a_page_has_the_documented_form(self, served: FeedServer) -> None:
         page = served.feed("u-fan", limit=3)
         first = page["items"][0]

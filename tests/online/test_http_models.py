@@ -29,8 +29,8 @@ from online.rankers.learned import MODEL_SERVICE
 from online.rankers.models.model_file import MODEL, decode, encode
 from online.rankers.models.outcomes import NAMES, WEIGHTS
 from rex.local.redis_server import Server
-from rex.model_service.published_models import create_app as create_models
-from rex.model_service.sources import Folder
+from rex.model_service.app import create_app as create_models
+from rex.model_service.registry import Folder
 from tests.learning.conftest import Made, made
 from tests.online.conftest import LENIENT, OFTEN, STORIES, USERS, FeedServer, serving, wait_until
 
@@ -226,6 +226,7 @@ class TestModelService:
             told = {one["name"]: one["sha256"] for one in models.get("/v1/models").json()["models"]}
         assert told == {version: made.name, "candidate": candidate}
 
+    @pytest.mark.process
     def test_a_process_that_is_killed_leaves_the_light_order_and_it_is_told_and_one_started_again_is_used(
         self, feed_server: FeedServer, made: Made
     ) -> None:
@@ -329,6 +330,7 @@ class TestExplanation:
         told = {outcome["outcome"]: outcome["probability"] for outcome in story["ranking"]["outcomes"]}
         assert told == {name: float(values[0]) for name, values in expected.items()}
 
+    @pytest.mark.process
     @pytest.mark.parametrize("where", ["by the service", "in its own process"])
     def test_the_command_prints_it(self, feed_server: FeedServer, made: Made, where: str) -> None:
         feed_server.publish(STORIES, USERS, model=made.data)

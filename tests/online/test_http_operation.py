@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 
-from rex.local.redis_fitness import UNKNOWN, doubts, info_of
+from rex.local.redis import UNKNOWN, doubts, info_of
 from tests.online.conftest import FeedServer
 
 

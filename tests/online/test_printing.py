@@ -13,8 +13,7 @@ from features.registry import FEATURES
 from online.rankers.explanation import explained
 from online.rankers.learned import Learned
 from online.rankers.weighted import Weighted
-from rex.cli.printing import print_feed
-from rex.cli.printing_ranking import SHOWN, calibration_line
+from rex.cli.printing import SHOWN, calibration_line, print_feed
 from tests.learning.conftest import Made, made
 
 __all__ = ["made"]

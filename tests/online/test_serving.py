@@ -27,8 +27,7 @@ from batch.publish import publish_content
 from features.errors import BadInput, Unavailable
 from features.keys import Keys
 from rex.cli.client import fetch_feed
-from rex.local import child_service
-from rex.local.http import http_client
+from rex.local.http import _wait_until_ready, http_client
 from rex.local.redis_server import Server
 from rex.model_service.client import ModelService
 from tests.online.conftest import STORIES, USERS, wait_until
@@ -133,8 +132,8 @@ def test_behind_a_prefix_past_a_proxy_and_stopped_under_load(
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, DEAD_PROXY)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
-    monkeypatch.setattr(child_service, "READY_WITHIN_S", 5)
-    child_service._wait_until_ready(two_workers.url, two_workers.process, lambda ready: True, Path("serve.log"))
+    monkeypatch.setattr("rex.local.http.READY_WITHIN_S", 5)
+    _wait_until_ready(two_workers.url, two_workers.process, lambda ready: True, Path("serve.log"))
     assert fetch_feed(two_workers.url, "u-fan", 3, None)[0]["items"]
 
     seen: list[list[str]] = [[] for _ in range(CLIENTS)]

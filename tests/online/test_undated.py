@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from features import formulas
-from features.times import UNDATED, micros
+from features.times import HOUR_US, UNDATED, micros
 from online.annotators.history import History
 from online.annotators.recency import Recency
 from online.columns import Candidates
@@ -36,7 +36,6 @@ STORIES: list[dict[str, Any]] = [
     {"id": "s-new", "age_h": 24.0},
 ]
 WORLD = story_table(STORIES)
-HOUR_US = 3_600_000_000
 NOW_US = micros(NOW)
 
 
@@ -93,7 +92,7 @@ def test_ties_in_score_leave_undated_stories_behind() -> None:
 
 def test_a_page_and_a_withdrawal_tell_of_an_undated_story_that_it_has_no_date() -> None:
     ctx = context(WORLD)
-    told = {item["story_id"]: item for item in items(ctx, default_components(), ranked(WORLD), 0)}
+    told = {item["story_id"]: item for item in items(ctx, ranked(WORLD), 0)}
     assert told["s-undated"]["published_at"] is None
     assert Item.model_validate(told["s-undated"]).published_at is None
     document = known_document(WORLD, "s-undated")

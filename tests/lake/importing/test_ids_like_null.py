@@ -45,6 +45,7 @@ def python(code: str, folder: Path, **environment: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.process
 def test_import_check_and_api_take_a_declared_spelling_for_an_id(tmp_path: Path) -> None:
     put(tmp_path, clicks__csv=CLICKS, import__sql=events_of("csv('clicks.csv')"))
     done = python(FIRST, tmp_path, REX_IDS_LIKE_NULL="NA, None")
@@ -56,7 +57,7 @@ def test_a_spelling_that_is_none_is_refused() -> None:
         Settings(ids_like_null="NA,bob")  # type: ignore[arg-type]
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="imports")
 def test_the_batch_keeps_users_of_a_declared_spelling(tmp_path: Path) -> None:
     put(tmp_path, clicks__csv=CLICKS, import__sql=events_of("csv('clicks.csv')"))
     assert python(FIRST, tmp_path, REX_IDS_LIKE_NULL="NA").returncode == 0

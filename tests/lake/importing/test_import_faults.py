@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import BadInput
-from lake.events_by_day import write_events
 from lake.importing import records as records_module
 from lake.importing.sql_import import import_sql
+from lake.writer import write_events
 from rex.local.faults import refusal
 from tests.lake.importing.small_files import NOW, events_of, imported, kept_whole, put, rows
 

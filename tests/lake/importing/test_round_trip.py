@@ -201,7 +201,7 @@ def test_what_tools_wrote_comes_back(table: list[dict[str, Any]]) -> None:
         round_trip(Path(folder), table, WRITERS)
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="imports")
 @pytest.mark.timeout(3600)
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(table=tables)
@@ -218,7 +218,7 @@ def in_spark(spark: SparkSession, table: list[dict[str, Any]]) -> DataFrame:
     )
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(part="imports")
 def test_what_spark_wrote_comes_back(spark: SparkSession) -> None:
     blanks = {"ignoreLeadingWhiteSpace": False, "ignoreTrailingWhiteSpace": False}
     writers: dict[str, tuple[Write, str]] = {

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 from batch.graph import BY_NAME, JOBS
 from batch.settings import BatchSettings
 from benchmarks.results import COLUMNS, cells, recorded
+from docs.picture import pictures
 from features.choices import EDGE_TYPES
 from features.datasets import ALL
 from features.interactions import EVENT_TYPES, INTERACTIONS, LIKING, OUTCOMES
@@ -41,6 +42,7 @@ def pages() -> dict[str, str]:
         "benchmarks.md": benchmarks(),
         "what-can-go-wrong.md": what_can_go_wrong(),
         "api.md": api(),
+        **pictures(),
     }
 
 
@@ -76,12 +78,12 @@ def pipeline() -> str:
         "  " + " --> ".join(stages),
         "```",
         "",
-        "## What readers are told\n",
+        "## Reasons\n",
         "| provider | reason |",
         "|---|---|",
     ]
     lines += [f"| `{provider.name}` | {provider.reason} |" for provider in made_of.providers]
-    lines += ["", f"## What `{first_stage.name}` weighs\n", "| feature | weight | why |", "|---|---|---|"]
+    lines += ["", f"## Weights of `{first_stage.name}`\n", "| feature | weight | why |", "|---|---|---|"]
     lines += [f"| `{weight.feature}` | {weight.value} | {weight.why} |" for weight in WEIGHTS]
     return "\n".join([*lines, ""])
 
@@ -107,8 +109,8 @@ def interactions() -> list[str]:
     """What a user can do with a story and what may come of an impression, from features/interactions.py."""
     lines = [
         "## Interactions\n",
-        "*Strength* weighs affinities and ALS, in reads; *evaluated* weighs the baselines of an evaluation. *Online*: in the user's",
-        "state from the moment it is accepted; all others count from the next snapshot on.\n",
+        "*Strength*, in reads, is the weight in affinities and ALS; *evaluated*, the weight in the baselines of an evaluation. *Online*: in the",
+        "user's state as soon as it is accepted; all others count from the next snapshot on.\n",
         "| event type | the user | strength | because | evaluated | outcome | implies | counted as | online | taken back by |",
         "|---|---|--:|---|--:|---|---|---|---|---|",
     ]
@@ -129,12 +131,19 @@ def interactions() -> list[str]:
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "## Outcomes\n", "| outcome | weight | because | the user |", "|---|--:|---|---|"]
     lines += [f"| `{one.name}` | {one.weight:g} | {one.why} | {one.meaning} |" for one in OUTCOMES]
-    return [*lines, "", f"What implies an `open` makes the outcome `open` true as well: {', '.join(LIKING[1:])}.\n"]
+    return [
+        *lines,
+        "",
+        f"An interaction that implies an `open` makes the outcome `open` true as well: {', '.join(LIKING[1:])}.\n",
+    ]
 
 
 def settings() -> str:
     """Every setting, from the settings classes: the text under a field is its meaning."""
-    lines = [NOTE + "# Settings\n", "Environment variables, checked at start.\n"]
+    lines = [
+        NOTE + "# Settings\n",
+        "Environment variables, checked at start. The headings name the modules that declare them.\n",
+    ]
     for kind in (Settings, OnlineSettings, BatchSettings, LearningSettings):
         lines += [f"## {kind.__module__}\n", "| variable | default | meaning |", "|---|---|---|"]
         lines += [f"| `{name}` | `{default}` | {meaning} |" for name, default, meaning in _variables(kind)]
@@ -148,9 +157,9 @@ def what_can_go_wrong() -> str:
     lines = [
         NOTE + "# What can go wrong, what you will see, what to do\n",
         "Faults of the system, of Redis and of Spark. A command prints one sentence and exits with 1; the log of a scheduled task ends with",
-        "the same sentence. `<path>` and the like are filled in. Mistakes in data, options and settings have sentences of their own, which say",
-        "what to change. Anything else is reported as a defect in Rex, with the file that holds the traceback. Ctrl-C prints nothing; the",
-        "exit code is 130.\n",
+        "the same sentence, with `<path>` and the like filled in. Mistakes in data, options and settings have messages of their own, which",
+        "say what to change. Anything else is reported as a defect in Rex, with the file that holds the traceback. Ctrl-C prints nothing and",
+        "exits with 130.\n",
         "| what goes wrong | what you will see | what to do | retried by Airflow |",
         "|---|---|---|---|",
     ]
@@ -172,7 +181,7 @@ def benchmarks() -> str:
     return "\n".join(
         [
             NOTE + "# Benchmarks\n",
-            f"Recorded on {date} by `python -m benchmarks --record` ({machine}). `make bench` measures the same anew.\n",
+            f"Recorded on {date} by `python -m benchmarks --record` ({machine}). `make bench` measures the same again.\n",
             BENCHMARKED,
             f"| {' | '.join(COLUMNS)} |",
             "|---|--:|---|--:|--:|--:|--:|---|",
@@ -183,20 +192,20 @@ def benchmarks() -> str:
 
 
 BENCHMARKED = """\
-Every pipeline runs strictly: a part that fails ends the measurement. `baseline` is a peer or a physical limit measured in the
-same run, `ratio` is value / baseline, `bar` is the most that is accepted, `aim` is where later work wants to be. While a bar is not met, `make bench` exits with 1.
+Every pipeline runs strictly: if a part fails, the measurement ends. `baseline` is a peer or a physical limit measured in the same
+run, `ratio` is value / baseline, `bar` the highest accepted value, `aim` a goal for later work. If any bar is not met, `make bench` exits with 1.
 
-- `feed_miss_500k`: a feed ranked anew, every one of 500,000 stories a candidate, and its stages; the baseline is reading the same columns
-  once. `learned`: with models for the best 2,000.
-- `cached_page_http`: a cached first page over HTTP, validated and rendered; the baseline is a bare route that answers the same bytes.
-- `story_put_to_shown`, `story_withdrawn_to_gone`: from a change at one process to a page of another that shows it; the baseline is
-  a cached page.
-- `hybrid_read_500k`: a page of 30 out of a timeline of 400 pushed and 50 pulled stories.
+- `feed_miss_500k`: a freshly ranked feed with 500,000 candidates, and its stages; the baseline is reading the same columns once. `learned`:
+  with models for the best 2,000.
+- `cached_page_http`: a cached first page over HTTP, validated and rendered; the baseline is a bare route that returns the same bytes.
+- `story_put_to_shown`, `story_withdrawn_to_gone`: from a change at one process to a page of another process that shows it; the baseline
+  is a cached page.
+- `hybrid_read_500k`: a page of 30 from a timeline of 400 pushed and 50 pulled stories.
 - `fan_out_insert`: one story into one timeline; the baseline is a bare loop of the same command, or of LPUSH.
-- `publish_500k`, `load_500k`, `snapshot_500k`: publishing and loading that snapshot; `slate_*`, `timeline_*`: bytes in Redis.
-- `celebrity_publish_1m`: publishing with a million followers; the baseline is a thousand.
-- `trees_2000x4`, `models_*`: four models of 100 trees over 2,000 stories, also in the model service; the baseline is scikit-learn on one
-  thread. `two_phases_500k`: with scoring all stories by the first-stage ranker first, which is the baseline.
+- `publish_500k`, `load_500k`, `snapshot_500k`: publishing and loading that snapshot. `slate_*`, `timeline_*`: bytes in Redis.
+- `celebrity_publish_1m`: publishing a story to a million followers; the baseline is a thousand.
+- `trees_2000x4`, `models_*`: four models of 100 trees over 2,000 stories, in process and in the model service; the baseline is scikit-learn on one
+  thread. `two_phases_500k`: the first-stage ranker scores all stories first; the baseline is that alone.
 - `simulate_10m`: simulating 10 million events.
 """
 

@@ -18,9 +18,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="REX_", extra="ignore", frozen=True)
 
     models: Path | None = None
-    """Folder of further models that `rex serve models` hosts, files `NAME@SHA256.rexmodel`; those of kept snapshots it hosts anyway."""
+    """Folder of further models for `rex serve models`, files `NAME@SHA256.rexmodel`; it serves those of kept snapshots anyway."""
     var: Path = Path("var")
-    """Everything this project writes on this machine and may lose: the lake of the demo, Redis' files, keys, results."""
+    """Everything that Rex writes on this machine and may lose: the demo's lake, Redis' files, keys, results."""
     lake: Path = Path("var/lake")
     """Root of the lake: `raw/`, `features/`, `quarantine/`."""
     redis_url: str = ""
@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     redis_timeout_s: float = Field(default=2.0, gt=0, le=60)
     """Longest wait for one answer of Redis before the request fails; batch publishing uses ten times this."""
     redis_may_evict: bool = False
-    """Use a Redis with a memory limit and another policy than noeviction all the same; /readyz warns of it."""
+    """Use a Redis with a memory limit and a policy other than noeviction anyway; /readyz warns about it."""
     ids_like_null: Annotated[tuple[str, ...], NoDecode] = ()
     """Of what tools write where there is nothing (`NA`, `None`, `null` …), the spellings that are ids at this site, between commas:
     `NA,None`. Imports, `rex check`, the batch and the API take these for ids, and refuse the others."""

@@ -14,4 +14,4 @@ class LearningSettings(BaseSettings):
     fit_budget_s: float = Field(default=240.0, gt=0, le=86_400)
     """Seconds for choosing the size of the models, over all outcomes. The first choice of each is always tried; a nightly job has minutes."""
     cadence_d: float = Field(default=7.0, ge=0, le=3650)
-    """Days after which the daily run trains again: a week holds every weekday, and features age faster than what they mean. 0: every run."""
+    """Days after which the daily run trains again: a week has every weekday, and features change faster than their meaning. 0: every run."""

@@ -37,13 +37,13 @@ class IngestSettings:
     event_window_s: Annotated[int, Interval(ge=172_800, le=2_592_000)] = 172_800
     """How long an event_id is remembered: a client may retry for 48 hours."""
     state_ttl_s: Annotated[int, Interval(ge=2_592_000)] = 15_552_000
-    """Life of a user's online changes; half a year, far longer than the gap between two snapshots may ever be."""
+    """How long a user's online changes are kept: half a year, far longer than any gap between two snapshots."""
     interactions_kept: Annotated[int, Interval(ge=1, le=100_000)] = 2000
-    """Opens and reads kept online per user; beyond it the oldest go first. The snapshot has more."""
+    """Opens and reads kept online per user; the oldest are dropped first. The snapshot has more."""
     edges_kept: Annotated[int, Interval(ge=1, le=1_000_000)] = 10_000
     """Changed follows kept online per user, some 1.8 MB; more are refused until a snapshot holds the earlier ones."""
     refusals_kept: Annotated[int, Interval(ge=1, le=1_000_000)] = 10_000
-    """Changed mutes, blocks, hides and reports kept online per user, beside edges_kept; more are refused likewise."""
+    """Changed mutes, blocks, hides and reports kept online per user, besides edges_kept; more are refused likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ class StreamsSettings:
     """How often the streams are looked at."""
 
     poll_s: Annotated[float, Interval(gt=0, le=60)] = 1.0
-    """How often a process looks whether another snapshot is current, and follows the story stream when nobody asks it."""
+    """How often a process checks whether another snapshot is current, and follows the story stream between requests."""
     archive_every_s: Annotated[float, Interval(gt=0, le=3600)] = 10.0
-    """How often accepted events are moved from Redis to the lake by a serving process; one of them at a time does it."""
+    """How often a serving process moves accepted events from Redis to the lake; one process at a time does it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class ModelsSettings:
     """Where models run."""
 
     service_url: str = ""
-    """Where models are hosted (`http://…`); empty: they run in this process."""
+    """Address of the model service (`http://…`); empty: models run in this process."""
     timeout_ms: Annotated[float, Interval(gt=0, le=10_000)] = 100.0
-    """Longest wait for the model service: some five times what it takes; then the feed is in the first-stage ranker's order."""
+    """Longest wait for the model service, some five times what it takes; after that, the feed is in first-stage order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,13 @@ class HttpSettings:
     """The API and its callers."""
 
     root_path: Annotated[str, Field(pattern=r"^(/[^/?#]+)*$")] = ""
-    """Prefix under which a proxy offers the API, as `/rex`; the proxy takes it off before it asks."""
+    """Prefix under which a proxy serves the API, such as `/rex`; the proxy strips it."""
     cors_origins: tuple[Origin, ...] = ()
     """Origins whose pages may call the service from a browser, `["https://shop.example"]`; `["*"]` allows any origin, empty only the service's own."""
     cursor_keys: tuple[str, ...] = ()
     """Keys that sign cursors, newest last; old ones still verify. Empty: one is made once under `var/`."""
     rankings_at_once: Annotated[int, Interval(ge=1, le=256)] = 2
-    """Rankings that run side by side; more wait, so that cached pages are never stuck behind them."""
+    """Rankings that run at the same time; others wait, so that cached pages are never stuck behind them."""
 
 
 class OnlineSettings(BaseSettings):
@@ -104,7 +104,7 @@ class OnlineSettings(BaseSettings):
     models: ModelsSettings = ModelsSettings()
     http: HttpSettings = HttpSettings()
     strict: bool = False
-    """Whether a request fails where it would be answered without a part: for measuring and testing, never for users."""
+    """Fail a request instead of answering it without a part that failed: for measuring and testing, never for users."""
     variant: str = Field(default="control", pattern=r"^[a-z0-9_-]{1,32}$")
     """Name of this configuration, written on every slate."""
     as_if: datetime | None = None

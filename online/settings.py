@@ -18,11 +18,11 @@ class AggregateSettings:
     surfaces: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"following": ("timeline",)})
     """Surface → the providers that bring its candidates, and no others; a surface not named here has all of them."""
     fresh_window_d: Annotated[float, Interval(gt=0, le=36_500)] = 14.0
-    """The provider of fresh stories brings everything published within this many days."""
+    """The provider `fresh_stories` brings everything published within this many days."""
     history_stories: Annotated[int, Interval(ge=1, le=1_000_000)] = 2000
-    """Stories that the reading-history provider brings: the greatest products of the ALS vectors."""
+    """Stories that the provider `reading_history` brings: those with the highest ALS scores."""
     recent_reads: Annotated[int, Interval(ge=1, le=1000)] = 20
-    """Latest reads whose similar stories are brought."""
+    """Number of latest reads whose similar stories are brought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class RankSettings:
     """Which candidates the models score, and what outcomes are worth."""
 
     top_k: Annotated[int, Interval(ge=1, le=100_000)] = 2000
-    """Best candidates of the first-stage ranker that the models score: two per entry of the largest slate; the rest stay below."""
+    """Best candidates of the first-stage ranker that the models score, two per entry of the largest slate; the others rank below them."""
     value_weights: dict[str, float] = field(default_factory=dict)
-    """Worth of outcomes where it differs from the model's, for a variant: `{"read": 6}`."""
+    """Weights of outcomes that differ from the model's, for a variant: `{"read": 6}`."""
 
     def __post_init__(self) -> None:
         try:
@@ -68,31 +68,31 @@ class PostprocessSettings:
     max_per_publication_day: Annotated[int, Interval(ge=1)] = 60
     """Entries of one publication answered to a user on a UTC day, over all slates: fifteen screenfuls at the cap of a block."""
     share_followed: Annotated[float, Interval(ge=0, le=1)] = 0.25
-    """Least share of a block for whom the user follows, where there is enough: a follow is a promise to show."""
+    """Minimum share of a block for followed authors and publications, if there are enough stories: a follow is a promise to show."""
     share_topics: Annotated[float, Interval(ge=0, le=1)] = 0.1
-    """Least share for followed topics: stated interest, but broad; the ranking brings more of it where it is good."""
+    """Minimum share for followed topics: stated interest, but broad; the ranking adds more where they are good."""
     share_history: Annotated[float, Interval(ge=0, le=1)] = 0.1
-    """Least share for what is like what was read; two in twenty, for the ranking knows this best by itself."""
+    """Minimum share for stories similar to what was read: two in twenty, because the ranking itself knows these best."""
     share_discovery: Annotated[float, Interval(ge=0, le=1)] = 0.05
-    """Least share for what none of these would bring: one in twenty, against a closed circle. The costliest one: see decisions/blending.md."""
+    """Minimum share for what none of these would bring: one in twenty, against filter bubbles. The costliest share: see decisions/blending.md."""
     new_author_share: Annotated[float, Interval(ge=0, le=1)] = 0.05
-    """Least share of a block for new authors, where there are any: one in twenty, for without a first showing nobody is ever read."""
+    """Minimum share of a block for new authors, if there are any: one in twenty, because nobody is read without being shown."""
     new_author_d: Annotated[float, Interval(ge=0, le=36_500)] = 30.0
-    """An author is new for so many days from the first story on: a month is what a handful of users needs to gather."""
+    """How many days after the first story an author is new: a month is enough to gain a handful of readers."""
     explore_share: Annotated[float, Interval(ge=0, le=0.5)] = 0.05
-    """Share of a list that is drawn at random among fresh stories that hardly anybody has read: one in twenty. 0: none is."""
+    """Share of a list drawn at random among fresh stories that hardly anybody has read: one in twenty. 0: none."""
     explore_max_age_h: Annotated[float, Interval(gt=0, le=8760)] = 48.0
-    """A story is fresh for so long: two days, after which most have found their readers or are old news."""
+    """How long a story is fresh: two days, after which most have found their readers or are old news."""
     explore_max_users: Annotated[float, Interval(ge=0, le=1_000_000)] = 10.0
     """Reads (decayed) from which a story is known well enough to be ranked: by then some hundred users have seen it."""
     promoted_slots: tuple[int, ...] = (4, 14)
     """Places in a block for promoted stories, counted from 0: none at the top, two in twenty."""
     max_promoted: Annotated[int, Interval(ge=0, le=100)] = 10
-    """Promoted stories in a slate: those of its first five screenfuls; who reads on is not to be held up."""
+    """Most promoted stories in a slate: those of its first five screenfuls; users who read on see no more."""
     impression_half_life_h: Annotated[float, Interval(gt=0, le=8760)] = 72.0
-    """After so long an unopened impression counts half: three days, so that within the history's two weeks it is all but forgotten."""
+    """After this time an unopened impression counts half: three days, so that it is all but forgotten within the history's two weeks."""
     impression_discount: Annotated[float, Interval(ge=0, le=100)] = 1.0
-    """What one unopened impression beyond the first costs, in spreads (quartile to quartile) of the list's scores: from top to middle."""
+    """What one unopened impression beyond the first costs, in interquartile ranges of the list's scores: from the top to the middle."""
 
     def __post_init__(self) -> None:
         shares = self.share_followed + self.share_topics + self.share_history + self.share_discovery
@@ -109,19 +109,19 @@ class CacheSettings:
     slate_size: Annotated[int, Interval(ge=1, le=1000)] = 1000
     """Entries of a slate. A thousand is some fifty pages, more than users scroll, and about 20 kB."""
     slate_ttl_s: Annotated[int, Interval(ge=1, le=86_400)] = 600
-    """How long a slate serves its cursors, give or take a tenth; ten minutes is a reading session with a story in the middle."""
+    """How long a slate serves its cursors, plus or minus a tenth: ten minutes is a reading session with a story in the middle."""
     slate_fresh_s: Annotated[int, Interval(ge=0, le=86_400)] = 300
-    """How long a first page comes from a slate without a new one being built, give or take a tenth, to spread the load."""
+    """How long a slate serves first pages before a new one is built, plus or minus a tenth to spread the load."""
     stale_s: Annotated[int, Interval(ge=0, le=86_400)] = 180
-    """How much longer a first page is still answered from it while the next is built in the background; with the above less than slate_ttl_s."""
+    """How much longer it serves first pages while the next is built in the background; together with slate_fresh_s less than slate_ttl_s."""
     build_wait_s: Annotated[float, Interval(ge=0, le=60)] = 2.0
-    """How long a request waits for the slate that another is building for the same user; then it builds one itself."""
+    """How long a request waits for a slate that another request is building for the same user; then it builds one itself."""
     build_lease_s: Annotated[float, Interval(gt=0, le=60)] = 5.0
-    """After this a builder counts as dead and the next request builds; far longer than any ranking takes."""
+    """After this time a builder counts as dead and the next request builds; far longer than any ranking takes."""
     pagination_session_ttl_s: Annotated[int, Interval(ge=60, le=2_592_000)] = 86_400
-    """How long a pagination session can go on after its slate has expired; longer than slate_ttl_s. A day: back after a night's sleep."""
+    """How long a pagination session can continue after its slate has expired; longer than slate_ttl_s. A day, so that a user can return after a night's sleep."""
     pagination_session_cap: Annotated[int, Interval(ge=1, le=100_000)] = 5000
-    """Stories a pagination session passes before it ends; five slates, and some 48 kB of hashes at most."""
+    """Stories a pagination session consumes before it ends: five slates, and at most some 48 kB of hashes."""
 
     def __post_init__(self) -> None:
         if self.pagination_session_ttl_s < 2 * self.slate_ttl_s:
@@ -135,11 +135,11 @@ class TimelinesSettings:
     """What is pushed to whom."""
 
     push_threshold: Annotated[int, Interval(ge=0, le=1_000_000_000)] = 1000
-    """Active followers up to which stories are pushed into timelines; those of more popular ones are pulled. 0: all are."""
+    """Active followers up to which an author's or publication's stories are pushed into timelines; above, they are pulled. 0: all are pulled."""
     length: Annotated[int, Interval(ge=1, le=5000)] = 800
-    """Stories of a timeline, the newest; rolling windows of 500 to 800 are what large feeds keep."""
+    """Number of newest stories in a timeline; large feeds keep rolling windows of 500 to 800."""
     ttl_s: Annotated[int, Interval(ge=172_800, le=15_552_000)] = 2_592_000
-    """Without a feed for so long a user counts as away: nothing is pushed, and the return rebuilds. A month."""
+    """After this time without a feed a user counts as away: nothing is pushed, and the timeline is rebuilt on return. A month."""
     fanout_every_s: Annotated[float, Interval(gt=0, le=60)] = 0.25
     """How often a process looks for stories and follows to deliver; one process at a time does it."""
 
@@ -149,13 +149,13 @@ class ServedSettings:
     """What is noted of answered pages."""
 
     flush_s: Annotated[float, Interval(gt=0, le=60)] = 0.2
-    """How often what was answered is written to its log and to users' histories; a killed process loses as much."""
+    """How often answered pages are written to the served log and to users' histories; a killed process loses as much."""
     features_rate: Annotated[float, Interval(ge=0, le=1)] = 0.01
     """Share of slates whose feature vectors are logged; they make a page of the log five times as large (6 kB)."""
     history_pages: Annotated[int, Interval(ge=1, le=10_000)] = 100
     """Pages kept per user as served history: a week of fourteen a day; 28 kB with twenty items each."""
     history_ttl_s: Annotated[int, Interval(ge=3600, le=31_536_000)] = 1_209_600
-    """Life of a user's served history after the last page: two weeks, after which nobody remembers what was shown."""
+    """How long a user's served history is kept after the last page: two weeks, after which nobody remembers what was shown."""
 
 
 @dataclass(frozen=True, slots=True)

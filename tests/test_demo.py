@@ -32,7 +32,7 @@ def config(var: Path, redis_url: str = "") -> DemoConfig:
 def test_the_site_of_the_environment_is_neither_the_demo_s_nor_its_services_(
     told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"REDIS_URL": SITE, "LAKE": "/site", "VAR": "/site", "ONLINE_MODEL_SERVICE_URL": SITE}.items():
+    for name, value in {"REDIS_URL": SITE, "LAKE": "/site", "VAR": "/site", "ONLINE_MODELS_SERVICE_URL": SITE}.items():
         monkeypatch.setenv(f"REX_{name}", value)
     settings = settings_for(config(tmp_path, told))
     assert (settings.redis_url, settings.lake) == (told, tmp_path / "lake")

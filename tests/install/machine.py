@@ -23,17 +23,22 @@ INSTALL_AND_DEMO_WITHIN_S = 1500
 """Some minutes; the rest is for a slow index."""
 
 
+def tracked() -> list[str]:
+    """Every file of the project: those that git tracks."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in filter(None, listed.split("\0")) if (ROOT / name).exists()]
+
+
 def fresh_copy(to: Path) -> None:
     """The project's files at `to`, as a clone has them: those that git tracks, and no others."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
+    for name in tracked():
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, to / name)
 
 
 def demo_command(python: str) -> list[str]:
     """`make demo` that ends by itself, with the two ports of its services free at the moment."""
-    return ["make", "demo", "SERVE=0", f"PYTHON={python}", f"ARGS={SMALL} --port {_two_free_ports()}"]
+    return ["make", "demo", "SERVE=0", f"PYTHON={python}", f"ARGS={SMALL} --port {two_free_ports()}"]
 
 
 def check_demo(command: list[str], environment: Mapping[str, str], cwd: Path | None = None) -> None:
@@ -63,7 +68,7 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **kept, **more}
 
 
-def _two_free_ports() -> int:
+def two_free_ports() -> int:
     """The first of two neighbours that nobody listens on, below those that systems give to connections meanwhile."""
     while True:
         port = random.randrange(10_000, 30_000)

@@ -65,7 +65,7 @@ class OfflineWorld:
             settings,
             ranker,
             wanted=wanted,
-            bits=components.bits,
+            sources=components.providers,
             trace=Trace(strict=settings.strict),
         )
 

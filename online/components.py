@@ -1,35 +1,34 @@
-"""Every component of the feed, listed once, in order. A third party adds one through an entry point.
+"""Every component of the feed, listed once, in order. Another package adds one through an entry point.
 
-Entry point groups: `rex.providers`, `rex.rules`, `rex.annotators`, `rex.postprocessors`; each names a class without
-arguments. They come after the ones here, by name.
+Entry point groups: `rex.providers`, `rex.rules`, `rex.annotators`, `rex.rankers`, `rex.postprocessors`, `rex.validators`; each
+names a class without arguments, of the kind that online/protocols.py describes. They stand, by name, where the lists below say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import entry_points
+from inspect import get_annotations
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from features.errors import BadInput
 from online.annotators.affinity import Affinity
 from online.annotators.history import History
 from online.annotators.recency import Recency
 from online.annotators.story import StoryFeatures
+from online.context import GROUPS
 from online.postprocessors.blend import Blend
 from online.postprocessors.discount_impressions import DiscountImpressions
+from online.postprocessors.explore import ExplorationPool
 from online.postprocessors.near_duplicate import NearDuplicate
 from online.postprocessors.promoted import PlacePromoted
-from online.protocols import Annotator, Postprocessor, Provider, Rule, Validator
+from online.protocols import Annotator, Postprocessor, Provider, Rule, Selector, Validator
 from online.providers.followed_authors import FollowedAuthors
 from online.providers.followed_publications import FollowedPublications
 from online.providers.followed_topics import FollowedTopics
 from online.providers.fresh_stories import FreshStories
-from online.providers.groups import groups_by_bit
 from online.providers.promoted import Promoted
 from online.providers.reading_history import ReadingHistory
 from online.providers.similar_to_read import SimilarToRead
@@ -51,8 +50,7 @@ from online.rules.too_old import TooOld
 from online.rules.visibility import Visibility
 from online.rules.withdrawn import Withdrawn
 from online.validators.promotion_ended import PromotionEnded
-from online.validators.rule_still_holds import RuleStillHolds
-from online.validators.unfollowed import Unfollowed
+from online.validators.still_holds import RuleStillHolds, SourceStillHolds
 
 MAX_PROVIDERS = 32
 """Sources are bits of a uint32."""
@@ -60,9 +58,20 @@ MAX_RULES = 255
 """The rule that dropped a candidate is a uint8."""
 
 
-def _plugged_in(group: str) -> tuple[Any, ...]:
-    found = sorted(entry_points(group=f"rex.{group}"), key=lambda entry: entry.name)
-    return tuple(entry.load()() for entry in found)
+@cache
+def _plugged_in(kind: str, protocol: type) -> tuple[Any, ...]:
+    """What other packages bring of a kind, by name. BadInput when one cannot be made, or lacks what its kind must have."""
+    made = []
+    for entry in sorted(entry_points(group=f"rex.{kind}"), key=lambda entry: entry.name):
+        plugin = f"The plug-in {entry.name} = {entry.value} (entry point group rex.{kind})"
+        try:
+            made.append(entry.load()())
+        except Exception as error:
+            raise BadInput(f"{plugin} cannot be loaded: {error}. Mend or uninstall its package.") from error
+        must = {name for base in protocol.__mro__ for name in (*vars(base), *get_annotations(base)) if name[0] != "_"}
+        if lacks := sorted(name for name in must if not hasattr(made[-1], name)):
+            raise BadInput(f"{plugin} lacks {', '.join(lacks)}; see {protocol.__name__} in {protocol.__module__}.")
+    return tuple(made)
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,10 @@ class Components:
     """Highest-priority reason first: an entry with several sources tells the first."""
     rules: tuple[Rule, ...]
     annotators: tuple[Annotator, ...]
+    selectors: tuple[Selector, ...]
     postprocessors: tuple[Postprocessor, ...]
+    checks: tuple[Validator, ...]
+    """Beside the rules and the providers, which are asked again on every read."""
     ranker: Ranker | None = None
     """In place of every snapshot's own; None: each snapshot brings the one that it was published with."""
 
@@ -83,6 +95,10 @@ class Components:
             raise ValueError(f"at most {MAX_PROVIDERS} providers, each with its own name; got {names}")
         if len(self.rules) > MAX_RULES:
             raise ValueError(f"at most {MAX_RULES} rules; got {len(self.rules)}")
+        if unknown := sorted({provider.group for provider in self.providers} - set(GROUPS)):
+            raise ValueError(
+                f"there is no group {unknown[0]!r} of sources; a provider names one of {', '.join(GROUPS)}"
+            )
         self.check_ranker(self.ranker or Weighted())
 
     def check_ranker(self, ranker: Ranker) -> None:
@@ -107,18 +123,18 @@ class Components:
         return {provider.name: bit for bit, provider in enumerate(self.providers)}
 
     @cached_property
-    def groups(self) -> NDArray[np.int16]:
-        """int16[providers], by bit: the group that each source belongs to when a feed is blended."""
-        return groups_by_bit(self.providers)
-
-    @cached_property
     def validators(self) -> tuple[Validator, ...]:
-        """What is checked on every read of a slate: every rule again, and the follows and the promotions."""
-        return (*(RuleStillHolds(rule) for rule in self.rules), Unfollowed(self.bits), PromotionEnded())
+        """What is checked on every read of a slate: every rule and every source again, and `checks`."""
+        return (*map(RuleStillHolds, self.rules), SourceStillHolds(self.providers), *self.checks)
 
 
 def default_components(ranker: Ranker | None = None) -> Components:
-    """The feed as it is shipped, plus what entry points bring."""
+    """The feed as it is shipped, plus what entry points bring. BadInput when more than one brings a ranker."""
+    rankers = _plugged_in("rankers", Ranker)
+    if len(rankers) > 1:
+        raise BadInput(
+            f"Several packages bring a ranker ({', '.join(one.name for one in rankers)}); install one of them."
+        )
     return Components(
         providers=(
             FollowedAuthors(),
@@ -129,7 +145,7 @@ def default_components(ranker: Ranker | None = None) -> Components:
             ReadingHistory(),
             Trending(),
             FreshStories(),
-            *_plugged_in("providers"),
+            *_plugged_in("providers", Provider),
             Promoted(),  # last: it tells the least of why a story is there
         ),
         rules=(
@@ -146,15 +162,17 @@ def default_components(ranker: Ranker | None = None) -> Components:
             TooOld(),
             ServedInSession(),
             NewerThanSession(),
-            *_plugged_in("rules"),
+            *_plugged_in("rules", Rule),
         ),
-        annotators=(StoryFeatures(), Affinity(), History(), Recency(), *_plugged_in("annotators")),
+        annotators=(StoryFeatures(), Affinity(), History(), Recency(), *_plugged_in("annotators", Annotator)),
+        selectors=(PlacePromoted(), ExplorationPool()),
         postprocessors=(
             PlacePromoted(),
             NearDuplicate(),
             DiscountImpressions(),
-            Blend(),
-            *_plugged_in("postprocessors"),
+            *_plugged_in("postprocessors", Postprocessor),
+            Blend(),  # last: slots, caps, shares and propensities are those of the order that it makes
         ),
-        ranker=ranker,
+        checks=(PromotionEnded(), *_plugged_in("validators", Validator)),
+        ranker=ranker or (rankers[0] if rankers else None),
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -132,6 +132,28 @@ class Trace:
         return int(found[0]) if len(found) else None
 
 
+GROUPS = ("followed", "topics", "history", "discovery")
+"""Groups of sources that share a list: whom the user chose, what the user chose, what their reading says, and what they would not
+have found. How much of a block each gets at least is a setting, `share_<group>`."""
+
+
+class Source(Protocol):
+    """What a bit of the candidates' `sources` stands for: of a provider, what all stages may know."""
+
+    name: str
+    """The same in code, `sources`, metrics, explain and docs."""
+    reason: str
+    """What the user is told, as the docs list it; braces are blanks that `reason_for` fills."""
+    group: str
+    """One of GROUPS."""
+    takes_slots: bool
+    """Whether its stories stand at places of their own in a list; then its reason is told, whatever else brought them."""
+
+    def reason_for(self, user: User, row: int) -> str:
+        """What the user is told of a story that it brought: of a row of the story table."""
+        ...
+
+
 @dataclass(frozen=True)
 class Context:
     """Pinned from start to end of a request: story table, ranker, user, now. Building a slate adds its inputs in a context of its own."""
@@ -147,8 +169,8 @@ class Context:
     """Features that the ranker reads; an annotator may leave out the others."""
     build_inputs: BuildInputs = field(default_factory=BuildInputs)
     """Read before a slate is built; empty while a cached one is served."""
-    bits: Mapping[str, int] = field(default_factory=dict)
-    """Provider name → bit of the candidates' `sources`."""
+    sources: Sequence[Source] = ()
+    """By bit of the candidates' `sources`; of equal reasons the first is the one that counts."""
     pagination_session: PaginationSession | None = None
     """The pagination session that the new slate continues; None: a session begins with it."""
     trace: Trace = field(default_factory=Trace)
@@ -158,7 +180,7 @@ class Context:
     def user_id(self) -> str:
         return self.user.state.user_id
 
-    @property
+    @cached_property
     def pinned(self) -> str:
         """Names everything the answer depends on besides `now`: snapshot, position in the story stream, the user's state."""
         return f"{self.story_table.version}/{self.story_table.position}/{self._user}/{self.settings.variant}"
@@ -167,6 +189,11 @@ class Context:
     def _user(self) -> str:
         digest = self.user.state.digest.hex()
         return f"{digest}/{self.user.hint}" if self.user.follows_hint else digest
+
+    @cached_property
+    def bits(self) -> dict[str, int]:
+        """Source name → bit."""
+        return {source.name: bit for bit, source in enumerate(self.sources)}
 
     @cached_property
     def als_score(self) -> F32:

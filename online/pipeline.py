@@ -3,9 +3,8 @@
     aggregate    every provider brings rows of the story table              online/providers/         open
     preprocess   rules drop what must not be shown                          online/rules/             closed
     annotate     features, one column each                                  online/annotators/        open
-    rank         one score; the best stay                                   online/rankers/           closed
-    postprocess  place promoted ones, collapse near-duplicates, discount
-                 unopened impressions, blend, cut to the slate              online/postprocessors/    closed
+    rank         one score; the best stay, and what a selector keeps        online/rankers/           closed
+    postprocess  what is good for the list as a whole; cut to the slate     online/postprocessors/    closed
     cache        the slate, immutable, into Redis                           online/slates/            closed
     validate     on every read: what is not allowed any more drops out,     online/validators/        closed
                  and later entries move up
@@ -29,9 +28,7 @@ import numpy as np
 from online.columns import Candidates, Rows
 from online.components import Components
 from online.context import Context
-from online.postprocessors.explore import ONLY_DRAWN, outranked
 from online.protocols import Found
-from online.providers.groups import highest_priority
 from online.selection import best, counted, finite, united
 from online.slates.slate import Slate
 from online.slates.slate_making import slate_of
@@ -41,8 +38,6 @@ WriteSlate = Callable[[Context, Slate], Slate | None]
 """Puts a slate where the next page will find it; returns the one in force if another was first, None: this one."""
 SPARE = 2
 """Ranked entries kept per entry of the slate, so that collapsed near-duplicates can be replaced."""
-PROMOTED = "promoted"
-"""The provider whose candidates outlast the cut of the ranking: a slot does not depend on the score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +114,15 @@ class Pipeline:
         return candidates
 
     def rank(self, ctx: Context, candidates: Candidates) -> Candidates:
-        """Scores every candidate and keeps the best, in order: by score, then newest first."""
+        """Scores every candidate; keeps the best, in order (by score, then newest first), and what a selector wants beside them."""
         with ctx.trace.stage("rank", len(candidates)) as report:
             score = finite(ctx.ranker.score(candidates.columns, len(candidates), ctx.trace.degrade))
             ctx.trace.watch_rank(candidates, score, ctx.ranker.contributions)
             candidates.columns["score"] = score
             kept = best(score, candidates.rows, SPARE * ctx.settings.cache.slate_size, ctx.story_table.published_at)
-            if PROMOTED in self.components.bits and len(
-                ctx.story_table.promotions
-            ):  # these may stand outside the ranking
-                promoted = candidates.sources & np.uint32(1 << self.components.bits[PROMOTED])
-                kept = np.concatenate((kept, np.setdiff1d(np.flatnonzero(promoted), kept)))
-            drawn = outranked(ctx, candidates, kept)
-            candidates.columns[ONLY_DRAWN] = np.zeros(len(candidates), bool)
-            candidates.columns[ONLY_DRAWN][drawn] = True
-            ranked = candidates.take(np.concatenate((kept, drawn)))
-            ranked.columns["group"] = self.components.groups.take(highest_priority(ranked.sources))
+            for selector in self.components.selectors:
+                kept = np.concatenate((kept, selector.also(ctx, candidates, kept)))
+            ranked = candidates.take(kept)
             report.given = len(ranked)
             report.dropped = {"outranked": len(candidates) - len(ranked)} if len(ranked) < len(candidates) else {}
         ctx.trace.watch("rank", ranked)
@@ -144,10 +132,11 @@ class Pipeline:
         """What is good for the list as a whole, not for one story."""
         with ctx.trace.stage("postprocess", len(ranked)) as report:
             for postprocessor in self.components.postprocessors:
-                before = len(ranked)
-                ranked = postprocessor.apply(ctx, ranked)
-                if len(ranked) < before:
-                    report.dropped[postprocessor.name] = before - len(ranked)
+                before, ranked = ranked, postprocessor.apply(ctx, ranked)
+                if lost := sorted(before.columns.keys() - ranked.columns.keys()):
+                    raise ValueError(f"{postprocessor.name} lost the columns {', '.join(lost)}; use Candidates.take")
+                if len(ranked) < len(before):
+                    report.dropped[postprocessor.name] = len(before) - len(ranked)
                 ctx.trace.watch(postprocessor.name, ranked)
             if len(ranked) > ctx.settings.cache.slate_size:
                 report.dropped["beyond_slate"] = len(ranked) - ctx.settings.cache.slate_size

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
-from features.arrays import F32, Bools
+import numpy as np
+
+from features.arrays import F32, I32, Bools, Micros
 from online.columns import Bits, Candidates, Rows
-from online.context import Context
+from online.context import Context, Source
+from online.user.user import User
+
+FOREVER_US = int(np.iinfo(np.int64).max)
+"""Later than any moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +32,19 @@ class Found:
     """Why what it reads is to be made anew once a slate is built; empty: it is not."""
 
 
-class Provider(Protocol):
-    """Brings candidates for one reason. An attribute `group` may name its group of sources (online/providers/groups.py) for blending."""
+class Provider(Source, Protocol):
+    """Brings candidates for one reason. Derive from it, and say what differs: `name`, `reason` and `rows` always do."""
 
-    name: ClassVar[str]
-    """The same in code, `sources`, metrics, explain and docs."""
-    reason: ClassVar[str]
-    """What the user is told; `{publication}`, `{topic}` are filled in."""
+    group: str = "discovery"
+    takes_slots: bool = False
+
+    def reason_for(self, user: User, row: int) -> str:
+        """See Source."""
+        return self.reason
+
+    def holds(self, ctx: Context, entries: Candidates) -> Bools | None:
+        """bool[n]: whether an entry of a slate that it brought is still there for its reason; None: all are. Looks at no clock."""
+        return None
 
     def rows(self, ctx: Context) -> Rows | slice | Found:
         """int32[m] rows of the story table, or a slice of it; rows may repeat."""
@@ -42,18 +54,22 @@ class Provider(Protocol):
 class Rule(Protocol):
     """Says which candidates must not be shown. Its name is the reason of the drop."""
 
-    name: ClassVar[str]
+    name: str
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n], true where the rule forbids the story; None: it forbids nothing to this user."""
+        ...
+
+    def until(self, ctx: Context, candidates: Candidates) -> int:
+        """µs, after `now_us`: until then it says the same of each of them, unless the user or the story table changes."""
         ...
 
 
 class Annotator(Protocol):
     """Adds feature columns; never reorders or drops."""
 
-    name: ClassVar[str]
-    features: ClassVar[tuple[str, ...]]
+    name: str
+    features: tuple[str, ...]
     """Names from the registry that it provides."""
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, F32]:
@@ -61,24 +77,49 @@ class Annotator(Protocol):
         ...
 
 
+class Selector(Protocol):
+    """Keeps candidates that the ranking would leave out. Selectors add to what the ranking keeps, one after the other."""
+
+    name: str
+
+    def also(self, ctx: Context, scored: Candidates, kept: I32) -> I32:
+        """int32[m]: positions in `scored` (with a `score` column) to keep behind those in `kept`; it may mark them in a column."""
+        ...
+
+
 class Postprocessor(Protocol):
     """Reorders or drops ranked candidates."""
 
-    name: ClassVar[str]
+    name: str
 
     def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
-        """The candidates (with a `score` column) in their new order; what is missing was dropped for `name`."""
+        """The candidates in their new order, with all their columns, as `Candidates.take` gives them; what is missing was dropped."""
         ...
 
 
 class Validator(Protocol):
     """Checks the entries of a slate on every read."""
 
-    @property
-    def name(self) -> str:
-        """The reason of its drops."""
-        ...
+    name: str
+    """The reason of its drops."""
 
     def sources(self, ctx: Context, entries: Candidates) -> Bits | None:
         """uint32[n]: the sources that still hold; 0 drops the entry. None: all still hold."""
         ...
+
+    def until(self, ctx: Context, entries: Candidates) -> int:
+        """As a rule's."""
+        ...
+
+
+class Timeless:
+    """The `until` of a rule or a validator that does not look at `now_us`."""
+
+    def until(self, ctx: Context, candidates: Candidates) -> int:
+        """No moment changes what it says."""
+        return FOREVER_US
+
+
+def next_of(moments: Micros, ctx: Context) -> int:
+    """The first of some moments, int64[any shape] in µs, that is after `now_us`; FOREVER_US: none is."""
+    return int(moments.min(where=moments > ctx.now_us, initial=FOREVER_US))

@@ -122,7 +122,7 @@ def _tables(
         for user_id in users[start : start + USERS_PER_GROUP]:
             ctx = offline.context(user_id, micros(as_of), settings, components)
             page = pipeline.read(ctx, pipeline.build(ctx), 0, top)
-            rows += ({"user_id": user_id, **item} for item in items(ctx, components, page.entries, 0))
+            rows += ({"user_id": user_id, **item} for item in items(ctx, page.entries, 0))
             if progress is not None and bar is not None:
                 progress.advance(bar)
         yield pa.Table.from_pylist([{**row, "as_of": as_of} for row in rows], schema=RANKED)

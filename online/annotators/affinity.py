@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 
@@ -17,8 +16,8 @@ from online.context import Context
 class Affinity:
     """Affinities learned from behaviour, and follows as they are now."""
 
-    name: ClassVar[str] = "affinity"
-    features: ClassVar[tuple[str, ...]] = (
+    name = "affinity"
+    features = (
         "author_affinity",
         "publication_affinity",
         *(f"topic_{name}" for name in AFFINITIES["topic"]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 
@@ -16,8 +15,8 @@ from online.context import Context
 class History:
     """Reads since the snapshot count for similarity; vectors and impressions are the snapshot's."""
 
-    name: ClassVar[str] = "history"
-    features: ClassVar[tuple[str, ...]] = (
+    name = "history"
+    features: tuple[str, ...] = (
         "als_score",
         "similarity",
         "co_reading",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from features.arrays import F32
 from features.formulas import age_hours, recency
@@ -14,8 +13,8 @@ from online.context import Context
 class Recency:
     """Computed online, because it changes by the minute."""
 
-    name: ClassVar[str] = "recency"
-    features: ClassVar[tuple[str, ...]] = ("recency",)
+    name = "recency"
+    features: tuple[str, ...] = ("recency",)
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, F32]:
         """float32[n]."""

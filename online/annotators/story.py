@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from features.arrays import F32
 from features.registry import FEATURES
@@ -14,8 +13,8 @@ from online.context import Context
 class StoryFeatures:
     """Everything in the registry that does not depend on the user."""
 
-    name: ClassVar[str] = "story"
-    features: ClassVar[tuple[str, ...]] = tuple(f.name for f in FEATURES if f.entity != "user_story")
+    name = "story"
+    features = tuple(f.name for f in FEATURES if f.entity != "user_story")
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, F32]:
         """float32[n] each; only those that are wanted, because each is a pass over all candidates."""

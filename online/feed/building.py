@@ -31,6 +31,7 @@ from online.slates.slate import Slate
 from online.slates.slate_making import features_wanted
 from online.slates.slate_store import CapReached, SlateEnds, SlateStore
 from online.user.store import UserStore
+from online.validators.page import all_suitable
 from rex.local.faults import first_line
 
 POLL_S = 0.01
@@ -115,6 +116,8 @@ class SlateBuilder:
             surface=ctx.surface if ctx.pagination_session is None else None,
             caps=ctx.story_table.promotions.caps,
         )
+        judged = all_suitable(replace(ctx, pagination_session=None), self._components.validators, slate)
+        slate = replace(slate, info=replace(slate.info, suitable_for=judged[0], suitable_until_us=judged[1]))
         value = slate.encode()
         self._metrics.slate_bytes.observe(len(value))
         kept = self._slates.write(ctx.user_id, slate, value, encode_session(before, slate.stories), ends)

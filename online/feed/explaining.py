@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from features.times import rfc3339_of
-from online.components import Components
 from online.context import Context, StageReport
 from online.slates.slate import Slate
 from online.user.user import User
 
 
-def explanation(ctx: Context, components: Components, slate: Slate, story_id: str | None) -> dict[str, Any]:
+def explanation(ctx: Context, slate: Slate, story_id: str | None) -> dict[str, Any]:
     """What the trace of a slate that was just made tells; `story_id`: the story that was watched, None: none was."""
     told = {
         "user_id": ctx.user_id,
@@ -22,7 +21,7 @@ def explanation(ctx: Context, components: Components, slate: Slate, story_id: st
         "degraded": ctx.trace.degraded,
         "languages": _languages(ctx.user),
     }
-    return told if story_id is None else {**told, "story": _path(ctx, components, story_id)}
+    return told if story_id is None else {**told, "story": _path(ctx, story_id)}
 
 
 def _languages(user: User) -> dict[str, Any]:
@@ -34,12 +33,12 @@ def _languages(user: User) -> dict[str, Any]:
     return {"known_from": "accept_language", "read": [named[i] for i in np.flatnonzero(user.reads[:-1])]}
 
 
-def _path(ctx: Context, components: Components, story_id: str) -> dict[str, Any]:
+def _path(ctx: Context, story_id: str) -> dict[str, Any]:
     watched = dict(ctx.trace.watched)
     if ctx.trace.watched_row is None:
         return {"story_id": story_id, "known": False}
     bits = watched.pop("sources", 0)
-    sources = [name for name, bit in components.bits.items() if bits >> bit & 1]
+    sources = [name for name, bit in ctx.bits.items() if bits >> bit & 1]
     return {"story_id": story_id, "known": True, "sources": sources, **watched}
 
 

@@ -127,10 +127,10 @@ class Preparer:
         if slate_id is not None and reading.kept.slate is not None:
             hint = reading.kept.slate.info.hint  # the rest of a slate is read in the languages of its beginning
         user = User(reading.state, story_table, hint)
-        wanted, bits = frozenset(loaded.ranker.inputs), self._components.bits
+        wanted, sources = frozenset(loaded.ranker.inputs), self._components.providers
         trace = Trace(perf_counter, strict=self._settings.strict)
         made = Context(
-            story_table, user, now_us, self._settings, loaded.ranker, surface, wanted, bits=bits, trace=trace
+            story_table, user, now_us, self._settings, loaded.ranker, surface, wanted, sources=sources, trace=trace
         )
         return made, kept
 

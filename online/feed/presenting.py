@@ -10,43 +10,37 @@ from features.raw_datasets import VISIBILITIES
 from features.snapshot import ABSENT
 from features.times import rfc3339_of, rfc3339_or_none
 from online.columns import Candidates
-from online.components import Components
-from online.context import Context
-from online.providers.followed_authors import FollowedAuthors
-from online.providers.followed_publications import FollowedPublications
+from online.context import Context, Source
 from online.slates.slate import ORGANIC
-from online.story_table.names import Names
 from online.story_table.story_columns import StoryColumns
 from online.story_table.table import StoryTable
-from online.user.user import User
 
-PROMOTED = "Promoted"
-"""What the user is told of an entry that a promotion placed."""
 KEPT_STORIES = 20_000
 """What is told of a story is kept for the next user: the popular ones, some 20 MB. Then all is forgotten at once."""
 _kept: WeakKeyDictionary[StoryColumns, dict[int, dict[str, Any]]] = WeakKeyDictionary()
 """By story table, because a row means one version of one story in all the story tables that share its columns."""
 
 
-def items(ctx: Context, components: Components, entries: Candidates, first_position: int) -> list[dict[str, Any]]:
+def items(ctx: Context, entries: Candidates, first_position: int) -> list[dict[str, Any]]:
     """One dict per entry, as the API answers it. At most a hundred."""
     rows, scores = entries.rows.tolist(), entries.columns["score"].tolist()
     promotions = entries.columns["promotion"].tolist() if "promotion" in entries.columns else repeat(ORGANIC)
     known = _kept.setdefault(ctx.story_table.columns, {})
-    brought_by: dict[int, tuple[str, list[str]]] = {}
+    brought_by: dict[int, tuple[Source, list[str]]] = {}
     told = []
     for i, (row, score, bits, promotion) in enumerate(zip(rows, scores, entries.sources.tolist(), promotions)):  # noqa: B905
         if (brought := brought_by.get(bits)) is None:
-            providers = [provider for bit, provider in enumerate(components.providers) if bits >> bit & 1]
-            brought = brought_by[bits] = (providers[0].reason, [provider.name for provider in providers])
-        reason, sources = brought
+            found = [source for bit, source in enumerate(ctx.sources) if bits >> bit & 1]
+            first = next((source for source in found if source.takes_slots), found[0])
+            brought = brought_by[bits] = first, [source.name for source in found]
+        first, sources = brought
         told.append(
             {
                 **(known.get(row) or _of_story(ctx.story_table, row, known)),
                 "position": first_position + i,
                 "score": score,
                 "sources": sources,
-                "reason": _formatted(ctx.user, reason, row) if promotion == ORGANIC else PROMOTED,
+                "reason": first.reason_for(ctx.user, row),
                 "promoted": promotion != ORGANIC,
             }
         )
@@ -66,28 +60,6 @@ def _of_story(story_table: StoryTable, row: int, known: dict[int, dict[str, Any]
         "published_at": rfc3339_or_none(int(story_table.published_at[row])),
     }
     return found
-
-
-def _formatted(user: User, reason: str, row: int) -> str:
-    """The reason with its blanks filled: whom of the two is followed, the publication, the first followed topic."""
-    if "{" not in reason:
-        return reason
-    story_table = user.story_table
-    if reason == "{followed}":
-        marks = user.marks("follow", "author")
-        by_author = marks is not None and marks[story_table.author[row]] > 0
-        reason = FollowedAuthors.reason if by_author else FollowedPublications.reason
-    if "{publication}" in reason:
-        return reason.format(publication=story_table.publications.id(int(story_table.publication[row])))
-    if "{topic}" in reason:
-        marks = user.marks("follow", "topic")
-        followed = [int(topic) for topic in story_table.topics[row] if marks is not None and marks[topic] > 0]
-        return reason.format(topic=_name(story_table.topic_names, followed))
-    return reason
-
-
-def _name(names: Names, indices: list[int]) -> str | None:
-    return names.id(indices[0]) if indices else None
 
 
 def known_document(story_table: StoryTable, story_id: str) -> dict[str, Any] | None:

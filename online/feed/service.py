@@ -90,7 +90,7 @@ class FeedService:
         ctx, slate = self._builder.rehearse(ctx, watched_row=row if row >= 0 else None)
         page = self._pipeline.read(ctx, slate, 0, len(slate))
         ctx.trace.watch("validate", page.entries)
-        return explanation(ctx, self.components, slate, story_id)
+        return explanation(ctx, slate, story_id)
 
     async def _from_slate(
         self, prepared: Prepared, slate: Slate, now_us: Callable[[], int], workers: Workers
@@ -129,7 +129,7 @@ class FeedService:
         page = self._pipeline.read(ctx, slate, start, request.limit)
         answered = {
             "request_id": identify(slate.info.id, start, request.limit, ctx.now_us, ctx.pinned),
-            "items": items(ctx, self.components, page.entries, prepared.delivered),
+            "items": items(ctx, page.entries, prepared.delivered),
             "next_cursor": self._next_cursor(prepared, ctx, slate, page),
             "new_count": new_count,
             "story_position": ctx.story_table.position,

@@ -5,18 +5,14 @@ How a block is filled, and what gives way to what, stands in blocks.py; this say
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from features.arrays import Bools
 from online.columns import Candidates, Rows
-from online.context import Context
-from online.postprocessors.blocks import REASONS, Demands, RankedCandidates, fill
+from online.context import GROUPS, Context
+from online.postprocessors.blocks import REASONS, Caps, Demands, Limits, RankedCandidates, fill
 from online.postprocessors.explore import exploration_draws
-from online.postprocessors.limits import Caps, Limits
 from online.postprocessors.promoted import NO_SLOT
-from online.providers.groups import GROUPS
 from online.settings import RankingSettings
 
 DAY_US = 86_400_000_000
@@ -25,16 +21,15 @@ DAY_US = 86_400_000_000
 class Blend:
     """Fills block after block with the best-ranked stories that shares, guaranteed minimum and caps admit."""
 
-    name: ClassVar[str] = "blend"
+    name = "blend"
 
     def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
         """All candidates, reordered as far as the slate reaches; what cannot get into it keeps its order behind."""
         slot = ranked.columns.get("slot", np.full(len(ranked), NO_SLOT, np.int32))
         pinned = np.flatnonzero(slot != NO_SLOT)
         pinned = pinned[np.argsort(slot[pinned])]
-        seen = RankedCandidates(
-            _limits(ctx, ranked), ranked.columns["group"], _by_new_author(ctx, ranked), pinned, slot[pinned]
-        )
+        group = np.array([GROUPS.index(source.group) for source in ctx.sources], np.int16).take(ranked.first_source())
+        seen = RankedCandidates(_limits(ctx, ranked), group, _by_new_author(ctx, ranked), pinned, slot[pinned])
         filled = fill(seen, _demands(ctx.settings), exploration_draws(ctx, ranked))
         if (filled.propensity < 1).any():
             ranked.columns["propensity"] = filled.propensity

@@ -10,8 +10,6 @@ interest falls with the number of showings and recovers with time since the last
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from features.arrays import F64
@@ -28,7 +26,7 @@ FREE = 1.0
 class DiscountImpressions:
     """Lowers the scores of stories shown without being opened and sorts anew; equal scores keep their order."""
 
-    name: ClassVar[str] = "discount_impressions"
+    name = "discount_impressions"
 
     def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
         """All candidates, with the lowered scores; promoted ones keep theirs, because slots do not depend on it."""

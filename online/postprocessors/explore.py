@@ -36,15 +36,22 @@ def eligible(ctx: Context, candidates: Candidates) -> Bools:
     return fresh
 
 
-def outranked(ctx: Context, candidates: Candidates, kept: I32) -> I32:
-    """int32[≤ POOL]: positions of eligible candidates beside those that are kept, the newest; by score, best first."""
-    if not ctx.settings.postprocess.explore_share or len(kept) == len(candidates):
-        return np.empty(0, np.int32)
-    left = eligible(ctx, candidates)
-    left[kept] = False
-    at = np.flatnonzero(left)
-    newest = at[np.argsort(ctx.story_table.published_at.take(candidates.rows[at]), kind="stable")[-POOL:]]
-    return newest[np.argsort(-candidates.columns["score"][newest], kind="stable")].astype(np.int32)
+class ExplorationPool:
+    """Keeps, for a draw alone, the newest eligible stories that the ranking left out."""
+
+    name = "exploration_pool"
+
+    def also(self, ctx: Context, scored: Candidates, kept: I32) -> I32:
+        """int32[≤ POOL], by score, best first; marked in the column ONLY_DRAWN."""
+        if not ctx.settings.postprocess.explore_share or len(kept) == len(scored):
+            return kept[:0]
+        left = eligible(ctx, scored)
+        left[kept] = False
+        at = np.flatnonzero(left)
+        newest = at[np.argsort(ctx.story_table.published_at.take(scored.rows[at]), kind="stable")[-POOL:]]
+        scored.columns[ONLY_DRAWN] = np.zeros(len(scored), bool)
+        scored.columns[ONLY_DRAWN][newest] = True
+        return newest[np.argsort(-scored.columns["score"][newest], kind="stable")].astype(np.int32)
 
 
 def exploration_draws(ctx: Context, ranked: Candidates) -> ExplorationDraws | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.arrays import F64
 from features.compiled import compiled, part
-from online.postprocessors.limits import BLOCK, DAY, SLATE, Integers
+
+Integers = NDArray[np.integer[Any]]
+BLOCK, SLATE, DAY = range(3)
+"""Columns of `capacity`: what a block, the slate and the day may still hold of an author or a publication."""
 
 EMPTY = -1
 """A place without a candidate yet."""

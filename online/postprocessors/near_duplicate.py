@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from online.columns import Candidates
@@ -13,7 +11,7 @@ from online.context import Context
 class NearDuplicate:
     """Keeps the first of every duplicate_key."""
 
-    name: ClassVar[str] = "near_duplicate"
+    name = "near_duplicate"
 
     def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
         """Same order, later near-duplicates left out."""

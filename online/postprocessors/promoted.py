@@ -7,14 +7,12 @@ promotion without a slot leaves its story to the ranking, if another provider br
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from features.arrays import Hashes
+from features.arrays import I32, Hashes
 from online.columns import Candidates
 from online.context import Context
-from online.postprocessors.limits import Integers
+from online.postprocessors.filling import Integers
 from online.slates.slate import ORGANIC
 
 NO_SLOT = -1
@@ -22,9 +20,16 @@ NO_SLOT = -1
 
 
 class PlacePromoted:
-    """Puts the promoted entries first, marked with the columns `promotion` (hash) and `slot`; blending puts them at their slots."""
+    """As a selector keeps the promoted entries, as a postprocessor puts the promoted entries first, marked with the columns `promotion` (hash) and `slot`; blending puts them at their slots."""
 
-    name: ClassVar[str] = "promoted"
+    name = "promoted"
+
+    def also(self, ctx: Context, scored: Candidates, kept: I32) -> I32:
+        """Those that came as promoted: a slot does not depend on the score."""
+        if self.name not in ctx.bits or not len(ctx.story_table.promotions):
+            return kept[:0]
+        promoted = np.flatnonzero(scored.sources & np.uint32(1 << ctx.bits[self.name]))
+        return np.setdiff1d(promoted.astype(np.int32), kept)
 
     def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
         """The placed ones by slot, then the others in their order; those that came as promoted only are left out."""

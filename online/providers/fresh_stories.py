@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from online.columns import Rows
 from online.context import Context
+from online.protocols import Provider
 from online.story_table.dates import dated
 
 DAY_US = 86_400_000_000
 
 
-class FreshStories:
+class FreshStories(Provider):
     """Everything inside the fresh window."""
 
-    name: ClassVar[str] = "fresh_stories"
-    reason: ClassVar[str] = "Just published"
+    name = "fresh_stories"
+    reason = "Just published"
 
     def rows(self, ctx: Context) -> Rows | slice:
         """int32[m] or a slice: the rows dated inside the window and not in the future."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from online.columns import Rows
 from online.context import Context
+from online.protocols import Provider
 
 
-class Promoted:
+class Promoted(Provider):
     """Stories of running promotions, caps left aside; online/postprocessors/promoted.py decides which get a slot."""
 
-    name: ClassVar[str] = "promoted"
-    reason: ClassVar[str] = "Promoted"
+    name = "promoted"
+    reason = "Promoted"
+    takes_slots = True
 
     def rows(self, ctx: Context) -> Rows:
         """int32[m]."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from online.columns import Rows
 from online.context import Context
+from online.protocols import Provider
 from online.selection import best
 
 
-class ReadingHistory:
+class ReadingHistory(Provider):
     """The stories with the greatest products of ALS vectors."""
 
-    name: ClassVar[str] = "reading_history"
-    reason: ClassVar[str] = "Read by people with a reading history like yours"
+    name = "reading_history"
+    reason = "Read by people with a reading history like yours"
+    group = "history"
 
     def rows(self, ctx: Context) -> Rows:
         """int32[≤ history_stories]: positive products only; none for a user without a vector."""

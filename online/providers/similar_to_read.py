@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from online.columns import Rows
 from online.context import Context
+from online.protocols import Provider
 
 
-class SimilarToRead:
+class SimilarToRead(Provider):
     """The neighbours of the latest reads."""
 
-    name: ClassVar[str] = "similar_to_read"
-    reason: ClassVar[str] = "Similar to stories you have just read"
+    name = "similar_to_read"
+    reason = "Similar to stories you have just read"
+    group = "history"
 
     def rows(self, ctx: Context) -> Rows:
         """int32[≤ recent_reads · SIMILAR_KEPT]."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from features.snapshot import ABSENT
 from online.columns import Rows
 from online.context import Context
+from online.protocols import Provider
 
 
-class Trending:
+class Trending(Provider):
     """The top stories of the user's languages; of all languages when none is known."""
 
-    name: ClassVar[str] = "trending"
-    reason: ClassVar[str] = "Trending now"
+    name = "trending"
+    reason = "Trending now"
 
     def rows(self, ctx: Context) -> Rows:
         """int32[m]."""

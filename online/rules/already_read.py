@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 
 
-class AlreadyRead:
+class AlreadyRead(Timeless):
     """Reads before and after the snapshot, of the story or of a near-duplicate."""
 
-    name: ClassVar[str] = "already_read"
+    name = "already_read"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from features.arrays import Bools
 from features.choices import BLOCKED_BY
 from online.columns import Candidates
 from online.context import Context
-from online.rules.edges import any_target
+from online.protocols import Timeless
 
 
-class Blocked:
+class Blocked(Timeless):
     """Stories of a blocked author or publication, or with a blocked topic; and of authors who have blocked the user."""
 
-    name: ClassVar[str] = "blocked"
+    name = "blocked"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        mine = any_target(ctx, candidates, "block")
+        mine = ctx.user.touched(candidates, "block")
         marks = ctx.user.marks(BLOCKED_BY, "author")
         if marks is None:
             return mine

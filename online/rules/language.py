@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 
 
-class Language:
+class Language(Timeless):
     """Stories in other languages; a story of unknown language passes, and so does all for a user of unknown languages."""
 
-    name: ClassVar[str] = "language"
+    name = "language"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 
 
-class MembersOnly:
+class MembersOnly(Timeless):
     """Members-only stories, for readers who are not members or not known to be."""
 
-    name: ClassVar[str] = "members_only"
+    name = "members_only"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
-from online.rules.edges import any_target
+from online.protocols import Timeless
 
 
-class Muted:
+class Muted(Timeless):
     """Stories of a muted author or publication, or with a muted topic."""
 
-    name: ClassVar[str] = "muted"
+    name = "muted"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""
-        return any_target(ctx, candidates, "mute")
+        return ctx.user.touched(candidates, "mute")

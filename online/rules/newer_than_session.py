@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import FOREVER_US, next_of
 from online.story_table.dates import newer_than
 
 
@@ -18,7 +17,7 @@ class NewerThanSession:
     The timeline's sequence number does not decide: a story that was pulled when the session began may have been pushed since.
     """
 
-    name: ClassVar[str] = "newer_than_session"
+    name = "newer_than_session"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]; None: a pagination session begins here."""
@@ -28,3 +27,9 @@ class NewerThanSession:
         newer = np.zeros(len(ctx.story_table), bool)
         newer[newer_than(ctx.story_table, mark.published_us, mark.story_id, ctx.now_us)] = True
         return candidates.of(newer)
+
+    def until(self, ctx: Context, candidates: Candidates) -> int:
+        """The next moment at which one of them is published."""
+        if ctx.pagination_session is None:
+            return FOREVER_US
+        return next_of(candidates.of(ctx.story_table.published_at), ctx)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from features.arrays import Bools
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 from online.selection import among
 
 
-class ServedInSession:
+class ServedInSession(Timeless):
     """Stories that earlier slates of the pagination session have delivered or skipped, and near-duplicates of these: the slate in
     which they had collapsed would not have shown them either. Judges candidates, not entries of a slate.
     """
 
-    name: ClassVar[str] = "served_in_session"
+    name = "served_in_session"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]; None: a pagination session begins here."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from features.arrays import Bools
 from features.raw_datasets import VISIBILITIES
 from online.columns import Candidates
 from online.context import Context
+from online.protocols import Timeless
 
 
-class Visibility:
+class Visibility(Timeless):
     """Visibility as it is now, and follows as they are now."""
 
-    name: ClassVar[str] = "visibility"
+    name = "visibility"
 
     def drops(self, ctx: Context, candidates: Candidates) -> Bools | None:
         """bool[n]."""

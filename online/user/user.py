@@ -152,6 +152,28 @@ class User:
             self._marks[wanted] = self._names[target_type].scatter(hashes, 1.0) if len(hashes) else None
         return self._marks[wanted]
 
+    def touched(self, candidates: Candidates, kind: str, *target_types: str) -> Bools | None:
+        """bool[n]: the target of an edge in force is the author, the publication or one of the topics; None: there is no such edge.
+
+        `target_types`: which of these count; all, unless some are named.
+        """
+        table, found = self.story_table, None
+        columns = {"author": table.author, "publication": table.publication, "topic": table.topics}
+        for target_type in target_types or TARGET_TYPES:
+            marks = self.marks(kind, target_type)
+            if marks is None:
+                continue
+            targets = candidates.of(columns[target_type])
+            for place in targets.T if targets.ndim == 2 else (targets,):
+                hit = marks.take(place) > 0
+                found = hit if found is None else found | hit
+        return found
+
+    def follows(self, candidates: Candidates, *target_types: str) -> Bools:
+        """bool[n]: a follow is in force of the candidate's target of one of these types."""
+        found = self.touched(candidates, "follow", *target_types)
+        return np.zeros(len(candidates), bool) if found is None else found
+
     def affinity(self, target_type: str, kind: str = "affinity") -> F32:
         """float32[k + 1]: the user's affinity to every author, publication or topic; 0 where unknown.
 

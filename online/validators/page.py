@@ -10,8 +10,8 @@ import numpy as np
 from features.arrays import I32
 from online.columns import Bits, Candidates
 from online.context import Context
-from online.protocols import Validator
-from online.slates.slate import Slate
+from online.protocols import FOREVER_US, Validator
+from online.slates.slate import Slate, identify
 
 SPARE = 12
 """Entries looked at beyond what the page needs: on most reads few have dropped, and looking at more costs little."""
@@ -33,6 +33,12 @@ class Page:
 
 def suitable(ctx: Context, validators: Sequence[Validator], slate: Slate, start: int, limit: int) -> Page:
     """The first `limit` suitable entries from `start` on. The next page starts at the next suitable one."""
+    info = slate.info
+    if info.built_at_us <= ctx.now_us < info.suitable_until_us and info.suitable_for == _judged_by(ctx, validators):
+        entries = _entries(ctx, slate, slice(start, start + limit))
+        entries = entries.take(np.arange(len(entries)))  # copies, as below: a page must not hold on to its slate
+        more = start + limit < len(slate)
+        return Page(entries, start + limit if more else None, len(entries), {})
     reach = limit + 1 + SPARE
     while True:
         window = slice(start, start + reach)
@@ -48,6 +54,25 @@ def suitable(ctx: Context, validators: Sequence[Validator], slate: Slate, start:
     names = (_NOT_IN_SNAPSHOT, *(validator.name for validator in validators))
     dropped = {name: int(n) for name, n in zip(names, counts, strict=True) if n}
     return Page(page, start + end if len(left) > limit else None, end, dropped)
+
+
+def all_suitable(ctx: Context, validators: Sequence[Validator], slate: Slate) -> tuple[str, int]:
+    """For `SlateInfo.suitable_for` and `suitable_until_us` of a new slate."""
+    entries = _entries(ctx, slate, slice(0, len(slate)))
+    sources, _ = _judged(ctx, validators, entries)
+    if not np.array_equal(sources, slate.sources):
+        return "", 0
+    return _judged_by(ctx, validators), until_us(ctx, validators, entries)
+
+
+def until_us(ctx: Context, validators: Sequence[Validator], entries: Candidates) -> int:
+    """Until then, exclusive, the verdict on these entries is the same, unless something changes that `_judged_by` names."""
+    return min((validator.until(ctx, entries) for validator in validators), default=FOREVER_US)
+
+
+def _judged_by(ctx: Context, validators: Sequence[Validator]) -> str:
+    """Names all that a verdict depends on besides the moment: who and what is judged, by which validators with what settings."""
+    return identify(ctx.pinned, ctx.settings.preprocess, *[validator.name for validator in validators])
 
 
 def _entries(ctx: Context, slate: Slate, window: slice) -> Candidates:

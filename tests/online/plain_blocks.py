@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from online.postprocessors.blocks import Demands
-from online.postprocessors.limits import Caps
+from online.postprocessors.blocks import Caps, Demands
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,7 @@ def context(
         ranker or Weighted(),
         wanted=frozenset(BY_NAME),
         build_inputs=reading,
-        bits=default_components().bits,
+        sources=default_components().providers,
         trace=Trace(strict=(settings or OnlineSettings()).strict),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from pydantic import ValidationError
 
 from features.keys import hash64
 from features.times import micros
+from online.columns import Candidates
 from online.components import default_components
-from online.context import Context
+from online.context import GROUPS, Context
 from online.pipeline import Pipeline
 from online.postprocessors.discount_impressions import unopened_weight
-from online.providers.groups import GROUPS, groups_by_bit, highest_priority
+from online.providers.fresh_stories import FreshStories
 from online.service_settings import OnlineSettings
 from online.user.build_inputs import BuildInputs
 from online.user.served_history import ServedHistory
@@ -37,34 +39,19 @@ def showings(*shown: tuple[str, float]) -> BuildInputs:
 
 
 class TestGroups:
-    def test_a_story_counts_for_its_highest_priority_source(self) -> None:
+    def test_a_story_counts_for_its_first_source(self) -> None:
         sources = np.array([0b1, 0b110, 0b1000, 1 << 31], np.uint32)
-        assert highest_priority(sources).tolist() == [0, 1, 3, 31]
-
-    def test_a_providers_own_word_counts_and_discovery_without_one(self) -> None:
-        class Trusted:
-            name, group = "trusted", "history"
-
-        class Odd:
-            name = "odd"
-
-        assert [GROUPS[g] for g in groups_by_bit([Trusted(), Odd()])] == ["history", "discovery"]
+        assert Candidates(np.arange(4, dtype=np.int32), sources).first_source().tolist() == [0, 1, 3, 31]
 
     def test_a_group_that_there_is_not_is_refused(self) -> None:
-        class Lost:
+        class Lost(FreshStories):
             name, group = "lost", "friends"
 
-        with pytest.raises(
-            ValueError, match="no group 'friends' of sources; a provider may name one of followed, topics"
-        ):
-            groups_by_bit([Lost()])
+        with pytest.raises(ValueError, match="no group 'friends' of sources; a provider names one of followed, topics"):
+            replace(default_components(), providers=(Lost(),))
 
     def test_every_shipped_provider_is_in_the_group_that_it_belongs_to(self) -> None:
-        components = default_components()
-        found = {
-            provider.name: GROUPS[group]
-            for provider, group in zip(components.providers, components.groups, strict=True)
-        }
+        found = {provider.name: provider.group for provider in default_components().providers}
         assert found["timeline"] == found["followed_authors"] == found["followed_publications"] == "followed"
         assert found["followed_topics"] == "topics"
         assert found["similar_to_read"] == found["reading_history"] == "history"

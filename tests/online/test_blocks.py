@@ -9,8 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from online.postprocessors.blocks import REASONS, Demands, Filled, RankedCandidates, fill
-from online.postprocessors.limits import Caps, Limits
+from online.postprocessors.blocks import REASONS, Caps, Demands, Filled, Limits, RankedCandidates, fill
 from tests.online.plain_blocks import Entry, PlainFiller
 
 WIDE = Caps(1000, 1000, 1000)

@@ -8,9 +8,8 @@ from numba.core.caching import FunctionCache
 
 from features import formulas
 from features.compiled import compiled
-from online.postprocessors.blocks import Demands, RankedCandidates, fill, warm_up
+from online.postprocessors.blocks import Caps, Demands, Limits, RankedCandidates, fill, warm_up
 from online.postprocessors.filling import fill_places
-from online.postprocessors.limits import Caps, Limits
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64])

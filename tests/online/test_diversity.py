@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from online.postprocessors.blocks import Demands, RankedCandidates, fill
-from online.postprocessors.limits import Caps, Limits
+from online.postprocessors.blocks import Caps, Demands, Limits, RankedCandidates, fill
 
 PAIRS = st.lists(st.tuples(st.integers(-1, 5), st.integers(-1, 3)), max_size=40)
 MANY = 1000

@@ -13,9 +13,8 @@ from features.raw_datasets import VISIBILITIES
 from online.components import default_components
 from online.context import Context
 from online.pipeline import Pipeline
-from online.postprocessors.blocks import Demands, ExplorationDraws, RankedCandidates, fill
+from online.postprocessors.blocks import Caps, Demands, ExplorationDraws, Limits, RankedCandidates, fill
 from online.postprocessors.explore import POOL
-from online.postprocessors.limits import Caps, Limits
 from online.service_settings import OnlineSettings
 from online.slates.slate import Slate
 from online.story_table.table import StoryTable

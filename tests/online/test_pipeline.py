@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import orjson
@@ -20,6 +20,7 @@ from online.components import default_components
 from online.context import Context
 from online.feed.presenting import items
 from online.pipeline import Pipeline
+from online.protocols import Provider
 from online.rankers.learned import Learned
 from online.rankers.protocol import Degrade, refused
 from online.rankers.weighted import Weighted
@@ -76,7 +77,7 @@ def test_a_follow_lifts_the_authors_stories_and_is_told_as_the_reason() -> None:
     ctx = context(story_table(many()), follow_author=["a2"])
     made_by = pipeline()
     page = made_by.read(ctx, made_by.build(ctx), 0, 2)
-    told = items(ctx, made_by.components, page.entries, 0)
+    told = items(ctx, page.entries, 0)
     assert [item["author_id"] for item in told] == ["a2", "a2"]
     assert {item["reason"] for item in told} == {"From an author you follow"}
     assert told[0]["sources"] == ["followed_authors", "timeline", "fresh_stories"]
@@ -86,7 +87,7 @@ def test_the_reason_names_the_followed_topic_and_publication() -> None:
     stories = [{"id": "s-topic", "topics": ["t-x", "t-mine"]}, {"id": "s-publication", "publication": "p-mine"}]
     ctx = context(story_table(stories), follow_topic=["t-mine"], follow_publication=["p-mine"])
     made_by = pipeline()
-    told = items(ctx, made_by.components, made_by.read(ctx, made_by.build(ctx), 0, 5).entries, 0)
+    told = items(ctx, made_by.read(ctx, made_by.build(ctx), 0, 5).entries, 0)
     reasons = {item["story_id"]: item["reason"] for item in told}
     assert reasons == {"s-topic": "About t-mine, which you follow", "s-publication": "From p-mine, which you follow"}
 
@@ -94,7 +95,7 @@ def test_the_reason_names_the_followed_topic_and_publication() -> None:
 def test_every_item_has_a_reason_and_a_source_also_for_a_newcomer() -> None:
     ctx = context(story_table(many()))
     made_by = pipeline()
-    told = items(ctx, made_by.components, made_by.read(ctx, made_by.build(ctx), 0, 20).entries, 7)
+    told = items(ctx, made_by.read(ctx, made_by.build(ctx), 0, 20).entries, 7)
     assert len(told) == 20
     assert all(item["reason"] and item["sources"] for item in told)
     assert [item["position"] for item in told] == list(range(7, 27))
@@ -161,12 +162,12 @@ def test_diversity_loses_nothing_and_keeps_its_caps_wherever_they_can_be_kept(
         left = rest
 
 
-class Broken:
+class Broken(Provider):
     """A component that fails, whatever it is asked."""
 
-    name: ClassVar[str] = "broken"
-    reason: ClassVar[str] = "never told"
-    features: ClassVar[tuple[str, ...]] = ("recency",)
+    name = "broken"
+    reason = "never told"
+    features = ("recency",)
 
     def rows(self, ctx: Context) -> slice:
         raise OSError("gone")
@@ -284,12 +285,12 @@ def test_an_unfollow_drops_what_came_for_the_follow_until_a_new_slate_brings_it_
     )
     made_by = pipeline()
     page = made_by.read(ctx, slate, 0, 20)
-    told = items(ctx, made_by.components, page.entries, 0)
+    told = items(ctx, page.entries, 0)
     assert told == []
-    assert ctx.trace.stages[-1].dropped == {"unfollowed": 2}
+    assert ctx.trace.stages[-1].dropped == {"source_ended": 2}
     anew = made_by.build(context(story_table(stories)))
     page = made_by.read(context(story_table(stories)), anew, 0, 20)
-    told = items(ctx, made_by.components, page.entries, 0)
+    told = items(ctx, page.entries, 0)
     assert [(item["story_id"], item["reason"]) for item in told] == [("s-also-fresh", "Just published")]
 
 

@@ -93,7 +93,7 @@ def test_ties_in_score_leave_undated_stories_behind() -> None:
 
 def test_a_page_and_a_withdrawal_tell_of_an_undated_story_that_it_has_no_date() -> None:
     ctx = context(WORLD)
-    told = {item["story_id"]: item for item in items(ctx, default_components(), ranked(WORLD), 0)}
+    told = {item["story_id"]: item for item in items(ctx, ranked(WORLD), 0)}
     assert told["s-undated"]["published_at"] is None
     assert Item.model_validate(told["s-undated"]).published_at is None
     document = known_document(WORLD, "s-undated")

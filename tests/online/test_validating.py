@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from online.components import default_components
 from online.context import Context
 from online.feed.presenting import items
 from online.pipeline import Pipeline
-from online.slates.slate import Slate
+from online.protocols import FOREVER_US, Timeless
+from online.service_settings import OnlineSettings
+from online.slates.pagination_session import PaginationSession
+from online.slates.slate import ORGANIC, Slate, Watermark
 from online.slates.slate_making import slate_of
 from online.story_table.updates import updated
 from online.user.user import EdgeChange
-from online.validators.page import suitable
+from online.validators.page import suitable, until_us
 from tests.online.small_world import context, everything, ids, story_table
 from tests.online.test_rules import interactions
 
@@ -28,7 +32,7 @@ N = 120
 WORLD = story_table([{"id": f"s{i:03}", "age_h": float(N - i)} for i in range(N)])
 
 
-class Refusing:
+class Refusing(Timeless):
     """A validator that takes the given source bits from the given rows."""
 
     def __init__(self, name: str, rows: set[int], mask: int = 0) -> None:
@@ -109,7 +113,7 @@ def built(**known: Any) -> tuple[Pipeline, Slate]:
 
 def told(made_by: Pipeline, ctx: Context, slate: Slate) -> tuple[list[dict[str, Any]], dict[str, int]]:
     page = made_by.read(ctx, slate, 0, 10)
-    return items(ctx, made_by.components, page.entries, 0), page.dropped
+    return items(ctx, page.entries, 0), page.dropped
 
 
 FOLLOWS: dict[str, Any] = {"follow_author": ["a-one"], "follow_publication": ["p-one"], "follow_topic": ["t-one"]}
@@ -133,7 +137,7 @@ def test_reasons_that_no_longer_hold_are_cleared_and_the_rest_told_anew(
     changes = [EdgeChange("follow", kind, hash64(ids_of[kind]), False) for kind in sorted(given_up)]
     shown, dropped = told(made_by, context(story_table([STORY]), changes=changes, **FOLLOWS), slate)
     if left is None:
-        assert (shown, dropped) == ([], {"unfollowed": 1})
+        assert (shown, dropped) == ([], {"source_ended": 1})
     else:
         assert [(item["sources"], item["reason"]) for item in shown] == [(left, reason)]
         assert dropped == {}
@@ -184,3 +188,63 @@ def test_a_followers_only_story_is_gone_for_who_has_unfollowed_its_author() -> N
         [],
         {"visibility": 1},
     )
+
+
+HOUR_US = 3_600_000_000
+VALIDATORS = default_components().validators
+DAY_OLD = OnlineSettings(preprocess={"max_age_d": 1.0})
+RUNNING_H = [(-2.0, 3.0), (1.0, 0.5), (3.0, 2.0), (0.5, 0.5)]
+"""Hours since a promotion began, and until it ends."""
+DATED = context(
+    story_table(
+        [{"id": f"s{age}", "age_h": age} for age in (None, *map(float, range(-30, 31, 3)))],
+        promotions=[
+            {"id": f"p{i}", "story": f"s{3.0 * i}", "started_h": began, "ends_in_h": ends}
+            for i, (began, ends) in enumerate(RUNNING_H)
+        ],
+    ),
+    settings=DAY_OLD,
+)
+"""Hours are counted from its `now`."""
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sets(st.integers(0, len(DATED.story_table) - 1), min_size=1),
+    st.booleans(),
+    st.integers(-40, 40),
+    st.floats(0, 1),
+)
+def test_a_page_is_the_same_until_the_moment_that_it_names_and_no_longer(
+    rows: set[int], continued: bool, hours: int, share: float
+) -> None:
+    ctx = replace(DATED, now_us=DATED.now_us + hours * HOUR_US)
+    if continued:
+        mark = Watermark(DATED.now_us - 2 * HOUR_US, "s", 0)
+        ctx = replace(ctx, pagination_session=PaginationSession("0" * 24, np.empty(0, np.int64), mark))
+    table = ctx.story_table
+    placed = np.full(len(table), ORGANIC, np.int64)
+    placed[table.promotions.rows] = table.promotions.hashes
+    at = np.array(sorted(rows))
+    slate = whole_slate(ctx)
+    slate = Slate(slate.info, slate.stories[at], slate.scores[at], slate.sources[at], placed[at])
+
+    def verdicts(now_us: int) -> list[list[int]]:
+        held = [validator.sources(replace(ctx, now_us=now_us), entries) for validator in VALIDATORS]
+        return [(entries.sources if one is None else one).tolist() for one in held]
+
+    entries = Candidates(at.astype(np.int32), slate.sources, {"promotion": slate.promotions})
+    page, until = suitable(ctx, VALIDATORS, slate, 0, 100), until_us(ctx, VALIDATORS, entries)
+    assert until > ctx.now_us
+    last = min(until - 1, ctx.now_us + 99 * HOUR_US)
+    for now_us in (last, ctx.now_us + round(share * (last - ctx.now_us))):
+        again = suitable(replace(ctx, now_us=now_us), VALIDATORS, slate, 0, 100)
+        assert (again.entries.rows.tolist(), again.dropped) == (page.entries.rows.tolist(), page.dropped)
+        assert until_us(replace(ctx, now_us=now_us), VALIDATORS, entries) == until
+    if until < FOREVER_US:
+        assert verdicts(until) != verdicts(ctx.now_us)
+
+
+def test_an_undated_page_without_promotions_never_changes_by_itself() -> None:
+    ctx = context(story_table([{"id": "s-one", "age_h": None}]))
+    assert until_us(ctx, VALIDATORS, Candidates(np.array([0], np.int32), np.ones(1, np.uint32))) == FOREVER_US

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.arrays import F32, I32, I64, Bools
+from features.arrays import F32, I32, I64
 from features.registry import BY_NAME
 
 Rows = I32
@@ -52,14 +52,6 @@ class Candidates:
     def first_source(self) -> I64:
         """int64[n]: the lowest bit set in `sources`, none of which is 0; sources stand in the order of their priority."""
         return np.log2(self.sources & (~self.sources + np.uint32(1))).astype(np.int64)
-
-    def keep(self, mask: Bools, reason: str, dropped: dict[str, int]) -> Candidates:
-        """The candidates where `mask` is true; the others are counted in `dropped` under `reason`."""
-        out = len(self) - int(np.count_nonzero(mask))
-        if not out:
-            return self
-        dropped[reason] = dropped.get(reason, 0) + out
-        return self.take(mask)
 
     def check(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """ValueError unless every column has a value for every candidate."""

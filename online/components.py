@@ -59,16 +59,16 @@ MAX_RULES = 255
 
 
 @cache
-def _plugged_in(kind: str, protocol: type) -> tuple[Any, ...]:
+def _plugged_in(protocol: type) -> tuple[Any, ...]:
     """What other packages bring of a kind, by name. BadInput when one cannot be made, or lacks what its kind must have."""
-    made = []
-    for entry in sorted(entry_points(group=f"rex.{kind}"), key=lambda entry: entry.name):
-        plugin = f"The plug-in {entry.name} = {entry.value} (entry point group rex.{kind})"
+    made, group = [], f"rex.{protocol.__name__.lower()}s"
+    must = {name for base in protocol.__mro__ for name in (*vars(base), *get_annotations(base)) if name[0] != "_"}
+    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+        plugin = f"The plug-in {entry.name} = {entry.value} (entry point group {group})"
         try:
             made.append(entry.load()())
         except Exception as error:
-            raise BadInput(f"{plugin} cannot be loaded: {error}. Mend or uninstall its package.") from error
-        must = {name for base in protocol.__mro__ for name in (*vars(base), *get_annotations(base)) if name[0] != "_"}
+            raise BadInput(f"{plugin} cannot be loaded: {error}. Fix or uninstall its package.") from error
         if lacks := sorted(name for name in must if not hasattr(made[-1], name)):
             raise BadInput(f"{plugin} lacks {', '.join(lacks)}; see {protocol.__name__} in {protocol.__module__}.")
     return tuple(made)
@@ -130,11 +130,9 @@ class Components:
 
 def default_components(ranker: Ranker | None = None) -> Components:
     """The feed as it is shipped, plus what entry points bring. BadInput when more than one brings a ranker."""
-    rankers = _plugged_in("rankers", Ranker)
+    rankers = _plugged_in(Ranker)
     if len(rankers) > 1:
-        raise BadInput(
-            f"Several packages bring a ranker ({', '.join(one.name for one in rankers)}); install one of them."
-        )
+        raise BadInput(f"Several packages bring a ranker ({', '.join(r.name for r in rankers)}); install one of them.")
     return Components(
         providers=(
             FollowedAuthors(),
@@ -145,7 +143,7 @@ def default_components(ranker: Ranker | None = None) -> Components:
             ReadingHistory(),
             Trending(),
             FreshStories(),
-            *_plugged_in("providers", Provider),
+            *_plugged_in(Provider),
             Promoted(),  # last: it tells the least of why a story is there
         ),
         rules=(
@@ -162,17 +160,17 @@ def default_components(ranker: Ranker | None = None) -> Components:
             TooOld(),
             ServedInSession(),
             NewerThanSession(),
-            *_plugged_in("rules", Rule),
+            *_plugged_in(Rule),
         ),
-        annotators=(StoryFeatures(), Affinity(), History(), Recency(), *_plugged_in("annotators", Annotator)),
+        annotators=(StoryFeatures(), Affinity(), History(), Recency(), *_plugged_in(Annotator)),
         selectors=(PlacePromoted(), ExplorationPool()),
         postprocessors=(
             PlacePromoted(),
             NearDuplicate(),
             DiscountImpressions(),
-            *_plugged_in("postprocessors", Postprocessor),
+            *_plugged_in(Postprocessor),
             Blend(),  # last: slots, caps, shares and propensities are those of the order that it makes
         ),
-        checks=(PromotionEnded(), *_plugged_in("validators", Validator)),
+        checks=(PromotionEnded(), *_plugged_in(Validator)),
         ranker=ranker or (rankers[0] if rankers else None),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.arrays import F32, I32, Bools, Hashes, Micros
-from online.columns import Bits, Candidates, Rows
+from online.columns import Candidates, Rows
 from online.story_table.lookup import one_of
 
 FEW = 16
@@ -38,22 +38,16 @@ def united(brought: Sequence[tuple[Rows | slice, np.uint32]], n: int, superseded
         for some, bit in brought:
             bits[some] |= bit
         bits[superseded] = 0
-        return union(bits)
+        if bits.all():
+            return Candidates(np.arange(n, dtype=np.int32), bits, whole=True)
+        rows = np.flatnonzero(bits).astype(np.int32)
+        return Candidates(rows, bits[rows])
     rows = np.unique(np.concatenate([np.empty(0, np.int32), *(some for some, _ in few)])).astype(np.int32)
     rows = np.setdiff1d(rows, superseded, assume_unique=True) if len(superseded) else rows
     sources = np.zeros(len(rows), np.uint32)
     for some, bit in few:
         sources[one_of(rows, some)] |= bit
     return Candidates(rows, sources)
-
-
-def union(bits: Bits) -> Candidates:
-    """Candidates from uint32[N] source bits over the whole story table: the rows with any bit."""
-    present = bits != 0
-    if present.all():
-        return Candidates(np.arange(len(bits), dtype=np.int32), bits, whole=True)
-    rows = np.flatnonzero(present).astype(np.int32)
-    return Candidates(rows, bits[rows])
 
 
 def best(score: F32, rows: Rows, wanted: int, published_at: Micros) -> I32:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from features.arrays import Bools
+from features.times import DAY_US
 from online.columns import Candidates, Rows
 from online.context import GROUPS, Context
 from online.postprocessors.blocks import REASONS, Caps, Demands, Limits, RankedCandidates, fill
 from online.postprocessors.explore import exploration_draws
 from online.postprocessors.promoted import NO_SLOT
 from online.settings import RankingSettings
-
-DAY_US = 86_400_000_000
 
 
 class Blend:

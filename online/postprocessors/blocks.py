@@ -153,6 +153,7 @@ def fill(ranked: RankedCandidates, demands: Demands, exploration_draws: Explorat
         held = exploration_draws.places(size, demands.block, slots)
         order[held] = HELD
         seen["eligible"], chances = exploration_draws.eligible, exploration_draws.random.random(len(held))
+        seen["eligible"][ranked.pinned] = False
     seen["author"], seen["publication"] = ranked.limits.author, ranked.limits.publication
     seen["group"], seen["is_new"] = ranked.group, ranked.is_new
     shares, organic = np.array(demands.shares, np.float64), np.flatnonzero(is_organic).astype(np.int32)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import numpy as np
 
 from features.arrays import F64
+from features.times import HOUR_US
 from online.columns import Candidates
 from online.context import Context
 from online.selection import finite
 from online.slates.slate import ORGANIC
 
-HOUR_US = 3_600_000_000
 FREE = 1.0
 """Weight of showings without a penalty: one that was just now."""
 

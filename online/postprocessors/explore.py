@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from features.arrays import I32, Bools
+from features.times import HOUR_US
 from online.columns import Candidates
 from online.context import Context
 from online.postprocessors.blocks import ExplorationDraws
 from online.slates.slate_making import slate_id
 
-HOUR_US = 3_600_000_000
 POOL = 500
 """Stories that the ranking left out and that take part nevertheless, the newest: ten for every draw of the largest slate."""
 ONLY_DRAWN = "only_drawn"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.times import DAY_US
 from online.columns import Rows
 from online.context import Context
 from online.protocols import Provider
 from online.story_table.dates import dated
-
-DAY_US = 86_400_000_000
 
 
 class FreshStories(Provider):

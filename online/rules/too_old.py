@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from features.arrays import Bools
-from features.times import UNDATED
+from features.times import DAY_US, UNDATED
 from online.columns import Candidates
 from online.context import Context
 from online.protocols import next_of
-from online.providers.fresh_stories import DAY_US
 
 
 class TooOld:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from online.selection import best, counted, union, united
+from online.selection import best, counted, united
 from online.story_table.lookup import Grouping, HashIndex
 
 KEYS = st.lists(st.integers(-1, 5), max_size=60)
@@ -38,9 +38,10 @@ def test_best_picks_the_greatest_scores_and_prefers_the_newer_row_among_equals(
 
 
 def test_union_knows_when_it_is_the_whole_table() -> None:
-    assert union(np.array([1, 2, 3], np.uint32)).whole
-    part = union(np.array([0, 2, 0, 1], np.uint32))
-    assert (part.whole, part.rows.tolist(), part.sources.tolist()) == (False, [1, 3], [2, 1])
+    none = np.empty(0, np.int32)
+    assert united([(slice(0, 3), np.uint32(1))], 3, none).whole
+    part = united([(slice(1, 4), np.uint32(2)), (np.array([3], np.int32), np.uint32(1))], 4, np.array([2], np.int32))
+    assert (part.whole, part.rows.tolist(), part.sources.tolist()) == (False, [1, 3], [2, 3])
 
 
 HASHES = st.lists(st.tuples(st.integers(-9, 9), st.booleans()), max_size=40)

@@ -150,6 +150,17 @@ class TestDraw:
             assert abs(count - n * p) < 5 * np.sqrt(n * p)
         assert len(counts) == 3 * 4 + 2 * 3
 
+    def test_an_entry_with_a_slot_is_not_drawn_a_second_time(self) -> None:
+        """Two candidates that may be drawn, of which one is promoted to the place behind the draw."""
+        nobody, pinned = np.empty(0, np.int32), np.array([2], np.int32)
+        for seed in range(20):
+            limits = Limits(np.arange(4), np.full(4, -1, np.int32), (Caps(9, 9, 9), Caps(9, 9, 9)), (nobody, nobody))
+            ranked = RankedCandidates(limits, np.zeros(4, np.int16), np.zeros(4, bool), pinned, np.array([3]))
+            eligible = np.array([False, False, True, True])
+            draws = ExplorationDraws(0.25, eligible, np.zeros(4, bool), np.random.default_rng(seed))
+            filled = fill(ranked, Demands(4, 4, (0.0,), 0.0), draws)
+            assert (filled.order.tolist(), filled.propensity[3]) == ([0, 1, 3, 2], 1.0)
+
     def test_a_short_list_is_whole_whatever_is_drawn(self) -> None:
         of = story_table([{"id": f"f{i}", "author": f"a{i}"} for i in range(7)])
         ctx, slate = built(of, OnlineSettings(postprocess={"explore_share": 0.5}))

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from features import formulas
-from features.times import UNDATED, micros
+from features.times import HOUR_US, UNDATED, micros
 from online.annotators.history import History
 from online.annotators.recency import Recency
 from online.columns import Candidates
@@ -36,7 +36,6 @@ STORIES: list[dict[str, Any]] = [
     {"id": "s-new", "age_h": 24.0},
 ]
 WORLD = story_table(STORIES)
-HOUR_US = 3_600_000_000
 NOW_US = micros(NOW)
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.keys import hash64
+from features.times import HOUR_US
 from online.columns import Bits, Candidates
 from online.components import default_components
 from online.context import Context
@@ -190,7 +191,6 @@ def test_a_followers_only_story_is_gone_for_who_has_unfollowed_its_author() -> N
     )
 
 
-HOUR_US = 3_600_000_000
 VALIDATORS = default_components().validators
 DAY_OLD = OnlineSettings(preprocess={"max_age_d": 1.0})
 RUNNING_H = [(-2.0, 3.0), (1.0, 0.5), (3.0, 2.0), (0.5, 0.5)]

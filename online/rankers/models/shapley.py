@@ -36,29 +36,15 @@ def shapley(model: Model, x: F32) -> dict[str, Shapley]:
 def _of_forest(forest: Forest, x: F32) -> Shapley:
     if not len(forest.roots):
         return Shapley(forest.baseline, np.zeros(x.shape))
-    explainer = _explainer(_Ident(forest))
+    explainer = _explainer(forest)
     values = explainer.shap_values(x.astype(np.float64), check_additivity=False)
     return Shapley(float(np.ravel(explainer.expected_value)[0]), np.asarray(values).reshape(x.shape))
 
 
-class _Ident:
-    """A forest as a key of a cache: by identity, since arrays have no hash."""
-
-    def __init__(self, forest: Forest) -> None:
-        self.forest = forest
-
-    def __hash__(self) -> int:
-        return id(self.forest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Ident) and other.forest is self.forest
-
-
 @lru_cache(maxsize=32)
-def _explainer(ident: _Ident) -> Any:
+def _explainer(forest: Forest) -> Any:
     from shap import TreeExplainer  # half a second and pandas, which nobody who only ranks needs
 
-    forest = ident.forest
     ends = np.append(forest.roots[1:], len(forest.feature))
     trees = [_tree(forest, int(a), int(b)) for a, b in zip(forest.roots, ends, strict=True)]
     return TreeExplainer(

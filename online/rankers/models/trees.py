@@ -25,9 +25,9 @@ _ROWS_AT_ONCE = 32
 """Rows walked side by side, so that the processor need not wait for one row's memory; measured: 16 to 128 are alike."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Forest:
-    """Trees of one model. Nodes of a tree are consecutive, from the root down; the right child follows the left one."""
+    """Trees of one model, equal to itself alone. Nodes of a tree are consecutive, from the root down; the right child follows the left one."""
 
     baseline: float
     """Raw log-odds before the first tree."""

@@ -24,8 +24,8 @@ from online.slates.pagination_session import PaginationSession
 from online.slates.slate import ORGANIC, Slate, Watermark
 from online.slates.slate_making import slate_of
 from online.story_table.updates import updated
-from online.user.user import EdgeChange
-from online.validators.page import suitable, until_us
+from online.user.user import EdgeChange, User
+from online.validators.page import all_suitable, suitable, until_us
 from tests.online.small_world import context, everything, ids, story_table
 from tests.online.test_rules import interactions
 
@@ -248,3 +248,46 @@ def test_a_page_is_the_same_until_the_moment_that_it_names_and_no_longer(
 def test_an_undated_page_without_promotions_never_changes_by_itself() -> None:
     ctx = context(story_table([{"id": "s-one", "age_h": None}]))
     assert until_us(ctx, VALIDATORS, Candidates(np.array([0], np.int32), np.ones(1, np.uint32))) == FOREVER_US
+
+
+class Counting(Timeless):
+    """A validator that counts how often it is asked."""
+
+    def __init__(self, name: str = "counting") -> None:
+        self.name, self.times = name, 0
+
+    def sources(self, ctx: Context, entries: Candidates) -> None:
+        self.times += 1
+
+
+def test_a_slate_found_suitable_is_not_judged_again_for_the_same_state_until_its_moment() -> None:
+    ctx, slate = EVERYTHING
+    counting = Counting()
+    found, until = all_suitable(ctx, (counting,), slate)
+    assert until == FOREVER_US
+    known = replace(slate, info=replace(slate.info, suitable_for=found, suitable_until_us=ctx.now_us + 10))
+    for start in (0, 7, N - 5, N - 3, N):
+        judged, unjudged = suitable(ctx, (Counting(),), slate, start, 5), suitable(ctx, (counting,), known, start, 5)
+        assert (unjudged.next_index, unjudged.looked_at, unjudged.dropped) == (judged.next_index, judged.looked_at, {})
+        for name in ("rows", "sources"):
+            assert getattr(unjudged.entries, name).tolist() == getattr(judged.entries, name).tolist()
+        assert {k: v.tolist() for k, v in unjudged.entries.columns.items()} == {
+            k: v.tolist() for k, v in judged.entries.columns.items()
+        }
+    assert counting.times == 1
+    others = [replace(ctx, now_us=ctx.now_us + by) for by in (-1, 10)]
+    acted = replace(ctx.user.state, digest=b"another")
+    others += [replace(ctx, user=User(acted, ctx.story_table)), context(WORLD, settings=DAY_OLD)]
+    for other in others:
+        before = counting.times
+        suitable(other, (counting,), known, 0, 5)
+        assert counting.times == before + 1
+    renamed = Counting("another")
+    suitable(ctx, (renamed,), known, 0, 5)
+    assert renamed.times == 1
+
+
+def test_a_slate_with_one_unsuitable_entry_is_judged_on_every_page() -> None:
+    ctx, slate = EVERYTHING
+    assert all_suitable(ctx, (Refusing("one", {3}),), slate) == ("", 0)
+    assert all_suitable(ctx, (Refusing("one", {3}, mask=1),), slate) == ("", 0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from online.columns import Rows
 from online.components import default_components
 from online.context import Context
 from online.http.app import create_app
+from online.protocols import Provider
 from online.slates.slate import Slate
 from tests.online.conftest import LENIENT, OFTEN, STORIES, FeedServer, serving
 
@@ -53,11 +54,11 @@ def publish_story(served: FeedServer, story_id: str, **more: Any) -> str:
 
 
 @dataclass
-class Fickle:
+class Fickle(Provider):
     """A provider that brings nothing, until it fails."""
 
-    name: ClassVar[str] = "fickle"
-    reason: ClassVar[str] = "By chance"
+    name = "fickle"
+    reason = "By chance"
     fails: bool = False
 
     def rows(self, ctx: Context) -> Rows:

@@ -56,7 +56,7 @@ def measure(rex: AppState, lake: Path, users: Iterable[str], wanted: int, now_us
 
 
 def _measure_one(rex: AppState, truth: Truth, user_id: str, now_us: int) -> list[float] | None:
-    ctx, _ = rex.feeds.context(user_id, now_us)
+    ctx = rex.feeds.context(user_id, now_us)
     rows = _eligible(rex, ctx)
     if len(rows) <= TOP:
         return None

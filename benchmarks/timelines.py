@@ -137,7 +137,7 @@ def _make_hybrid(rex: AppState, user: str) -> None:
     for number in range(40):
         _follow(rex, user, f"pushed-{number}", number)
     _follow(rex, user, "pulled", 40)
-    reading = rex.feeds.context(user, micros(AS_OF))[0].user.state
+    reading = rex.feeds.context(user, micros(AS_OF)).user.state
     story_table = rex.live.get()
     names = {"author": story_table.authors, "publication": story_table.publications}
     count = 41

@@ -65,11 +65,11 @@ class Layout:
         offset += _pad(offset)
         arrays: dict[str, np.ndarray] = {}
         end = len(data)
-        for (name, dtype, itemsize), length in zip(_typed(self.fields), lengths, strict=True):
+        for (name, dtype, itemsize, empty), length in zip(_typed(self.fields), lengths, strict=True):
             size = length * itemsize
             if offset + size > end:
                 raise CorruptValue(f"{self.name}: array {name} of {length} entries runs past the end")
-            arrays[name] = np.frombuffer(data, dtype, length, offset)
+            arrays[name] = np.frombuffer(data, dtype, length, offset) if length else empty
             offset += size + (-size % _ALIGN)
         return arrays
 
@@ -80,6 +80,7 @@ def name_of(data: bytes) -> str:
 
 
 @cache
-def _typed(fields: tuple[tuple[str, str], ...]) -> tuple[tuple[str, np.dtype, int], ...]:
-    """Name, type and size of an entry; looking a type up takes as long as reading an array."""
-    return tuple((name, np.dtype(dtype), np.dtype(dtype).itemsize) for name, dtype in fields)
+def _typed(fields: tuple[tuple[str, str], ...]) -> tuple[tuple[str, np.dtype, int, np.ndarray], ...]:
+    """Name, type, size of an entry and the empty array; looking a type up takes as long as reading an array."""
+    typed = [(name, np.dtype(dtype)) for name, dtype in fields]
+    return tuple((name, dtype, dtype.itemsize, np.frombuffer(b"", dtype)) for name, dtype in typed)

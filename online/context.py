@@ -180,7 +180,7 @@ class Context:
     def user_id(self) -> str:
         return self.user.state.user_id
 
-    @property
+    @cached_property
     def pinned(self) -> str:
         """Names everything the answer depends on besides `now`: snapshot, position in the story stream, the user's state."""
         return f"{self.story_table.version}/{self.story_table.position}/{self._user}/{self.settings.variant}"

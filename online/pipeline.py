@@ -12,7 +12,7 @@
 Open: a component that fails is left out, and the answer says so. Closed: a failure fails the request.
 
 `build` makes a slate with the first six stages, `read` makes a page of one with the seventh; online/feed/service.py looks for
-a slate, and online/feed/slate_builder.py calls `build` only if there is none. Between the stages flow candidates, as arrays: a
+a slate, and online/feed/building.py calls `build` only if there is none. Between the stages flow candidates, as arrays: a
 row is an index into the story table of `ctx.story_table`, the snapshot in memory with what was published since. Every stage
 reports what went in, what came out, and what was dropped for which reason; `watch` notes what becomes of the one story
 that `explain` was asked about.

@@ -11,12 +11,12 @@ from features.keys import Keys
 from features.settings import Settings
 from online.clock import Clock
 from online.components import Components
+from online.feed.building import SlateBuilder
 from online.feed.preparing import Preparer
 from online.feed.served_log import ServedLog
 from online.feed.service import FeedService
-from online.feed.single_flight import SingleFlight
-from online.feed.slate_builder import SlateBuilder
 from online.feed.snapshot_loader import LiveSnapshot
+from online.feed.workers import Here
 from online.http.health import HealthCheck
 from online.ingest.events import EventIntake
 from online.ingest.stories import StoryIntake
@@ -74,11 +74,10 @@ def wire(
     live = LiveSnapshot(client, keys, partial(_ranker, components, online, models))
     cursors = CursorCodec(cursor_keys(online.http.cursor_keys, settings.var))
     served = ServedLog(client, keys, online, metrics.served_lost)
-    flights = SingleFlight(client, keys, online)
     store, slates = UserStore(client, keys), SlateStore(client, keys)
     preparer = Preparer(live, store, slates, components, online, cursors)
-    builder = SlateBuilder(store, slates, components, metrics)
-    feeds = FeedService(components, preparer, builder, flights, cursors, served, metrics)
+    builder = SlateBuilder(client, keys, store, slates, components, online, metrics)
+    feeds = FeedService(components, preparer, builder, cursors, served, metrics, Here(client))
     return AppState(
         settings=settings,
         online=online,

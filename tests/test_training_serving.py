@@ -50,7 +50,7 @@ def served_values(site: Site) -> Values:
     found: Values = {}
     pipeline = Pipeline(site.rex.feeds.components, lambda ctx, slate: None)
     for user in site.users():
-        ctx, _ = site.rex.feeds.context(user, micros(ASKED))
+        ctx = site.rex.feeds.context(user, micros(ASKED))
         ctx = replace(ctx, wanted=frozenset(NAMES))
         rows = np.setdiff1d(np.arange(len(ctx.story_table), dtype=np.int32), ctx.story_table.superseded)
         columns = pipeline.annotate(ctx, Candidates(rows, np.ones(len(rows), np.uint32))).columns

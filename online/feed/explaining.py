@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from features.times import rfc3339_of
 from online.context import Context, StageReport
-from online.feed.answering import about
 from online.slates.slate import Slate
 from online.user.user import User
 
@@ -50,4 +50,18 @@ def _stage(report: StageReport) -> dict[str, Any]:
         "dropped": report.dropped,
         "parts": report.parts,
         "ms": round(report.ms, 3),
+    }
+
+
+def about(slate: Slate, *, cached: bool) -> dict[str, Any]:
+    """What an answer says of the slate it was cut from."""
+    info = slate.info
+    return {
+        "id": info.id,
+        "built_at": rfc3339_of(info.built_at_us),
+        "snapshot": info.snapshot,
+        "model": info.model,
+        "variant": info.variant,
+        "cached": cached,
+        "candidates": info.candidates,
     }

@@ -8,13 +8,14 @@ from time import perf_counter
 from online.components import Components
 from online.context import Context, Trace
 from online.feed.snapshot_loader import LiveSnapshot
+from online.feed.workers import Workers
 from online.service_settings import OnlineSettings
-from online.slates.cursor import Cursor, CursorCodec
+from online.slates.cursor import CursorCodec
 from online.slates.freshness import Freshness, freshness
-from online.slates.pagination_session import Kept, PaginationSession, find_place
+from online.slates.pagination_session import Kept, PaginationSession, Place, find_place
 from online.slates.slate import Slate
 from online.slates.slate_store import SlateStore
-from online.user.store import Reading, UserStore
+from online.user.store import UserStore
 from online.user.user import User
 
 
@@ -68,15 +69,14 @@ class Preparer:
         self._settings = settings.ranking
         self._cursors = cursors
 
-    def prepare(self, request: FeedRequest, now_us: int) -> Prepared:
+    async def prepare(self, request: FeedRequest, now_us: int, workers: Workers) -> Prepared:
         """Pins the story table, reads the user and the slate: one round trip, more only when a cursor's slate has expired.
 
         InvalidCursor, CursorExpired, Unavailable.
         """
         if request.cursor:
-            return self._resumed(request, self._cursors.decode(request.cursor, request.user_id), now_us)
-        ctx, reading = self.context(request.user_id, now_us, request.surface, hint=request.hint)
-        kept = self._usable(reading.kept)
+            return await self._resumed(request, now_us, workers)
+        ctx, kept = await self.pinned(request.user_id, now_us, workers, request.surface, hint=request.hint)
         if request.fresh:
             return Prepared(request, ctx, None)
         state = Freshness.USED_UP if kept.slate is None else freshness(ctx, kept.slate)
@@ -84,37 +84,46 @@ class Preparer:
             return Prepared(request, ctx, None, newest=kept.slate_id)
         return Prepared(request, ctx, kept.slate, stale=state is Freshness.STALE, newest=kept.slate_id)
 
-    def _resumed(self, request: FeedRequest, cursor: Cursor, now_us: int) -> Prepared:
+    async def _resumed(self, request: FeedRequest, now_us: int, workers: Workers) -> Prepared:
         """The place in its pagination session to which a cursor points."""
-        ctx, reading = self.context(request.user_id, now_us, cursor.surface, cursor.slate_id, request.hint)
+        user_id, cursor = request.user_id, self._cursors.decode(request.cursor or "", request.user_id)
+        ctx, kept = await self.pinned(user_id, now_us, workers, cursor.surface, cursor.slate_id, request.hint)
+        if kept.slate is not None:
+            return Prepared(request, ctx, kept.slate, cursor.index, cursor.delivered)
 
         def read(slate_id: str) -> Kept:
-            return self._usable(self._slates.read(request.user_id, slate_id))
+            return self._usable(self._slates.read(user_id, slate_id))
 
-        kept = self._usable(reading.kept)
-        if (
-            kept.slate is None and kept.pagination_session is None
-        ):  # a slate of no use here: what its pagination session has consumed was not read
-            kept = read(cursor.slate_id)
-        place = find_place(kept, cursor.index, read)
+        def find() -> Place:
+            # What the session has consumed is not read along with a slate, even if that slate is of no use here.
+            return find_place(
+                kept if kept.pagination_session is not None else read(cursor.slate_id), cursor.index, read
+            )
+
+        place = await workers.work(find)
         if place.consumed is not None:
             session = PaginationSession(place.slate_id, place.consumed, cursor.watermark)
             ctx = replace(ctx, pagination_session=session)
         return Prepared(request, ctx, place.slate, place.index, cursor.delivered)
 
-    def context(
+    async def pinned(
         self,
         user_id: str,
         now_us: int,
+        workers: Workers,
         surface: str = "home",
         slate_id: str | None = None,
         hint: tuple[int, ...] = (),
-    ) -> tuple[Context, Reading]:
-        """A context that pins everything for one request of one user, and what was read for it."""
+    ) -> tuple[Context, Kept]:
+        """A context that pins everything for one request of one user, and what there is of the slate."""
         loaded = self._live.loaded()
         manifest, position = loaded.story_table.manifest, loaded.story_table.position
-        reading = self._store.read(manifest, user_id, surface=surface, slate_id=slate_id, story_position=position)
-        story_table = loaded.advance(reading.story_changes)
+        reading = await self._store.read(
+            workers.ask, manifest, user_id, surface=surface, slate_id=slate_id, story_position=position
+        )
+        changes = reading.story_changes
+        story_table = await workers.work(loaded.advance, changes) if changes else loaded.story_table
+        kept = self._usable(reading.kept)
         if slate_id is not None and reading.kept.slate is not None:
             hint = reading.kept.slate.info.hint  # the rest of a slate is read in the languages of its beginning
         user = User(reading.state, story_table, hint)
@@ -123,7 +132,7 @@ class Preparer:
         made = Context(
             story_table, user, now_us, self._settings, loaded.ranker, surface, wanted, sources=sources, trace=trace
         )
-        return made, reading
+        return made, kept
 
     def _usable(self, kept: Kept) -> Kept:
         """Without a slate of a service with other providers, whose source bits mean something else."""

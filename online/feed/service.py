@@ -3,46 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
+
+from features.arrays import Bools
 from features.errors import Unavailable
+from online.columns import Candidates, Rows
 from online.components import Components
 from online.context import Context
-from online.feed.answering import Asked, answer, served_page
-from online.feed.explaining import explanation
-from online.feed.new_stories import new_count
+from online.feed.building import POLL_S, Busy, SlateBuilder
+from online.feed.explaining import about, explanation
 from online.feed.preparing import FeedRequest, Prepared, Preparer
-from online.feed.served_log import ServedLog
-from online.feed.single_flight import POLL_S, Busy, SingleFlight
-from online.feed.slate_builder import SlateBuilder
+from online.feed.presenting import items
+from online.feed.served_log import ServedLog, ServedPage
 from online.feed.workers import Here, Workers, finished
 from online.metrics import Metrics
-from online.slates.cursor import CursorCodec
-from online.slates.slate import Slate
+from online.protocols import Found
+from online.slates.cursor import Cursor, CursorCodec
+from online.slates.slate import Slate, identify
+from online.story_table.dates import newer_than
+from online.validators.page import Page
 
 
 class FeedService:
-    """Makes pages. `prepare`, `feed` and `explain` wait for Redis, and may run in several threads."""
+    """Makes pages. All methods may be called from several threads; `here` is how those without an event loop wait."""
 
     def __init__(
         self,
         components: Components,
         preparer: Preparer,
         builder: SlateBuilder,
-        flights: SingleFlight,
         cursors: CursorCodec,
         served: ServedLog,
         metrics: Metrics,
+        here: Here,
     ) -> None:
         self.components = components
         self.prepare = preparer.prepare
-        self.context = preparer.context
+        self._pinned = preparer.pinned
         self._builder = builder
         self._pipeline = builder.pipeline
-        self._flights = flights
         self._cursors = cursors
         self._served = served
         self._metrics = metrics
+        self._here = here
 
     async def page(self, request: FeedRequest, now_us: Callable[[], int], workers: Workers) -> dict[str, Any]:
         """One page, as the API answers it: from the slate at hand, else from a new one that this request builds, or that another
@@ -50,22 +56,25 @@ class FeedService:
 
         InvalidCursor, CursorExpired, Unavailable.
         """
-        for attempt in range(self._flights.polls):
-            prepared, page = await workers.work(self._at_hand, request, now_us())
-            if page is not None:
-                if prepared.stale:
-                    await workers.later((request.user_id, request.surface), self._renew, request, now_us())
-                return page
+        for attempt in range(self._builder.polls + 1):
+            prepared = await self.prepare(request, now_us(), workers)
+            if prepared.slate is not None:
+                return await self._from_slate(prepared, prepared.slate, now_us, workers)
             try:
-                return await workers.rank(self._build, prepared)
+                # Who has waited long enough builds, whoever else may be building.
+                return await workers.rank(self._build, prepared, attempt < self._builder.polls)
             except Busy:
                 self._metrics.waits.inc(attempt == 0)
                 await workers.pause(POLL_S)
-        return await workers.rank(self._build_anyway, request, now_us())
+        raise Unavailable("the pagination session of this cursor is being continued elsewhere; try again")
 
     def feed(self, request: FeedRequest, now_us: int) -> dict[str, Any]:
         """`page` for callers without an event loop, all of it in their thread."""
-        return finished(self.page(request, lambda: now_us, Here()))
+        return finished(self.page(request, lambda: now_us, self._here))
+
+    def context(self, user_id: str, now_us: int, surface: str = "home", hint: tuple[int, ...] = ()) -> Context:
+        """What is pinned for one request of one user, for callers without an event loop. Unavailable."""
+        return finished(self._pinned(user_id, now_us, self._here, surface, hint=hint))[0]
 
     def explain(
         self,
@@ -76,53 +85,131 @@ class FeedService:
         hint: tuple[int, ...] = (),
     ) -> dict[str, Any]:
         """The funnel of a fresh ranking, and the path of one story through it. Writes nothing."""
-        ctx, _ = self.context(user_id, now_us, surface, None, hint)
+        ctx = self.context(user_id, now_us, surface, hint)
         row = -1 if story_id is None else ctx.story_table.row(story_id)
         ctx, slate = self._builder.rehearse(ctx, watched_row=row if row >= 0 else None)
         page = self._pipeline.read(ctx, slate, 0, len(slate))
         ctx.trace.watch("validate", page.entries)
         return explanation(ctx, slate, story_id)
 
-    def _at_hand(self, request: FeedRequest, now_us: int) -> tuple[Prepared, dict[str, Any] | None]:
-        """The request with what was read for it, and the page, if there is a slate to answer it from."""
-        prepared = self.prepare(request, now_us)
-        return prepared, None if prepared.slate is None else self._page(prepared, prepared.ctx, prepared.slate)
+    async def _from_slate(
+        self, prepared: Prepared, slate: Slate, now_us: Callable[[], int], workers: Workers
+    ) -> dict[str, Any]:
+        """The page from a slate that was there. At once, on an event loop as well: a thread would take a sixth longer. What is
+        newer than the slate goes through rules and providers, which may take longer."""
+        request, newer = prepared.request, np.empty(0, np.int32)
+        if not request.cursor:
+            newer = _newer(prepared.ctx, slate)
+        page = partial(self._page, prepared, prepared.ctx, slate)
+        answered = await workers.work(page, newer) if len(newer) else page(newer)
+        if prepared.stale:
+            await workers.later((request.user_id, request.surface), self._renew, request, now_us())
+        return answered
 
-    def _build(self, prepared: Prepared) -> dict[str, Any]:
+    def _build(self, prepared: Prepared, alone: bool) -> dict[str, Any]:
         """The page from a new slate. Busy when another builds for the user or has just done so: prepare again."""
-        with self._flights.alone(prepared.ctx.user_id, prepared.ctx.surface, prepared.newest):
-            built = self._builder.build(prepared.ctx)
-        return self._page(prepared, *built)
-
-    def _build_anyway(self, request: FeedRequest, now_us: int) -> dict[str, Any]:
-        """The page for someone who has waited long enough, whoever else may be building."""
-        prepared, page = self._at_hand(request, now_us)
-        try:
-            return page or self._page(prepared, *self._builder.build(prepared.ctx))
-        except Busy as error:
-            raise Unavailable(
-                "the pagination session of this cursor is being continued elsewhere; try again"
-            ) from error
+        built = self._builder.build_alone(prepared) if alone else self._builder.build(prepared.ctx)
+        return self._page(prepared, *built, np.empty(0, np.int32))
 
     def _renew(self, request: FeedRequest, now_us: int) -> None:
         """Builds the next slate in place of a stale one, unless someone else does or has done so."""
-        prepared = self.prepare(request, now_us)
+        prepared = finished(self.prepare(request, now_us, self._here))
         if prepared.slate is not None and not prepared.stale:
             return
         try:
-            with self._flights.alone(request.user_id, request.surface, prepared.newest):
-                ctx, _ = self._builder.build(prepared.ctx)
+            ctx, _ = self._builder.build_alone(prepared)
         except Busy:
             return
         self._metrics.observe_stages(ctx.trace)
 
-    def _page(self, prepared: Prepared, ctx: Context, slate: Slate) -> dict[str, Any]:
-        """`ctx`: the one that the slate was just built in, else that of the request."""
-        request, cached = prepared.request, prepared.slate is not None
-        newer = new_count(ctx, self.components, slate) if cached and not request.cursor else 0
-        asked = Asked(ctx, slate, prepared.start, request.limit, prepared.delivered, cached, newer)
-        page = self._pipeline.read(ctx, slate, asked.start, asked.limit)
-        answered = answer(asked, page, self._cursors)
-        self._served.note(served_page(asked, page, answered))
+    def _page(self, prepared: Prepared, ctx: Context, slate: Slate, newer: Rows) -> dict[str, Any]:
+        """`ctx`: the one that the slate was just built in, else that of the request. `newer`: int32[m], newer than the slate."""
+        request, start, cached = prepared.request, prepared.start, prepared.slate is not None
+        new_count = _new_count(ctx, self.components, newer) if len(newer) else 0
+        page = self._pipeline.read(ctx, slate, start, request.limit)
+        answered = {
+            "request_id": identify(slate.info.id, start, request.limit, ctx.now_us, ctx.pinned),
+            "items": items(ctx, page.entries, prepared.delivered),
+            "next_cursor": self._next_cursor(prepared, ctx, slate, page),
+            "new_count": new_count,
+            "story_position": ctx.story_table.position,
+            "slate": about(slate, cached=cached),
+            "degraded": list(dict.fromkeys((*slate.info.degraded, *ctx.trace.degraded))),
+        }
+        self._served.note(_served_page(prepared, ctx, slate, page, answered))
         self._metrics.observe_page(ctx.trace, cached=cached, stale=prepared.stale)
         return answered
+
+    def _next_cursor(self, prepared: Prepared, ctx: Context, slate: Slate, page: Page) -> str | None:
+        """None at the end of the slate, and when the pagination session has consumed as much as is remembered of one."""
+        if page.next_index is None:
+            return None
+        if slate.info.consumed_before + page.next_index >= ctx.settings.cache.pagination_session_cap:
+            return None
+        delivered = prepared.delivered + len(page.entries)
+        after = Cursor(slate.info.id, page.next_index, delivered, ctx.surface, slate.watermark)
+        return self._cursors.encode(after, ctx.user_id)
+
+
+def _served_page(prepared: Prepared, ctx: Context, slate: Slate, page: Page, answered: dict[str, Any]) -> ServedPage:
+    """What the log keeps of an answered page. Propensities are those of the slate as it was built, whatever has dropped since."""
+    told = answered["items"]
+    index = page.entries.columns["index"]
+    promoted: Bools = np.array([item["promoted"] for item in told], bool)
+    return ServedPage(
+        request_id=answered["request_id"],
+        user_id=ctx.user_id,
+        slate=slate.info.id,
+        snapshot=ctx.story_table.version,
+        model=slate.info.model,
+        served_us=ctx.now_us,
+        first_position=prepared.delivered,
+        story_ids=[item["story_id"] for item in told],
+        stories=slate.stories[index],
+        sources=[item["sources"][0] for item in told],
+        promoted=promoted,
+        scores=page.entries.columns["score"],
+        propensities=slate.propensities[index].astype(np.float64) if len(slate.propensities) else np.ones(len(told)),
+        features=slate.features[index] if len(slate.features) else None,
+    )
+
+
+def _newer(ctx: Context, slate: Slate) -> Rows:
+    """int32[m]: stories above the slate's watermark that it does not hold already (one may have been given a later date since)."""
+    mark = slate.watermark
+    rows = newer_than(ctx.story_table, mark.published_us, mark.story_id, ctx.now_us)
+    return rows[~np.isin(ctx.story_table.hashes.take(rows), slate.stories)] if len(rows) else rows
+
+
+def _new_count(ctx: Context, components: Components, rows: Rows) -> int:
+    """How many of the `_newer` stories a provider would bring now and no rule forbids: so many could the next slate hold."""
+    newer = Candidates(rows, np.ones(len(rows), np.uint32))
+    for rule in components.rules:
+        drops = rule.drops(ctx, newer)
+        if drops is not None:
+            newer = newer.take(~drops)
+    return int(np.count_nonzero(_brought(ctx, components, newer.rows)))
+
+
+def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
+    """bool[m]: some provider of the surface brings the row. Asks the broadest first, which mostly settles it."""
+    brought = np.zeros(len(rows), bool)
+    chosen = ctx.settings.aggregate.surfaces.get(ctx.surface, tuple(components.bits))
+    for provider in reversed(components.providers):
+        if brought.all():
+            break
+        if provider.name not in chosen:
+            continue
+        try:
+            found = provider.rows(ctx)
+            if isinstance(found, Found):
+                found = (
+                    found.rows
+                )  # without the inputs of a build a timeline is pulled, which is no reason to make it anew
+            if isinstance(found, slice):
+                brought |= (rows >= found.start) & (rows < found.stop)
+            else:
+                brought |= np.isin(rows, found)
+        except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
+            ctx.trace.degrade(provider.name, error)
+    return brought

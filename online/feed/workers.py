@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import Any, Protocol, TypeVar
 
+import redis
 from anyio import CapacityLimiter, sleep, to_thread
+
+from rex.local.redis import Command, LoopReader, round_trip
 
 log = logging.getLogger("rex.online")
 Out = TypeVar("Out")
@@ -16,6 +19,10 @@ Out = TypeVar("Out")
 
 class Workers(Protocol):
     """What `FeedService.page` waits for."""
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """What Redis answers to commands that only read, see `round_trip`."""
+        ...
 
     async def work(self, call: Callable[..., Out], *arguments: Any) -> Out:
         """What takes a moment."""
@@ -38,7 +45,10 @@ class Threads:
     """For an event loop: nobody who waits holds a thread, and rankings have places of their own, so that they never keep
     cached pages from theirs. Made while the loop runs."""
 
-    def __init__(self, rankings_at_once: int) -> None:
+    def __init__(self, client: redis.Redis, rankings_at_once: int) -> None:
+        self._reader = LoopReader(client)
+        self.ask = self._reader.round_trip
+        self.close = self._reader.close
         self._places = CapacityLimiter(rankings_at_once)
         self.under_way: dict[Hashable, asyncio.Task[None]] = {}
         """What was put off: the event loop itself keeps no hold of its tasks."""
@@ -73,6 +83,13 @@ class Threads:
 
 class Here:
     """For callers without an event loop: one thing after the other, in their thread."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """At once."""
+        return round_trip(self._client, commands)
 
     async def work(self, call: Callable[..., Out], *arguments: Any) -> Out:
         """At once."""

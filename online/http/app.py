@@ -66,8 +66,9 @@ def create_app(
             stack.enter_context(_every(online.streams.archive_every_s, lambda: _check(state)))
             fan_out = FanOut(client, state.keys, online, state.live, clock)
             stack.enter_context(_every(online.timelines.fanout_every_s, lambda: _fan_out(state, fan_out)))
-            app.state.rex, app.state.workers = state, Threads(online.http.rankings_at_once)
+            app.state.rex, app.state.workers = state, Threads(client, online.http.rankings_at_once)
             yield
+            await app.state.workers.close()
             await state.health.close()
 
     # Offline: the page at /docs brings its own scripts, where FastAPI's would fetch them from elsewhere.

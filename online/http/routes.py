@@ -102,7 +102,7 @@ async def feed(
     rex = _rex(request)
     wanted = FeedRequest(user_id, limit, cursor, surface, fresh, _hint(request))
     if is_head(request):  # whether there would be a page; one that nobody sees must not count as served
-        await _workers(request).work(rex.feeds.prepare, wanted, micros(rex.clock()))
+        await rex.feeds.prepare(wanted, micros(rex.clock()), _workers(request))
         answer = _json({})
         del answer.headers["Content-Length"]  # that of the page is not known
         return answer
@@ -204,7 +204,7 @@ def put_user(request: Request, user_id: UserId, account: Account) -> Response:
     now = rex.clock()
     _refuse_the_future("created_at", account.created_at, now)
     _refuse_the_future("updated_at", account.updated_at, now)
-    in_snapshot = account_times(rex.feeds.context(user_id, micros(now))[0]) if rex.live.is_loaded else {}
+    in_snapshot = account_times(rex.feeds.context(user_id, micros(now))) if rex.live.is_loaded else {}
     position, applied = rex.accounts.put(user_id, account, now, in_snapshot)
     return _json({"user_id": user_id, "position": position, "applied": applied}, 202)
 
@@ -227,8 +227,7 @@ def _refuse_the_future(name: str, at: datetime | None, now: datetime) -> None:
 def user(request: Request, user_id: UserId) -> Response:
     """What the service knows of a user now."""
     rex = _rex(request)
-    ctx, _ = rex.feeds.context(user_id, micros(rex.clock()))
-    return _json(about_user(ctx))
+    return _json(about_user(rex.feeds.context(user_id, micros(rex.clock()))))
 
 
 @router.get(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from email.message import Message
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import HTTPException, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import ValidationError, create_model
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from online.http.cross_origin import from_allowed_origin
 from online.http.problems import NO_STORE
 
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _NO_STORE = [(name.lower().encode(), value.encode()) for name, value in NO_STORE.items()]
 
 
@@ -24,9 +28,13 @@ class StrictRoute(APIRoute):
     beacons = False
     """Whether `text/plain` is read as JSON when it comes from a page that may send it."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """FastAPI's, between a look at the request and a header on the answer."""
-        handle = super().get_route_handler()
+        handle = (
+            _directly(self.dependant, super().get_route_handler())
+            if self.body_field is None
+            else super().get_route_handler()
+        )
         known = {parameter.alias for parameter in self.dependant.query_params}
 
         async def strictly(request: Request) -> Response:
@@ -43,6 +51,33 @@ class StrictRoute(APIRoute):
             return answer
 
         return strictly
+
+
+def _directly(call: Dependant, handle: Handler) -> Handler:
+    """For a call on the event loop that takes path and query alone: all its parameters are checked at once, which takes a tenth of
+    `handle`'s time. What is wrong with one is left for `handle` to say."""
+    fields = [*call.path_params, *call.query_params]
+    if not call.is_coroutine_callable or len(fields) < len(get_flat_params(call)):
+        return handle
+    kinds = [(field.name, field.field_info, field.field_info.annotation) for field in fields]
+    checked: Any = {
+        name: (Annotated[kind, about], ... if about.is_required() else about.default) for name, about, kind in kinds
+    }
+    parameters = create_model("Parameters", **checked)
+    endpoint: Any = call.call
+    takes_request = call.request_param_name
+
+    async def directly(request: Request) -> Response:
+        try:
+            given = parameters.model_validate({**request.query_params, **request.path_params}).__dict__
+        except ValidationError:
+            return await handle(request)
+        if takes_request:
+            given[takes_request] = request
+        answer: Response = await endpoint(**given)
+        return answer
+
+    return directly
 
 
 class BeaconRoute(StrictRoute):
@@ -63,6 +98,8 @@ def _refuse_unknown(request: Request, known: set[str]) -> None:
             unquote_to_bytes(query).decode()
         except UnicodeDecodeError as error:
             raise invalid("query", f"this is not UTF-8: {error}") from error
+    if not query:
+        return
     names = [name for name, _ in request.query_params.multi_items()]
     if known.issuperset(names) and len(names) == len(set(names)):
         return

@@ -44,13 +44,15 @@ class CursorCodec:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._signer = Signer(list(keys), salt="rex.cursor")
+        self._newest = self._signer.derive_key()
 
     def encode(self, cursor: Cursor, user_id: str) -> str:
         """A URL-safe text."""
         mark = cursor.watermark
         content = [cursor.slate_id, cursor.index, cursor.delivered, cursor.surface]
         text = base64_encode(orjson.dumps([VERSION, *content, mark.published_us, mark.story_id, mark.seq]))
-        return b".".join((text, self._signer.get_signature(_of_user(text, user_id)))).decode()
+        signature = self._signer.algorithm.get_signature(self._newest, _of_user(text, user_id))
+        return b".".join((text, base64_encode(signature))).decode()
 
     def decode(self, text: str, user_id: str) -> Cursor:
         """InvalidCursor unless this service made `text` for this very user."""

@@ -16,7 +16,7 @@ from online.columns import Bits
 
 SLATE = Layout(
     "slate",
-    5,
+    6,
     (
         ("story", "<i8"),  # hashes
         ("score", "<f4"),
@@ -70,6 +70,10 @@ class SlateInfo:
     """Stories that earlier slates of the pagination session had consumed; 0: a session begins with this slate."""
     degraded: tuple[str, ...]
     """Parts that failed while it was built."""
+    suitable_for: str = ""
+    """What every entry, with all its sources, was found suitable for when it was written; empty: not every one was."""
+    suitable_until_us: int = 0
+    """Until when that is so, exclusive. A page of it within that time, and for that, needs no other look."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,13 @@ def newest(story_table: StoryTable, now_us: int) -> tuple[int, str]:
 
 def newer_than(story_table: StoryTable, published_us: int, story_id: str, now_us: int) -> Rows:
     """int32[m]: rows newer than that by (published_at, story_id), not dated after `now_us` nor superseded."""
+    n = story_table.snapshot_rows
+    if (
+        n == len(story_table) and n
+    ):  # mostly nothing is newer, and the last row of a snapshot says so at a tenth of the cost
+        last_us = int(story_table.published_at[n - 1])
+        if last_us < published_us or (last_us == published_us and story_table.story_id(n - 1) <= story_id):
+            return np.empty(0, np.int32)
     known, behind = dated(story_table, published_us, now_us)
     tied_to = np.searchsorted(story_table.published_at[: story_table.snapshot_rows], published_us, "right")
     tied = range(known.start, min(int(tied_to), known.stop))

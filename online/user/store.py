@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ from rex.local.faults import first_line
 from rex.local.redis import Command, round_trip
 
 log = logging.getLogger("rex.online")
+Ask = Callable[[Sequence[Command]], Awaitable[list[Any]]]
+"""What Redis answers to commands that only read, see `rex.local.redis.round_trip`."""
 
 STORY_TAIL = 10_000
 """Story changes read at once; a process further behind than this reads on before it answers."""
@@ -65,49 +67,43 @@ class UserStore:
         self._keys = keys
         self._pulled = PulledTargets(client, keys)
 
-    def read(
-        self, manifest: Manifest, user_id: str, *, surface: str, slate_id: str | None, story_position: str
+    async def read(
+        self, ask: Ask, manifest: Manifest, user_id: str, *, surface: str, slate_id: str | None, story_position: str
     ) -> Reading:
         """Everything a request needs of one user; `slate_id` None: the newest slate of the surface."""
-        more: tuple[Command, ...] = (
+        commands = self._commands(
+            manifest,
+            user_id,
             ("ZREVRANGE", self._keys.interactions(user_id), 0, -1),
             ("XRANGE", self._keys.story_stream(), f"({story_position}", "+", "COUNT", STORY_TAIL),
             read_kept(self._keys, user_id, surface, slate_id),
         )
         try:
-            profile, edges, (interactions, changes, kept) = self._read(manifest, user_id, more)
+            answers = await ask(commands)
         except redis.RedisError as error:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
+        profile, edges, (interactions, changes, kept) = _sorted(manifest, user_id, answers)
         state = _decode_user(user_id, profile, edges, interactions, self._covered_by(manifest))
         story_changes = [(at, dict(zip(told[::2], told[1::2], strict=True))) for at, told in changes]
         return Reading(state, decode_kept(*kept), story_changes)
 
     def read_state(self, manifest: Manifest, user_id: str) -> UserState:
         """The user without interactions: profile, and edges changed since."""
-        profile, edges, _ = self._read(manifest, user_id)
+        answers = round_trip(self._client, self._commands(manifest, user_id))
+        profile, edges, _ = _sorted(manifest, user_id, answers)
         return _decode_user(user_id, profile, edges, [], self._covered_by(manifest))
 
-    def _read(
-        self, manifest: Manifest, user_id: str, more: Sequence[Command] = ()
-    ) -> tuple[bytes | None, dict[bytes, bytes], list[Any]]:
-        """The user's profile, the edges changed since, and the answers to `more`."""
+    def _commands(self, manifest: Manifest, user_id: str, *more: Command) -> list[Command]:
+        """What asks for the user's profile, the edges changed since, and `more`; `_sorted` takes the answers."""
         bucket, place = profile_place(manifest, hash64(user_id))
-        edge_hashes = self._keys.edge_hashes(user_id)
-        profile, *answers, bucket_there, version_there = round_trip(
-            self._client,
-            (
-                ("HGET", self._keys.users(bucket), place),
-                *(("HGETALL", key) for key in edge_hashes),
-                *more,
-                # Last, because a publisher that removes an old snapshot takes it off this list first.
-                ("EXISTS", self._keys.users(bucket)),
-                ("ZSCORE", self._keys.versions(), manifest.version),
-            ),
-        )
-        if version_there is None or (bucket and not bucket_there):
-            raise gone(manifest.version)
-        edges = {field: value for one in answers[: len(edge_hashes)] for field, value in one.items()}
-        return profile, edges, answers[len(edge_hashes) :]
+        return [
+            ("HGET", self._keys.users(bucket), place),
+            *(("HGETALL", key) for key in self._keys.edge_hashes(user_id)),
+            *more,
+            # Last, because a publisher that removes an old snapshot takes it off this list first.
+            ("EXISTS", self._keys.users(bucket)),
+            ("ZSCORE", self._keys.versions(), manifest.version),
+        ]
 
     def _covered_by(self, manifest: Manifest) -> Callable[[str], str]:
         """User → position up to which the snapshot holds their events."""
@@ -141,6 +137,16 @@ class UserStore:
             degraded=degraded,
             digest=_digest([*timeline, *_flat(about), pulled_version or b"", repr(served).encode(), *_flat(promoted)]),
         )
+
+
+def _sorted(
+    manifest: Manifest, user_id: str, answers: Sequence[Any]
+) -> tuple[bytes | None, dict[bytes, bytes], Sequence[Any]]:
+    """The user's profile, the edges changed since, and what else was asked for. Unavailable: the snapshot is gone."""
+    profile, follows, refusals, blocked_by, *more, bucket_there, version_there = answers
+    if version_there is None or (profile_place(manifest, hash64(user_id))[0] and not bucket_there):
+        raise gone(manifest.version)
+    return profile, follows | refusals | blocked_by, more
 
 
 def _decode_timeline(raw: list[bytes], about: Mapping[bytes, bytes], ttl_s: int) -> Timeline | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -17,7 +19,7 @@ import redis
 from features.errors import BadInput, Unavailable
 from features.settings import Settings
 from rex.local import redis_server as servers
-from rex.local.redis import blank_password, connect, round_trip
+from rex.local.redis import Command, LoopReader, blank_password, connect, round_trip
 from rex.local.redis_server import SOCKET_PATH_BYTES, Server, socket_path
 
 GONE_WITHIN_S = 10.0
@@ -27,6 +29,7 @@ USES_REDIS = """
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from features.settings import Settings
 from rex.local.redis import connect
 with connect(Settings(var=Path(sys.argv[1]), redis_url="")) as client:
@@ -283,3 +286,48 @@ class TestARoundTrip:
             with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
                 round_trip(client, [("GET", "text"), ("HGETALL", "text"), ("GET", "text")])
             assert round_trip(client, [("EXISTS", "text"), ("GET", "nothing")]) == [1, None]
+
+
+class TestALoopReader:
+    def test_gives_each_who_asks_its_own_answers_also_after_an_error_and_a_restart(
+        self, redis_server: Server, redis_client: redis.Redis
+    ) -> None:
+        redis_client.set("text", "kind")
+        redis_client.hset("table", "field", "value")
+
+        async def asked() -> list[Any]:
+            with connect(Settings(redis_url=redis_server.url)) as client:
+                reader = LoopReader(client)
+                wrong: list[Command] = [("GET", "text"), ("HGETALL", "text"), ("GET", "text")]
+                right: list[Command] = [("GET", "text"), ("HGETALL", "table"), ("GET", "nothing")]
+                told = await asyncio.gather(*map(reader.round_trip, (right, wrong, right)), return_exceptions=True)
+                redis_server.restart()
+                told.append(await reader.round_trip(right))
+                await reader.close()
+                return told
+
+        first, refused, second, third = asyncio.run(asked())
+        assert first == second == third == [b"kind", {b"field": b"value"}, None]
+        assert isinstance(refused, redis.ResponseError)
+        assert "WRONGTYPE" in str(refused)
+
+    def test_gives_up_on_a_server_that_hangs_and_finds_it_again(
+        self, redis_server: Server, redis_client: redis.Redis
+    ) -> None:
+        pid = pid_of_server(redis_client)
+
+        async def asked() -> list[Any]:
+            with connect(Settings(redis_url=redis_server.url, redis_timeout_s=0.3)) as client:
+                reader = LoopReader(client)
+                assert await reader.round_trip([("ECHO", "before")]) == [b"before"]
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    with pytest.raises(redis.TimeoutError):
+                        await reader.round_trip([("ECHO", "during")])
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+                answers = await reader.round_trip([("ECHO", "after")])
+                await reader.close()
+                return answers
+
+        assert asyncio.run(asked()) == [b"after"]

@@ -328,7 +328,7 @@ class TestSurfaces:
         ctx = small.context(user)
         pipeline = Pipeline(small.rex.feeds.components, lambda ctx, slate: None)
         assert [ctx.story_table.story_id(int(row)) for row in pipeline.aggregate(ctx).rows] == ["s1"]
-        home, _ = small.rex.feeds.context(user, ctx.now_us, "home")
+        home = small.rex.feeds.context(user, ctx.now_us, "home")
         assert len(pipeline.aggregate(home)) == 2
 
     @pytest.mark.parametrize("names", [("timelime",), ()])

@@ -24,8 +24,8 @@ from online.slates.pagination_session import PaginationSession
 from online.slates.slate import ORGANIC, Slate, Watermark
 from online.slates.slate_making import slate_of
 from online.story_table.updates import updated
-from online.user.user import EdgeChange
-from online.validators.page import suitable
+from online.user.user import EdgeChange, User
+from online.validators.page import all_suitable, suitable, until_us
 from tests.online.small_world import context, everything, ids, story_table
 from tests.online.test_rules import interactions
 
@@ -230,21 +230,64 @@ def test_a_page_is_the_same_until_the_moment_that_it_names_and_no_longer(
     slate = Slate(slate.info, slate.stories[at], slate.scores[at], slate.sources[at], placed[at])
 
     def verdicts(now_us: int) -> list[list[int]]:
-        entries = Candidates(at.astype(np.int32), slate.sources, {"promotion": slate.promotions})
         held = [validator.sources(replace(ctx, now_us=now_us), entries) for validator in VALIDATORS]
         return [(entries.sources if one is None else one).tolist() for one in held]
 
-    page = suitable(ctx, VALIDATORS, slate, 0, 100)
-    assert page.until_us > ctx.now_us
-    last = min(page.until_us - 1, ctx.now_us + 99 * HOUR_US)
+    entries = Candidates(at.astype(np.int32), slate.sources, {"promotion": slate.promotions})
+    page, until = suitable(ctx, VALIDATORS, slate, 0, 100), until_us(ctx, VALIDATORS, entries)
+    assert until > ctx.now_us
+    last = min(until - 1, ctx.now_us + 99 * HOUR_US)
     for now_us in (last, ctx.now_us + round(share * (last - ctx.now_us))):
         again = suitable(replace(ctx, now_us=now_us), VALIDATORS, slate, 0, 100)
         assert (again.entries.rows.tolist(), again.dropped) == (page.entries.rows.tolist(), page.dropped)
-        assert again.until_us == page.until_us
-    if page.until_us < FOREVER_US:
-        assert verdicts(page.until_us) != verdicts(ctx.now_us)
+        assert until_us(replace(ctx, now_us=now_us), VALIDATORS, entries) == until
+    if until < FOREVER_US:
+        assert verdicts(until) != verdicts(ctx.now_us)
 
 
 def test_an_undated_page_without_promotions_never_changes_by_itself() -> None:
     ctx = context(story_table([{"id": "s-one", "age_h": None}]))
-    assert suitable(ctx, VALIDATORS, whole_slate(ctx), 0, 10).until_us == FOREVER_US
+    assert until_us(ctx, VALIDATORS, Candidates(np.array([0], np.int32), np.ones(1, np.uint32))) == FOREVER_US
+
+
+class Counting(Timeless):
+    """A validator that counts how often it is asked."""
+
+    def __init__(self, name: str = "counting") -> None:
+        self.name, self.times = name, 0
+
+    def sources(self, ctx: Context, entries: Candidates) -> None:
+        self.times += 1
+
+
+def test_a_slate_found_suitable_is_not_judged_again_for_the_same_state_until_its_moment() -> None:
+    ctx, slate = EVERYTHING
+    counting = Counting()
+    found, until = all_suitable(ctx, (counting,), slate)
+    assert until == FOREVER_US
+    known = replace(slate, info=replace(slate.info, suitable_for=found, suitable_until_us=ctx.now_us + 10))
+    for start in (0, 7, N - 5, N - 3, N):
+        judged, unjudged = suitable(ctx, (Counting(),), slate, start, 5), suitable(ctx, (counting,), known, start, 5)
+        assert (unjudged.next_index, unjudged.looked_at, unjudged.dropped) == (judged.next_index, judged.looked_at, {})
+        for name in ("rows", "sources"):
+            assert getattr(unjudged.entries, name).tolist() == getattr(judged.entries, name).tolist()
+        assert {k: v.tolist() for k, v in unjudged.entries.columns.items()} == {
+            k: v.tolist() for k, v in judged.entries.columns.items()
+        }
+    assert counting.times == 1
+    others = [replace(ctx, now_us=ctx.now_us + by) for by in (-1, 10)]
+    acted = replace(ctx.user.state, digest=b"another")
+    others += [replace(ctx, user=User(acted, ctx.story_table)), context(WORLD, settings=DAY_OLD)]
+    for other in others:
+        before = counting.times
+        suitable(other, (counting,), known, 0, 5)
+        assert counting.times == before + 1
+    renamed = Counting("another")
+    suitable(ctx, (renamed,), known, 0, 5)
+    assert renamed.times == 1
+
+
+def test_a_slate_with_one_unsuitable_entry_is_judged_on_every_page() -> None:
+    ctx, slate = EVERYTHING
+    assert all_suitable(ctx, (Refusing("one", {3}),), slate) == ("", 0)
+    assert all_suitable(ctx, (Refusing("one", {3}, mask=1),), slate) == ("", 0)

@@ -170,7 +170,7 @@ class Site:
     def context(self, user: str) -> Context:
         """A request on the surface `following`, read as for building."""
         now_us = micros(self.now)
-        ctx, _ = self.rex.feeds.context(user, now_us, "following")
+        ctx = self.rex.feeds.context(user, now_us, "following")
         return replace(ctx, build_inputs=self.store.read_for_build(user, utc_day(now_us)))
 
     def rows(self, ctx: Context) -> Rows:

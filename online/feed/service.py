@@ -153,9 +153,9 @@ class FeedService:
 
 def _served_page(prepared: Prepared, ctx: Context, slate: Slate, page: Page, answered: dict[str, Any]) -> ServedPage:
     """What the log keeps of an answered page. Propensities are those of the slate as it was built, whatever has dropped since."""
-    told = answered["items"]
+    shown = answered["items"]
     index = page.entries.columns["index"]
-    promoted: Bools = np.array([item["promoted"] for item in told], bool)
+    promoted: Bools = np.array([item["promoted"] for item in shown], bool)
     return ServedPage(
         request_id=answered["request_id"],
         user_id=ctx.user_id,
@@ -164,12 +164,12 @@ def _served_page(prepared: Prepared, ctx: Context, slate: Slate, page: Page, ans
         model=slate.info.model,
         served_us=ctx.now_us,
         first_position=prepared.delivered,
-        story_ids=[item["story_id"] for item in told],
+        story_ids=[item["story_id"] for item in shown],
         stories=slate.stories[index],
-        sources=[item["sources"][0] for item in told],
+        sources=[item["sources"][0] for item in shown],
         promoted=promoted,
         scores=page.entries.columns["score"],
-        propensities=slate.propensities[index].astype(np.float64) if len(slate.propensities) else np.ones(len(told)),
+        propensities=slate.propensities[index].astype(np.float64) if len(slate.propensities) else np.ones(len(shown)),
         features=slate.features[index] if len(slate.features) else None,
     )
 
@@ -202,10 +202,10 @@ def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
             continue
         try:
             found = provider.rows(ctx)
-            if isinstance(found, Found):
-                found = (
-                    found.rows
-                )  # without the inputs of a build a timeline is pulled, which is no reason to make it anew
+            if isinstance(
+                found, Found
+            ):  # what is due does not count: without the inputs of a build a timeline is always pulled
+                found = found.rows
             if isinstance(found, slice):
                 brought |= (rows >= found.start) & (rows < found.stop)
             else:

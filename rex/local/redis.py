@@ -171,24 +171,27 @@ class LoopReader:
         packed = _packed(commands)
 
         async def exchange() -> list[Any]:
+            answers: _Answers | None = None
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    answers = self._answers
-                    if answers is None or answers.lost:
-                        answers = await self._connected()
+                    answers = await self._connected()
                     return await answers.ask(packed, len(commands))
             except TimeoutError as error:
-                self._disconnect()
+                if answers is not None:  # the one that was asked: others may have connected anew meanwhile
+                    answers.drop()
                 raise redis.TimeoutError("Timeout reading from socket") from error
 
         return await self._retry.call_with_retry(exchange, _nothing)
 
     async def close(self) -> None:
         """Gives the connection back."""
-        self._disconnect()
+        if self._answers is not None:
+            self._answers.drop()
         await self._client.aclose()
 
     async def _connected(self) -> _Answers:
+        if self._answers is not None and not self._answers.lost:
+            return self._answers
         async with self._connecting:
             if self._answers is None or self._answers.lost:
                 pool: Any = self._client.connection_pool
@@ -201,11 +204,6 @@ class LoopReader:
                 self._answers = _Answers(connection)
             return self._answers
 
-    def _disconnect(self) -> None:
-        if self._answers is not None:
-            self._answers.transport.abort()
-            self._answers = None
-
 
 class _Answers(asyncio.Protocol):
     """The answers that come in over one connection, in the order of the questions. Waiters get redis.RedisError."""
@@ -213,8 +211,9 @@ class _Answers(asyncio.Protocol):
     def __init__(self, connection: Any) -> None:
         """Over a connection of redis-py's that has logged in; from now on nobody else reads or writes there."""
         self._connection = connection  # which would close its transport when it is collected
-        told = {"replyError": connection._parser.parse_error, "protocolError": redis.InvalidResponse}
-        self._parser = hiredis.Reader(**told, notEnoughData=_MORE)
+        self._parser = hiredis.Reader(
+            replyError=connection._parser.parse_error, protocolError=redis.InvalidResponse, notEnoughData=_MORE
+        )
         self._waiting: deque[tuple[asyncio.Future[list[Any]], list[Any], int]] = deque()
         self.lost = False
         self.transport = connection._writer.transport
@@ -226,6 +225,11 @@ class _Answers(asyncio.Protocol):
         self._waiting.append((asked, [], n))
         self.transport.write(packed)
         return asked
+
+    def drop(self) -> None:
+        """Closes the connection at once; those who wait are told so."""
+        self.lost = True
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Part of an answer, or of several."""

@@ -43,7 +43,7 @@ UNKNOWN = (
 
 _MORE = object()
 """What the parser says when the rest of an answer is still to come."""
-_ADDRESS = {"host", "port", "path", "db", "username", "password", "socket_connect_timeout"}
+_ADDRESS = {"host", "port", "path", "db", "username", "password", "socket_timeout", "socket_connect_timeout"}
 
 
 @contextmanager
@@ -111,8 +111,7 @@ def doubts(info: Info) -> list[str]:
 
 
 def on_loop(client: redis.Redis) -> redis.asyncio.Redis:
-    """A client of the same Redis for an event loop. It connects when first used, does not try again on its own, and
-    leaves it to the caller how long to wait for an answer."""
+    """A client of the same Redis for an event loop, with its timeouts. It connects when first used, and does not try again on its own."""
     pool = client.connection_pool
     kind = {
         redis.UnixDomainSocketConnection: redis.asyncio.UnixDomainSocketConnection,

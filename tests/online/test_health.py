@@ -107,13 +107,13 @@ class TestRedisHangs:
 
         feeds = [f"/v1/users/{user}/feed" for user in ["u-fan", *(f"u{i}" for i in range(119))]]
         bounds = (("/healthz", 200, 0.5), ("/metrics", 200, 0.5), ("/nothing", 404, 0.5), ("/readyz", 503, 1.5))
-        # The quickest of three: other processes on the machine may delay one, a Redis that hangs delays all.
         slowest = []
         with ThreadPoolExecutor(len(feeds)) as many:
-            for _ in range(3):
+            for _ in range(2):  # the second finds no connection that was there before Redis hung
                 waiting = [many.submit(asked, path) for path in feeds]
                 time.sleep(0.2)  # they all wait for Redis, in every thread there is
                 for path, status, within_s in bounds:
+                    # The quickest of three: other processes on the machine may delay one, a Redis that hangs delays all.
                     answers = [asked(path) for _ in range(3)]
                     assert {answered for answered, _ in answers} == {status}, f"{path}: {answers}"
                     assert min(took_s for _, took_s in answers) < within_s, f"{path}: {answers}"
@@ -121,4 +121,4 @@ class TestRedisHangs:
                 assert {status for status, _ in results} == {503}
                 slowest.append(max(took_s for _, took_s in results))
         # One wait for an answer, and one more after a connection that another request gave up.
-        assert min(slowest) < 1.0 + 3 * TIMEOUT_S + 1.0, f"feeds were held {slowest} s"
+        assert max(slowest) < 1.0 + 3 * TIMEOUT_S + 1.0, f"feeds were held {slowest} s"

@@ -198,6 +198,7 @@ run, `ratio` is value / baseline, `bar` the highest accepted value, `aim` a goal
 - `feed_miss_500k`: a freshly ranked feed with 500,000 candidates, and its stages; the baseline is reading the same columns once. `learned`:
   with models for the best 2,000.
 - `cached_page_http`: a cached first page over HTTP, validated and rendered; the baseline is a bare route that returns the same bytes.
+- `cached_page_judged_http`: the same for a user who has opened a story since, so that every entry is judged again; its page has a few bytes more or less.
 - `story_put_to_shown`, `story_withdrawn_to_gone`: from a change at one process to a page of another process that shows it; the baseline
   is a cached page.
 - `hybrid_read_500k`: a page of 30 from a timeline of 400 pushed and 50 pulled stories.

@@ -20,7 +20,7 @@ that `explain` was asked about.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +28,8 @@ import numpy as np
 from online.columns import Candidates, Rows
 from online.components import Components
 from online.context import Context
-from online.protocols import Found
-from online.selection import best, counted, finite, united
+from online.protocols import Found, Provider
+from online.selection import best, checked, counted, finite, united
 from online.slates.slate import Slate
 from online.slates.slate_making import slate_of
 from online.validators.page import Page, suitable
@@ -65,23 +65,52 @@ class Pipeline:
         """The union of what the providers bring, each story once, with a bit for every provider that brought it."""
         with ctx.trace.stage("aggregate", 0) as report:
             brought: list[tuple[Rows | slice, np.uint32]] = []
-            chosen = ctx.settings.aggregate.surfaces.get(ctx.surface, tuple(self.components.bits))
-            for provider in self.components.providers:
-                if provider.name not in chosen:
-                    continue
-                try:
-                    rows = provider.rows(ctx)
-                    if isinstance(rows, Found):
-                        ctx.trace.due[provider.name] = rows.due
-                        rows = rows.rows
-                    report.parts[provider.name] = counted(rows, len(ctx.story_table))
-                    brought.append((rows, np.uint32(1 << self.components.bits[provider.name])))
-                except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
-                    ctx.trace.degrade(provider.name, error)
+            for provider, found in self._brought(ctx, self.components.providers):
+                if found.due:
+                    ctx.trace.due[provider] = found.due
+                report.parts[provider] = counted(found.rows, len(ctx.story_table))
+                brought.append((found.rows, np.uint32(1 << self.components.bits[provider])))
             candidates = united(brought, len(ctx.story_table), ctx.story_table.superseded)
             report.given = len(candidates)
         ctx.trace.watch("aggregate", candidates)
         return candidates
+
+    def _brought(self, ctx: Context, providers: Iterable[Provider]) -> Iterator[tuple[str, Found]]:
+        """What those of the providers bring that fill the context's surface. One that fails brings nothing."""
+        chosen = ctx.settings.aggregate.surfaces.get(ctx.surface, tuple(self.components.bits))
+        for provider in providers:
+            if provider.name not in chosen:
+                continue
+            try:
+                rows = provider.rows(ctx)
+                found = rows if isinstance(rows, Found) else Found(rows)
+                counted(found.rows, len(ctx.story_table))
+            except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
+                ctx.trace.degrade(provider.name, error)
+            else:
+                yield provider.name, found
+
+    def eligible(self, ctx: Context, rows: Rows) -> int:
+        """How many of the rows a provider would bring now and no rule forbids: so many could the next slate hold."""
+        newer = Candidates(rows, np.ones(len(rows), np.uint32))
+        for rule in self.components.rules:
+            drops = rule.drops(ctx, newer)
+            if drops is not None:
+                newer = newer.take(~drops)
+        if not len(newer):
+            return 0
+        brought = np.zeros(len(newer), bool)
+        for _, found in self._brought(
+            ctx, reversed(self.components.providers)
+        ):  # the broadest first: it mostly settles it
+            some = found.rows
+            if isinstance(some, slice):
+                brought |= (newer.rows >= some.start) & (newer.rows < some.stop)
+            else:
+                brought |= np.isin(newer.rows, some)
+            if brought.all():
+                break
+        return int(np.count_nonzero(brought))
 
     def preprocess(self, ctx: Context, candidates: Candidates) -> Candidates:
         """Drops what a rule forbids; the first rule that does is the reason."""
@@ -90,6 +119,7 @@ class Pipeline:
             for number, rule in enumerate(self.components.rules, start=1):
                 drops = rule.drops(ctx, candidates)
                 if drops is not None:
+                    checked(rule.name, drops, np.bool_, len(candidates))
                     reason[drops & (reason == 0)] = number
             counts = np.bincount(reason, minlength=len(self.components.rules) + 1)
             report.dropped = {rule.name: int(n) for rule, n in zip(self.components.rules, counts[1:], strict=True) if n}
@@ -135,6 +165,10 @@ class Pipeline:
                 before, ranked = ranked, postprocessor.apply(ctx, ranked)
                 if lost := sorted(before.columns.keys() - ranked.columns.keys()):
                     raise ValueError(f"{postprocessor.name} lost the columns {', '.join(lost)}; use Candidates.take")
+                if len(np.intersect1d(ranked.rows, before.rows)) < len(ranked):
+                    raise ValueError(
+                        f"{postprocessor.name} repeated candidates, or added some; it may reorder and drop them"
+                    )
                 if len(ranked) < len(before):
                     report.dropped[postprocessor.name] = len(before) - len(ranked)
                 ctx.trace.watch(postprocessor.name, ranked)

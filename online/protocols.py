@@ -27,9 +27,9 @@ FOREVER_US = int(np.iinfo(np.int64).max)
 class Found:
     """What a provider brings, and what it noticed on the way."""
 
-    rows: Rows
+    rows: Rows | slice
     due: str = ""
-    """Why what it reads is to be made anew once a slate is built; empty: it is not."""
+    """Why the user's timeline is to be rebuilt once a slate is built; empty: it is not."""
 
 
 class Provider(Source, Protocol):
@@ -61,7 +61,10 @@ class Rule(Protocol):
         ...
 
     def until(self, ctx: Context, candidates: Candidates) -> int:
-        """µs, after `now_us`: until then it says the same of each of them, unless the user or the story table changes."""
+        """µs: until then it says the same of each of them, unless the user, the story table or the settings of the stage change.
+
+        `now_us` when it depends on anything else, so that it is asked again on every read (AskedAgain).
+        """
         ...
 
 
@@ -113,11 +116,19 @@ class Validator(Protocol):
 
 
 class Timeless:
-    """The `until` of a rule or a validator that does not look at `now_us`."""
+    """The `until` of a rule or a validator that looks at the user, the story table and the settings only, and not at `now_us`."""
 
     def until(self, ctx: Context, candidates: Candidates) -> int:
         """No moment changes what it says."""
         return FOREVER_US
+
+
+class AskedAgain:
+    """The `until` of a rule or a validator that looks at something else, such as a list of its own."""
+
+    def until(self, ctx: Context, candidates: Candidates) -> int:
+        """What it says may be different at any moment."""
+        return ctx.now_us
 
 
 def next_of(moments: Micros, ctx: Context) -> int:

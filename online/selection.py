@@ -19,12 +19,22 @@ _LOW = np.int64((1 << _LOW_BITS) - 1)
 
 
 def counted(rows: Rows | slice, n: int) -> int:
-    """How many rows of a table of n these are. IndexError when one is beyond it."""
+    """How many rows of a table of n these are. IndexError when one is beyond it, TypeError when they are no rows at all."""
     if isinstance(rows, slice):
         return len(range(n)[rows])
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise TypeError(f"rows are a list of integers, not {rows.dtype}{list(rows.shape)}")
     if len(rows) and (rows.min() < 0 or rows.max() >= n):
         raise IndexError(f"rows from {rows.min()} to {rows.max()} in a table of {n}")
     return len(rows)
+
+
+def checked(name: str, verdicts: np.ndarray, kind: type[np.generic], n: int) -> None:
+    """TypeError when what a rule or a validator says of n candidates is not one value of its kind for each."""
+    if verdicts.dtype != kind or verdicts.shape != (n,):
+        raise TypeError(
+            f"{name} said {verdicts.dtype}{list(verdicts.shape)} of {n} candidates; it has to be {np.dtype(kind)}[{n}]"
+        )
 
 
 def united(brought: Sequence[tuple[Rows | slice, np.uint32]], n: int, superseded: Rows) -> Candidates:

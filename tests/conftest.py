@@ -16,7 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from batch.session import start_session
 from batch.settings import BatchSettings
-from tests.nightly import PARTS, ROOT
+from tests.nightly import MARKED, ROOT
 
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UseSerialGC")
 """Tests run each plan once, over a few rows: Java's second compiler would take a third of the time and never pay it back, and a
@@ -67,8 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("spark") and not _with_spark(file):
             raise pytest.UsageError(f"{file} needs Spark and names no SparkSession: it would be started a second time")
         nightly = item.get_closest_marker("nightly")
-        if nightly and nightly.kwargs.get("part") not in PARTS:
-            raise pytest.UsageError(f"{item.nodeid}: nightly(part=...) is to be one of {', '.join(PARTS)}")
+        if nightly and nightly.kwargs.get("part") not in MARKED:
+            raise pytest.UsageError(f"{item.nodeid}: nightly(part=...) is to be one of {', '.join(MARKED)}")
     first = dict.fromkeys((item.path for item in items), len(LONGEST_FIRST))
     for item in items:
         needed = [at for at, name in enumerate(LONGEST_FIRST) if item.get_closest_marker(name)]

@@ -18,20 +18,26 @@ PASSED = ROOT / "var" / "nightly" / "passed.json"
 """The code, and the seconds that each part took which passed on it."""
 
 DELIVERY = ("test_delivery_under_change", "test_timeline_equivalence", "test_fanout_faults")
-PARTS: dict[str, list[str]] = {
-    part: ["-m", f"nightly(part='{part}')"]
-    for part in ("batch", "clients", "demo", "environments", "imports", "installs")
-} | {"delivery": [f"tests/online/{name}.py" for name in DELIVERY]}
-"""Part → what pytest is told. A test of `make nightly` alone says its part; `delivery` is tests of `make test` at full length."""
-GIT = (("rev-parse", "HEAD"), ("diff", "HEAD"))
+MARKED = ("batch", "clients", "demo", "environments", "imports", "installs")
+"""Parts that a test of `make nightly` alone can say it belongs to."""
+PARTS: dict[str, list[str]] = {part: ["-m", f"nightly(part='{part}')"] for part in MARKED} | {
+    "delivery": [f"tests/online/{name}.py" for name in DELIVERY]
+}
+"""Part → arguments of pytest. `delivery` is tests of `make test` at full length."""
 STEPS = "10000"
 """Of random histories, ten times those of `make test`; with as many, a worker is killed at every command."""
 
 
 def code() -> str:
-    """What is tested: the commit, and a hash of whatever was changed since."""
-    head, changed = (subprocess.run(["git", *of], cwd=ROOT, capture_output=True, check=True).stdout for of in GIT)
-    return f"{head.decode().strip()} {hashlib.sha256(changed).hexdigest()}"
+    """What is tested: the commit, and a hash of whatever was changed or added since."""
+
+    def git(*arguments: str) -> bytes:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True).stdout
+
+    changed = hashlib.sha256(git("diff", "HEAD"))
+    for name in git("ls-files", "--others", "--exclude-standard", "-z").split(b"\0")[:-1]:
+        changed.update(name + (ROOT / os.fsdecode(name)).read_bytes())
+    return f"{git('rev-parse', 'HEAD').decode().strip()} {changed.hexdigest()}"
 
 
 def main(wanted: list[str]) -> int:
@@ -50,8 +56,8 @@ def main(wanted: list[str]) -> int:
         command = [sys.executable, "-m", "pytest", "-rs", "-s", *PARTS[part]]
         if subprocess.run(command, cwd=ROOT, env=os.environ | {"REX_TEST_STEPS": STEPS}).returncode == 0:
             passed[part] = round(time.monotonic() - begun)
-            PASSED.parent.mkdir(parents=True, exist_ok=True)
-            PASSED.write_text(json.dumps({"code": now, "passed": passed}))
+        PASSED.parent.mkdir(parents=True, exist_ok=True)
+        PASSED.write_text(json.dumps({"code": now, "passed": passed}))
     left = [part for part in wanted or PARTS if part not in passed]
     print("passed: " + ", ".join(f"{part} in {seconds} s" for part, seconds in passed.items()))
     print(f"not passed: {', '.join(left)}; `make nightly` runs them again" if left else "nothing is left")

@@ -10,7 +10,7 @@ import numpy as np
 
 from features.arrays import Bools
 from features.errors import Unavailable
-from online.columns import Candidates, Rows
+from online.columns import Rows
 from online.components import Components
 from online.context import Context
 from online.feed.building import POLL_S, Busy, SlateBuilder
@@ -20,7 +20,6 @@ from online.feed.presenting import items
 from online.feed.served_log import ServedLog, ServedPage
 from online.feed.workers import Here, Workers, finished
 from online.metrics import Metrics
-from online.protocols import Found
 from online.slates.cursor import Cursor, CursorCodec
 from online.slates.slate import Slate, identify
 from online.story_table.dates import newer_than
@@ -125,7 +124,7 @@ class FeedService:
     def _page(self, prepared: Prepared, ctx: Context, slate: Slate, newer: Rows) -> dict[str, Any]:
         """`ctx`: the one that the slate was just built in, else that of the request. `newer`: int32[m], newer than the slate."""
         request, start, cached = prepared.request, prepared.start, prepared.slate is not None
-        new_count = _new_count(ctx, self.components, newer) if len(newer) else 0
+        new_count = self._pipeline.eligible(ctx, newer) if len(newer) else 0
         page = self._pipeline.read(ctx, slate, start, request.limit)
         answered = {
             "request_id": identify(slate.info.id, start, request.limit, ctx.now_us, ctx.pinned),
@@ -179,37 +178,3 @@ def _newer(ctx: Context, slate: Slate) -> Rows:
     mark = slate.watermark
     rows = newer_than(ctx.story_table, mark.published_us, mark.story_id, ctx.now_us)
     return rows[~np.isin(ctx.story_table.hashes.take(rows), slate.stories)] if len(rows) else rows
-
-
-def _new_count(ctx: Context, components: Components, rows: Rows) -> int:
-    """How many of the `_newer` stories a provider would bring now and no rule forbids: so many could the next slate hold."""
-    newer = Candidates(rows, np.ones(len(rows), np.uint32))
-    for rule in components.rules:
-        drops = rule.drops(ctx, newer)
-        if drops is not None:
-            newer = newer.take(~drops)
-    return int(np.count_nonzero(_brought(ctx, components, newer.rows)))
-
-
-def _brought(ctx: Context, components: Components, rows: Rows) -> Bools:
-    """bool[m]: some provider of the surface brings the row. Asks the broadest first, which mostly settles it."""
-    brought = np.zeros(len(rows), bool)
-    chosen = ctx.settings.aggregate.surfaces.get(ctx.surface, tuple(components.bits))
-    for provider in reversed(components.providers):
-        if brought.all():
-            break
-        if provider.name not in chosen:
-            continue
-        try:
-            found = provider.rows(ctx)
-            if isinstance(
-                found, Found
-            ):  # what is due does not count: without the inputs of a build a timeline is always pulled
-                found = found.rows
-            if isinstance(found, slice):
-                brought |= (rows >= found.start) & (rows < found.stop)
-            else:
-                brought |= np.isin(rows, found)
-        except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
-            ctx.trace.degrade(provider.name, error)
-    return brought

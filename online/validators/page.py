@@ -11,6 +11,7 @@ from features.arrays import I32
 from online.columns import Bits, Candidates
 from online.context import Context
 from online.protocols import FOREVER_US, Validator
+from online.selection import checked
 from online.slates.slate import Slate, identify
 
 SPARE = 12
@@ -95,6 +96,7 @@ def _judged(ctx: Context, validators: Sequence[Validator], entries: Candidates) 
     for number, validator in enumerate(validators, start=2):
         held = validator.sources(ctx, there)
         if held is not None:
+            checked(validator.name, held, np.uint32, len(there))
             why[(held == 0) & (there.sources != 0)] = number
             there = Candidates(there.rows, there.sources & held, there.columns)
     if there.rows is entries.rows:

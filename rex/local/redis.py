@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import hiredis
 import redis
@@ -176,23 +176,26 @@ class LoopReader:
                     answers = await self._connected()
                     return await answers.ask(packed, len(commands))
             except TimeoutError as error:
-                if answers is not None:  # the one that was asked: others may have connected anew meanwhile
-                    answers.drop()
-                raise redis.TimeoutError("Timeout reading from socket") from error
+                hung = redis.TimeoutError("Timeout reading from socket")
+                if answers is not None:  # the one that was asked: others may have connected again meanwhile
+                    answers.drop(
+                        hung
+                    )  # who waits beside it is not tried again either: a server that hangs takes that long each time
+                raise hung from error
 
         return await self._retry.call_with_retry(exchange, _nothing)
 
     async def close(self) -> None:
         """Gives the connection back."""
         if self._answers is not None:
-            self._answers.drop()
+            self._answers.drop(redis.ConnectionError("the service ends"))
         await self._client.aclose()
 
     async def _connected(self) -> _Answers:
-        if self._answers is not None and not self._answers.lost:
+        if self._answers is not None and not self._answers.gone():
             return self._answers
         async with self._connecting:
-            if self._answers is None or self._answers.lost:
+            if self._answers is None or self._answers.gone():
                 pool: Any = self._client.connection_pool
                 connection = pool.make_connection()
                 try:
@@ -214,7 +217,7 @@ class _Answers(asyncio.Protocol):
             replyError=connection._parser.parse_error, protocolError=redis.InvalidResponse, notEnoughData=_MORE
         )
         self._waiting: deque[tuple[asyncio.Future[list[Any]], list[Any], int]] = deque()
-        self.lost = False
+        self._lost: redis.RedisError | None = None
         self.transport = connection._writer.transport
         self.transport.set_protocol(self)
 
@@ -225,9 +228,13 @@ class _Answers(asyncio.Protocol):
         self.transport.write(packed)
         return asked
 
-    def drop(self) -> None:
-        """Closes the connection at once; those who wait are told so."""
-        self.lost = True
+    def gone(self) -> bool:
+        """Whether nothing more can be asked."""
+        return self._lost is not None or self.transport.is_closing()
+
+    def drop(self, why: redis.RedisError) -> None:
+        """Closes the connection at once; all who wait get `why`."""
+        self._lost = why
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -246,10 +253,10 @@ class _Answers(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more comes."""
-        self.lost = True
+        why = self._lost = self._lost or redis.ConnectionError(f"Connection closed by server. {exc or ''}".strip())
         for asked, _, _ in self._waiting:
             if not asked.done():
-                asked.set_exception(redis.ConnectionError(f"Connection closed by server. {exc or ''}".strip()))
+                asked.set_exception(why)
         self._waiting.clear()
 
 
@@ -273,6 +280,8 @@ def _client(url: str, timeout_s: float) -> redis.Redis:
         path = urlsplit(url).path.strip("/")
         if not url.startswith("unix:") and path and not path.isdecimal():
             raise BadInput(f"REX_REDIS_URL ends in /{path}, which is not a database number; write redis://host:port/0.")
+        if "protocol" in parse_qs(urlsplit(url).query):
+            raise BadInput("REX_REDIS_URL names a protocol; leave it out, Rex reads the answers of RESP 3.")
         return redis.Redis.from_url(
             url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=retry, decode_responses=False
         )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import EntryPoint
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from online.components import Components, default_components
 from online.context import Context
 from online.feed.presenting import items
 from online.pipeline import Pipeline
-from online.protocols import Provider
+from online.protocols import AskedAgain, Provider, Timeless
 from online.rankers.weighted import WEIGHTS, Weighted
 from online.service_settings import OnlineSettings
 from online.story_table.table import StoryTable
@@ -79,6 +79,44 @@ class Half:
 
     def drops(self, ctx: Context, candidates: Candidates) -> None:
         return None
+
+
+class Twice:
+    """A postprocessor that shows everything two times."""
+
+    name = "twice"
+
+    def apply(self, ctx: Context, ranked: Candidates) -> Candidates:
+        return ranked.take(np.repeat(np.arange(len(ranked)), 2))
+
+
+class Banned(AskedAgain):
+    """A rule with a list of its own, which no snapshot and no state of a user holds."""
+
+    name = "banned"
+    stories: ClassVar[set[int]] = set()
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Bools:
+        return np.isin(candidates.rows, list(self.stories))
+
+
+class InNumbers(Timeless):
+    """A rule that says 0 and 1."""
+
+    name = "in_numbers"
+
+    def drops(self, ctx: Context, candidates: Candidates) -> Any:
+        return np.ones(len(candidates), np.int64)
+
+
+class NothingInFloats(Provider):
+    """Brings what NumPy takes for an empty list."""
+
+    name = "nothing_in_floats"
+    reason = "By chance"
+
+    def rows(self, ctx: Context) -> Any:
+        return np.array([])
 
 
 class NoArguments:
@@ -244,3 +282,28 @@ class TestPlugIns:
     def test_one_that_cannot_be_made_is_named_with_the_reason(self, plugged_in: Any) -> None:
         with pytest.raises(BadInput, match=r"rex\.validators\) cannot be loaded: .*'needed'"):
             plugged_in("validators", NoArguments)
+
+
+class TestWhatAComponentMustNot:
+    TABLE = story_table([{"id": f"s{i}", "author": f"a{i}"} for i in range(9)])
+
+    def test_a_rule_with_a_list_of_its_own_is_asked_on_every_page(self, plugged_in: Any) -> None:
+        made_by = Pipeline(plugged_in("rules", Banned), lambda ctx, slate: None)
+        ctx = context(self.TABLE)
+        slate = made_by.build(ctx)
+        assert len(made_by.read(ctx, slate, 0, 9).entries) == 9
+        Banned.stories = {int(self.TABLE.by_hash.find(slate.stories[:1])[0])}
+        assert made_by.read(ctx, slate, 0, 9).dropped == {"banned": 1}
+
+    def test_a_postprocessor_that_repeats_stories_fails_the_request(self, plugged_in: Any) -> None:
+        with pytest.raises(ValueError, match="twice repeated candidates"):
+            Pipeline(plugged_in("postprocessors", Twice), lambda ctx, slate: None).build(context(self.TABLE))
+
+    def test_a_rule_that_does_not_say_yes_or_no_fails_the_request(self, plugged_in: Any) -> None:
+        with pytest.raises(TypeError, match=r"in_numbers said int64\[9\] of 9 candidates; it has to be bool\[9\]"):
+            Pipeline(plugged_in("rules", InNumbers), lambda ctx, slate: None).build(context(self.TABLE))
+
+    def test_a_provider_that_brings_no_rows_at_all_is_left_out(self, plugged_in: Any) -> None:
+        made_by = Pipeline(plugged_in("providers", NothingInFloats), lambda ctx, slate: None)
+        ctx = context(self.TABLE, settings=OnlineSettings(strict=False))
+        assert (len(made_by.build(ctx)), ctx.trace.degraded) == (9, ["nothing_in_floats"])

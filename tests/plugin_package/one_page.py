@@ -11,6 +11,7 @@ from online.feed.presenting import items
 from online.pipeline import Pipeline
 from online.service_settings import OnlineSettings
 from online.slates.slate import ORGANIC
+from online.validators.page import until_us
 from tests.online.small_world import context, story_table
 
 OLD_H = 24 * 30.0
@@ -38,6 +39,6 @@ answer = {
     "recency": ctx.trace.watched["features"]["recency"],
     "order": [int(row) % 2 for row, item in zip(page.entries.rows, told.values(), strict=True) if not item["promoted"]],
     "slots": np.flatnonzero(slate.promotions != ORGANIC).tolist(),
-    "until_h": (page.until_us - ctx.now_us) / 3.6e9,
+    "until_h": (until_us(ctx, made_by.components.validators, page.entries) - ctx.now_us) / 3.6e9,
 }
 print(json.dumps(answer))

@@ -52,7 +52,7 @@ with Client(base_url=sys.argv[1], raise_on_unexpected_status=True) as client:
     assert isinstance(why.story, models.StoryPath), why
     assert why.story.known, why
     user = call(get_user, USER)
-    assert isinstance(user, models.User), user
+    assert isinstance(user, models.KnownUser), user
     assert (user.follows.author, user.languages, user.is_member) == (["a/made"], ["en"], True), user
     listed = call(list_snapshots)
     assert isinstance(listed, models.Snapshots), listed

@@ -47,7 +47,7 @@ MISTAKES = {
         {"REX_BATCH_SPARK_MASTER": "no"},
         "There is no lake at",
     ),
-    "no lake to evaluate": (["eval", "target"], {}, "There is no lake at"),
+    "no lake to evaluate": (["eval", str(Path(__file__).parent)], {}, "There is no lake at"),
     "no folder to rank into": (
         ["rank", "target", "--as-of", "2026-01-31", "--out", f"{__file__}/ranked.parquet"],
         {},

@@ -59,7 +59,7 @@ check: env ## what CI runs: format, lint, types, dead code, tests
 	$(BIN)/vulture
 	$(MAKE) test
 
-docs: env ## write the generated pages of docs/ anew
+docs: env ## regenerate the generated pages of docs/
 	$(BIN)/python -m docs.generate
 
 format: env ## format the code
@@ -74,7 +74,7 @@ tables: env ## evaluate Rex and its baselines, DATA=dir: DeskDrop's directory, a
 	$(BIN)/rex eval $(DATA) --protocol published --protocol rolling --json var/tables/deskdrop.json
 	$(BIN)/rex eval var/tables/world --protocol true-interest --json var/tables/world.json
 
-lock: env ## pin the dependencies of pyproject.toml anew
+lock: env ## pin the dependencies of pyproject.toml again
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --quiet --output-file requirements.lock
 
 clean: ## remove the environment and everything under var

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from features.settings import CheckedSettings
 
 
-class BatchSettings(BaseSettings):
+class BatchSettings(CheckedSettings):
     """What the jobs may be tuned by. Checked at start; a bad value stops the program with its name and bound."""
 
     model_config = SettingsConfigDict(env_prefix="REX_BATCH_", extra="ignore", frozen=True)

@@ -9,7 +9,7 @@ import duckdb
 
 from features.duckdb_sql import literal, quoted
 from features.errors import BadInput
-from features.lake_files import ARCHIVED, Group, inspect
+from features.lake_files import ARCHIVED, Group, inspect, raw_layer
 from features.lake_layout import duckdb_path
 from features.raw_datasets import EVENTS, STORIES
 from features.schema import Dataset
@@ -29,9 +29,10 @@ def is_undated(dataset: Dataset, groups: Sequence[Group]) -> bool:
 
 
 def refuse_undated(lake: Path, purpose: str) -> None:
-    """BadInput for a lake whose stories or events have no dates; `purpose`: what that stops, and why."""
+    """BadInput where there is no lake, and for one whose stories or events have no dates; `purpose`: what that stops, and why."""
+    raw = raw_layer(lake)
     for dataset in (STORIES, EVENTS):
-        if is_undated(dataset, inspect(dataset, lake / "raw" / dataset.name)):
+        if is_undated(dataset, inspect(dataset, raw / dataset.name)):
             raise BadInput(f"The {dataset.name} of the lake at {lake} have no dates: {purpose}")
 
 

@@ -150,7 +150,7 @@ def shortfalls(evaluation: ModelEvaluation) -> list[str]:
     """One sentence for each baseline that the model does not surely beat: the interval of the difference reaches 0."""
     return [
         f"its {DECIDING} is {one.value:+.4f} against {name} (95% interval {one.low:+.4f} to {one.high:+.4f}), "
-        "which is not surely better"
+        "so it may be no better"
         for name, measures in evaluation.ahead.items()
         if not (one := measures[DECIDING]).low > 0
     ]
@@ -160,7 +160,10 @@ def admit(evaluation: ModelEvaluation, *, force: bool = False) -> list[str]:
     """The shortfalls of a model that may be released. ModelRefused when there are any, unless `force`."""
     short = shortfalls(evaluation)
     if short and not force:
-        raise ModelRefused(f"the model is not released: {'; '.join(short)}. Log more impressions, or force it.")
+        raise ModelRefused(
+            f"the model is not released: {'; '.join(short)}. Train it again when there are more impressions, "
+            "or release it anyway with `--force`."
+        )
     return short
 
 

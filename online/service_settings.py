@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
 from annotated_types import Interval
-from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
 
-from features.errors import BadInput
+from features.settings import CheckedSettings
 from online.settings import (
     AggregateSettings,
     CacheSettings,
@@ -80,7 +79,7 @@ class HttpSettings:
     """Rankings that run at the same time; others wait, so that cached pages are never stuck behind them."""
 
 
-class OnlineSettings(BaseSettings):
+class OnlineSettings(CheckedSettings):
     """How feeds are made and served. Checked at start; a bad value stops the program with its name and bound."""
 
     model_config = SettingsConfigDict(
@@ -115,18 +114,6 @@ class OnlineSettings(BaseSettings):
     def _lists_are_json(cls, given: Any) -> Any:
         """In a group from the environment, lists and mappings are still text."""
         return {name: _decoded(value) for name, value in given.items()} if isinstance(given, dict) else given
-
-    @model_validator(mode="after")
-    def _variables_are_known(self) -> OnlineSettings:
-        groups = {name: field.default for name, field in type(self).model_fields.items()}
-        known = {f"{name}_{one.name}" for name, group in groups.items() if is_dataclass(group) for one in fields(group)}
-        known |= {name for name, group in groups.items() if not is_dataclass(group)}
-        given = {name for name in os.environ if name.upper().startswith(PREFIX)}
-        if unknown := sorted(name for name in given if name[len(PREFIX) :].lower() not in known):
-            raise BadInput(
-                f"{', '.join(unknown)} is no setting; docs/settings.md lists all, CHANGELOG.md the old names."
-            )
-        return self
 
     @property
     def ranking(self) -> RankingSettings:

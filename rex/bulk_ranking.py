@@ -6,6 +6,7 @@ reasons included; only Redis is left out, and nothing is drawn at random unless 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -64,8 +65,10 @@ def rank(
 
     `users` None: every user known at `as_of`, by user_id; an unknown one gets a newcomer's list. Runs the batch for
     `as_of` first when its features are not in the lake. Equal lakes and arguments, equal bytes. A file that is there is
-    replaced, whole. BadInput for a `top` beyond the slate's size, repeated users, and whatever the batch refuses.
+    replaced, whole. BadInput for a `top` beyond the slate's size, repeated users,
+    an `out` that cannot be written, and whatever the batch refuses.
     """
+    _refuse_unwritable(out)
     given = OnlineSettings().ranking
     undrawn = replace(given, postprocess=replace(given.postprocess, explore_share=0.0))
     settings = replace(online or undrawn, strict=True)
@@ -86,9 +89,9 @@ def read_users(path: Path) -> list[str]:
     try:
         found = [line.strip() for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read as a list of users ({error}); write one user_id a line.") from error
+        raise BadInput(f"{path} cannot be read as a list of users ({error}); write one user_id per line.") from error
     if not found:
-        raise BadInput(f"{path} names nobody; write one user_id a line.")
+        raise BadInput(f"{path} names nobody; write one user_id per line.")
     return found
 
 
@@ -124,6 +127,17 @@ def _tables(
             if progress is not None and bar is not None:
                 progress.advance(bar)
         yield pa.Table.from_pylist([{**row, "as_of": as_of} for row in rows], schema=RANKED)
+
+
+def _refuse_unwritable(out: Path) -> None:
+    """BadInput where no file can be written; before the work, not after it."""
+    if out.is_dir():
+        raise BadInput(f"{out} is a directory; name the Parquet file to write.")
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise BadInput(f"{out} cannot be written, because {above} is a file; name another path.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise BadInput(f"{out} cannot be written, because this user may not write to {above}; name another path.")
 
 
 def _write(tables: Iterator[pa.Table], out: Path) -> int:

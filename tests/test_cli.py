@@ -22,11 +22,46 @@ MISTAKES = {
     "no such data": (["import", "deskdrop", "target", "--files", "nowhere"], {}, "nowhere"),
     "no such SQL": (["import", "nowhere.sql", "target"], {}, "nowhere.sql"),
     "no service": (["feed", "u1", "--url", "http://127.0.0.1:1"], {}, "rex serve"),
-    "setting out of bounds": (["snapshots"], {"REX_SNAPSHOTS_KEPT": "0"}, "snapshots_kept"),
+    "setting out of bounds": (
+        ["snapshots"],
+        {"REX_SNAPSHOTS_KEPT": "0"},
+        "REX_SNAPSHOTS_KEPT must be greater than or equal to 1, not '0'",
+    ),
+    "setting out of bounds in a group": (
+        ["feed", "u1"],
+        {"REX_ONLINE_POSTPROCESS_EXPLORE_SHARE": "7"},
+        "REX_ONLINE_POSTPROCESS_EXPLORE_SHARE must be less than or equal to",
+    ),
+    "list that is not JSON": (
+        ["feed", "u1"],
+        {"REX_ONLINE_POSTPROCESS_PROMOTED_SLOTS": "1,2"},
+        "REX_ONLINE_POSTPROCESS_PROMOTED_SLOTS must be a list written as JSON, such as [1, 2], not '1,2'",
+    ),
+    "setting of an old name": (
+        ["batch", "--as-of", "2026-01-31"],
+        {"REX_BATCH_TRAINING_GRID_H": "24"},
+        "REX_BATCH_TRAINING_GRID_H is not a setting; docs/settings.md",
+    ),
+    "no lake to train on": (
+        ["train", "--as-of", "2026-01-31"],
+        {"REX_BATCH_SPARK_MASTER": "no"},
+        "There is no lake at",
+    ),
+    "no lake to evaluate": (["eval", str(Path(__file__).parent)], {}, "There is no lake at"),
+    "no folder to rank into": (
+        ["rank", "target", "--as-of", "2026-01-31", "--out", f"{__file__}/ranked.parquet"],
+        {},
+        f"because {__file__} is a file",
+    ),
+    "a folder to rank into": (
+        ["rank", "target", "--as-of", "2026-01-31", "--out", str(Path(__file__).parent)],
+        {},
+        "is a directory; name the Parquet file to write",
+    ),
     "weight of no outcome": (
         ["feed", "u1"],
         {"REX_ONLINE_RANK_VALUE_WEIGHTS": '{"sleep": 1}'},
-        "unknown outcomes ['sleep']",
+        "REX_ONLINE_RANK_*: value_weights: weights are given for unknown outcomes ['sleep']",
     ),
     "world too small": (["simulate", "target", "--users", "1"], {}, "users"),
 }
@@ -72,6 +107,30 @@ def test_limits_of_options_are_checked(tmp_path: Path) -> None:
     result = rex_here("feed", "u1", "--limit", "0", var=tmp_path)
     assert result.returncode == 2
     assert "limit" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["serve"], ["demo", "--no-serve"]])
+def test_a_port_beyond_the_last_is_a_usage_error(command: list[str], tmp_path: Path) -> None:
+    result = rex_here(*command, "--port", "99999", var=tmp_path)
+    assert result.returncode == 2
+    assert "65535" in result.stderr
+
+
+def test_a_date_in_another_form_is_told_what_one_looks_like(tmp_path: Path) -> None:
+    result = rex_here("batch", "--as-of", "31.01.2026", var=tmp_path)
+    assert result.returncode == 2
+    assert "2026-01-31T18:00:00" in result.stderr
+
+
+def test_where_nothing_is_listed_it_is_said(tmp_path: Path) -> None:
+    assert "No snapshot has been published" in rex_here("snapshots", var=tmp_path).stdout
+    assert "There are no dead letters." in rex_here("dead-letters", var=tmp_path).stdout
+
+
+def test_simulate_says_what_it_wrote(tmp_path: Path) -> None:
+    arguments = ["simulate", str(tmp_path / "lake"), "--users", "50", "--stories", "60", "--events", "500"]
+    result = rex_here(*arguments, var=tmp_path)
+    assert result.stdout.startswith("Wrote 50 users, 60 stories, "), result.stderr
 
 
 def test_simulate_refuses_to_write_over_something(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def read_tuned(lake: Path) -> Tuned | None:
         return Tuned(
             str(read["as_of"]), dict(read["chosen"]), tuple(Tried(**one) for one in read["tried"]), tuple(read["notes"])
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{lake / NAME} is damaged ({error!r}); run `rex tune` again, or remove it.") from error

@@ -24,7 +24,7 @@ WEIGHTS: tuple[Weight, ...] = (
     Weight("topic_affinity", 2.0, "what a user reads about is the steadiest sign of interest"),
     Weight("author_affinity", 1.5, "users come back to writers"),
     Weight("publication_affinity", 0.5, "weaker than the author: publications are broad"),
-    Weight("als_score", 1.5, "what people with the same reading history liked"),
+    Weight("als_score", 1.5, "what users with the same reading history liked"),
     Weight("similarity", 0.5, "more of what was just read, but not only that"),
     Weight("follows_author", 0.7, "a follow is a promise to show"),
     Weight("follows_publication", 0.3, "a broader promise"),

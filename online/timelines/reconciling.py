@@ -79,7 +79,7 @@ class Reconciler:
         try:
             self._replace(keys=keys, args=args)
         except redis.ResponseError as error:
-            log.warning("the timeline of %s is damaged and made anew: %s", user_id, error)
+            log.warning("the timeline of %s is damaged and will be rebuilt: %s", user_id, error)
             self._client.delete(*keys)  # it holds nothing that cannot be made again
             self._replace(keys=keys, args=args)
 

@@ -9,11 +9,16 @@ from typing import Annotated
 import typer
 
 from features.settings import Settings
-from rex.cli.console import LakeArgument, LakeOption, OptionalLake, out, print_check, progress, refuse, utc
+from rex.cli.console import LakeArgument, LakeOption, OptionalLake, date, out, print_check, progress, refuse, utc
 
 
 def batch(
-    as_of: Annotated[list[datetime] | None, typer.Option("--as-of", help="UTC; may be given several times")] = None,
+    as_of: Annotated[
+        list[datetime] | None,
+        typer.Option(
+            "--as-of", parser=date, metavar="DATE", help="UTC, such as 2026-01-31; may be given several times"
+        ),
+    ] = None,
     job: Annotated[list[str] | None, typer.Option("--job", help="run only this job; its inputs must exist")] = None,
     lake: LakeOption = None,
 ) -> None:
@@ -27,24 +32,28 @@ def batch(
 
     now, lake = datetime.now(UTC), lake or Settings().lake
     moments = [utc(moment) for moment in as_of or [now.replace(microsecond=0)]]
+    settings = settings_of(lake)
     with progress() as bars:
         checked = check_lake(lake, now, bars)
     print_check(checked)
     if checked.hints:  # other rows that are refused go to quarantine first, also where there are too many
         refuse(" ".join(checked.hints))
     with progress() as bars:
-        report = run(lake, moments, now=now, settings=settings_of(lake), jobs=job, progress=bars)
+        report = run(lake, moments, now=now, settings=settings, jobs=job, progress=bars)
     out.print(report.table())
 
 
 def tune(
     lake: OptionalLake = None,
-    as_of: Annotated[datetime | None, typer.Option("--as-of", help="UTC; default: now")] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", parser=date, metavar="DATE", help="UTC, such as 2026-01-31; default: now"),
+    ] = None,
     budget_s: Annotated[
-        float | None, typer.Option(min=0, max=86_400, help="seconds for trying; default: tuning_budget_s")
+        float | None, typer.Option(min=0, max=86_400, help="seconds for trying; default: REX_BATCH_TUNING_BUDGET_S")
     ] = None,
 ) -> None:
-    """Choose half-lives and the fit of vectors on a slice of the lake itself; batches on it go by them from then on.
+    """Choose half-lives and the fit of vectors on a slice of the lake itself; later batches on this lake use them.
 
     Example: [bold]rex tune var/lake --as-of 2026-01-31T00:00:00[/]
     """
@@ -65,14 +74,21 @@ def tune(
 
 def train(
     lake: OptionalLake = None,
-    as_of: Annotated[datetime | None, typer.Option("--as-of", help="UTC; default: that of the latest batch")] = None,
-    days: Annotated[int | None, typer.Option(min=1, max=3660, help="of examples; default: training_days")] = None,
-    force: Annotated[bool, typer.Option("--force", help="release it although it does not beat the baselines")] = False,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            "--as-of", parser=date, metavar="DATE", help="UTC, such as 2026-01-31; default: that of the latest batch"
+        ),
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=3660, help="of examples; default: REX_BATCH_TRAINING_DAYS")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="release it even if it does not beat the baselines")] = False,
     from_examples: Annotated[
-        bool, typer.Option("--from-examples", help="learn from the examples that are there, without Spark")
+        bool, typer.Option("--from-examples", help="use the existing examples, without Spark")
     ] = False,
 ) -> None:
-    """Learn a ranking model, evaluate it on the last days beside rankings that need no learning, and release it if it is better.
+    """Learn a ranking model, evaluate it on the last days against baselines, and release it if it beats them all.
 
     Example: [bold]rex train var/lake --as-of 2026-01-31T00:00:00 --days 14[/]
     """
@@ -85,6 +101,7 @@ def train(
 
     lake = lake or Settings().lake
     settings = settings_of(lake) if days is None else settings_of(lake, training_days=days)
+    learning = LearningSettings()
     moment = utc(as_of) if as_of else latest_batch(lake)
     verdicts: list[Trained] = []
     now = datetime.now(UTC)
@@ -96,7 +113,7 @@ def train(
                 moment,
                 time.monotonic,
                 now=now,
-                settings=LearningSettings(),
+                settings=learning,
                 force=force,
                 progress=bars,
                 evaluated=verdicts.append,
@@ -128,7 +145,7 @@ def evaluate(
     ] = 60.0,
     json: Annotated[Path | None, typer.Option("--json", help="write all figures as rows")] = None,
 ) -> None:
-    """Evaluate Rex beside its baselines on raw lakes, by several protocols, with intervals.
+    """Compare Rex with baselines by several protocols, with confidence intervals.
 
     Example: [bold]rex eval var/lake --protocol rolling --json var/eval.json[/]
     """
@@ -157,9 +174,14 @@ def evaluate(
 def rank(
     lake: LakeArgument,
     to: Annotated[Path, typer.Option("--out", help="the Parquet file to write", show_default=False)],
-    as_of: Annotated[datetime, typer.Option("--as-of", help="UTC", show_default=False)],
-    users: Annotated[Path | None, typer.Option("--users", help="a file with one user_id a line; default: all")] = None,
-    top: Annotated[int, typer.Option(min=1, help="stories a user")] = 50,
+    as_of: Annotated[
+        datetime,
+        typer.Option("--as-of", parser=date, metavar="DATE", help="UTC, such as 2026-01-31", show_default=False),
+    ],
+    users: Annotated[
+        Path | None, typer.Option("--users", help="a file with one user_id per line; default: all")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="stories per user")] = 50,
 ) -> None:
     """Write ranked lists for many users, by the pipeline that serves feeds: for digests, and for evaluating it yourself.
 

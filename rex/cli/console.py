@@ -54,6 +54,16 @@ def print_check(report: LakeReport) -> None:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def date(text: str) -> datetime:
+    """A date or a time as an option has it; a usage error that shows what one looks like."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a date; write it as 2026-01-31 or 2026-01-31T18:00:00 (UTC)."
+        ) from None
+
+
 def utc(moment: datetime) -> datetime:
     """A time without a zone is UTC."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -15,8 +15,10 @@ def feed(
     user: Annotated[str, typer.Argument(help="whose feed", show_default=False)],
     limit: Annotated[int, typer.Option(min=1, max=100)] = 10,
     url: Annotated[str | None, typer.Option(help="ask this server; default: rank in this process")] = None,
-    story: Annotated[str | None, typer.Option("--story", help="also tell the path of this story")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="also tell why the first story is on top")] = False,
+    story: Annotated[
+        str | None, typer.Option("--story", help="also show how this story moved through the stages")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="also explain why the first story ranks first")] = False,
 ) -> None:
     """Print one user's feed, with reasons, and the funnel it came out of.
 
@@ -42,7 +44,7 @@ def demo(
     users: int = 5_000,
     stories: int = 20_000,
     events: int = 1_000_000,
-    port: int = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
     redis_url: Annotated[
         str,
         typer.Option("--redis", help="publish to this Redis under rex-demo:, emptied first; default: one of its own"),

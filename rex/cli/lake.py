@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from features.settings import Settings
-from rex.cli.console import LakeArgument, OptionalLake, out, print_check, progress, refuse, utc
+from rex.cli.console import LakeArgument, OptionalLake, date, out, print_check, progress, refuse, utc
 
 
 def simulate(
@@ -20,9 +20,12 @@ def simulate(
     events: int = 1_000_000,
     days: int = 30,
     seed: int = 7,
-    ends_at: Annotated[datetime | None, typer.Option(help="end of the world, UTC; default: last midnight")] = None,
+    ends_at: Annotated[
+        datetime | None,
+        typer.Option(parser=date, metavar="DATE", help="when the simulated data end, UTC; default: last midnight"),
+    ] = None,
 ) -> None:
-    """Write a synthetic Medium with known truth as a raw lake.
+    """Simulate a publishing site whose users' true interests are known, and write it as a raw lake.
 
     Example: [bold]rex simulate var/lake --users 500 --stories 2000 --events 50000[/]
     """
@@ -33,7 +36,11 @@ def simulate(
     config = WorldConfig(users=users, stories=stories, events=events, days=days, seed=seed, ends_at=end)
     with progress() as bars:
         summary = run(config, lake, bars)
-    out.print(f"wrote {summary} to {lake}")
+    out.print(
+        f"Wrote {summary.users:,} users, {summary.stories:,} stories, {summary.edges:,} edges and {summary.events:,} events "
+        f"to {lake}.",
+        soft_wrap=True,
+    )
 
 
 def _list_ready(wanted: bool) -> None:
@@ -54,7 +61,12 @@ def import_(
     ] = None,
     as_of: Annotated[
         datetime | None,
-        typer.Option("--as-of", help="UTC; when data without dates count as received; needed for those only"),
+        typer.Option(
+            "--as-of",
+            parser=date,
+            metavar="DATE",
+            help="UTC, such as 2026-01-31; when data without dates count as received; needed for those only",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="write nothing; show the first rows, and what would be refused and why")
@@ -63,7 +75,7 @@ def import_(
         bool, typer.Option("--list", help="list the ready files", is_eager=True, callback=_list_ready)
     ] = False,
 ) -> None:
-    """Bring your own data into a new raw lake: one SQL view a dataset, over CSV, TSV, JSONL or Parquet files. All rows, or none.
+    """Bring your own data into a new raw lake: one SQL view per dataset, over CSV, TSV, JSONL or Parquet files. All rows, or none.
 
     Example: [bold]rex import my-site.sql var/lake[/], where my-site.sql says
 

@@ -11,7 +11,7 @@ import typer
 
 from features.keys import Keys
 from features.settings import Settings
-from rex.cli.console import LakeOption, out, progress, utc
+from rex.cli.console import LakeOption, date, out, progress, utc
 
 
 class Service(StrEnum):
@@ -29,7 +29,12 @@ SERVICES = {
 
 
 def publish(
-    as_of: Annotated[datetime, typer.Option("--as-of", help="UTC; the features to publish")],
+    as_of: Annotated[
+        datetime,
+        typer.Option(
+            "--as-of", parser=date, metavar="DATE", help="the features of which moment, UTC, such as 2026-01-31"
+        ),
+    ],
     lake: LakeOption = None,
     allow_older: Annotated[
         bool, typer.Option("--allow-older", help="also when the current snapshot is of a later moment")
@@ -70,7 +75,8 @@ def snapshots() -> None:
 
     settings = Settings()
     with connect(settings) as client:
-        out.print(snapshots_table(listed(client, Keys(settings.redis_prefix), datetime.now(UTC))))
+        found = listed(client, Keys(settings.redis_prefix), datetime.now(UTC))
+    out.print(snapshots_table(found) if found else "No snapshot has been published; run `rex publish`.")
 
 
 def rollback(version: Annotated[str, typer.Argument(show_default=False)]) -> None:
@@ -90,7 +96,9 @@ def rollback(version: Annotated[str, typer.Argument(show_default=False)]) -> Non
 def serve(
     what: Annotated[Service, typer.Argument(help="the feed API, or the models that it ranks with")] = Service.feed,
     host: str = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="default: 8000 for the feed, 8001 for models")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="default: 8000 for the feed, 8001 for models")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="processes")] = 1,
 ) -> None:
     """Serve the feed API, or its models as a process of their own.
@@ -160,7 +168,7 @@ def fanout(
 
 
 def timelines(lake: LakeOption = None) -> None:
-    """Make the follower index and the timelines anew, for the users whom the lake saw lately.
+    """Rebuild the follower index and the timelines, for the users whom the lake saw lately.
 
     Example: [bold]rex timelines[/]
     """
@@ -186,4 +194,5 @@ def dead_letters(newest: Annotated[int, typer.Option(min=1, max=10_000, help="ho
 
     settings = Settings()
     with connect(settings) as client:
-        out.print(dead_letters_table(listed(client, Keys(settings.redis_prefix), newest)))
+        found = listed(client, Keys(settings.redis_prefix), newest)
+    out.print(dead_letters_table(found) if found else "There are no dead letters.")

@@ -18,6 +18,7 @@ from pydantic_settings import SettingsError
 
 from features.errors import BadInput, Unavailable
 from features.packing import CorruptValue
+from features.settings import variable_of
 
 STEERING = (
     "JAVA_HOME", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "HADOOP_CONF_DIR", "SPARK_CONF_DIR", "SPARK_LOCAL_DIRS",
@@ -26,6 +27,11 @@ STEERING = (
 """Environment variables that can keep Spark from starting."""
 _PIPELINE = re.compile(r"^Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
 """How redis-py begins the message of a pipeline's error: with the command, all bytes of its keys and values."""
+_AS_JSON = {
+    "tuple_type": "Input should be a list written as JSON, such as [1, 2]",
+    "dict_type": 'Input should be a mapping written as JSON, such as {"read": 6}',
+}
+"""What pydantic asks for where the environment has text that is not JSON, in a user's words."""
 _ENGINES = ("pyspark.PySparkException", "py4j.Py4JError", "duckdb.Error", "pyarrow.ArrowException")
 
 
@@ -110,6 +116,19 @@ FAULTS = (
         _ENGINES,
         pattern=r"Read-only file system|Permission denied|AccessControlException|Mkdirs failed to create",
         passes=False,
+    ),
+    Fault(
+        "A path leads to something of another kind",
+        "There is a directory where a file is to be, or the other way round{path}",
+        "name another path",
+        kinds=("builtins.IsADirectoryError", "builtins.NotADirectoryError", "builtins.FileExistsError"),
+        passes=False,
+    ),
+    Fault(
+        "A file is not there",
+        "There is no such file or directory{path}",
+        "check the path",
+        kinds=("builtins.FileNotFoundError",),
     ),
     Fault(
         "Too many files are open",
@@ -249,10 +268,7 @@ def refusal(error: BaseException, during: str = "") -> BadInput | Unavailable | 
     if isinstance(error, CorruptValue):
         return Unavailable(str(error))
     if isinstance(error, ValidationError):
-        places = ((".".join(map(str, one["loc"])), one["msg"], one["input"]) for one in error.errors())
-        return BadInput(
-            "bad setting: " + "; ".join(f"{place}: {message} (got {given!r})" for place, message, given in places)
-        )
+        return BadInput(f"bad setting: {'; '.join(_invalid(error)).rstrip('.')}.")
     if isinstance(error, SettingsError):
         return BadInput(f'bad setting: {first_line(error)}; a list is written as JSON, such as \'["a", "b"]\'.')
     for one in _chain(error):
@@ -261,6 +277,20 @@ def refusal(error: BaseException, during: str = "") -> BadInput | Unavailable | 
                 kind = Unavailable if fault.passes else BadInput
                 return kind(f"{during}: {sentence}" if during else sentence)
     return None
+
+
+def _invalid(error: ValidationError) -> Iterator[str]:
+    """What is wrong with each value, under the name of its environment variable where it is a setting."""
+    for one in error.errors():
+        place = variable_of(error.title, one["loc"]) or ".".join(map(str, one["loc"]))
+        if one["type"] == "value_error":  # a sentence of Rex's own, often about several values together
+            yield f"{place}: {one['ctx']['error']}" if place else str(one["ctx"]["error"])
+            continue
+        said = one["msg"].partition(", unable to")[0]
+        if one["type"] in _AS_JSON:
+            said = _AS_JSON[one["type"]]
+        must = re.sub(r"^\w+ should ", "must ", said)
+        yield f"{place} {must}, not {one['input']!r}" if must != said else f"{place}: {said} (got {one['input']!r})"
 
 
 def first_line(error: BaseException) -> str:

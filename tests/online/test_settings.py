@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from batch.settings import BatchSettings
 from features.errors import BadInput
+from features.settings import variable_of
+from learning.settings import LearningSettings
 from online.service_settings import OnlineSettings
 from online.settings import PostprocessSettings
 
@@ -35,5 +38,23 @@ def test_what_does_not_fit_together_is_refused_however_it_is_given() -> None:
 
 def test_a_variable_of_an_old_or_misspelt_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REX_ONLINE_SLATE_SIZE", "10")
-    with pytest.raises(BadInput, match=r"REX_ONLINE_SLATE_SIZE is no setting.*CHANGELOG\.md"):
+    with pytest.raises(BadInput, match=r"REX_ONLINE_SLATE_SIZE is not a setting.*CHANGELOG\.md"):
         OnlineSettings()
+
+
+@pytest.mark.parametrize("kind", [BatchSettings, LearningSettings])
+def test_batch_and_learning_refuse_them_too(
+    kind: type[BatchSettings | LearningSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{kind.model_config['env_prefix']}NO_SUCH"
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(BadInput, match=f"{name} is not a setting.*"):
+        kind()
+
+
+def test_an_error_of_a_setting_has_the_name_of_its_variable() -> None:
+    assert variable_of("OnlineSettings", ("rank", "value_weights", "read")) == "REX_ONLINE_RANK_VALUE_WEIGHTS"
+    assert variable_of("OnlineSettings", ("postprocess",)) == "REX_ONLINE_POSTPROCESS_*"
+    assert variable_of("LearningSettings", ("cadence_d",)) == "REX_LEARNING_CADENCE_D"
+    assert variable_of("Settings", ()) is None
+    assert variable_of("WorldConfig", ("users",)) is None

@@ -76,7 +76,7 @@ def decode(data: bytes, name: str) -> Model:
     """The model called `name`, ready to score. WrongModel when its hash is another, it is damaged, or its features are not this code's."""
     if len(name) not in NAME_CHARS or not name_of(data).startswith(name):
         raise WrongModel(
-            f"model {name} has other bytes than were published (SHA-256 {name_of(data)}); publish it anew."
+            f"model {name} has other bytes than were published (SHA-256 {name_of(data)}); publish it again."
         )
     try:
         arrays = MODEL.decode(data)
@@ -84,7 +84,7 @@ def decode(data: bytes, name: str) -> Model:
         _same_features(name, head)
         model = _model(arrays, head)
     except (CorruptValue, ValueError, KeyError, TypeError, IndexError) as error:
-        raise WrongModel(f"model {name} is damaged ({error}); train and publish it anew.") from error
+        raise WrongModel(f"model {name} is damaged ({error}); train and publish it again.") from error
     model.warm()
     return model
 
@@ -116,6 +116,6 @@ def _same_features(name: str, head: dict[str, Any]) -> None:
             f"model {name} was made with newer code: it knows {newer}, this code does not; update the code."
         )
     if older:
-        raise WrongModel(f"model {name} was made with older code: it does not know {older}; train it anew.")
+        raise WrongModel(f"model {name} was made with older code: it does not know {older}; train it again.")
     changed = [f[0] for f, g in zip(sorted(head["registry"]), sorted(registry()), strict=True) if f != g]
-    raise WrongModel(f"model {name} was made with other definitions of {changed or 'the features'}; train it anew.")
+    raise WrongModel(f"model {name} was made with other definitions of {changed or 'the features'}; train it again.")

@@ -76,8 +76,8 @@ def rank(
     if not is_computed(lake, as_of):
         run(lake, (as_of,), now=now, settings=batch or settings_of(lake), progress=progress)
     wanted = known_users(lake, as_of) if users is None else users
-    world, components = load(lake, as_of), default_components(ranker)
-    tables = _tables(world, components, settings, as_of, wanted, top, progress)
+    snapshot, components = load(lake, as_of), default_components(ranker)
+    tables = _tables(snapshot, components, settings, as_of, wanted, top, progress)
     return _write(tables, out)
 
 

@@ -113,7 +113,7 @@ def test_imports_go_down(layer: str) -> None:
 
 def test_what_a_cluster_has_itself_is_not_built_in() -> None:
     """Servers, Java and child processes of one machine: `rex.local.redis` may start a server, and whoever connects does not know."""
-    shared = {"rex.local.faults", "rex.local.progress", "rex.local.redis"}
+    shared = {"rex.local.faults", "rex.local.redis"}
     found = sorted(
         f"{module} imports {other}"
         for module in MODULES

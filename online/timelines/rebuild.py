@@ -1,4 +1,4 @@
-"""The follower index and the timelines, made anew for the users who were active lately, as the lake tells."""
+"""Rebuilds the follower index, and the timelines of the users whom the lake shows to have been active lately."""
 
 from __future__ import annotations
 

@@ -27,9 +27,15 @@ _READS = pa.list_(
 _SHOWN = pa.list_(
     pa.struct(
         [
-            *((name, pa.int64()) for name in ("story", "author", "publication", "published_us", "before_us", "shown_us")),
+            *(
+                (name, pa.int64())
+                for name in ("story", "author", "publication", "published_us", "before_us", "shown_us")
+            ),
             *((f.name, pa.float32()) for entity in compute.GATHERED for f in registered(entity)),
-            ("topics", pa.list_(pa.struct([("hash", pa.int64()), *((f.name, pa.float32()) for f in registered("topic"))]))),
+            (
+                "topics",
+                pa.list_(pa.struct([("hash", pa.int64()), *((f.name, pa.float32()) for f in registered("topic"))])),
+            ),
             ("vector", _VECTOR),
         ]
     )

@@ -80,8 +80,8 @@ class SlateBuilder:
         """The slate in force: a new one, made again from what has been placed by then when a promotion's cap was reached
         meanwhile; or one that another had put under its name. With the context that it was made in.
 
-        Busy when the pagination session it continues has gone on from it long ago. Unavailable when the user's state or
-        what must hold for privacy cannot be read, or the slate cannot be written.
+        Busy when the pagination session it continues has gone on from it long ago. Unavailable when Redis cannot be read or
+        written, or when the settings are strict and something that a feed could go without has failed.
         """
         while True:
             ctx = self._for_build(asked)
@@ -89,7 +89,8 @@ class SlateBuilder:
             with suppress(CapReached):
                 slate = self.pipeline.build(ctx)
                 break
-        # The timeline is the only thing a provider reads that is made outside a build; another provider's `due` is traced and no more.
+        # The timeline is the only thing a provider reads that is made outside a build; `due` of another
+        # provider stands in the trace and nothing acts on it.
         if why := ctx.trace.due.get(TimelineStories.name):
             self._store.ask_for_timeline(ctx.user_id, why)
         return ctx, slate

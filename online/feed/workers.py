@@ -37,7 +37,8 @@ class Workers(Protocol):
         ...
 
     async def later(self, what: Hashable, call: Callable[..., None], *arguments: Any) -> None:
-        """A ranking that nobody waits for; `what` names it. Where it runs after this has returned, what `call` raises is logged; where it runs at once, it is raised here."""
+        """A ranking that nobody waits for; `what` names it. What `call` raises is logged by `Threads`, which run it after
+        this has returned, and raised by `Here`, which runs it at once."""
         ...
 
 

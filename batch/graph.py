@@ -46,6 +46,21 @@ def _derive(name: str, *reads: str, module: str = "", looks_back: bool = False) 
     return Job(name, reads, f"batch.jobs.{module or name}:{name}", looks_back=looks_back)
 
 
+RANKED_BY = (
+    "story_features",
+    "author_features",
+    "publication_features",
+    "topic_features",
+    "language_features",
+    "user_profiles",
+    "user_author_affinity",
+    "user_publication_affinity",
+    "user_topic_affinity",
+    "als_vectors",
+    "similar_stories",
+)
+"""Derived datasets that the service ranks by: a snapshot is built from them, and training examples from those of earlier days."""
+
 JOBS = (
     # What came in, checked and deduplicated.
     _validate("stories"),
@@ -74,17 +89,7 @@ JOBS = (
         "valid_events",
         "valid_stories",
         "valid_edges",
-        "story_features",
-        "author_features",
-        "publication_features",
-        "topic_features",
-        "language_features",
-        "user_profiles",
-        "user_author_affinity",
-        "user_publication_affinity",
-        "user_topic_affinity",
-        "als_vectors",
-        "similar_stories",
+        *RANKED_BY,
         looks_back=True,
     ),
 )

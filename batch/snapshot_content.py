@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from batch.graph import RANKED_BY
 from batch.run_notes import remedy, stream_positions
 from batch.snapshot_tables import read_promotions, read_tables, read_targets, refuse_collisions
 from batch.snapshot_users import Users, read_users
@@ -22,22 +23,7 @@ from features.times import rfc3339
 from lake.models import released
 from online.rankers.models.model_file import decode
 
-READS = (
-    "valid_stories",
-    "story_features",
-    "author_features",
-    "publication_features",
-    "topic_features",
-    "language_features",
-    "user_profiles",
-    "user_author_affinity",
-    "user_publication_affinity",
-    "user_topic_affinity",
-    "als_vectors",
-    "similar_stories",
-    "top_stories",
-    "valid_promotions",
-)
+READS = ("valid_stories", *RANKED_BY, "top_stories", "valid_promotions")
 """Datasets that a snapshot is built from; a run that has not written them all cannot be published."""
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from evaluation.reading_log import FOREVER, Log
+from evaluation.reading_log import Log
 from evaluation.task import (
-    DAY_US,
     MIN_STORIES,
     NEGATIVES,
     SEED,
@@ -21,6 +20,7 @@ from evaluation.task import (
     with_pools,
 )
 from features.arrays import I64, Bools
+from features.times import DAY_US, FOREVER_US
 
 TEST_FROM = 0.8
 """Quantile of timestamps, exact repeats kept; what is tested by time comes after it."""
@@ -55,7 +55,7 @@ def rolling(log: Log, negatives: int | None = None) -> Split:
 def time_split(log: Log, negatives: int | None = None) -> Split:
     """One task: everything first read after the one cut among the stories that were out at it. Units are users."""
     cut_us = int(np.quantile(log.at_us, TEST_FROM)) + 1
-    test = [task for task in [moment(log, cut_us, FOREVER)] if task is not None]
+    test = [task for task in [moment(log, cut_us, FOREVER_US)] if task is not None]
     refuse_empty("time", test)
     before = log.known_us < cut_us
     inner_us = int(np.quantile(log.at_us[before], VALIDATION_FROM)) + 1

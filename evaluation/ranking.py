@@ -64,7 +64,7 @@ def ranked(log: Log, task: Task, system: System) -> Ranked:
 
 
 def _parts(log: Log, task: Task, system: System) -> Iterator[Ranked]:
-    seen_user, seen_story = _seen(log, task)
+    seen_user, seen_story = _read(log, task)
     for start in range(0, len(task.users), USERS_AT_ONCE):
         users = task.users[start : start + USERS_AT_ONCE]
         scores = np.array(system.scores(users), np.float32)
@@ -79,7 +79,7 @@ def _parts(log: Log, task: Task, system: System) -> Iterator[Ranked]:
         yield Ranked(_ranks(scores, row, positive) if in_pool is None else in_pool, _top(scores))
 
 
-def _seen(log: Log, task: Task) -> tuple[I32, I32]:
+def _read(log: Log, task: Task) -> tuple[I32, I32]:
     """(user, story) of what users in the task have read in what is known."""
     rows = task.known & np.isin(log.user, task.users)
     pairs = np.unique(log.pair[rows])
@@ -87,6 +87,10 @@ def _seen(log: Log, task: Task) -> tuple[I32, I32]:
 
 
 def _ranks(scores: F32, row: I32, positive: I32) -> I64:
+    """int64[p]: the place, 0 on top, of story `positive[i]` among all stories for user `row[i]` of `scores` [users, stories].
+
+    NaN is above nobody; of equal scores the story of the lesser number is above. `row` and `positive`: int32[p].
+    """
     ranks = np.empty(len(row), np.int64)
     for i, (r, story) in enumerate(zip(row, positive, strict=True)):
         mine = scores[r]
@@ -96,6 +100,7 @@ def _ranks(scores: F32, row: I32, positive: I32) -> I64:
 
 
 def _ranks_in_pools(scores: F32, row: I32, positive: I32, pools: I32) -> I64:
+    """int64[p]: the same among the stories of `pools` [p, pool size] alone."""
     own, others = scores[row, positive][:, None], scores[row[:, None], pools]
     above = (others > own) | ((others == own) & (pools < positive[:, None]))
     return above.sum(axis=1)

@@ -19,7 +19,6 @@ from features.keys import hash64_many
 STRENGTHS = {one.name: one.evaluated for one in INTERACTIONS if one.evaluated}
 SAYS_READ = tuple(name for name in STRENGTHS if name != "open")
 """Interactions that an evaluation takes for having read. A lake without any `read` is evaluated by its opens as well."""
-FOREVER = np.iinfo(np.int64).max
 
 _EVENTS = """
 SELECT user_id, story_id, type, epoch_us(occurred_at) AS occurred,
@@ -44,7 +43,7 @@ class Log:
     """string[n]"""
     published_us: Micros
     gone_us: Micros
-    """int64[n]: when withdrawn; FOREVER: never."""
+    """int64[n]: when withdrawn; FOREVER_US: never."""
     author: I32
     """int32[n]; -1: unknown"""
     user: I32

@@ -24,10 +24,10 @@ from online.rankers.models.outcomes import NAMES
 
 LEARNED = "read"
 """The outcome that protocols evaluate by."""
-NEWEST = 200
+NEWEST_DRAWN = 200
 """Stories that count as the newest: ten pages of a feed of fresh stories."""
 DRAWN, DRAWN_A_READ = 20, 5
-"""Negatives of a request from either part, and more for every read: who reads much is asked about much."""
+"""Negatives of a request from either part, and more for every read, so that the negatives grow with the reads."""
 BALANCE = 10.0
 """What all negatives of a request weigh to each of its reads. Only the base rate depends on it, and trees of rare reads are unsteady."""
 
@@ -67,7 +67,7 @@ def _chosen(read: Bools, rng: np.random.Generator) -> tuple[I64, F64]:
     reads = int(read.sum())
     others = np.flatnonzero(~read)  # by row of the story table, so the newest are last
     at, weight = [np.flatnonzero(read)], [np.ones(reads)]
-    for part in (others[-NEWEST:], others[:-NEWEST]):
+    for part in (others[-NEWEST_DRAWN:], others[:-NEWEST_DRAWN]):
         drawn = rng.choice(part, min(DRAWN + DRAWN_A_READ * reads, len(part)), replace=False)
         at.append(drawn)
         weight.append(np.full(len(drawn), BALANCE * reads * len(part) / len(others) / max(len(drawn), 1)))

@@ -18,7 +18,6 @@ NEGATIVES = 100
 """Stories among which a sampled protocol ranks each positive."""
 SEED = 42
 """Of every split and every sample; the published one's."""
-DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Metrics of rankings, and intervals for them: one definition for learning, evaluation, tuning and benchmarks.
 
+They stand in `features/` because that is the only layer that all four may import; no model and no feature is defined here.
+
 All work on whole columns. Rows (or positives) name their request by number, 0 … r - 1; a place counts from 0 on top. A
 metric per request is NaN where the request says nothing. Intervals resample whole units (requests, users, days), because what
 belongs to one unit is alike: percentiles of Efron and Tibshirani, "An introduction to the bootstrap", 1993.

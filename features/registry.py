@@ -98,7 +98,9 @@ FEATURES: tuple[Feature, ...] = (
     _computed("follows_author", "gather", "1 when the user follows the author"),
     _computed("follows_publication", "gather", "1 when the user follows the publication"),
     _computed("follows_topics", "gather_mean", "share of the story's topics that the user follows"),
-    _computed("als_score", "dot", "dot product of the ALS vectors: people with a reading history like yours"),
+    _computed(
+        "als_score", "dot", "dot product of the ALS vectors: whether users with a similar reading history read it"
+    ),
     _computed("similarity", "scatter_max", "greatest similarity to a story just read, [0, 1]"),
     _computed(
         "co_reading",

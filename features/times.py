@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
+FOREVER_US = 2**63 - 1
+"""Later than every date: the greatest int64."""
 UNDATED = -(1 << 62)
 """In place of microseconds: nobody knows when. Earlier than every date, so that orders put it last among the newest and nothing
 takes it for the future; far enough from the ends of int64 that its difference to any date still fits."""

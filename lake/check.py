@@ -22,6 +22,7 @@ from features.raw_datasets import RAW
 from features.schema import Dataset
 from features.undated import is_undated
 from lake.dialect import connected
+from lake.progress import bar
 from lake.row_checks import CELL_CHARACTERS, DatasetReport, check_rows, report_table
 from rex.local.faults import first_line, refusal
 
@@ -60,12 +61,11 @@ class LakeReport:
 
 def check_lake(lake: Path, now: datetime, progress: Progress | None = None) -> LakeReport:
     """Looks at every row of the raw layer. BadInput for a missing lake, and for files that cannot be read as declared."""
-    bar = None if progress is None else progress.add_task("check", total=len(RAW))
     folders = {dataset.name: raw_layer(lake) / dataset.name for dataset in RAW}
     groups = {dataset.name: inspect(dataset, folders[dataset.name]) for dataset in RAW}
     files = [path for found in groups.values() for group in found for path in group.files]
     reports: dict[str, DatasetReport] = {}
-    with unchanged(files), _beside(lake) as spill, connected(spill) as db:
+    with unchanged(files), _beside(lake) as spill, connected(spill) as db, bar(progress, "check", len(RAW)) as advance:
         try:
             for dataset in RAW:
                 if found := groups[dataset.name]:
@@ -75,8 +75,7 @@ def check_lake(lake: Path, now: datetime, progress: Progress | None = None) -> L
                     reports[dataset.name] = check_rows(
                         db, dataset, rows, now, stories=stories, files=count, undated=is_undated(dataset, found)
                     )
-                if progress is not None and bar is not None:
-                    progress.advance(bar)
+                advance()
         except duckdb.Error as error:
             raise refusal(error) or BadInput(f"The raw data in {lake} cannot be read: {first_line(error)}") from error
     missing = (d.name for d in RAW if not d.optional and not sum(group.rows for group in groups[d.name]))

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from features.arrays import F32, F64, I32, I64, Bools
 from features.errors import BadInput
 from features.registry import FEATURES
+from features.times import DAY_US
 from online.rankers.models.model import POSITION
 from online.rankers.models.outcomes import NAMES
 
@@ -36,7 +37,6 @@ SCHEMA = pa.schema(
 WEIGHT = "weight"
 MIN_EXAMPLES = 1000
 """Fewer rows than this teach noise: an outcome with a rate of 3% would have 30 positives."""
-_DAY_US = 86_400_000_000
 _SHARE = 1 / 7
 """Of the days, each for choosing, calibrating and evaluating; of a week one day, of four weeks four."""
 _MAX_DAYS = 7
@@ -199,7 +199,7 @@ def cut(examples: Examples, *, evaluated: bool = True) -> Slices:
 
     A model that is only to be used, for example in an evaluation that evaluates it elsewhere, holds nothing out.
     """
-    days = examples.shown_at // _DAY_US
+    days = examples.shown_at // DAY_US
     unique = np.unique(days)
     tail = 3 if evaluated else 2
     if len(unique) > tail:

@@ -76,7 +76,7 @@ def _plugged_in(protocol: type) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Components:
-    """What one pipeline is made of. Order matters: it decides source bits, drop reasons and the reason that is told."""
+    """What one pipeline is made of. Order matters: it decides source bits, drop reasons and the reason that is given."""
 
     providers: tuple[Provider, ...]
     """Highest-priority reason first: an entry with several sources tells the first."""

@@ -57,7 +57,7 @@ class Trace:
     """Whether a part that fails fails the request: what is measured, evaluated or written for many users must be whole."""
     degraded: list[str] = field(default_factory=list)
     due: dict[str, str] = field(default_factory=dict)
-    """Provider → why what it reads is to be made anew."""
+    """Provider → why what it reads must be rebuilt."""
     displacements: dict[str, int] = field(default_factory=dict)
     """Reason → entries that the postprocessors moved for it."""
     watched_row: int | None = None
@@ -108,8 +108,8 @@ class Trace:
         self.watched["contributions"] = {name: float(v[0]) for name, v in contributions(one, 1).items()}
         self.watched["score"] = float(score[at])
         self.watched["rank"] = int(np.count_nonzero(score > score[at]))
-        if self.explainer is not None and (told := self.explainer(candidates.columns, score, at)) is not None:
-            self.watched["ranking"] = told
+        if self.explainer is not None and (explanation := self.explainer(candidates.columns, score, at)) is not None:
+            self.watched["ranking"] = explanation
 
     def displaced(
         self, step: str, before: Candidates, after: Candidates, reason: np.ndarray, names: Sequence[str]
@@ -147,7 +147,7 @@ class Source(Protocol):
     group: str
     """One of GROUPS."""
     takes_slots: bool
-    """Whether its stories stand at places of their own in a list; then its reason is told, whatever else brought them."""
+    """Whether its stories stand at places of their own in a list; then its reason is given, whatever else brought them."""
 
     def reason_for(self, user: User, row: int) -> str:
         """What the user is told of a story that it brought: of a row of the story table."""

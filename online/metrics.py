@@ -37,7 +37,7 @@ class Metrics:
             "rex_dead_letters", "Entries set aside as impossible to process", registry=self.registry
         )
         self.fanned_out = Counter(
-            "rex_fanned_out", "Stories fanned out, timelines brought in line", ["what"], registry=self.registry
+            "rex_fanned_out", "Stories fanned out, timelines reconciled", ["what"], registry=self.registry
         )
         self.served_lost = Counter(
             "rex_served_lost", "Answered pages that were never written to the log", registry=self.registry

@@ -78,11 +78,11 @@ class PostprocessSettings:
     new_author_share: Annotated[float, Interval(ge=0, le=1)] = 0.05
     """Minimum share of a block for new authors, if there are any: one in twenty, because nobody is read without being shown."""
     new_author_d: Annotated[float, Interval(ge=0, le=36_500)] = 30.0
-    """How many days after the first story an author is new: a month is enough to gain a handful of readers."""
+    """How many days after the first story an author is new: a month is enough to be read by a handful of users."""
     explore_share: Annotated[float, Interval(ge=0, le=0.5)] = 0.05
     """Share of a list drawn at random among fresh stories that hardly anybody has read: one in twenty. 0: none."""
     explore_max_age_h: Annotated[float, Interval(gt=0, le=8760)] = 48.0
-    """How long a story is fresh: two days, after which most have found their readers or are old news."""
+    """How long a story is fresh: two days, after which most have been read or are old news."""
     explore_max_users: Annotated[float, Interval(ge=0, le=1_000_000)] = 10.0
     """Reads (decayed) from which a story is known well enough to be ranked: by then some hundred users have seen it."""
     promoted_slots: tuple[int, ...] = (4, 14)

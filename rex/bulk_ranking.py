@@ -27,6 +27,7 @@ from features.lake_layout import is_written, run_note
 from features.schema import TS
 from features.times import micros
 from lake.drafts import replacing
+from lake.progress import bar
 from online.components import Components, default_components
 from online.feed.presenting import items
 from online.pipeline import Pipeline
@@ -79,8 +80,8 @@ def rank(
     if not is_computed(lake, as_of):
         run(lake, (as_of,), now=now, settings=batch or settings_of(lake), progress=progress)
     wanted = known_users(lake, as_of) if users is None else users
-    world, components = load(lake, as_of), default_components(ranker)
-    tables = _tables(world, components, settings, as_of, wanted, top, progress)
+    snapshot, components = load(lake, as_of), default_components(ranker)
+    tables = _tables(snapshot, components, settings, as_of, wanted, top, progress)
     return _write(tables, out)
 
 
@@ -117,16 +118,15 @@ def _tables(
 ) -> Iterator[pa.Table]:
     """One table of RANKED for every USERS_PER_GROUP users."""
     pipeline = Pipeline(components, lambda ctx, slate: None)
-    bar = None if progress is None else progress.add_task("rank", total=len(users))
-    for start in range(0, len(users), USERS_PER_GROUP):
-        rows: list[dict[str, object]] = []
-        for user_id in users[start : start + USERS_PER_GROUP]:
-            ctx = offline.context(user_id, micros(as_of), settings, components)
-            page = pipeline.read(ctx, pipeline.build(ctx), 0, top)
-            rows += ({"user_id": user_id, **item} for item in items(ctx, page.entries, 0))
-            if progress is not None and bar is not None:
-                progress.advance(bar)
-        yield pa.Table.from_pylist([{**row, "as_of": as_of} for row in rows], schema=RANKED)
+    with bar(progress, "rank", len(users)) as advance:
+        for start in range(0, len(users), USERS_PER_GROUP):
+            rows: list[dict[str, object]] = []
+            for user_id in users[start : start + USERS_PER_GROUP]:
+                ctx = offline.context(user_id, micros(as_of), settings, components)
+                page = pipeline.read(ctx, pipeline.build(ctx), 0, top)
+                rows += ({"user_id": user_id, **item} for item in items(ctx, page.entries, 0))
+                advance()
+            yield pa.Table.from_pylist([{**row, "as_of": as_of} for row in rows], schema=RANKED)
 
 
 def _refuse_unwritable(out: Path) -> None:

@@ -23,7 +23,7 @@ from lake.simulator.run import simulate
 from online.feed.preparing import FeedRequest
 from online.service_settings import OnlineSettings
 from online.wiring import AppState
-from rex.cli.offline import loaded
+from rex.cli.in_process import loaded
 from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
 from tests.lakes import ANY_NAME

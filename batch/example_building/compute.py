@@ -57,7 +57,7 @@ def example_maker(copied: tuple[str, ...]) -> Callable[[Iterable[pa.RecordBatch]
 
 
 def features_of(batch: pa.RecordBatch, shown: Lists) -> Mapping[str, F32]:
-    """float32[n] a feature, n examples of all the users in `batch`."""
+    """float32[n] a feature, n examples of all the users in `batch`. ValueError when nothing computes a registered feature."""
     topics = Lists(shown.arrow("topics"))
     at = topics.padded()
     out = {f.name: shown.floats(f.name) for entity in GATHERED for f in registered(entity)}
@@ -72,13 +72,18 @@ def features_of(batch: pa.RecordBatch, shown: Lists) -> Mapping[str, F32]:
         published_us=shown.ints("published_us"),
         before_us=shown.ints("before_us"),
     )
-    out |= {feature.name: np.zeros(len(shown), np.float32) for feature in registered("user_story")}
+    out["recency"] = recency(age_hours(shown.ints("published_us"), shown.ints("shown_us")))
+    of_users = BY_NAME.keys() - out.keys()
+    out |= {name: np.zeros(len(shown), np.float32) for name in of_users}
     users = BatchOfUsers(batch)
     for user in range(batch.num_rows):
         mine = shown.slice(user)
-        for name, values in users.features(user, stories.of(mine)).items():
+        computed = users.features(user, stories.of(mine))
+        if missing := sorted(of_users - computed.keys()):
+            raise ValueError(f"nothing computes the features {', '.join(missing)} of features/registry.py for examples")
+        for name, values in computed.items():
             out[name][mine] = values
-    return out | {"recency": recency(age_hours(shown.ints("published_us"), shown.ints("shown_us")))}
+    return out
 
 
 def _padded(hashes: Hashes, at: I32) -> Hashes:

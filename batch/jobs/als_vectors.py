@@ -1,4 +1,4 @@
-"""Implicit ALS: "people with a reading history like yours".
+"""Implicit ALS: what users with a similar reading history read.
 
 Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008, as in Spark's ALS. One fit per
 as_of, from sorted rows in partitions by hash (ranges would be sampled) and fixed blocks, because the order of sums decides a

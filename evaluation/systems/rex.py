@@ -13,10 +13,11 @@ from evaluation.ranking import LAST
 from evaluation.reading_log import Log
 from evaluation.sampled_examples import Sample, examples_by, sample
 from evaluation.split_snapshots import REFIT_D, SplitSnapshots, as_of
-from evaluation.task import DAY_US, Split, Task
+from evaluation.task import Split, Task
 from features.arrays import F32, I32
 from features.errors import BadInput
 from features.keys import hash64_many
+from features.times import DAY_US
 from learning.examples import FEATURE_NAMES, cut
 from learning.fit import fit
 from online.columns import Candidates

@@ -8,8 +8,9 @@ import numpy as np
 
 from evaluation.ranking import Budget, best_of
 from evaluation.reading_log import Log
-from evaluation.task import DAY_US, Split, Task
+from evaluation.task import Split, Task
 from features.arrays import F32, F64, I32, I64
+from features.times import DAY_US
 
 
 class _SameForAll:

@@ -25,6 +25,7 @@ from lake.dialect import connected
 from lake.importing.script import Script, read_script
 from lake.importing.sources import Sources, plain_path
 from lake.importing.typed_rows import TypedRows, failed, sentence, typed_rows
+from lake.progress import bar
 from lake.ready_files import ready_files
 from lake.row_checks import DatasetReport, report_table
 from lake.writer import ROWS_PER_GROUP, staged_lake, write_events, write_raw
@@ -214,17 +215,16 @@ def _typed(
 ) -> list[TypedRows]:
     views = {one.view: f"{sql_file}, line {one.line}: the view {one.view}" for one in script.statements if one.view}
     wanted = [dataset for dataset in IMPORTED if dataset.name in views]
-    task = progress.add_task("check", total=len(wanted)) if progress else None
     typed = []
-    for dataset in wanted:
-        to, stories = plain / f"{dataset.name}.parquet", plain / "stories.parquet"
-        typed.append(typed_rows(db, dataset, to, now, views[dataset.name], stories, as_of))
-        if not typed[-1].report.rows and not dataset.optional:
-            raise BadInput(
-                f"{views[dataset.name]} yields no rows, and a lake needs some; is a file empty, or a condition never true?"
-            )
-        if progress is not None and task is not None:
-            progress.advance(task)
+    with bar(progress, "check", len(wanted)) as advance:
+        for dataset in wanted:
+            to, stories = plain / f"{dataset.name}.parquet", plain / "stories.parquet"
+            typed.append(typed_rows(db, dataset, to, now, views[dataset.name], stories, as_of))
+            if not typed[-1].report.rows and not dataset.optional:
+                raise BadInput(
+                    f"{views[dataset.name]} yields no rows, and a lake needs some; is a file empty, or a condition never true?"
+                )
+            advance()
     return typed
 
 
@@ -233,16 +233,15 @@ def _preview(db: duckdb.DuckDBPyConnection, typed: TypedRows) -> str:
 
 
 def _write(db: duckdb.DuckDBPyConnection, typed: list[TypedRows], staging: Path, progress: Progress | None) -> None:
-    task = progress.add_task("write", total=len(typed)) if progress else None
-    for one in (one for one in typed if one.report.rows):
-        if one.dataset.name == "events":
-            written = write_events(staging, db, f"{one.query} ORDER BY occurred_at, _row")
-        else:
-            reader = db.sql(f"{one.query} ORDER BY _row").to_arrow_reader(ROWS_PER_GROUP)
-            written = write_raw(staging, one.dataset.name, (pa.Table.from_batches([batch]) for batch in reader))
-        if written != one.report.rows:
-            raise BadInput(
-                f"{one.dataset.name}: {written:,} rows were written where the SQL yields {one.report.rows:,}; this is a defect of Rex."
-            )
-        if progress is not None and task is not None:
-            progress.advance(task)
+    with bar(progress, "write", len(typed)) as advance:
+        for one in (one for one in typed if one.report.rows):
+            if one.dataset.name == "events":
+                written = write_events(staging, db, f"{one.query} ORDER BY occurred_at, _row")
+            else:
+                reader = db.sql(f"{one.query} ORDER BY _row").to_arrow_reader(ROWS_PER_GROUP)
+                written = write_raw(staging, one.dataset.name, (pa.Table.from_batches([batch]) for batch in reader))
+            if written != one.report.rows:
+                raise BadInput(
+                    f"{one.dataset.name}: {written:,} rows were written where the SQL yields {one.report.rows:,}; this is a defect of Rex."
+                )
+            advance()

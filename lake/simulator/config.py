@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-US_PER_DAY = 86_400_000_000
+from features.times import DAY_US
+
 LANGUAGES = ("en", "es", "pt", "de", "fr")
 
 
@@ -42,7 +43,7 @@ class WorldConfig(BaseModel):
     @property
     def starts_us(self) -> int:
         """First moment of the interval, microseconds since 1970."""
-        return self.ends_us - self.days * US_PER_DAY
+        return self.ends_us - self.days * DAY_US
 
     @property
     def ends_us(self) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.arrays import I32, I64, Bools
-from lake.simulator.config import US_PER_DAY, WorldConfig
+from features.times import DAY_US
+from lake.simulator.config import WorldConfig
 from lake.simulator.stories import NEVER
 from lake.simulator.users import Authors, SimulatedUsers, popular_first
 from lake.simulator.vocabulary import TOPICS
@@ -131,7 +132,7 @@ def _in_time(config: WorldConfig, rng: np.random.Generator, users: SimulatedUser
     user, kind, target_type, target = columns
     n = len(user)
     created = users.created_us[user]
-    old = (created < config.starts_us - US_PER_DAY) & (rng.random(n) < 2 / 3)
+    old = (created < config.starts_us - DAY_US) & (rng.random(n) < 2 / 3)
     start = np.where(old, created, np.maximum(created, config.starts_us))
     end = np.where(old, config.starts_us, config.ends_us)
     added = start + ((end - start) * rng.random(n)).astype(np.int64)

@@ -14,8 +14,9 @@ from features.arrays import I32, I64
 from features.interactions import EVENT_TYPES
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES, VISIBILITIES
 from features.schema import TS
+from features.times import DAY_US
 from lake.simulator.behaviour import EventColumns
-from lake.simulator.config import LANGUAGES, US_PER_DAY, WorldConfig
+from lake.simulator.config import LANGUAGES, WorldConfig
 from lake.simulator.sessions import SOURCES
 from lake.simulator.stories import NEVER
 from lake.simulator.users import SimulatedUsers
@@ -154,7 +155,7 @@ def event_table_maker(config: WorldConfig) -> Callable[[int, EventColumns], pa.T
         n = len(order)
         table = pa.table(
             {
-                "event_id": numbered(f"e{day - config.starts_us // US_PER_DAY}-", np.arange(n)),
+                "event_id": numbered(f"e{day - config.starts_us // DAY_US}-", np.arange(n)),
                 "user_id": users.take(pa.array(of["user"])),
                 "story_id": stories.take(pa.array(of["story"])),
                 "type": named(EVENT_TYPES, of["type"]),

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.arrays import F32, I32
-from lake.simulator.config import LANGUAGES, US_PER_DAY
+from features.times import DAY_US
+from lake.simulator.config import LANGUAGES
 from lake.simulator.edges import AUTHOR, FOLLOW, PUBLICATION, TOPIC, Edges
 from lake.simulator.stories import FOLLOWERS, UNLISTED
 from lake.simulator.vocabulary import TOPICS
@@ -55,7 +56,7 @@ def make_beliefs(truth: Truth) -> Beliefs:
     noise = truth.config.random("beliefs").normal(size=n).astype(np.float32)
     quality = QUALITY_WEIGHT * stories.quality + AUTHOR_WEIGHT * truth.authors.quality[stories.author]
     popularity = (0.9 * quality + 0.5 * noise).astype(np.float32)
-    fresh = (stories.published_us - truth.config.starts_us) / (FRESH_DAYS * US_PER_DAY)
+    fresh = (stories.published_us - truth.config.starts_us) / (FRESH_DAYS * DAY_US)
     base = popularity + fresh + np.where(stories.visibility == UNLISTED, NEVER_SHOWN, 0.0)
     language = np.arange(len(LANGUAGES))[:, None] == stories.language
     ones = np.ones((1, n))
@@ -74,7 +75,7 @@ def user_vectors(truth: Truth, who: I32, day_end_us: int, edges: Edges) -> F32:
     taste = TASTE_BELIEF * TASTE_WEIGHT * users.taste[:, who].T
     language = np.where(users.reads_language[who], 0.0, NEVER_SHOWN)
     members = np.where(users.is_member[who], 0.0, NEVER_SHOWN)[:, None]
-    stale = -(day_end_us - truth.config.starts_us) / (FRESH_DAYS * US_PER_DAY)
+    stale = -(day_end_us - truth.config.starts_us) / (FRESH_DAYS * DAY_US)
     ones = np.ones((len(who), 1))
     return np.hstack((topic, taste, language, members, stale * ones, ones)).astype(np.float32)
 
@@ -107,8 +108,8 @@ def publication_factors(truth: Truth, who: I32, edges: Edges) -> F32:
 def live_rows(truth: Truth, day_start_us: int) -> tuple[int, int]:
     """Rows of stories that a day may show: those published in the LIVE_DAYS before it and on it."""
     published = truth.stories.published_us
-    first = day_start_us - LIVE_DAYS * US_PER_DAY
-    return int(np.searchsorted(published, first)), int(np.searchsorted(published, day_start_us + US_PER_DAY))
+    first = day_start_us - LIVE_DAYS * DAY_US
+    return int(np.searchsorted(published, first)), int(np.searchsorted(published, day_start_us + DAY_US))
 
 
 def day_weights(
@@ -120,7 +121,7 @@ def day_weights(
     hidden or reported before. Stories withdrawn before the day's end have weight 0 for all of it.
     """
     low, high = live_rows(truth, day_start_us)
-    day_end = day_start_us + US_PER_DAY
+    day_end = day_start_us + DAY_US
     weights = user_vectors(truth, who, day_end, edges) @ beliefs.story[:, low:high]
     np.exp(weights, out=weights)
     weights *= author_factors(truth, who, edges)[:, beliefs.author_slot[low:high]]

@@ -18,8 +18,9 @@ import pyarrow as pa
 from rich.progress import Progress
 from threadpoolctl import threadpool_limits
 
+from features.times import DAY_US
 from lake.simulator.behaviour import CODE, EventColumns
-from lake.simulator.config import US_PER_DAY, WorldConfig, WorldSummary
+from lake.simulator.config import WorldConfig, WorldSummary
 from lake.simulator.files import REPEATED_SHARE, edges_table, event_table_maker, stories_table, users_table
 from lake.simulator.policy import make_beliefs
 from lake.simulator.sessions import USERS_PER_CHUNK, make_plan, simulate_chunk
@@ -59,7 +60,7 @@ def simulate(
 def _write_events(config: WorldConfig, staging: Path, progress: Progress | None, workers: int) -> tuple[int, int, int]:
     """Two passes: chunk of users by chunk into scratch files, then day by day, sorted, into the lake."""
     chunks = range(-(-config.users // USERS_PER_CHUNK))
-    first_day = config.starts_us // US_PER_DAY
+    first_day = config.starts_us // DAY_US
     days = range(first_day, first_day + config.days)
     with workforce(staging, workers) as (simulate_users, write_day):
         _each(simulate_users(chunks), progress, "simulate users", len(chunks))

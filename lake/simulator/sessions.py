@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.arrays import F32, F64, I32, I64, Bools
+from features.times import DAY_US
 from lake.simulator.behaviour import CODE, EventColumns, Shown, respond
-from lake.simulator.config import US_PER_DAY
 from lake.simulator.edges import AUTHOR, FOLLOW, PUBLICATION, TOPIC, Edges
 from lake.simulator.policy import Beliefs, day_weights, live_rows
 from lake.simulator.users import HOURS_FROM_UTC, times_of_day
@@ -43,8 +43,8 @@ class Plan:
 def make_plan(truth: Truth, events: float) -> Plan:
     """Activity of everyone from the moment they join, scaled to `events`."""
     config = truth.config
-    day_ends = config.starts_us + (np.arange(config.days) + 1) * US_PER_DAY
-    present = np.clip((day_ends - truth.users.created_us[:, None]) / US_PER_DAY, 0, 1)
+    day_ends = config.starts_us + (np.arange(config.days) + 1) * DAY_US
+    present = np.clip((day_ends - truth.users.created_us[:, None]) / DAY_US, 0, 1)
     expected = present * truth.users.activity[:, None]
     chunks = np.add.reduceat(expected, np.arange(0, config.users, USERS_PER_CHUNK), axis=0)
     return Plan(np.cumsum(chunks, axis=1) * (events / expected.sum()), expected)
@@ -80,7 +80,7 @@ def _one_day(
 ) -> EventColumns:
     chunk, day, wanted = what
     rng = truth.config.random("day", chunk, day)
-    start = truth.config.starts_us + day * US_PER_DAY
+    start = truth.config.starts_us + day * DAY_US
     user, at = _arrivals(truth, rng, users, plan.expected[users, day], start, wanted)
     in_force = edges.in_force(start)
     active = np.unique(user)
@@ -110,7 +110,7 @@ def _arrivals(
     offsets = np.array(HOURS_FROM_UTC, np.float64)[truth.users.home_language[user]]
     at = start_us + times_of_day(rng, offsets)
     created = truth.users.created_us[user]
-    end = start_us + US_PER_DAY
+    end = start_us + DAY_US
     later = created + ((end - created) * rng.random(len(user))).astype(np.int64)
     return user, np.where(at < created, later, at)
 
@@ -145,7 +145,7 @@ def _join(truth: Truth, beliefs: Beliefs, in_force: Edges, parts: list[EventColu
 
 
 def _split_by_day(events: EventColumns) -> list[tuple[int, EventColumns]]:
-    number = events["occurred_us"] // US_PER_DAY
+    number = events["occurred_us"] // DAY_US
     return [(int(day), {name: values[number == day] for name, values in events.items()}) for day in np.unique(number)]
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.arrays import F32, F64, I32, I64, Bools
-from lake.simulator.config import US_PER_DAY, WorldConfig
+from features.times import DAY_US
+from lake.simulator.config import WorldConfig
 from lake.simulator.users import BACKLOG_DAYS, TASTE_DIMENSIONS, Authors, SimulatedUsers, times_of_day
 
 TOPIC_SHARES = np.array(((1.0, 0.0, 0.0), (0.6, 0.4, 0.0), (0.5, 0.3, 0.2)), np.float32)
@@ -89,7 +90,7 @@ def _published(config: WorldConfig, rng: np.random.Generator) -> I64:
     """Spread evenly over the days, so that every day has some, and by the rhythm of the day within each."""
     days = config.days + BACKLOG_DAYS
     day = np.arange(config.stories) * days // config.stories - BACKLOG_DAYS
-    return np.sort(config.starts_us + day * US_PER_DAY + times_of_day(rng, np.zeros(config.stories)))
+    return np.sort(config.starts_us + day * DAY_US + times_of_day(rng, np.zeros(config.stories)))
 
 
 def _copies(rng: np.random.Generator, n: int) -> I32:
@@ -109,5 +110,5 @@ def _topics(rng: np.random.Generator, of_author: NDArray[np.int16]) -> NDArray[n
 
 
 def _later(config: WorldConfig, rng: np.random.Generator, published: I64, share: float, mean_days: float) -> I64:
-    moment = published + (rng.exponential(mean_days, len(published)) * US_PER_DAY).astype(np.int64) + 60_000_000
+    moment = published + (rng.exponential(mean_days, len(published)) * DAY_US).astype(np.int64) + 60_000_000
     return np.where((rng.random(len(published)) < share) & (moment < config.ends_us), moment, NEVER)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.arrays import F32, F64, I32, I64, Bools
-from lake.simulator.config import LANGUAGES, US_PER_DAY, WorldConfig
+from features.times import DAY_US
+from lake.simulator.config import LANGUAGES, WorldConfig
 from lake.simulator.vocabulary import TOPICS
 
 TASTE_DIMENSIONS = 8
@@ -89,7 +90,7 @@ def _created(config: WorldConfig, rng: np.random.Generator) -> I64:
         rng.uniform(0, config.days, n),
     )
     ages[-max(2, n // (10 * config.days)) :] *= 0.9 / np.maximum(ages[-max(2, n // (10 * config.days)) :], 0.9)
-    return np.sort(config.ends_us - (ages * US_PER_DAY).astype(np.int64))
+    return np.sort(config.ends_us - (ages * DAY_US).astype(np.int64))
 
 
 def popular_first(size: int) -> F64:
@@ -123,7 +124,7 @@ def make_authors(config: WorldConfig, users: SimulatedUsers) -> Authors:
     """One in ten users writes, about what they like themselves; one publication for every hundred users."""
     rng = config.random("authors")
     m, publications = max(5, config.users // 10), max(5, config.users // 100)
-    old = int(np.searchsorted(users.created_us, config.starts_us - BACKLOG_DAYS * US_PER_DAY))
+    old = int(np.searchsorted(users.created_us, config.starts_us - BACKLOG_DAYS * DAY_US))
     user = np.sort(rng.choice(old, m, replace=False)).astype(np.int32)  # nobody publishes before they join
     topics = np.argsort(-users.topic_interest[user], axis=1, kind="stable")[:, :3].astype(np.int16)
     publication_topics = pick_topics(rng, publications, 3)

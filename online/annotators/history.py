@@ -27,7 +27,7 @@ class History:
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, F32]:
         """float32[n] each."""
-        neighbours, nearest, together = self._likeness(ctx)
+        neighbours, nearest, together = self._similarity(ctx)
         many = user_reads(len(ctx.user.state.profile["read"]))
         columns = {
             "als_score": ctx.als_score_of(candidates),
@@ -41,7 +41,7 @@ class History:
             columns["read_gap_h"] = read_gap_h(candidates.of(ctx.story_table.published_at), read_at)
         return columns
 
-    def _likeness(self, ctx: Context) -> tuple[Rows, F32, F32]:
+    def _similarity(self, ctx: Context) -> tuple[Rows, F32, F32]:
         """int32[m] neighbours of the latest reads, each once; float32[m] twice: similarity to the nearest of them, and to all."""
         read = ctx.user.recent_reads[:RECENT_READS]
         rows, values = ctx.story_table.similar[read].ravel(), ctx.story_table.similarity[read].ravel()

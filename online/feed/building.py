@@ -69,8 +69,9 @@ class SlateBuilder:
         """How many times one looks again before building without the lock."""
 
     def build_alone(self, prepared: Prepared) -> tuple[Context, Slate]:
-        """`build`, with the lock that is held while one builds for this user and surface; who holds it for longer than
-        `build_lease_s` is taken for dead. Busy as well when another holds it, or the surface has a newer slate by now."""
+        """`build`, under the lock that lets one process at a time build for this user and surface; a lock held for longer
+        than `build_lease_s` expires. Busy as well when another holds it, or the surface has a newer slate by now; Unavailable
+        when Redis cannot be written."""
         ctx = prepared.ctx
         with self._lock(ctx.user_id, ctx.surface, prepared.newest):
             return self.build(ctx)
@@ -79,7 +80,8 @@ class SlateBuilder:
         """The slate in force: a new one, made again from what has been placed by then when a promotion's cap was reached
         meanwhile; or one that another had put under its name. With the context that it was made in.
 
-        Busy when the pagination session it continues has gone on from it long ago.
+        Busy when the pagination session it continues has gone on from it long ago. Unavailable when Redis cannot be read or
+        written, or when the settings are strict and something that a feed could go without has failed.
         """
         while True:
             ctx = self._for_build(asked)
@@ -87,6 +89,8 @@ class SlateBuilder:
             with suppress(CapReached):
                 slate = self.pipeline.build(ctx)
                 break
+        # The timeline is the only thing a provider reads that is made outside a build; `due` of another
+        # provider stands in the trace and nothing acts on it.
         if why := ctx.trace.due.get(TimelineStories.name):
             self._store.ask_for_timeline(ctx.user_id, why)
         return ctx, slate

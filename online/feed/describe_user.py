@@ -21,7 +21,7 @@ READS_SHOWN = 20
 def about_user(ctx: Context) -> dict[str, Any]:
     """Edges in force, latest reads and age of the profile; empty lists and nulls for a newcomer.
 
-    A target that the snapshot does not name and that was not followed, muted or blocked since is told as its hash,
+    A target that the snapshot does not name and that was not followed, muted or blocked since is shown as its hash,
     `#<64-bit hash>`: see MAX_TARGETS of batch/snapshot_tables.py.
     """
     user, story_table = ctx.user, ctx.story_table
@@ -31,7 +31,7 @@ def about_user(ctx: Context) -> dict[str, Any]:
     )
     lately = {change.target: change.target_id for change in user.state.changes}
 
-    def told(target: int) -> str:
+    def id_of(target: int) -> str:
         return lately.get(target) or story_table.targets.id(target) or f"#{target}"
 
     return {
@@ -42,12 +42,12 @@ def about_user(ctx: Context) -> dict[str, Any]:
         "languages": user.languages,
         **{
             f"{kind}s": {
-                target: _formatted(names[target], user.state.edges(kind, target), told) for target in TARGET_TYPES
+                target: _formatted(names[target], user.state.edges(kind, target), id_of) for target in TARGET_TYPES
             }
             for kind in EDGE_KINDS
         },
-        "hides": _stories(ctx, "hide", told),
-        "reports": _stories(ctx, "report", told),
+        "hides": _stories(ctx, "hide", id_of),
+        "reports": _stories(ctx, "report", id_of),
         "recent_reads": [story_table.story_id(int(row)) for row in user.recent_reads[:READS_SHOWN]],
         "profile_age_s": (ctx.now_us - _as_of_us(story_table.manifest.as_of)) / 1e6,
         "snapshot": story_table.version,
@@ -64,11 +64,11 @@ def _stories(ctx: Context, kind: str, otherwise: Callable[[int], str]) -> list[s
     refused, story_table = ctx.user.state.edges(kind, "story"), ctx.story_table
     lately = {change.target for change in ctx.user.state.changes if change.kind == kind}
     held = [target for target in refused.tolist() if target not in lately]
-    told = [*held, *(target for target in refused.tolist() if target in lately)][-REFUSED_SHOWN:]
-    rows = story_table.by_hash.find(np.array(told, np.int64))
+    shown = [*held, *(target for target in refused.tolist() if target in lately)][-REFUSED_SHOWN:]
+    rows = story_table.by_hash.find(np.array(shown, np.int64))
     return [
         story_table.story_id(row) if row >= 0 else otherwise(target)
-        for target, row in zip(told, rows.tolist(), strict=True)
+        for target, row in zip(shown, rows.tolist(), strict=True)
     ]
 
 

@@ -14,14 +14,14 @@ from online.user.user import User
 
 def explanation(ctx: Context, slate: Slate, story_id: str | None) -> dict[str, Any]:
     """What the trace of a slate that was just made tells; `story_id`: the story that was watched, None: none was."""
-    told = {
+    answer = {
         "user_id": ctx.user_id,
         "slate": about(slate, cached=False),
         "stages": [_stage(report) for report in ctx.trace.stages],
         "degraded": ctx.trace.degraded,
         "languages": _languages(ctx.user),
     }
-    return told if story_id is None else {**told, "story": _path(ctx, story_id)}
+    return answer if story_id is None else {**answer, "story": _path(ctx, story_id)}
 
 
 def _languages(user: User) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from online.story_table.story_columns import StoryColumns
 from online.story_table.table import StoryTable
 
 KEPT_STORIES = 20_000
-"""What is told of a story is kept for the next user: the popular ones, some 20 MB. Then all is forgotten at once."""
+"""What a page says of a story is kept for the next user: the popular ones, some 20 MB. Then all is forgotten at once."""
 _kept: WeakKeyDictionary[StoryColumns, dict[int, dict[str, Any]]] = WeakKeyDictionary()
 """By story table, because a row means one version of one story in all the story tables that share its columns."""
 
@@ -27,14 +27,14 @@ def items(ctx: Context, entries: Candidates, first_position: int) -> list[dict[s
     promotions = entries.columns["promotion"].tolist() if "promotion" in entries.columns else repeat(ORGANIC)
     known = _kept.setdefault(ctx.story_table.columns, {})
     brought_by: dict[int, tuple[Source, list[str]]] = {}
-    told = []
+    out = []
     for i, (row, score, bits, promotion) in enumerate(zip(rows, scores, entries.sources.tolist(), promotions)):  # noqa: B905
         if (brought := brought_by.get(bits)) is None:
             found = [source for bit, source in enumerate(ctx.sources) if bits >> bit & 1]
             first = next((source for source in found if source.takes_slots), found[0])
             brought = brought_by[bits] = first, [source.name for source in found]
         first, sources = brought
-        told.append(
+        out.append(
             {
                 **(known.get(row) or _of_story(ctx.story_table, row, known)),
                 "position": first_position + i,
@@ -44,7 +44,7 @@ def items(ctx: Context, entries: Candidates, first_position: int) -> list[dict[s
                 "promoted": promotion != ORGANIC,
             }
         )
-    return told
+    return out
 
 
 def _of_story(story_table: StoryTable, row: int, known: dict[int, dict[str, Any]]) -> dict[str, Any]:

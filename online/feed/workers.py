@@ -25,11 +25,11 @@ class Workers(Protocol):
         ...
 
     async def work(self, call: Callable[..., Out], *arguments: Any) -> Out:
-        """What takes a moment."""
+        """The result of a call that takes a moment. What `call` raises is raised here."""
         ...
 
     async def rank(self, call: Callable[..., Out], *arguments: Any) -> Out:
-        """What takes as long as a ranking."""
+        """The result of a call that takes as long as a ranking. What `call` raises is raised here."""
         ...
 
     async def pause(self, seconds: float) -> None:
@@ -37,7 +37,8 @@ class Workers(Protocol):
         ...
 
     async def later(self, what: Hashable, call: Callable[..., None], *arguments: Any) -> None:
-        """A ranking that nobody waits for; `what` names it."""
+        """A ranking that nobody waits for; `what` names it. What `call` raises is logged by `Threads`, which run it after
+        this has returned, and raised by `Here`, which runs it at once."""
         ...
 
 
@@ -67,7 +68,7 @@ class Threads:
 
     async def later(self, what: Hashable, call: Callable[..., None], *arguments: Any) -> None:
         """Once there is a place, unless it is under way or waits for one already: the requests of one user must not queue
-        up before those who have nothing to look at."""
+        up before those who have nothing to look at. What `call` raises is logged; nobody is there to hear of it."""
         if what in self.under_way:
             return
 
@@ -102,7 +103,7 @@ class Here:
         time.sleep(seconds)
 
     async def later(self, what: Hashable, call: Callable[..., None], *arguments: Any) -> None:
-        """At once."""
+        """At once, so that the caller gets what `call` raises."""
         call(*arguments)
 
 

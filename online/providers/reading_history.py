@@ -14,7 +14,7 @@ class ReadingHistory(Provider):
     """The stories with the greatest products of ALS vectors."""
 
     name = "reading_history"
-    reason = "Read by people with a reading history like yours"
+    reason = "Read by users with a history like yours"
     group = "history"
 
     def rows(self, ctx: Context) -> Rows:

@@ -20,7 +20,7 @@ class TimelineStories(Provider):
     group = "followed"
 
     def rows(self, ctx: Context) -> Found:
-        """int32[≤ timeline_length], and why the timeline is to be made anew."""
+        """int32[≤ timeline_length], and why the timeline must be rebuilt."""
         return read_timeline(ctx)
 
     def reason_for(self, user: User, row: int) -> str:

@@ -87,11 +87,11 @@ def _outcomes(ranker: Learned, one: Mapping[str, F32]) -> tuple[tuple[OutcomeExp
     x = model.matrix(one, 1)
     raw, probabilities, why = model.log_odds(x), model.probabilities(x), shapley(model, x)
     parts = ranker.contributions(one, 1)
-    told = []
+    out = []
     for outcome in model.outcomes:
         name, calibration = outcome.name, outcome.calibration
         adds = dict(zip(model.inputs, why[name].values[0].tolist(), strict=True))
-        told.append(
+        out.append(
             OutcomeExplanation(
                 outcome=name,
                 weight=ranker.weights[name],
@@ -105,4 +105,4 @@ def _outcomes(ranker: Learned, one: Mapping[str, F32]) -> tuple[tuple[OutcomeExp
                 calibration_slope=calibration.slope,
             )
         )
-    return tuple(told), ranker.values(probabilities, 1)[0]
+    return tuple(out), ranker.values(probabilities, 1)[0]

@@ -57,10 +57,9 @@ class Learned:
         """float32[n]."""
         first_stage = finite(self.first_stage.score(columns, n))
         top = self.top(first_stage)
+        rows = _rows(columns, self.model.features, top)
         try:
-            values = self.values(
-                self._scorer.probabilities(_rows(columns, self.model.features, top), len(top)), len(top)
-            )
+            values = self.values(self._scorer.probabilities(rows, len(top)), len(top))
         except Exception as error:  # noqa: BLE001 - ranking by models fails open, and says so
             degrade(MODEL_SERVICE, error)
             return first_stage

@@ -1,4 +1,4 @@
-"""Readers get stories in languages they read."""
+"""Users get stories in languages they read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from online.protocols import Timeless
 
 
 class Language(Timeless):
-    """Stories in other languages; a story of unknown language passes, and so does all for a user of unknown languages."""
+    """Stories in other languages; a story of unknown language passes, and for a user whose languages are unknown every story does."""
 
     name = "language"
 

@@ -9,7 +9,7 @@ from online.protocols import Timeless
 
 
 class MembersOnly(Timeless):
-    """Members-only stories, for readers who are not members or not known to be."""
+    """Members-only stories, for users who are not members or not known to be."""
 
     name = "members_only"
 

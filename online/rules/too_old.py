@@ -29,4 +29,5 @@ class TooOld:
 
 
 def _max_age_us(ctx: Context) -> int:
+    """`max_age_d` in whole microseconds."""
     return int(ctx.settings.preprocess.max_age_d * DAY_US)

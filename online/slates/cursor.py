@@ -60,7 +60,7 @@ class CursorCodec:
             content, _, signature = text.encode().rpartition(b".")
             if not self._signer.verify_signature(_of_user(content, user_id), signature):
                 raise BadData("the signature does not fit")
-            version, *told = orjson.loads(base64_decode(content))
+            version, *fields = orjson.loads(base64_decode(content))
         except (BadData, ValueError) as error:
             raise InvalidCursor(
                 "the cursor was not made for this user by this service; start again without one"
@@ -69,7 +69,7 @@ class CursorCodec:
             raise InvalidCursor(
                 f"the cursor is of version {version}; this service reads version {VERSION}; start again without one"
             )
-        slate_id, index, delivered, surface, published_us, story_id, seq = told
+        slate_id, index, delivered, surface, published_us, story_id, seq = fields
         return Cursor(slate_id, index, delivered, surface, Watermark(published_us, story_id, seq))
 
 

@@ -115,7 +115,7 @@ def decode_kept(slate_id: bytes | None, slate: bytes | None, pagination_session:
 
 
 def _decode_slate(data: bytes | None) -> Slate | None:
-    """None as well for a slate in another form, such as an older release's: it can be made anew."""
+    """None as well for a slate in another form, such as an older release's: it can be built again."""
     try:
         return Slate.decode(data) if data else None
     except CorruptValue as error:

@@ -46,7 +46,12 @@ class StoryColumns:
     def append(
         self, n: int, rows: Mapping[str, AnyArray], story_ids: Sequence[str], titles: Sequence[str | None]
     ) -> StoryColumns:
-        """These columns with `rows` behind the first n; a copy of them if another view has updated from those n already."""
+        """These columns with `rows` behind the first n; a copy of them if another view has updated from those n already.
+
+        ValueError when a column has no rows: what would stand there is whatever the memory held.
+        """
+        if missing := sorted(self._columns.keys() - rows.keys()):
+            raise ValueError(f"new rows of the story table lack the columns {', '.join(missing)}; see new_rows.py")
         with self._lock:
             kept = len(self.new_ids) - (self.filled - n)
             target = self if self.filled == n else self._first(n, kept)

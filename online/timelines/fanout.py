@@ -52,7 +52,7 @@ class Done:
 
     stories: int = 0
     users: int = 0
-    """Timelines brought in line."""
+    """Timelines reconciled."""
     dead_letters: int = 0
 
 

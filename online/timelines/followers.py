@@ -33,7 +33,7 @@ class FollowerIndex:
         self._sets_ttl_s = sets_ttl_s
 
     def register(self, user_id: str, follows: Follows) -> dict[Target, int]:
-        """Brings the index in line with `follows`; returns the sizes of the sets into which the user came."""
+        """Makes the index agree with `follows`; returns the sizes of the sets into which the user came."""
         mine = self._keys.registered(user_id)
         held = self._held(user_id)
         targets = follows.targets()

@@ -16,7 +16,7 @@ DAY_S = 86_400
 
 
 def read_timeline(ctx: Context) -> Found:
-    """The newest stories over followed authors and publications, and why the timeline is to be made anew. Exact in every case: what the timeline cannot be trusted to hold is pulled instead."""
+    """The newest stories over followed authors and publications, and why the timeline must be rebuilt. Exact in every case: what the timeline cannot be trusted to hold is pulled instead."""
     reading, follows = ctx.build_inputs, follows_of(ctx.user.state)
     timeline = reading.timeline
     if timeline is None:

@@ -1,4 +1,4 @@
-"""The follower index and the timelines, made anew for the users who were active lately, as the lake tells."""
+"""Rebuilds the follower index, and the timelines of the users whom the lake shows to have been active lately."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from features.duckdb_views import connect as views
 from features.errors import Unavailable
 from features.keys import Keys
 from features.settings import Settings
+from lake.progress import bar
 from online.clock import clock_from
 from online.feed.snapshot_loader import LiveSnapshot
 from online.service_settings import OnlineSettings
@@ -62,11 +63,11 @@ def rebuild_timelines(
             renew = Renewal(lease)
             removed = _clear(client, keys, renew)
             reconciler = Reconciler(client, keys, online, live, clock_from(online.as_if))
-            bar = progress.add_task("timelines", total=len(users))
-            for user_id in users:
-                renew()
-                reconciler.reconcile(user_id)
-                progress.advance(bar)
+            with bar(progress, "timelines", len(users)) as advance:
+                for user_id in users:
+                    renew()
+                    reconciler.reconcile(user_id)
+                    advance()
         finally:
             with suppress(LockError):  # it ran out, and a worker has taken over
                 lease.release()

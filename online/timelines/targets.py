@@ -37,7 +37,7 @@ class Follows:
     refused_publications: Hashes
 
     def digest(self) -> bytes:
-        """Equal for equal follows; tells whether a timeline was brought in line with them."""
+        """Equal for equal follows; tells whether a timeline was reconciled with them."""
         parts = (self.authors, self.publications, self.refused_authors, self.refused_publications)
         counted = b"".join(len(part).to_bytes(4, "little") + np.sort(part).astype("<i8").tobytes() for part in parts)
         return hashlib.blake2b(counted, digest_size=8).digest()

@@ -27,11 +27,11 @@ class Timeline:
     seq: int
     """The user's last sequence number; grows with every entry that is added."""
     snapshot: str
-    """Version of the snapshot with whose follows it was last brought in line."""
+    """Version of the snapshot with whose follows it was last reconciled."""
     entries: np.ndarray
     """ENTRY[m]"""
     follows: bytes = b""
-    """Digest of the follows that it was last brought in line with."""
+    """Digest of the follows that it was last reconciled with."""
     floor: tuple[int, str] | None = None
     """(published_us, story_id) of the newest story that was left out or trimmed; None: none was."""
     ttl_s: int = 0

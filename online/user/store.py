@@ -84,7 +84,7 @@ class UserStore:
             raise Unavailable(f"Redis cannot be read, so no feed can be made: {first_line(error)}") from error
         profile, edges, (interactions, changes, kept) = _sorted(manifest, user_id, answers)
         state = _decode_user(user_id, profile, edges, interactions, self._covered_by(manifest))
-        story_changes = [(at, dict(zip(told[::2], told[1::2], strict=True))) for at, told in changes]
+        story_changes = [(at, dict(zip(fields[::2], fields[1::2], strict=True))) for at, fields in changes]
         return Reading(state, decode_kept(*kept), story_changes)
 
     def read_state(self, manifest: Manifest, user_id: str) -> UserState:
@@ -110,7 +110,7 @@ class UserStore:
         return lambda user: manifest.positions.get(self._keys.event_stream(self._keys.partition(user)), START)
 
     def ask_for_timeline(self, user_id: str, why: str) -> None:
-        """Has the user's timeline made, or made anew. What is lost beyond MAX_RETURNS is asked for at the next build."""
+        """Asks for the user's timeline to be built or rebuilt. What is lost beyond MAX_RETURNS is asked for at the next build."""
         self._client.xadd(self._keys.returns(), {"user_id": user_id, "why": why}, maxlen=MAX_RETURNS)
 
     def read_for_build(self, user_id: str, day: str) -> BuildInputs:
@@ -150,7 +150,7 @@ def _sorted(
 
 
 def _decode_timeline(raw: list[bytes], about: Mapping[bytes, bytes], ttl_s: int) -> Timeline | None:
-    """None as well for a damaged one: then all is pulled, and it is made anew."""
+    """None as well for a damaged one: then everything is pulled, and it is rebuilt."""
     try:
         return decode_timeline(raw, about, ttl_s)
     except CorruptValue as error:

@@ -1,4 +1,4 @@
-"""What a request knows of its reader: the snapshot's profile, overridden by what the user did since."""
+"""What a request knows of its user: the snapshot's profile, overridden by what the user did since."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from features.languages import language_codes, language_named, readable
 from features.raw_datasets import TARGET_TYPES
 from features.snapshot import PROFILE
 from features.streams import stream_order
+from features.times import FOREVER_US
 from online.columns import Candidates, Rows
 from online.story_table.lookup import one_of
 from online.story_table.names import Names
@@ -30,8 +31,6 @@ FEW_PAIRS = 50_000
 ENOUGH_FOR_HINT = 100
 """Stories, open to everyone, that there must be in the languages of a hint: the longest page. With fewer it would cost more
 than it gives."""
-FOREVER_US = np.iinfo(np.int64).max
-"""Later than any change."""
 MARKS = 1 << 16
 """Bits of a key that sort out most candidates before they are compared; a table of so many bools stays in the cache."""
 EMPTY_PROFILE = PROFILE.decode(PROFILE.encode({}))
@@ -215,7 +214,7 @@ class User:
         return out
 
     def _readable(self, codes: Sequence[int] | Hashes) -> Bools:
-        """bool[languages]: of the world's, those that can be read by who reads the ones of `codes`."""
+        """bool[languages]: which languages of the story table a user who reads those of `codes` can read."""
         return readable(language_codes(self.story_table.languages.ids), np.asarray(codes, np.int64))
 
     @property

@@ -31,7 +31,7 @@ def feed(
 
         page, funnel = fetch_feed(url, user, limit, story, top=explain)
     else:
-        from rex.cli.offline import local_feed
+        from rex.cli.in_process import local_feed
 
         page, funnel = local_feed(Settings(), user, limit, story, top=explain)
     print_feed(out, user, page, funnel)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from batch.graph import RANKED_BY
 from batch.run import RunReport, run
 from batch.settings import BatchSettings
 from features.lake_layout import partition_name
@@ -23,19 +24,6 @@ EARLY, LATER = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 2, tzinfo=UTC
 """As_ofs of training."""
 SETTINGS = BatchSettings(training_days=4)
 JOBS = ["valid_stories", "valid_edges", "valid_events", "training_examples"]
-SCHEDULE_FEATURES = (
-    "story_features",
-    "author_features",
-    "publication_features",
-    "topic_features",
-    "language_features",
-    "user_profiles",
-    "user_author_affinity",
-    "user_publication_affinity",
-    "user_topic_affinity",
-    "als_vectors",
-    "similar_stories",
-)
 
 
 def at(hour: float, day: datetime = FIRST) -> datetime:
@@ -118,7 +106,7 @@ def write_training_lake(lake: Path, **raw: list[Row]) -> Path:
     """The raw datasets above, or others in their place, and the features of both moments."""
     write_lake(lake, **({"stories": [*STORIES, story("late", at(-48))], "events": EVENTS, "edges": EDGES} | raw))
     for moment, rows in ((FIRST, AT_FIRST), (SECOND, AT_SECOND)):
-        for name in SCHEDULE_FEATURES:
+        for name in RANKED_BY:
             write_dataset(lake, name, rows.get(name, []), moment)
     return lake
 

@@ -12,12 +12,12 @@ import duckdb
 import numpy as np
 
 from evaluation.off_policy import Impressions
+from features.times import DAY_US
 from lake.simulator.behaviour import POSITION_DECAY
-from lake.simulator.config import US_PER_DAY
 from lake.simulator.policy import day_weights, live_rows, make_beliefs
 from lake.simulator.world import Truth, read_truth
 
-FRESH_US = 2 * US_PER_DAY
+FRESH_US = 2 * DAY_US
 BOOST = 3.0
 """The target policy draws stories of the last two days three times as often, relative to others, as the logging policy."""
 
@@ -69,7 +69,7 @@ def _ended(lake: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _weights(truth: Truth, beliefs, day: int, gone):  # type: ignore[no-untyped-def]
-    start = truth.config.starts_us + day * US_PER_DAY
+    start = truth.config.starts_us + day * DAY_US
     users = np.arange(truth.config.users, dtype=np.int32)
     weights = day_weights(truth, beliefs, users, start, truth.edges.in_force(start), gone)
     return weights.astype(np.float64), live_rows(truth, start)[0]

@@ -10,8 +10,8 @@ import pytest
 
 from evaluation.protocols import PROTOCOLS
 from evaluation.reading_log import Log, read_log
-from evaluation.task import DAY_US
 from features.errors import BadInput
+from features.times import DAY_US
 from lake.importing.sql_import import import_sql
 from lake.ready_files import deskdrop
 from tests.evaluation.logs import START, at, interactions, log_of, number, user

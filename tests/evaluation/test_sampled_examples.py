@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.protocols import PROTOCOLS
 from evaluation.reading_log import Log, read_log
-from evaluation.sampled_examples import BALANCE, DRAWN, DRAWN_A_READ, NEWEST, Sample, examples_by, sample
+from evaluation.sampled_examples import BALANCE, DRAWN, DRAWN_A_READ, NEWEST_DRAWN, Sample, examples_by, sample
 from evaluation.task import Split, Task
 from features.arrays import I32
 from features.errors import BadInput
@@ -58,7 +58,7 @@ def test_all_reads_are_there_and_others_stand_for_all_that_were_not_read(log: Lo
         assert sorted(one.story[mine & one.read]) == sorted(task.positives[task.asked == place])
         assert (one.weight[mine & one.read] == 1).all()
         assert one.weight[mine & ~one.read].sum() == pytest.approx(BALANCE * reads)
-        newest = np.isin(one.story, np.argsort(log.published_us, kind="stable")[-NEWEST - reads :])
+        newest = np.isin(one.story, np.argsort(log.published_us, kind="stable")[-NEWEST_DRAWN - reads :])
         assert (mine & ~one.read & newest).sum() >= DRAWN + DRAWN_A_READ * reads
         assert len(np.unique(one.story[mine])) == mine.sum()
     assert (one.features[:, 0] == one.story).all()

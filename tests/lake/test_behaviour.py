@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from features.errors import BadInput
+from features.times import DAY_US
 from lake.simulator import WorldConfig, simulate
 from lake.simulator.behaviour import MAX_CLAPS, POSITION_DECAY
-from lake.simulator.config import US_PER_DAY
 from lake.simulator.world import load_world
 from tests.lake.conftest import ENDS_AT, SmallLake, open_lake
 
@@ -85,7 +85,7 @@ def test_claps_have_the_long_tail_of_real_ones(tmp_path: Path) -> None:
 
 def test_knowing_a_user_pays_far_more_than_knowing_what_is_popular(small: SmallLake) -> None:
     truth = small.world.truth
-    live = np.nonzero(truth.stories.published_us >= truth.config.ends_us - 10 * US_PER_DAY)[0]
+    live = np.nonzero(truth.stories.published_us >= truth.config.ends_us - 10 * DAY_US)[0]
     stories = [f"s{row:07d}" for row in live]
     reads = dict(small.db.execute("SELECT story_id, count(*) FROM events WHERE type = 'read' GROUP BY 1").fetchall())
     interest = small.world.interest([f"u{row:06d}" for row in range(200)], stories)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from features.times import DAY_US
 from lake.simulator import WorldConfig, simulate
-from lake.simulator.config import US_PER_DAY
 from lake.simulator.edges import AUTHOR, FOLLOW, PUBLICATION, TOPIC, Edges
 from lake.simulator.policy import EXPLORE, LIVE_DAYS, Beliefs, make_beliefs
 from lake.simulator.sessions import NONE, draw_lists
@@ -75,8 +75,8 @@ def slow_weights(truth: Truth, beliefs: Beliefs, user: int, day_us: int, gone: s
         if (
             bonus is None
             or story in gone
-            or not day_us - LIVE_DAYS * US_PER_DAY <= published < day_us + US_PER_DAY
-            or stories.withdrawn_us[story] < day_us + US_PER_DAY
+            or not day_us - LIVE_DAYS * DAY_US <= published < day_us + DAY_US
+            or stories.withdrawn_us[story] < day_us + DAY_US
             or not users.reads_language[user, stories.language[story]]
             or (stories.members_only[story] and not users.is_member[user])
             or truth.authors.user[stories.author[story]] == user
@@ -84,7 +84,7 @@ def slow_weights(truth: Truth, beliefs: Beliefs, user: int, day_us: int, gone: s
             continue
         match = truth.topic_match(np.array([user], np.int32), np.array([story], np.int32))[0]
         taste = float(users.taste[:, user] @ stories.character[:, story])
-        age_days = (day_us + US_PER_DAY - published) / US_PER_DAY
+        age_days = (day_us + DAY_US - published) / DAY_US
         logits[story] = 0.7 * 4.0 * match + 0.5 * 1.2 * taste + float(beliefs.popularity[story]) - age_days / 3 + bonus
     total = sum(np.exp(value) for value in logits.values())
     return {s: (1 - EXPLORE) * float(np.exp(v)) / total + EXPLORE / len(logits) for s, v in logits.items()}
@@ -120,13 +120,13 @@ def test_logged_propensities_equal_brute_force(tmp_path: Path) -> None:
         """SELECT substr(user_id, 2)::INT, substr(story_id, 2)::INT, any_value(request_id) FROM events
            WHERE type IN ('read', 'hide', 'report') GROUP BY ALL"""
     ).fetchall()
-    day_of = {request: (microseconds(began) - 1_000_000) // US_PER_DAY for request, _, _, _, _, began in impressions}
+    day_of = {request: (microseconds(began) - 1_000_000) // DAY_US for request, _, _, _, _, began in impressions}
     above, cache, first_sums = 0.0, {}, []
     for request, position, user, story, propensity, began in impressions:
         day = day_of[request]
         if (user, day) not in cache:
             gone = {s for u, s, r in ended if u == user and day_of[r] < day}
-            cache[user, day] = slow_weights(truth, beliefs, user, day * US_PER_DAY, gone)
+            cache[user, day] = slow_weights(truth, beliefs, user, day * DAY_US, gone)
         # The first impression comes one to two seconds after the session began.
         prefix = {
             s: w for s, w in cache[user, day].items() if truth.stories.published_us[s] < microseconds(began) - 10**6

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import numpy as np
 import pyarrow as pa
 
+from features.times import DAY_US
 from learning.examples import FEATURE_NAMES, SCHEMA
 from online.rankers.models.model import POSITION
 
 START_US = 1_700_000_000_000_000
-DAY_US = 86_400_000_000
 
 
 def examples_table(
-    requests: int = 600, shown: int = 10, days: int = 14, seed: int = 1, signal: float = 1.0
+    requests: int = 600, shown: int = 10, days: int = 14, seed: int = 3, signal: float = 1.0
 ) -> pa.Table:
     """`requests` · `shown` rows, spread evenly over `days`; `signal` 0: nothing can be learned but position."""
     rng = np.random.default_rng(seed)
     n = requests * shown
     request = np.repeat(np.arange(requests), shown)
-    features = {name: rng.normal(size=n).astype(np.float32) for name in FEATURE_NAMES}
-    features["follows_author"] = (rng.random(n) < 0.2).astype(np.float32)
-    features["recency"] = rng.random(n, np.float32)
+    # Each feature from a generator of its own, so that a newly registered one changes no other draw.
+    of = {name: np.random.default_rng([seed, crc32(name.encode())]) for name in FEATURE_NAMES}
+    features = {name: of[name].normal(size=n).astype(np.float32) for name in FEATURE_NAMES}
+    features["follows_author"] = (of["follows_author"].random(n) < 0.2).astype(np.float32)
+    features["recency"] = of["recency"].random(n, np.float32)
     position = np.tile(np.arange(shown, dtype=np.float32), requests)
     # An interaction and a bend, which named weights cannot express, beside what they can.
     liking = features["topic_affinity"] * (features["recency"] > 0.5) * 2 + np.abs(features["als_score"]) - 1

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 import pytest
 
 from features.errors import BadInput
+from features.times import DAY_US
 from learning.examples import cut, examples_of
 from online.rankers.models.model import POSITION
-from tests.learning.made import DAY_US, examples_table
+from tests.learning.made import examples_table
 
 TABLE = examples_table(requests=150)
 

@@ -135,3 +135,11 @@ class TestExplanation:
         ranker = Learned(Weighted(), made.loaded, "learned-test", 500, scorer=_Gone())
         scores = ranker.score(columns, N, lambda part, error: None)
         assert explain(ranker, columns, scores, int(np.argmax(scores))).phase == "first_stage"
+
+
+def test_a_column_that_is_not_there_is_no_fault_of_the_model_service(ranker: Learned) -> None:
+    columns = _columns()
+    missing = next(name for name in ranker.model.features if name not in ranker.first_stage.inputs)
+    del columns[missing]
+    with pytest.raises(KeyError, match=missing):
+        ranker.score(columns, N, lambda part, error: None)

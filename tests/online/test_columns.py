@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from online.selection import best, counted, united
 from online.story_table.lookup import Grouping, HashIndex
+from online.story_table.story_columns import StoryColumns
 
 KEYS = st.lists(st.integers(-1, 5), max_size=60)
 
@@ -106,3 +107,11 @@ def test_a_row_beyond_the_table_is_refused() -> None:
     for rows in ([0, 10], [-1]):
         with pytest.raises(IndexError, match="in a table of 10"):
             counted(np.array(rows, np.int32), 10)
+
+
+def test_new_rows_without_a_column_are_refused_and_change_nothing() -> None:
+    hashes, dates = np.array([1, 2], np.int64), np.array([10, 20], np.int64)
+    columns = StoryColumns({"hashes": hashes, "published_at": dates})
+    with pytest.raises(ValueError, match="lack the columns published_at"):
+        columns.append(2, {"hashes": np.array([3], np.int64)}, ["s3"], [None])
+    assert (columns.filled, columns.new_ids) == (2, [])

@@ -14,6 +14,7 @@ import pytest
 from features.arrays import I32, Bools
 from features.errors import BadInput
 from features.keys import hash64
+from features.registry import FEATURES
 from online import components
 from online.columns import Candidates, Rows
 from online.components import Components, default_components
@@ -236,6 +237,12 @@ class TestAPluggedInPostprocessor:
         made_by = Pipeline(plugged_in("postprocessors", Forgetful), lambda ctx, slate: None)
         with pytest.raises(ValueError, match=r"forgetful lost the columns .*promotion, .*slot.*; use Candidates\.take"):
             made_by.build(context(table, settings=self.SETTINGS))
+
+
+class TestAnnotators:
+    def test_every_registered_feature_has_one_and_nothing_else_is_computed(self) -> None:
+        computed = Counter(name for annotator in default_components().annotators for name in annotator.features)
+        assert computed == Counter(feature.name for feature in FEATURES)
 
 
 class TestSelectors:

@@ -57,14 +57,14 @@ def document(story: Story) -> dict[str, Any]:
     }
 
 
-def told(story: Story) -> Story:
+def with_key(story: Story) -> Story:
     """A story of the snapshot, with the key that the batch would have given it."""
     return {**story, "duplicate_key": duplicate_key(story.get("title"), hash64(story["id"]))}
 
 
 def built(stories: list[Story]) -> StoryTable:
     """A story table from scratch, in which RATES are known of the authors, whether they have a story or not."""
-    made = tables([told(story) for story in stories])
+    made = tables([with_key(story) for story in stories])
     names = made["authors"]["id"].to_pylist()
     names += [name for name in RATES if name not in names]
     rates = {
@@ -274,8 +274,8 @@ def test_a_changed_story_keeps_what_was_learned_of_it_and_takes_its_new_authors_
 def test_an_entry_that_holds_no_story_is_passed_over_and_told(caplog: pytest.LogCaptureFixture) -> None:
     broken = [b"{", b"[]", b'{"story_id": 5}', b'{"story_id": "s", "published_at": "yesterday"}', b'{"story_id": "s"}']
     dated = b'{"story_id": "s", "published_at": "2026-01-31T00:00:00Z", %s}'
-    broken += [dated % told for told in (b'"author_id": 5', b'"title": 5', b'"language": ["en"]')]
-    broken += [dated % told for told in (b'"topics": [5]', b'"topics": "abc"', b'"publication_id": {}')]
+    broken += [dated % field for field in (b'"author_id": 5', b'"title": 5', b'"language": ["en"]')]
+    broken += [dated % field for field in (b'"topics": [5]', b'"topics": "abc"', b'"publication_id": {}')]
     stream: list[StreamEntry] = [(f"{i}-0".encode(), {b"story": raw}) for i, raw in enumerate(broken, start=1)]
     with caplog.at_level(logging.ERROR):
         after = updated(

@@ -16,7 +16,7 @@ from features.keys import hash64
 from features.settings import Settings
 from features.snapshot_reader import profile_place, read_manifest
 from online.streams.archiver import archive, read_positions
-from rex.cli.offline import loaded
+from rex.cli.in_process import loaded
 from rex.local.redis_server import Server, server
 from tests.online.conftest import STORIES, USERS, FeedServer, wait_until
 from tests.online.small_world import content

@@ -12,15 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from features.arrays import F32, I32, Bools, Micros
+from features.times import FOREVER_US
 from online.columns import Bits, Candidates, Rows
 from online.context import Context, Source
 from online.user.user import User
-
-FOREVER_US = int(np.iinfo(np.int64).max)
-"""Later than any moment."""
 
 
 @dataclass(frozen=True, slots=True)

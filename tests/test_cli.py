@@ -37,6 +37,11 @@ MISTAKES = {
         {"REX_ONLINE_POSTPROCESS_PROMOTED_SLOTS": "1,2"},
         "REX_ONLINE_POSTPROCESS_PROMOTED_SLOTS must be a list written as JSON, such as [1, 2], not '1,2'",
     ),
+    "secret that is no list": (
+        ["serve"],
+        {"REX_ONLINE_HTTP_CURSOR_KEYS": "quiet"},
+        "REX_ONLINE_HTTP_CURSOR_KEYS must be a list written as JSON, such as [1, 2], not what it is.",
+    ),
     "setting of an old name": (
         ["batch", "--as-of", "2026-01-31"],
         {"REX_BATCH_TRAINING_GRID_H": "24"},

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from features.arrays import Bools
+from features.times import FOREVER_US
 from online.columns import Candidates
 from online.context import Context
-from online.protocols import FOREVER_US, next_of
+from online.protocols import next_of
 from online.story_table.dates import newer_than
 
 

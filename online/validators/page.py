@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.arrays import I32
+from features.times import FOREVER_US
 from online.columns import Bits, Candidates
 from online.context import Context
-from online.protocols import FOREVER_US, Validator
+from online.protocols import Validator
 from online.selection import checked
 from online.slates.slate import Slate, identify
 

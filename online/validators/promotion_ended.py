@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.times import FOREVER_US
 from online.columns import Bits, Candidates
 from online.context import Context
-from online.protocols import FOREVER_US, next_of
+from online.protocols import next_of
 from online.slates.slate import ORGANIC
 
 

@@ -258,6 +258,10 @@ FAULTS = (
 """The first that fits is what is said: the specific ones come before the general ones."""
 
 
+SECRET = "KEYS"
+"""In the name of a variable: its value is never printed."""
+
+
 def refusal(error: BaseException, during: str = "") -> BadInput | Unavailable | None:
     """The error as one that Rex raises itself: a sentence and what to do, `during` in front. None when nobody foresaw it.
 
@@ -290,7 +294,8 @@ def _invalid(error: ValidationError) -> Iterator[str]:
         if one["type"] in _AS_JSON:
             said = _AS_JSON[one["type"]]
         must = re.sub(r"^\w+ should ", "must ", said)
-        yield f"{place} {must}, not {one['input']!r}" if must != said else f"{place}: {said} (got {one['input']!r})"
+        got = "what it is" if SECRET in place else repr(one["input"])
+        yield f"{place} {must}, not {got}" if must != said else f"{place}: {said} (got {got})"
 
 
 def first_line(error: BaseException) -> str:

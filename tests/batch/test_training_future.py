@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.example_building import cutoff
-from batch.graph import BY_NAME
+from batch.graph import BY_NAME, RANKED_BY
 from batch.io import read_derived
 from batch.jobs.training_examples import training_examples
 from batch.point_in_time import RunContext, moment
@@ -18,7 +18,7 @@ from features.datasets import dataset
 from features.formulas import GAP_MOST_H
 from features.registry import FEATURES
 from tests.batch.feature_lake import user, vector, write_dataset
-from tests.batch.training_lake import EARLY, FIRST, JOBS, LATER, SCHEDULE_FEATURES, SECOND, SETTINGS, at, values
+from tests.batch.training_lake import EARLY, FIRST, JOBS, LATER, SECOND, SETTINGS, at, values
 from tests.lakes import Row, event, story, write_lake
 
 pytestmark = pytest.mark.usefixtures("one_partition")
@@ -87,7 +87,7 @@ def hit_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
                 )
             ],
         }
-        for name in SCHEDULE_FEATURES:
+        for name in RANKED_BY:
             write_dataset(lake, name, both[name], day)
     run(lake, [LATER], now=LATER, settings=SETTINGS, jobs=JOBS[:3], spark=spark)
     return lake

@@ -10,9 +10,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.example_building import negatives
+from batch.graph import RANKED_BY
 from features.derived_datasets import SAMPLING_RULE
 from tests.batch.feature_lake import write_dataset
-from tests.batch.training_lake import EARLY, FIRST, LATER, SCHEDULE_FEATURES, SETTINGS, at, examples, train
+from tests.batch.training_lake import EARLY, FIRST, LATER, SETTINGS, at, examples, train
 from tests.lakes import event, story, write_lake
 
 pytestmark = pytest.mark.usefixtures("one_partition")
@@ -75,7 +76,7 @@ def read_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stories=[*stories, *gone, *unlisted],
         events=[*done, event("u", "read", "s0", at(11), event_id="again")],
     )
-    for name in SCHEDULE_FEATURES:
+    for name in RANKED_BY:
         write_dataset(lake, name, [], FIRST)
     return lake
 

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from online.columns import Candidates, Rows
 from online.components import Components
@@ -65,62 +66,20 @@ class Pipeline:
         """The union of what the providers bring, each story once, with a bit for every provider that brought it."""
         with ctx.trace.stage("aggregate", 0) as report:
             brought: list[tuple[Rows | slice, np.uint32]] = []
-            for provider, found in self._brought(ctx, self.components.providers):
+            for provider, found, n in self._brought(ctx, self.components.providers):
                 if found.due:
                     ctx.trace.due[provider] = found.due
-                report.parts[provider] = counted(found.rows, len(ctx.story_table))
+                report.parts[provider] = n
                 brought.append((found.rows, np.uint32(1 << self.components.bits[provider])))
             candidates = united(brought, len(ctx.story_table), ctx.story_table.superseded)
             report.given = len(candidates)
         ctx.trace.watch("aggregate", candidates)
         return candidates
 
-    def _brought(self, ctx: Context, providers: Iterable[Provider]) -> Iterator[tuple[str, Found]]:
-        """What those of the providers bring that fill the context's surface. One that fails brings nothing."""
-        chosen = ctx.settings.aggregate.surfaces.get(ctx.surface, tuple(self.components.bits))
-        for provider in providers:
-            if provider.name not in chosen:
-                continue
-            try:
-                rows = provider.rows(ctx)
-                found = rows if isinstance(rows, Found) else Found(rows)
-                counted(found.rows, len(ctx.story_table))
-            except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
-                ctx.trace.degrade(provider.name, error)
-            else:
-                yield provider.name, found
-
-    def eligible(self, ctx: Context, rows: Rows) -> int:
-        """How many of the rows a provider would bring now and no rule forbids: so many could the next slate hold."""
-        newer = Candidates(rows, np.ones(len(rows), np.uint32))
-        for rule in self.components.rules:
-            drops = rule.drops(ctx, newer)
-            if drops is not None:
-                newer = newer.take(~drops)
-        if not len(newer):
-            return 0
-        brought = np.zeros(len(newer), bool)
-        for _, found in self._brought(
-            ctx, reversed(self.components.providers)
-        ):  # the broadest first: it mostly settles it
-            some = found.rows
-            if isinstance(some, slice):
-                brought |= (newer.rows >= some.start) & (newer.rows < some.stop)
-            else:
-                brought |= np.isin(newer.rows, some)
-            if brought.all():
-                break
-        return int(np.count_nonzero(brought))
-
     def preprocess(self, ctx: Context, candidates: Candidates) -> Candidates:
         """Drops what a rule forbids; the first rule that does is the reason."""
         with ctx.trace.stage("preprocess", len(candidates)) as report:
-            reason = np.zeros(len(candidates), np.uint8)
-            for number, rule in enumerate(self.components.rules, start=1):
-                drops = rule.drops(ctx, candidates)
-                if drops is not None:
-                    checked(rule.name, drops, np.bool_, len(candidates))
-                    reason[drops & (reason == 0)] = number
+            reason = self._forbidden(ctx, candidates)
             counts = np.bincount(reason, minlength=len(self.components.rules) + 1)
             report.dropped = {rule.name: int(n) for rule, n in zip(self.components.rules, counts[1:], strict=True) if n}
             ctx.trace.watch_drop(candidates, reason, [rule.name for rule in self.components.rules])
@@ -161,14 +120,17 @@ class Pipeline:
     def postprocess(self, ctx: Context, ranked: Candidates) -> Candidates:
         """What is good for the list as a whole, not for one story."""
         with ctx.trace.stage("postprocess", len(ranked)) as report:
+            known = np.sort(ranked.rows)  # each once
             for postprocessor in self.components.postprocessors:
                 before, ranked = ranked, postprocessor.apply(ctx, ranked)
                 if lost := sorted(before.columns.keys() - ranked.columns.keys()):
                     raise ValueError(f"{postprocessor.name} lost the columns {', '.join(lost)}; use Candidates.take")
-                if len(np.intersect1d(ranked.rows, before.rows)) < len(ranked):
+                rows = np.sort(ranked.rows)
+                if not np.array_equal(rows, known if len(rows) == len(known) else np.intersect1d(known, rows)):
                     raise ValueError(
                         f"{postprocessor.name} repeated candidates, or added some; it may reorder and drop them"
                     )
+                known = rows
                 if len(ranked) < len(before):
                     report.dropped[postprocessor.name] = len(before) - len(ranked)
                 ctx.trace.watch(postprocessor.name, ranked)
@@ -192,3 +154,44 @@ class Pipeline:
             page = suitable(ctx, self.components.validators, slate, start, limit)
             report.taken, report.given, report.dropped = page.looked_at, len(page.entries), page.dropped
         return page
+
+    def eligible(self, ctx: Context, rows: Rows) -> int:
+        """How many of the rows a provider would bring now and no rule forbids: so many could the next slate hold."""
+        candidates = Candidates(rows, np.ones(len(rows), np.uint32))
+        allowed = rows[self._forbidden(ctx, candidates) == 0]
+        brought = np.zeros(len(allowed), bool)
+        broadest_first = reversed(self.components.providers)  # which mostly settles it
+        for _, found, _ in self._brought(ctx, broadest_first if len(allowed) else ()):
+            some = found.rows
+            if isinstance(some, slice):
+                brought |= (allowed >= some.start) & (allowed < some.stop)
+            else:
+                brought |= np.isin(allowed, some)
+            if brought.all():
+                break
+        return int(np.count_nonzero(brought))
+
+    def _brought(self, ctx: Context, providers: Iterable[Provider]) -> Iterator[tuple[str, Found, int]]:
+        """Name, what it brings and how much, of each provider that fills the context's surface. One that fails is left out."""
+        chosen = ctx.settings.aggregate.surfaces.get(ctx.surface, tuple(self.components.bits))
+        for provider in providers:
+            if provider.name not in chosen:
+                continue
+            try:
+                rows = provider.rows(ctx)
+                found = rows if isinstance(rows, Found) else Found(rows)
+                n = counted(found.rows, len(ctx.story_table))
+            except Exception as error:  # noqa: BLE001 - enrichment fails open, and says so
+                ctx.trace.degrade(provider.name, error)
+            else:
+                yield provider.name, found, n
+
+    def _forbidden(self, ctx: Context, candidates: Candidates) -> NDArray[np.uint8]:
+        """uint8[n]: 1 + the number of the first rule that drops each candidate; 0: none does."""
+        reason = np.zeros(len(candidates), np.uint8)
+        for number, rule in enumerate(self.components.rules, start=1):
+            drops = rule.drops(ctx, candidates)
+            if drops is not None:
+                checked(rule.name, drops, np.bool_, len(candidates))
+                reason[drops & (reason == 0)] = number
+        return reason

@@ -177,10 +177,10 @@ class LoopReader:
                     return await answers.ask(packed, len(commands))
             except TimeoutError as error:
                 hung = redis.TimeoutError("Timeout reading from socket")
-                if answers is not None:  # the one that was asked: others may have connected again meanwhile
-                    answers.drop(
-                        hung
-                    )  # who waits beside it is not tried again either: a server that hangs takes that long each time
+                if answers is not None:
+                    # The one that was asked: others may have connected again meanwhile. Who waits beside this request is not tried
+                    # again either, because a server that hangs takes as long each time.
+                    answers.drop(hung)
                 raise hung from error
 
         return await self._retry.call_with_retry(exchange, _nothing)

@@ -71,6 +71,8 @@ class UserState:
 
     _edges: dict[tuple[str, str], Hashes] = field(default_factory=dict, compare=False, repr=False)
     """Edges in force that were asked for before."""
+    _changed: dict[tuple[str, str], list[EdgeChange]] = field(default_factory=dict, compare=False, repr=False)
+    """`changes` by kind and type of the target, once an edge was asked for."""
 
     def edges(self, kind: str, target_type: str) -> Hashes:
         """int64[m]: targets of the edges in force. Not to be written to."""
@@ -81,8 +83,13 @@ class UserState:
 
     def _in_force(self, kind: str, target_type: str) -> Hashes:
         held: Hashes = self.profile[HELD[kind, target_type]]
-        mine = [change for change in self.changes if change.kind == kind and change.target_type == target_type]
-        if not mine:
+        if not self._changed:
+            sorted_out: dict[tuple[str, str], list[EdgeChange]] = {}
+            for change in self.changes:
+                sorted_out.setdefault((change.kind, change.target_type), []).append(change)
+            self._changed.update(sorted_out)
+        mine = self._changed.get((kind, target_type))
+        if mine is None:
             return held
         target = np.array([change.target for change in mine], np.int64)
         occurred = np.array([change.occurred_us for change in mine], np.int64)
@@ -113,13 +120,13 @@ def decode_changes(raw: Mapping[bytes, bytes], user_id: str, covered: Callable[[
     `covered`: user → position in the stream of their events up to which it is complete. Field: `kind|target_type|hash|id`;
     value: see online/ingest/events.py. An edge of BLOCKED_BY was changed by its target. Fields without `|`, such as ACCOUNT, are none.
     """
-    changes = []
+    changes, own = [], stream_order(covered(user_id))
     for name, value in raw.items():
         if b"|" not in name:
             continue
         kind, target_type, target, ident = name.decode().split("|", 3)
         occurred_us, op, _, arrival, position = value.decode().split("|")
-        held = stream_order(covered(ident if kind == BLOCKED_BY else user_id))
+        held = stream_order(covered(ident)) if kind == BLOCKED_BY else own
         if stream_order(position) > held:
             settled = stream_order(arrival) > held
             changes.append(EdgeChange(kind, target_type, int(target), op == "add", int(occurred_us), settled, ident))

@@ -71,8 +71,7 @@ def test_one_that_cannot_be_used_is_not_published(
     data = encode(model)[:-9]
     if damage == "other features":
         with monkeypatch.context() as older:
-            older.setattr(model_file, "features_hash", lambda: "0" * 16)
-            older.setattr(model_file, "registry", lambda: [["a_new_feature", "story", 0.0]])
+            older.setattr(model_file, "definitions", lambda features: {"a_new_feature": ["story", 0.0]})
             data = encode(model)
     with pytest.raises(Unavailable, match="damaged" if damage == "cut short" else "a_new_feature"):
         publish(redis_client, data, 1)

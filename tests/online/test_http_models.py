@@ -96,13 +96,13 @@ class TestSwap:
         assert read_manifest(feed_server.client, feed_server.keys, bad).model == digest(opens_alone)
         assert (page["slate"]["snapshot"], page["slate"]["model"]) == (good, named(made.data))
 
-    @pytest.mark.parametrize("age", ["newer", "older"])
+    @pytest.mark.parametrize("how", ["unknown", "changed"])
     def test_a_model_made_for_other_features_leaves_the_last_good_snapshot_in_service(
-        self, feed_server: FeedServer, made: Made, age: str, caplog: pytest.LogCaptureFixture
+        self, feed_server: FeedServer, made: Made, how: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Another release has published it; its bytes are as they were published."""
         good = feed_server.publish(STORIES, USERS, model=made.data)
-        other, said = _made_for_other_features(made.data, age)
+        other, said = _made_for_other_features(made.data, how)
         with pytest.MonkeyPatch.context() as during:
             during.setattr(FeedServer, "wait_for", lambda self, version: None)
             during.setattr("batch.versions._try_model", lambda model, manifest: None)
@@ -122,7 +122,7 @@ class TestSwap:
         with pytest.MonkeyPatch.context() as during:
             during.setattr(FeedServer, "wait_for", lambda self, version: None)
             during.setattr("batch.versions._try_model", lambda model, manifest: None)
-            feed_server.publish(STORIES, USERS, model=_made_for_other_features(made.data, "older")[0])
+            feed_server.publish(STORIES, USERS, model=_made_for_other_features(made.data, "unknown")[0])
         wait_until(lambda: "the current snapshot cannot be loaded" in caplog.text)
         story = {"author_id": "a1", "published_at": feed_server.now.isoformat(), "visibility": "public"}
         assert feed_server.http.put("/v1/stories/s-new", json=story).is_success
@@ -135,7 +135,7 @@ class TestSwap:
         with pytest.MonkeyPatch.context() as during:
             during.setattr(FeedServer, "wait_for", lambda self, version: None)
             during.setattr("batch.versions._try_model", lambda model, manifest: None)
-            feed_server.publish(STORIES, USERS, model=_made_for_other_features(made.data, "older")[0])
+            feed_server.publish(STORIES, USERS, model=_made_for_other_features(made.data, "unknown")[0])
         with serving(create_app(feed_server.settings, OFTEN, clock=lambda: feed_server.now)) as http:
             assert [http.get(path).status_code for path in ("/healthz", "/readyz", "/v1/users/u/feed")] == [
                 200,
@@ -147,17 +147,13 @@ class TestSwap:
             assert http.get("/v1/users/u/feed").json()["slate"]["model"] == named(made.data)
 
 
-def _made_for_other_features(model: bytes, age: str) -> tuple[bytes, str]:
-    """The same trees with the registry of another release, and what is said of it."""
+def _made_for_other_features(model: bytes, how: str) -> tuple[bytes, str]:
+    """The same trees for the features of another release, and what is said of it."""
     arrays = dict(MODEL.decode(model))
     head = json.loads(arrays["about"].tobytes())
-    head["features_hash"] = "0" * 16
-    if age == "newer":
-        head["registry"].append(["mood", "story", 0.0])
-    else:
-        head["registry"] = [feature for feature in head["registry"] if feature[0] != "recency"]
+    head["features"] |= {"mood": ["story", 0.0]} if how == "unknown" else {"recency": ["user_story", 0.5]}
     arrays["about"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
-    said = "newer code: it knows ['mood']" if age == "newer" else "older code: it does not know ['recency']"
+    said = "other code: it reads ['mood']" if how == "unknown" else "other definitions of ['recency']"
     return MODEL.encode(arrays), said
 
 

@@ -5,15 +5,15 @@ Loading executes nothing: the bytes are numbers and text, and every index is che
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from features.errors import BadInput
 from features.packing import CorruptValue, Layout, name_of
-from features.registry import BY_NAME, FEATURES
+from features.registry import BY_NAME
 from online.rankers.models.model import POSITION, Calibration, Model, OutcomeModel
 from online.rankers.models.outcomes import NAMES, WEIGHTS
 from online.rankers.models.trees import Forest
@@ -22,7 +22,7 @@ _COLUMNS = {"roots": "<i4", "feature": "<i4", "threshold": "<f8", "missing_left"
 _COLUMNS |= {"value": "<f8", "cover": "<f8"}
 MODEL = Layout(
     "model",
-    1,
+    2,
     (
         ("about", "u1"),  # JSON, UTF-8
         *(
@@ -40,22 +40,17 @@ class WrongModel(BadInput):
     """A model that must not be used: other bytes than published, damaged, or made for other features."""
 
 
-def registry() -> list[list[Any]]:
-    """The features as this code knows them: [name, entity, default] each."""
-    return [[feature.name, feature.entity, feature.default] for feature in FEATURES]
-
-
-def features_hash() -> str:
-    """Pins a model to the features it was made for; 64 bits, hex."""
-    return hashlib.sha256(json.dumps([registry(), NAMES]).encode()).hexdigest()[:16]
+def definitions(features: Iterable[str]) -> dict[str, list[Any]]:
+    """Of those that this code knows, what pins a model to them: name → [entity, default]."""
+    return {name: [BY_NAME[name].entity, BY_NAME[name].default] for name in features if name in BY_NAME}
 
 
 def encode(model: Model) -> bytes:
     """The model's bytes; equal models are equal bytes."""
     calibrations = {o.name: [o.calibration.kind, o.calibration.slope] for o in model.outcomes}
     head = {
-        "features_hash": features_hash(),
-        "registry": registry(),
+        "features": definitions(model.inputs),
+        "outcomes": NAMES,
         "inputs": model.inputs,
         "weights": model.weights,
         "calibration": calibrations,
@@ -106,16 +101,13 @@ def _model(arrays: dict[str, np.ndarray], head: dict[str, Any]) -> Model:
 
 
 def _same_features(name: str, head: dict[str, Any]) -> None:
-    """WrongModel unless the registry of the training is the registry of this code."""
-    if head["features_hash"] == features_hash():
-        return
-    theirs, ours = [f[0] for f in head["registry"]], [f.name for f in FEATURES]
-    newer, older = [f for f in theirs if f not in ours], [f for f in ours if f not in theirs]
-    if newer:
+    """WrongModel unless what the model reads is what this code computes; features that it does not read do not matter to it."""
+    theirs, ours = head["features"], definitions(head["features"])
+    if unknown := sorted(theirs.keys() - ours.keys()):
         raise WrongModel(
-            f"model {name} was made with newer code: it knows {newer}, this code does not; update the code."
+            f"model {name} was made with other code: it reads {unknown}, which this code does not know; update the code, or train it again."
         )
-    if older:
-        raise WrongModel(f"model {name} was made with older code: it does not know {older}; train it again.")
-    changed = [f[0] for f, g in zip(sorted(head["registry"]), sorted(registry()), strict=True) if f != g]
-    raise WrongModel(f"model {name} was made with other definitions of {changed or 'the features'}; train it again.")
+    if changed := sorted(feature for feature in theirs if theirs[feature] != ours[feature]):
+        raise WrongModel(f"model {name} was made with other definitions of {changed}; train it again.")
+    if head["outcomes"] != [*NAMES]:
+        raise WrongModel(f"model {name} was made for the outcomes {head['outcomes']}, not {[*NAMES]}; train it again.")

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from features.arrays import F32, I32
 from features.errors import BadInput
+from features.formulas import NEWCOMER_RATES
 from features.keys import hash64_many
 from features.raw_datasets import EDGE_KINDS, TARGET_TYPES, VISIBILITIES
 from features.registry import registered
@@ -30,17 +31,13 @@ from features.times import UNDATED
 _SINCE = "coalesce(updated_at, published_at, received_at)"
 """When a version of a story came to be; of undated ones, when it was received."""
 
-_LIVE = f"""
+_LIVE = """
 CREATE TEMP TABLE live AS
-WITH latest AS (
-    SELECT * FROM valid_stories
-    WHERE {_SINCE} <= $as_of
-    QUALIFY row_number() OVER (PARTITION BY story_id ORDER BY {_SINCE} DESC) = 1
-)
 SELECT (row_number() OVER (ORDER BY published_at NULLS FIRST, story_id) - 1)::INTEGER AS row, *
-FROM latest WHERE (published_at IS NULL OR published_at <= $as_of) AND (deleted_at IS NULL OR deleted_at > $as_of)
+FROM valid_stories WHERE (valid_until IS NULL OR valid_until > $as_of) AND (deleted_at IS NULL OR deleted_at > $as_of)
 """
-"""The latest version not after as_of, unless it is withdrawn or not published yet."""
+"""The version in force, unless it is withdrawn. Stories scheduled for later are there, too: nothing would tell a server of them when
+their time comes, and its rules keep them back until then."""
 
 MAX_FORMER_KEYS = 1_000_000
 """The latest ones; 16 MB in every process."""
@@ -57,7 +54,7 @@ _FORMER_KEYS = f"""
 SELECT hash, key FROM (
     SELECT v.story_hash AS hash, v.duplicate_key AS key, max(v.since) AS dated
     FROM (SELECT *, {_SINCE} AS since FROM valid_stories) v LEFT JOIN live USING (story_id)
-    WHERE v.since <= $as_of AND v.duplicate_key IS DISTINCT FROM live.duplicate_key
+    WHERE v.duplicate_key IS DISTINCT FROM live.duplicate_key
     GROUP BY ALL ORDER BY dated DESC, hash, key LIMIT {MAX_FORMER_KEYS}
 ) ORDER BY hash, key
 """
@@ -80,7 +77,7 @@ def read_tables(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> tuple
     factors = _factors(connection)
     tables["stories"] = _stories(connection, tables, factors)
     tables["top"] = _top(connection, tables["languages"])
-    former = connection.sql(_FORMER_KEYS, params={"as_of": as_of}).to_arrow_table()
+    former = connection.sql(_FORMER_KEYS).to_arrow_table()
     tables["former_keys"] = former.cast(FORMER_KEYS_SCHEMA)
     return tables, factors
 
@@ -125,8 +122,11 @@ def _languages(connection: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 def _features(entity: str) -> str:
-    """SQL columns: the entity's features, their defaults where the batch has written none."""
-    return ", ".join(f"coalesce(f.{f.name}, {f.default})::REAL AS {f.name}" for f in registered(entity))
+    """SQL columns: the entity's features. Where the batch has written none: of a story its author's rates (of `a`), else the defaults."""
+    return ", ".join(
+        f"coalesce(f.{f.name}, {f'a.{of_author}, ' if (of_author := NEWCOMER_RATES.get(f.name)) else ''}{f.default})::REAL AS {f.name}"
+        for f in registered(entity)
+    )
 
 
 def _hashed(table: pa.Table, entity: str) -> pa.Table:
@@ -152,7 +152,7 @@ def _stories(connection: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table],
             coalesce(members_only, false) AS members_only,
             coalesce(list_filter(topics, lambda topic: topic IS NOT NULL), []) AS topics
         ), {_features("story")}
-        FROM live LEFT JOIN story_features f USING (story_id) ORDER BY row
+        FROM live LEFT JOIN story_features f USING (story_id) LEFT JOIN author_features a USING (author_id) ORDER BY row
     """).to_arrow_table()
     columns = {name: live[name].combine_chunks() for name in live.column_names}
     columns["author"] = indices(columns["author_id"], tables["authors"])

@@ -50,7 +50,7 @@ def _known(rows: DataFrame, dataset: Dataset, context: RunContext) -> DataFrame:
 
 def _is_late(dataset: Dataset, context: RunContext) -> Column:
     limit = moment(context.now + timedelta(seconds=CLOCK_SKEW_S))
-    late = [F.coalesce(F.col(time) > limit, F.lit(False)) for time in dataset.times]
+    late = [F.coalesce(F.col(time) > limit, F.lit(False)) for time in dataset.past_times]
     return functools.reduce(Column.__or__, late, F.lit(False))
 
 

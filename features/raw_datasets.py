@@ -64,6 +64,7 @@ STORIES = Dataset(
     grain=("story_id", "updated_at"),
     meaning="Every version of every story; the state at a moment is the latest version not after it.",
     times=("published_at", "updated_at", "received_at"),
+    may_be_planned=True,
     may_be_undated=True,
     earliest=EARLIEST_TEXT,
     columns=(
@@ -73,7 +74,11 @@ STORIES = Dataset(
         optional("topics", pa.list_(ID), "topics, most fitting first; null: none"),
         optional("language", pa.string(), "BCP 47 tag such as `en` or `zh-Hant`; null: unknown"),
         optional("title", pa.string(), "title; null: unknown"),
-        Column("published_at", TS, "first publication; null in all rows: nobody knows"),
+        Column(
+            "published_at",
+            TS,
+            "first publication; may lie ahead where updated_at is stated; null in all rows: nobody knows",
+        ),
         optional("updated_at", TS, "when this version came to be; null: published_at"),
         _received("updated_at"),
         optional("reading_time_s", pa.float32(), "estimated reading time in seconds; null: unknown"),

@@ -69,6 +69,8 @@ class Dataset:
     """Whether a lake may lack the whole dataset (raw layer only)."""
     times: tuple[str, ...] = ()
     """When it happened, first, and when a row came to be known, last (null: as the one before). Raw layer; none: plans, known all along."""
+    may_be_planned: bool = False
+    """Whether the first of `times` may lie ahead, in a row that says since when that is known (raw layer)."""
     may_be_undated: bool = False
     """Whether it may be unknown of all rows when they happened: then each states when it was received (raw layer; features/undated.py)."""
     earliest: datetime | None = None
@@ -97,6 +99,11 @@ class Dataset:
     def may_be_null(self, column: Column) -> bool:
         """Whether rows may lack the value: `required` ones must all the same be there as columns where a dataset may be undated."""
         return not column.required or (self.may_be_undated and column.name == self.times[0])
+
+    @property
+    def past_times(self) -> tuple[str, ...]:
+        """Those of `times`, filled, that cannot lie in the future."""
+        return self.times[1:] if self.may_be_planned else self.times
 
     def filled_times(self) -> dict[str, tuple[str, ...]]:
         """Each time but the first → what it is taken from, the first that is there: itself, those before it, the time of receipt."""

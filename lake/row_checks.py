@@ -144,7 +144,7 @@ def _check_each(db: duckdb.DuckDBPyConnection, dataset: Dataset, rows: str, now:
     filled = [f"coalesce({', '.join(times)}) AS {time}" for time, times in dataset.filled_times().items()]
     replaced = f"REPLACE ({', '.join(filled)})" if filled else ""
     horizon = literal(now.astimezone(UTC) + timedelta(seconds=CLOCK_SKEW_S))
-    late = " OR ".join(f"coalesce({time} > {horizon}::TIMESTAMPTZ, false)" for time in dataset.times) or "false"
+    late = " OR ".join(f"coalesce({time} > {horizon}::TIMESTAMPTZ, false)" for time in dataset.past_times) or "false"
     failed = [f"WHEN NOT coalesce({check.sql}, false) THEN {literal(check.name)}" for check in dataset.checks]
     reason = (
         f"CASE WHEN _problem IS NOT NULL THEN _problem.reason WHEN {late} THEN '{IN_THE_FUTURE}' {' '.join(failed)} END"

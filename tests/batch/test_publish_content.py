@@ -40,22 +40,33 @@ def profile_of(client: redis.Redis, manifest: Manifest, user_id: str) -> dict[st
 
 
 class TestWhichStoriesAreIn:
-    def test_the_latest_version_not_after_as_of_counts(self, tmp_path: Path, redis_client: redis.Redis) -> None:
+    def test_the_version_in_force_counts(self, tmp_path: Path, redis_client: redis.Redis) -> None:
         versions = [
-            story("s", 9, title="first"),
-            story("s", 9, title="second", updated_at=AS_OF - HOUR),
+            story("s", 9, title="first", valid_until=AS_OF - HOUR),
+            story("s", 9, title="second", updated_at=AS_OF - HOUR, valid_until=AS_OF + HOUR),
             story("s", 9, title="from after as_of", updated_at=AS_OF + HOUR),
         ]
         found = stories_of(tmp_path, {"valid_stories": versions}, redis_client)
         assert [row["title"] for row in found.values()] == ["second"]
 
-    def test_withdrawn_and_unpublished_ones_are_out(self, tmp_path: Path, redis_client: redis.Redis) -> None:
+    def test_withdrawn_ones_and_those_not_known_yet_are_out(self, tmp_path: Path, redis_client: redis.Redis) -> None:
         rows = [
             story("withdrawn", 9, deleted_at=AS_OF),
             story("withdrawn later", 9, deleted_at=AS_OF + timedelta(microseconds=1)),
-            story("scheduled", -1, updated_at=AS_OF - HOUR),  # written already, published in an hour
+            story("from after as_of", -1),
         ]
         assert list(stories_of(tmp_path, {"valid_stories": rows}, redis_client)) == ["withdrawn later"]
+
+    def test_scheduled_ones_are_in_with_their_authors_rates(self, tmp_path: Path, redis_client: redis.Redis) -> None:
+        """No stream tells of them when their time comes. Until then the rule `too_old` keeps them back."""
+        rows: Rows = {
+            "valid_stories": [story("scheduled", -1, updated_at=AS_OF - HOUR, author_id="a"), story("out", 1)],
+            "author_features": [{"author_id": "a", "author_open_rate": 0.5, "author_read_rate": 0.25}],
+        }
+        found = stories_of(tmp_path, rows, redis_client)
+        assert list(found) == ["out", "scheduled"]
+        rates = [found["scheduled"][name] for name in ("story_open_rate", "story_read_rate", "story_popularity")]
+        assert rates == [0.5, 0.25, BY_NAME["story_popularity"].default]
 
     def test_rows_stand_by_time_then_id(self, tmp_path: Path, redis_client: redis.Redis) -> None:
         rows = [story("new", 1), story("b", 5), story("a", 5), story("é", 5), story("z", 5)]
@@ -154,7 +165,7 @@ class TestStoryColumns:
 
 class TestPromotions:
     def promotion(self, promotion_id: str, story_id: str, ends_in_h: float = 1, **more: Any) -> Row:
-        interval = {"starts_at": AS_OF - HOUR, "ends_at": AS_OF + ends_in_h * HOUR}
+        interval = {"starts_at": AS_OF - HOUR, "ends_at": AS_OF + ends_in_h * HOUR, "valid_from": AS_OF - HOUR}
         return {"promotion_id": promotion_id, "story_id": story_id, "priority": 0} | interval | more
 
     def test_they_stand_by_priority_then_id_with_the_rows_of_their_stories(
@@ -182,6 +193,7 @@ class TestPromotions:
             "valid_promotions": [
                 self.promotion("p-ended", "a", ends_in_h=0),  # its end is the first moment after it
                 self.promotion("p-scheduled", "a", starts_at=AS_OF + HOUR / 2),
+                self.promotion("p-unheard", "a", valid_from=AS_OF + HOUR / 2),
                 self.promotion("p-gone", "gone"),
                 self.promotion("p-later", "later"),
                 self.promotion("p-unknown", "nowhere"),
@@ -330,12 +342,12 @@ class TestFormerKeys:
     ) -> None:
         rows: Rows = {
             "valid_stories": [
-                story("same", 9, duplicate_key=1),
+                story("same", 9, duplicate_key=1, valid_until=AS_OF - HOUR),
                 story("same", 9, duplicate_key=1, updated_at=AS_OF - HOUR),
-                story("edited", 9, duplicate_key=2),
-                story("edited", 9, duplicate_key=3, updated_at=AS_OF - HOUR),
+                story("edited", 9, duplicate_key=2, valid_until=AS_OF - HOUR),
+                story("edited", 9, duplicate_key=3, updated_at=AS_OF - HOUR, valid_until=AS_OF + HOUR),
                 story("edited", 9, duplicate_key=4, updated_at=AS_OF + HOUR),  # nobody has seen that one yet
-                story("gone", 9, duplicate_key=5),
+                story("gone", 9, duplicate_key=5, valid_until=AS_OF - HOUR),
                 story("gone", 9, duplicate_key=5, updated_at=AS_OF - HOUR, deleted_at=AS_OF - HOUR),
             ]
         }

@@ -137,6 +137,7 @@ def test_story_versions_conflict_only_at_the_same_instant(spark: SparkSession, t
         story("t", updated_at=ago(days=2), title="said other", language="en"),
         story("", title="no id", language="en"),
         story("f", NOON + timedelta(days=1), title="tomorrow", language="en"),
+        story("g", NOON + timedelta(days=1), updated_at=ago(days=1), title="scheduled", language="en"),
     ]
     assert _reasons(spark, tmp_path, "stories", rows) == {
         "old": [None],
@@ -145,6 +146,7 @@ def test_story_versions_conflict_only_at_the_same_instant(spark: SparkSession, t
         "said other": ["conflicting_duplicate"],
         "no id": ["malformed_story_id"],
         "tomorrow": ["in_the_future"],
+        "scheduled": [None],
     }
 
 

@@ -28,9 +28,9 @@ class Job:
     """`module:function`; the function is pure: DataFrames in (by the names in `reads`), one DataFrame out."""
     validates: str = ""
     """The raw dataset whose rows this job judges; empty: it reads only what has been judged."""
-    looks_back: bool = False
-    """Whether it reads its inputs of all earlier as_ofs of the schedule (see batch/example_building/cutoff.py), where another job reads those
-    of the as_of itself. It runs only when it is named: a lake has no such past at first."""
+    looks_back: tuple[str, ...] = ()
+    """Those of `reads` that it reads of all earlier as_ofs of the schedule, as moments (see batch/moments/), where another job reads
+    those of the as_of itself, as DataFrames. It runs only when it is named: a lake has no such past at first."""
 
     @property
     def file(self) -> str:
@@ -42,8 +42,8 @@ def _validate(raw: str, *more: str) -> Job:
     return Job(f"valid_{raw}", (raw, *more), f"batch.jobs.validated:valid_{raw}", validates=raw)
 
 
-def _derive(name: str, *reads: str, module: str = "", looks_back: bool = False) -> Job:
-    return Job(name, reads, f"batch.jobs.{module or name}:{name}", looks_back=looks_back)
+def _derive(name: str, *reads: str, module: str = "", looks_back: tuple[str, ...] = ()) -> Job:
+    return Job(name, (*reads, *looks_back), f"batch.jobs.{module or name}:{name}", looks_back=looks_back)
 
 
 RANKED_BY = (
@@ -58,6 +58,7 @@ RANKED_BY = (
     "user_topic_affinity",
     "als_vectors",
     "similar_stories",
+    "top_stories",
 )
 """Derived datasets that the service ranks by: a snapshot is built from them, and training examples from those of earlier days."""
 
@@ -89,8 +90,7 @@ JOBS = (
         "valid_events",
         "valid_stories",
         "valid_edges",
-        *RANKED_BY,
-        looks_back=True,
+        looks_back=(*RANKED_BY, "valid_promotions"),
     ),
 )
 

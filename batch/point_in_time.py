@@ -6,9 +6,10 @@ the wanted as_ofs gives features of many moments in one pass, with `as_of` in th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -20,6 +21,16 @@ FIXED_ONE = 1 << 30
 """1.0 in fixed point. Sums of integers do not depend on their order; 2^-30 is finer than float32, and 2^63 / 2^30 is
 room for eight thousand million whole events."""
 DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class MomentFiles:
+    """From which Python workers know what could be known at an instant, see batch/moments/."""
+
+    snapshots: Mapping[datetime, Path] = field(default_factory=dict)
+    """as_of → file of batch/moments/lake_snapshot.py."""
+    log: Path = Path()
+    """File of batch/moments/lake_log.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,10 @@ class RunContext:
     """Of each moment of the schedule, the as_of of the fit that it uses (see batch/schedule.py)."""
     validated: datetime | None = None
     """The moment at which what came in was validated; None: the latest of as_ofs."""
+    moments: MomentFiles = field(default_factory=MomentFiles)
+    """Of the schedule, for a job that looks back."""
+    notes: list[Callable[[], str]] = field(default_factory=list)
+    """What a job has to say of its rows once they are written; empty text: nothing."""
 
     def at(self, as_ofs: tuple[datetime, ...]) -> RunContext:
         """The same, for other moments."""

@@ -7,7 +7,7 @@ import importlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,15 +20,19 @@ from rich.table import Table
 from batch.checks import Validation, check_partition, quarantine, refuse_emptied, warnings_of
 from batch.graph import BY_NAME, Job, order
 from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
-from batch.point_in_time import RunContext
+from batch.moments.arrow_file import remove_files
+from batch.moments.lake_log import LOG, write_log
+from batch.moments.lake_snapshot import write_snapshot
+from batch.point_in_time import MomentFiles, RunContext
 from batch.run_notes import note_run, read_archived
-from batch.schedule import REFITTED, at_schedule, looking_back, not_written
+from batch.schedule import looking_back, not_written
 from batch.session import session
 from batch.settings import BatchSettings
+from batch.snapshot_content import VALIDATED, partitions_at
 from features.datasets import dataset
 from features.errors import BadInput, InUse
 from features.lake_files import data_files, raw_layer, unchanged
-from features.lake_layout import dataset_folder
+from features.lake_layout import dataset_folder, is_written, partition_name
 from lake.progress import bar
 from rex.local.faults import first_line, refusal
 
@@ -120,10 +124,10 @@ def _written(
 ) -> tuple[dict[datetime, int], Validation | None, list[str]]:
     """Rows per as_of, what was quarantined, warnings. Nothing is in place before everything has passed its checks."""
     target, validation = dataset(job.name), None
-    context = looking_back(job, lake, context)
+    context = with_moments(job, lake, context)
     bad: dict[str, list[Path]] = {}
     with unchanged(path for name in job.reads if name not in BY_NAME for path in data_files(lake / "raw" / name)):
-        inputs = {name: _input(name, job, lake, context, spark) for name in job.reads}
+        inputs = {name: _input(name, lake, context, spark) for name in job.reads if name not in job.looks_back}
         module, function = job.run.split(":")
         rows: DataFrame = getattr(importlib.import_module(module), function)(**inputs, context=context)
         if job.validates:
@@ -136,22 +140,33 @@ def _written(
     counts = {partition.as_of: check_partition(target, partition.path) for partition in staged}
     refuse_emptied(target, staged)
     warnings = [warning for partition in staged for warning in warnings_of(target, partition.path)]
-    warnings += not_written(job, context)
+    warnings += [*not_written(job, context), *filter(None, (note() for note in context.notes))]
     promote(staged)
     return counts, validation, warnings
 
 
-def _input(name: str, job: Job, lake: Path, context: RunContext, spark: SparkSession) -> DataFrame:
-    """A raw dataset; a validated one, which serves all as_ofs; or a derived one, with `as_of`: the run's, or the schedule's."""
+def with_moments(job: Job, lake: Path, context: RunContext) -> RunContext:
+    """The context of one job: with the moments of its schedule, if it looks back."""
+    context = replace(looking_back(job, lake, context), notes=[])
+    if not job.looks_back:
+        return context
+    snapshots = {}
+    for at in context.schedule:
+        validated = at if is_written(lake, VALIDATED, at) else context.latest
+        snapshots[at] = write_snapshot(lake, at, partitions_at(at, validated=validated, fitted=context.fits[at]))
+    files = MomentFiles(snapshots, write_log(lake, context.latest))
+    oldest, log = partition_name(min(context.schedule, default=context.latest)), files.log.name
+    remove_files(lake, unless=lambda name: name == log if name.startswith(LOG) else name >= oldest)
+    return replace(context, moments=files)
+
+
+def _input(name: str, lake: Path, context: RunContext, spark: SparkSession) -> DataFrame:
+    """A raw dataset; a validated one, which serves all as_ofs; or a derived one, with `as_of`."""
     if name not in BY_NAME:
         return read_raw(spark, lake, dataset(name))
     if BY_NAME[name].validates:
         return read_derived(spark, lake, dataset(name), (context.latest,)).drop("as_of")
-    if not job.looks_back:
-        return read_derived(spark, lake, dataset(name), context.as_ofs)
-    if name not in REFITTED:
-        return read_derived(spark, lake, dataset(name), context.schedule)
-    return at_schedule(read_derived(spark, lake, dataset(name), tuple(sorted({*context.fits.values()}))), context)
+    return read_derived(spark, lake, dataset(name), context.as_ofs)
 
 
 @contextmanager

@@ -11,11 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
 from batch.graph import BY_NAME, Job
-from batch.point_in_time import RunContext, moment
+from batch.point_in_time import RunContext
 from batch.settings import BatchSettings
 from features.lake_layout import is_written
 
@@ -72,24 +69,11 @@ def looking_back(job: Job, lake: Path, context: RunContext) -> RunContext:
     if not job.looks_back:
         return context
     plain = [name for name in job.reads if not BY_NAME[name].validates and name not in REFITTED]
-    refitted = [name for name in job.reads if name in REFITTED]
     written = [at for at in declared(context) if is_written(lake, plain, at)]
-    if not refitted:
-        return replace(context, schedule=tuple(written))
     fits = fits_written(lake, written, context.settings)
     pairs = ((at, latest_fit(fits, at, cadence(context.settings))) for at in written)
     fit_of = {at: fit for at, fit in pairs if fit is not None}
     return replace(context, schedule=tuple(fit_of), fits=fit_of)
-
-
-def at_schedule(rows: DataFrame, context: RunContext) -> DataFrame:
-    """Rows of the fits, once for every moment of the schedule that uses their fit, with that moment as their `as_of`."""
-    pairs = [F.struct(moment(fit).alias("as_of"), moment(at).alias("schedule")) for at, fit in context.fits.items()]
-    if not pairs:
-        return rows.limit(0)
-    uses = rows.sparkSession.range(0, 1, 1, 1).select(F.inline(F.array(*pairs)))
-    columns = [F.col("schedule").alias(name) if name == "as_of" else F.col(name) for name in rows.columns]
-    return rows.join(F.broadcast(uses), "as_of", "inner").select(*columns)
 
 
 def not_written(job: Job, context: RunContext) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pyarrow as pa
 
 from batch.graph import RANKED_BY
 from batch.run_notes import remedy, stream_positions
+from batch.schedule import REFITTED
 from batch.snapshot_tables import read_promotions, read_tables, read_targets, refuse_collisions
 from batch.snapshot_users import Users, read_users
 from features.arrays import I64
-from features.duckdb_views import connect
+from features.duckdb_views import connect_to
 from features.errors import BadInput
 from features.lake_layout import is_written
 from features.packing import name_of
@@ -23,7 +25,9 @@ from features.times import rfc3339
 from lake.models import released
 from online.rankers.models.model_file import decode
 
-READS = ("valid_stories", *RANKED_BY, "top_stories", "valid_promotions")
+VALIDATED = ("valid_stories", "valid_promotions")
+"""Of these one partition serves every earlier as_of: it has the moment from which on each row is known."""
+READS = (*RANKED_BY, *VALIDATED)
 """Datasets that a snapshot is built from; a run that has not written them all cannot be published."""
 
 
@@ -51,14 +55,31 @@ def read_content(lake: Path, as_of: datetime) -> Content:
     """
     model = checked_model(lake)
     positions = stream_positions(lake, as_of)
-    if missing := [name for name in READS if not is_written(lake, [name], as_of)]:
-        raise BadInput(f"The lake at {lake} has no {', '.join(missing)} for {as_of.isoformat()}; {remedy(as_of)}")
-    with connect(lake, as_of) as connection:
+    return replace(content_of(lake, as_of, partitions_at(as_of)), positions=positions, model=model)
+
+
+def partitions_at(
+    as_of: datetime, *, fitted: datetime | None = None, validated: datetime | None = None
+) -> dict[str, datetime]:
+    """Dataset → the partition from which the snapshot of `as_of` takes it; where as_ofs were computed in one pass, some are shared."""
+    shared = dict.fromkeys(VALIDATED, validated or as_of) | dict.fromkeys(REFITTED, fitted or as_of)
+    return dict.fromkeys(READS, as_of) | shared
+
+
+def content_of(lake: Path, as_of: datetime, partitions: Mapping[str, datetime]) -> Content:
+    """The content of `as_of` from these partitions, without a model. BadInput when one is not there, or two ids share one hash."""
+    for partition in sorted({*partitions.values()}):
+        wanted = [name for name, of in partitions.items() if of == partition]
+        if missing := [name for name in wanted if not is_written(lake, [name], partition)]:
+            raise BadInput(
+                f"The lake at {lake} has no {', '.join(missing)} for {partition.isoformat()}; {remedy(partition)}"
+            )
+    with connect_to(lake, partitions, known_at=as_of) as connection:
         tables, factors = read_tables(connection, as_of)
         tables["targets"] = read_targets(connection, tables)
         tables["promotions"], left_out = read_promotions(connection, as_of)
         refuse_collisions("promotions", tables["promotions"].rename_columns({"promotion_id": "id"}))
-        return Content(as_of, positions, factors, tables, read_users(connection, factors), left_out, model)
+        return Content(as_of, {}, factors, tables, read_users(connection, factors), left_out)
 
 
 def checked_model(lake: Path) -> bytes | None:

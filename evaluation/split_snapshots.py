@@ -13,14 +13,14 @@ import pyarrow as pa
 from rich.progress import Progress
 
 from batch.graph import closure
+from batch.moments.lake_snapshot import LakeSnapshot, open_snapshot, write_snapshot
 from batch.run import run
 from batch.schedule import REFITTED, latest_fit
 from batch.session import session
 from batch.settings import BatchSettings
-from batch.snapshot_content import READS
+from batch.snapshot_content import READS, partitions_at
 from batch.tuning.tune import tune
 from batch.tuning.tuned import Tuned, settings_of, write_tuned
-from evaluation.offline_snapshot import OfflineSnapshot, load_of_many
 from evaluation.reading_log import Log
 from evaluation.task import Split, Task
 from features.duckdb_views import connect
@@ -79,10 +79,11 @@ class SplitSnapshots:
             chosen, self._batch
         )
 
-    def of(self, task: Task) -> OfflineSnapshot:
+    def of(self, task: Task) -> LakeSnapshot:
         """The snapshot of a task of the split that was prepared."""
         place, moment = self._places[id(task)], as_of(task.at_us)
-        return load_of_many(place.lake, moment, place.moments.as_ofs[-1], place.moments.fitted(moment))
+        partitions = partitions_at(moment, validated=place.moments.as_ofs[-1], fitted=place.moments.fitted(moment))
+        return open_snapshot(write_snapshot(place.lake, moment, partitions))
 
     def _make(self, log: Log, split: Split) -> None:
         if split.by_time:

@@ -17,8 +17,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from batch.backfill import make_examples
+from batch.moments.lake_snapshot import LakeSnapshot, load
 from batch.settings import BatchSettings
-from evaluation.offline_snapshot import OfflineSnapshot, load
 from evaluation.protocols import PROTOCOLS
 from evaluation.ranking import System
 from evaluation.reading_log import Log
@@ -121,7 +121,7 @@ def evaluate_by_truth(
     return ByTruth(data, {s: {name: np.array(v) for name, v in of.items()} for s, of in evaluator.found.items() if of})
 
 
-def _learned(lake: Path, work: Path, end: datetime, now: datetime, progress: Progress | None) -> OfflineSnapshot:
+def _learned(lake: Path, work: Path, end: datetime, now: datetime, progress: Progress | None) -> LakeSnapshot:
     """The snapshot of the world's end with a model, made as daily runs and `rex train` make them."""
     (work / "raw").symlink_to((lake / "raw").absolute(), target_is_directory=True)
     make_examples(work, end, now=now, settings=BatchSettings(), progress=progress, daily=True)
@@ -155,7 +155,7 @@ class _Evaluator:
     """Scores of every system, for one user after the other."""
 
     def __init__(
-        self, truth: World, end: datetime, offline: OfflineSnapshot, log: Log, baselines: Mapping[str, System]
+        self, truth: World, end: datetime, offline: LakeSnapshot, log: Log, baselines: Mapping[str, System]
     ) -> None:
         self.found: dict[str, dict[str, list[float]]] = {segment: {} for segment in SEGMENTS}
         self._truth, self._offline, self._log, self._baselines = truth, offline, log, baselines

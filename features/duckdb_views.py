@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from features.lake_files import FILE, Group, Stored, data_files, inspect
 from features.lake_layout import PARTITION_FORMAT, dataset_folder, duckdb_path, partition_folder
 from features.schema import TS, WHITE_SPACE, Column, Dataset
 from features.stored_types import BINARY, NANOS
+from features.times import micros
 from features.verdicts import NUMBER_OUT_OF_RANGE, TEXT_NOT_UTF8
 
 SQL_TYPES = {
@@ -40,20 +41,39 @@ def connect(lake: Path, as_of: datetime | None = None) -> duckdb.DuckDBPyConnect
     """
     if not lake.is_dir():
         raise BadInput(f"There is no lake at {lake}; set REX_LAKE or make one with `rex simulate` or `rex import`.")
+    connection = connect_to(lake, {})
+    for dataset in ALL.values():
+        derived = dataset.layer == "features"
+        _show(
+            connection, dataset, _derived(lake, dataset, as_of) if derived else raw_scans(lake, dataset, partial=True)
+        )
+    return connection
+
+
+def connect_to(
+    lake: Path, partitions: Mapping[str, datetime], known_at: datetime | None = None
+) -> duckdb.DuckDBPyConnection:
+    """The same with views of derived datasets only, each of the partition given; `known_at`: of rows that say from when they are
+    known, those known by then."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": False})
     connection.execute("SET TimeZone = 'UTC'")
-    for dataset in ALL.values():
-        connection.register(f"empty_{dataset.name}", dataset.arrow_schema().empty_table())
-        scans = (
-            _derived(lake, dataset, as_of) if dataset.layer == "features" else raw_scans(lake, dataset, partial=True)
-        )
-        columns = ", ".join(map(quoted, dataset.names))
-        query = " UNION ALL BY NAME ".join([f"SELECT * FROM empty_{dataset.name}", *scans])
-        try:
-            connection.execute(f'CREATE VIEW "{dataset.name}" AS SELECT {columns} FROM ({query})')
-        except duckdb.Error as error:
-            raise BadInput(f"Dataset {dataset.name} cannot be read: {str(error).splitlines()[0]}") from error
+    for name, partition in partitions.items():
+        where = ""
+        if known_at is not None and "valid_from" in ALL[name].names:
+            where = f"WHERE valid_from <= make_timestamptz({micros(known_at)})"
+        _show(connection, ALL[name], _derived(lake, ALL[name], partition), where)
     return connection
+
+
+def _show(connection: duckdb.DuckDBPyConnection, dataset: Dataset, scans: Sequence[str], where: str = "") -> None:
+    """A view of all rows of the scans that meet the condition; BadInput when they cannot be read."""
+    connection.register(f"empty_{dataset.name}", dataset.arrow_schema().empty_table())
+    columns = ", ".join(map(quoted, dataset.names))
+    query = " UNION ALL BY NAME ".join([f"SELECT * FROM empty_{dataset.name}", *scans])
+    try:
+        connection.execute(f'CREATE VIEW "{dataset.name}" AS SELECT {columns} FROM ({query}) {where}')
+    except duckdb.Error as error:
+        raise BadInput(f"Dataset {dataset.name} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def raw_scans(lake: Path, dataset: Dataset, partial: bool = False) -> list[str]:

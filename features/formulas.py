@@ -1,4 +1,4 @@
-"""The vectorised user×story features. Batch (mapInArrow) and online call these very functions.
+"""The vectorised user×story features, which annotators call, for feeds and for training examples.
 
 Every reduction runs in a fixed order that does not depend on how many rows are computed at once, so that a value has
 the same bits in a training set of millions and in a feed of one.

@@ -30,7 +30,7 @@ def _columns(entity: Entity, *features: tuple[str, float, str]) -> tuple[Feature
 
 
 def _computed(name: str, function: str, meaning: str, default: float = 0.0) -> Feature:
-    """A feature of a user and a story, computed by the same function of `features.formulas` in batch and online."""
+    """A feature of a user and a story, which an annotator computes with a function of `features.formulas`."""
     return Feature(name, "user_story", default, meaning, f"formulas.{function}")
 
 

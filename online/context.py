@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from features.arrays import F32
+from features.arrays import F32, Micros
 from features.errors import Unavailable
-from features.formulas import dot
+from features.formulas import age_hours, dot
 from online.columns import Candidates
 from online.rankers.protocol import Ranker
 from online.settings import RankingSettings
@@ -173,6 +173,8 @@ class Context:
     """By bit of the candidates' `sources`; of equal reasons the first is the one that counts."""
     pagination_session: PaginationSession | None = None
     """The pagination session that the new slate continues; None: a session begins with it."""
+    shown_us: Micros | None = None
+    """int64[n]: when each candidate was shown, where that is what the context is about; None: they are looked at now."""
     trace: Trace = field(default_factory=Trace)
     """All of a request that is written to: what the stages report."""
 
@@ -195,6 +197,11 @@ class Context:
         """Source name → bit."""
         return {source.name: bit for bit, source in enumerate(self.sources)}
 
+    def age_hours(self, candidates: Candidates) -> F32:
+        """float32[n]: how old each candidate is, or was when it was shown; see `features.formulas.age_hours`."""
+        now_us = self.now_us if self.shown_us is None else self.shown_us
+        return age_hours(candidates.of(self.story_table.published_at), now_us)
+
     @cached_property
     def als_score(self) -> F32:
         """float32[N]: product of the user's and each story's ALS vector, shared by provider and annotator."""
@@ -205,5 +212,5 @@ class Context:
         if candidates.whole or "als_score" in self.__dict__:
             return candidates.of(self.als_score)
         # One factor after the other: a `take` over both axes would first copy the whole table, whose rows have spares.
-        gathered = np.array([factor.take(candidates.rows) for factor in self.story_table.vectors])
-        return dot(gathered, self.user.vector)
+        gathered = [factor.take(candidates.rows) for factor in self.story_table.vectors]
+        return dot(np.array(gathered, np.float32).reshape(len(gathered), len(candidates)), self.user.vector)

@@ -72,7 +72,11 @@ class Annotator(Protocol):
     """Names from the registry that it provides."""
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, F32]:
-        """float32[n] for each of `features` that is in `ctx.wanted`; others may be there too."""
+        """float32[n] for each of `features` that is in `ctx.wanted`; others may be there too.
+
+        Training asks the same of stories that were shown at different moments: `ctx.age_hours(candidates)` is right for both, and
+        there is no `ctx.now_us` then, no interaction but those of ANNOTATED (online/user/user.py), and nothing of the request.
+        """
         ...
 
 

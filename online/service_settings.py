@@ -23,6 +23,7 @@ from online.settings import (
     ServedSettings,
     TimelinesSettings,
 )
+from online.user.user import INTERACTIONS_KEPT
 
 PREFIX = "REX_ONLINE_"
 Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\s]+)$")]
@@ -37,7 +38,7 @@ class IngestSettings:
     """How long an event_id is remembered: a client may retry for 48 hours."""
     state_ttl_s: Annotated[int, Interval(ge=2_592_000)] = 15_552_000
     """How long a user's online changes are kept: half a year, far longer than any gap between two snapshots."""
-    interactions_kept: Annotated[int, Interval(ge=1, le=100_000)] = 2000
+    interactions_kept: Annotated[int, Interval(ge=1, le=100_000)] = INTERACTIONS_KEPT
     """Opens and reads kept online per user; the oldest are dropped first. The snapshot has more."""
     edges_kept: Annotated[int, Interval(ge=1, le=1_000_000)] = 10_000
     """Changed follows kept online per user, some 1.8 MB; more are refused until a snapshot holds the earlier ones."""

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.progress import Progress
 
+from batch.moments.lake_snapshot import LakeSnapshot, load
 from batch.run import run
 from batch.settings import BatchSettings
 from batch.snapshot_content import READS
 from batch.tuning.tuned import settings_of
-from evaluation.offline_snapshot import OfflineSnapshot, load
 from features.duckdb_views import connect
 from features.errors import BadInput
 from features.lake_layout import is_written, run_note
@@ -108,7 +108,7 @@ def known_users(lake: Path, as_of: datetime) -> list[str]:
 
 
 def _tables(
-    offline: OfflineSnapshot,
+    offline: LakeSnapshot,
     components: Components,
     settings: RankingSettings,
     as_of: datetime,

@@ -30,6 +30,7 @@ from online.pipeline import Pipeline
 from online.streams.archiver import read_positions
 from rex.local.redis_server import Server
 from tests.fixtures_redis import redis_client, redis_server
+from tests.lakes import write_rows
 from tests.live_site import AS_OF, HOUR, KNOWN, Site, happen
 from tests.online.conftest import OFTEN, FeedServer, serving, wait_until
 
@@ -74,6 +75,15 @@ def site_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     lake = tmp_path_factory.mktemp("site") / "lake"
     config = WorldConfig(users=USERS, stories=STORIES, events=12_000, days=5, seed=11, ends_at=AS_OF)
     simulate(config, lake)
+    told, out = AS_OF - HOUR, ASKED - HOUR
+    scheduled = {
+        "story_id": "scheduled",
+        "author_id": "u000001",
+        "published_at": out,
+        "updated_at": told,
+        "received_at": told,
+    }
+    write_rows(lake, "stories", [scheduled], "scheduled.parquet")
     run(lake, [AS_OF], now=AS_OF, settings=SETTINGS, spark=spark)
     return lake
 
@@ -93,7 +103,7 @@ def site(redis_server: Server, redis_client: redis.Redis, site_lake: Path, tmp_p
 
 def trained_values(lake: Path, spark: SparkSession) -> Values:
     """The same from the training Parquet."""
-    jobs = ["valid_stories", "valid_edges", "valid_events", "training_examples"]
+    jobs = ["valid_stories", "valid_edges", "valid_events", "valid_promotions", "training_examples"]
     run(lake, [TRAINED], now=TRAINED, settings=SETTINGS, jobs=jobs, spark=spark)
     table = pq.read_table(lake / "features" / "training_examples" / partition_name(TRAINED), partitioning=None)
     assert set(table["request_id"].to_pylist()) == {"contract"}, (
@@ -149,6 +159,7 @@ def check_that_much_was_compared(served: Values) -> None:
     assert len(fresh) >= 500
     assert (newcomers[:, NAMES.index("follows_author")] > 0).any()
     assert (newcomers[:, NAMES.index("similarity")] > 0).any()
+    assert ("new-0", "scheduled") in served, "known before the snapshot, published after it"
     assert len(np.unique(fresh[:, NAMES.index("story_open_rate")])) > 3, "fresh stories have their authors' rates"
     constant = [name for at, name in enumerate(NAMES) if len({values[at] for values in served.values()}) < 3]
     assert set(constant) <= {"follows_author", "follows_publication"}, "only flags have two values"

@@ -12,7 +12,6 @@ from pyspark.sql.types import LongType, StructField, StructType
 
 from batch.example_building.cutoff import after_schedule_start, knows_before
 from batch.example_building.shown import SHOWN, window
-from batch.example_building.stories_then import with_versions
 from batch.point_in_time import RunContext, visible
 from features.arrays import I64
 from features.derived_datasets import NEWEST, OPEN_RATE
@@ -65,9 +64,18 @@ def drawn(first: DataFrame, stories: DataFrame, tries: int) -> DataFrame:
     size = F.least("pool", "of")
     number = F.col("pool") - size + F.pmod(F.xxhash64("event_id", "stratum", "try"), size)
     found = each.withColumn("number", number).join(pool.select("number", "story_id"), "number", "inner")
-    state = with_versions(found, stories)
+    state = with_version(found, stories)
     live = F.col("deleted_at").isNull() | (F.col("deleted_at") > F.col("before"))
     return state.where(live & (F.col("visibility") == "public"))
+
+
+def with_version(asked: DataFrame, stories: DataFrame) -> DataFrame:
+    """Adds `deleted_at` and `visibility` of the version in force to rows with story_id and before; without those whose story was unknown."""
+    versions = stories.select("story_id", "valid_from", "valid_until", "deleted_at", "visibility")
+    in_force = (F.col("valid_from") <= F.col("before")) & (
+        F.col("valid_until").isNull() | (F.col("before") < F.col("valid_until"))
+    )
+    return asked.join(versions, "story_id", "inner").where(in_force).drop("valid_from", "valid_until")
 
 
 def pool_counter(known_us: I64) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evaluation.offline_snapshot import OfflineSnapshot
+from batch.moments.lake_snapshot import LakeSnapshot
 from evaluation.ranking import LAST
 from evaluation.reading_log import Log
 from evaluation.sampled_examples import Sample, examples_by, sample
@@ -100,7 +100,7 @@ class Rex:
 
     def _enter(self, log: Log, task: Task) -> None:
         self._task, self._log = task, log
-        self._offline: OfflineSnapshot = self._snapshots.of(task)
+        self._offline: LakeSnapshot = self._snapshots.of(task)
         hashes = hash64_many(log.story_ids.to_pylist())  # ascending, which is the log's order
         self._story = np.searchsorted(hashes, self._offline.story_table.hashes).astype(np.int32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from features.arrays import F32
-from features.formulas import age_hours, recency
+from features.formulas import recency
 from online.columns import Candidates
 from online.context import Context
 
@@ -18,4 +18,4 @@ class Recency:
 
     def columns(self, ctx: Context, candidates: Candidates) -> Mapping[str, F32]:
         """float32[n]."""
-        return {"recency": recency(age_hours(candidates.of(ctx.story_table.published_at), ctx.now_us))}
+        return {"recency": recency(ctx.age_hours(candidates))}

@@ -74,7 +74,11 @@ def updated(story_table: StoryTable, entries: Sequence[StreamEntry]) -> StoryTab
     """
     if not entries:
         return story_table
-    changes = _decoded(entries)
+    return with_changes(story_table, _decoded(entries), entries[-1][0].decode())
+
+
+def with_changes(story_table: StoryTable, changes: Sequence[StoryChange], position: str) -> StoryTable:
+    """The story table with later changes applied in order; `position`: of the last of them in the story stream."""
     added = _Added(story_table)
     known = story_table.by_hash.find(np.array([change.story_hash for change in changes], np.int64))
     for change, row in zip(changes, known.tolist(), strict=True):
@@ -82,7 +86,7 @@ def updated(story_table: StoryTable, entries: Sequence[StreamEntry]) -> StoryTab
     moved = _with_rows(story_table, added) if added.stories else story_table
     return replace(
         moved,
-        position=entries[-1][0].decode(),
+        position=position,
         superseded=np.union1d(story_table.superseded, added.superseded).astype(np.int32),
         withdrawn=_marked(story_table.withdrawn, len(moved), sorted(added.withdrawn)),
     )

@@ -24,6 +24,10 @@ from online.story_table.table import StoryTable
 
 INTERACTION = np.dtype([("story", "<i8"), ("type", "u1")])
 """A member of the user's sorted set of interactions; the score is the time in ms."""
+INTERACTIONS_KEPT = 2000
+"""Opens and reads kept online per user unless a setting says otherwise; the snapshot has more."""
+ANNOTATED = ("read",)
+"""Of the interactions since the snapshot, those that features depend on. Training looks at users anew only after one of these."""
 ACCOUNT = b"account"
 """Field beside the changed edges: the latest version of the account put online, and its stream id."""
 FEW_PAIRS = 50_000

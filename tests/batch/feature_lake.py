@@ -22,9 +22,10 @@ Rows = dict[str, list[Row]]
 
 
 def story(story_id: str, hours_ago: float, **more: Any) -> Row:
-    """A row of valid_stories published so long before AS_OF; everything optional is null unless given."""
+    """A row of valid_stories published so long before AS_OF, and known since; everything optional is null unless given."""
     published_at = AS_OF - hours_ago * HOUR
     known = {"story_id": story_id, "published_at": published_at, "updated_at": published_at}
+    known["valid_from"] = more.get("updated_at", published_at)
     hashes = {"story_hash": hash64(story_id), "duplicate_key": hash64(story_id)}
     return known | hashes | {"visibility": "public", "members_only": False} | more
 

@@ -23,7 +23,7 @@ FIRST, SECOND = datetime(2026, 1, 30, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=
 EARLY, LATER = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 2, tzinfo=UTC)
 """As_ofs of training."""
 SETTINGS = BatchSettings(training_days=4)
-JOBS = ["valid_stories", "valid_edges", "valid_events", "training_examples"]
+JOBS = ["valid_stories", "valid_edges", "valid_events", "valid_promotions", "training_examples"]
 
 
 def at(hour: float, day: datetime = FIRST) -> datetime:
@@ -90,7 +90,7 @@ AT_FIRST: dict[str, list[Row]] = {
     "publication_features": [values("publication", "pub", 0.5, 0.6)],
     "topic_features": [values("topic", "x", 0.3, 0.7)],
     "language_features": [values("language", "en", 0.35, 0.55)],
-    "user_profiles": [user("u", seen=[{"story_id": "a", "times": 3}], read=[])],
+    "user_profiles": [user("u", seen=[{"story_id": "a", "times": 3}], read=[], follow_topics=["x", "unheard"])],
     "user_author_affinity": [{"user_id": "u", "author_id": "ann", "affinity": 0.5}],
     "user_topic_affinity": [
         {"user_id": "u", "topic_id": "x", "affinity": 0.75, "engagement": 3.0, "impressions": 8.0},

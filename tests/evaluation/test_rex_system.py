@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from batch.moments.lake_snapshot import load
 from batch.run import run
 from batch.settings import BatchSettings
-from evaluation.offline_snapshot import load
 from evaluation.protocols import PROTOCOLS
 from evaluation.ranking import LAST, ranked
 from evaluation.reading_log import Log, read_log

@@ -19,7 +19,7 @@ from batch.schedule import REFITTED, cadence, fits_wanted, fits_written, schedul
 from batch.session import session
 from batch.settings import BatchSettings
 from features.duckdb_views import connect
-from features.lake_layout import is_written
+from features.partitions import is_written
 from features.undated import refuse_undated
 
 EXAMPLES = "training_examples"

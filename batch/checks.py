@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from batch.io import Staged, clear_leftovers, promote, write_quarantine
 from features.datasets import dataset as dataset_of
 from features.errors import BadInput
-from features.lake_files import data_files, row_count
-from features.lake_layout import PARTITIONS, duckdb_path, partition_folder
+from features.lake_files import data_files
+from features.lake_layout import PARTITIONS, duckdb_path
+from features.partitions import partition_files, read_manifest
 from features.schema import Dataset
 from features.verdicts import REPEATED, too_many
 
@@ -62,15 +63,12 @@ def check_dataset(lake: Path, name: str, as_of: datetime) -> int:
 
     BadInput when it has not been written or fails a check of level `error`.
     """
-    folder = partition_folder(lake, name, as_of)
-    if not folder.is_dir():
-        raise BadInput(f"{folder} has not been written yet; run `rex batch --as-of {as_of.isoformat()}` first.")
-    return check_partition(dataset_of(name), folder)
+    return check_partition(dataset_of(name), partition_files(lake, name, as_of))
 
 
-def check_partition(dataset: Dataset, folder: Path) -> int:
-    """As `check_dataset`, for a partition that need not be in its place yet."""
-    rows = _scan(folder)
+def check_partition(dataset: Dataset, files: Sequence[Path]) -> int:
+    """As `check_dataset`, for the files of a partition that need not be in its place yet."""
+    rows, folder = _scan(files), files[0].parent
     _check_columns(dataset, folder, rows.limit(0).to_arrow_table().schema)
     failures = {**_error_checks(dataset), "rows": "count(*)"}
     counted = _counted(rows, failures)
@@ -84,16 +82,17 @@ def check_partition(dataset: Dataset, folder: Path) -> int:
 
 def refuse_emptied(dataset: Dataset, staged: Sequence[Staged]) -> None:
     """BadInput when a partition without rows would replace one with rows, or be the first after one, unless that may be."""
-    if dataset.may_end:
+    new = _manifest_rows(partition.path for partition in staged)
+    if dataset.may_end or all(new.values()):
         return
+    old = _manifest_rows(staged[0].place.parent.glob(PARTITIONS))
     for partition in staged:
-        if row_count(dataset, partition.path):
+        if new[partition.place.name]:
             continue
-        places = {place.name: place for place in partition.place.parent.glob(PARTITIONS)}
-        places |= {other.place.name: other.path for other in staged if other is not partition}
-        earlier = max((name for name in places if name < partition.place.name), default=partition.place.name)
-        for name in {partition.place.name, earlier} & places.keys():
-            if rows := row_count(dataset, places[name]):
+        known = old | {name: rows for name, rows in new.items() if name != partition.place.name}
+        earlier = max((name for name in known if name < partition.place.name), default=partition.place.name)
+        for name in {partition.place.name, earlier} & known.keys():
+            if rows := known[name]:
                 raise BadInput(
                     f"Dataset {dataset.name} has 0 rows as of {partition.as_of.isoformat()}, where "
                     f"{partition.place.with_name(name)} has {rows:,}; nothing of it was replaced. Look for what is missing in "
@@ -101,20 +100,23 @@ def refuse_emptied(dataset: Dataset, staged: Sequence[Staged]) -> None:
                 )
 
 
-def warnings_of(dataset: Dataset, folder: Path) -> list[str]:
+def _manifest_rows(partitions: Iterable[Path]) -> dict[str, int]:
+    """Name of each partition that has a manifest, of whatever version → its rows."""
+    return {path.name: manifest.rows for path in partitions if (manifest := read_manifest(path)) is not None}
+
+
+def warnings_of(dataset: Dataset, files: Sequence[Path]) -> list[str]:
     """Checks of level `warn` that fail, one sentence each."""
-    rows = _scan(folder)
+    rows = _scan(files)
     counts = {c.name: f"count(*) FILTER (WHERE ({c.sql}) IS NOT TRUE)" for c in dataset.checks if c.level == "warn"}
     found = _counted(rows, counts) if counts else {}
     return [f"{dataset.name}: check {name} fails for {count:,} rows" for name, count in found.items() if count]
 
 
-def _scan(folder: Path) -> duckdb.DuckDBPyRelation:
+def _scan(files: Sequence[Path]) -> duckdb.DuckDBPyRelation:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    return connection.read_parquet(
-        [duckdb_path(path) for path in data_files(folder) if path.suffix == ".parquet"], hive_partitioning=False
-    )
+    return connection.read_parquet([duckdb_path(path) for path in files], hive_partitioning=False)
 
 
 def _counted(rows: duckdb.DuckDBPyRelation, aggregates: Mapping[str, str]) -> dict[str, int]:
@@ -165,6 +167,6 @@ def _refuse_too_many(dataset: Dataset, outcome: Validation, place: Path) -> None
 
 def _example(place: Path, reason: str) -> str:
     """One quarantined row, without its nulls."""
-    rows = _scan(place)
+    rows = _scan([path for path in data_files(place) if path.name != COUNTS_FILE])
     found = rows.filter(f"reason = '{reason}'").limit(1).to_arrow_table().to_pylist()[0]
     return ", ".join(f"{name}={value!s}" for name, value in found.items() if value is not None)

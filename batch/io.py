@@ -24,9 +24,9 @@ from features.lake_layout import (
     SPARK_PARTITION_FORMAT,
     dataset_folder,
     hadoop_path,
-    partition_folder,
     partition_name,
 )
+from features.partitions import partition_files, write_manifest
 from features.schema import NO_DATES, WHITE_SPACE, Dataset
 from features.stored_types import BINARY, NANOS
 from features.undated import is_undated
@@ -83,11 +83,8 @@ def read_raw(spark: SparkSession, lake: Path, dataset: Dataset) -> DataFrame:
 
 def read_derived(spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequence[datetime]) -> DataFrame:
     """The partitions `as_ofs` of a derived dataset, `as_of` included; none: no rows. BadInput when one has not been written."""
-    paths = [partition_folder(lake, dataset.name, as_of) for as_of in as_ofs]
-    if missing := [path for path in paths if not path.is_dir()]:
-        raise BadInput(
-            f"{missing[0]} has not been written yet; run the whole batch for this as_of first (`rex batch` without --job)."
-        )
+    remedy = "run the whole batch for this as_of first (`rex batch` without --job)"
+    paths = [path for as_of in as_ofs for path in partition_files(lake, dataset.name, as_of, remedy)]
     if not paths:
         return spark.createDataFrame([], spark_schema(dataset))
     schema = spark_schema(dataset, ("as_of",)).add("as_of", "string")
@@ -250,13 +247,14 @@ def _sorted(rows: DataFrame, dataset: Dataset) -> DataFrame:
 
 
 def _finish(dataset: Dataset, staged: Staged) -> Staged:
-    """Plain file names, and an empty file where Spark had no rows to write."""
+    """Plain file names, an empty file where Spark had no rows to write, and the manifest."""
     if not staged.path.exists():
         staged.path.mkdir(parents=True)
         schema = dataset.arrow_schema()
         pq.write_table(schema.remove(schema.get_field_index("as_of")).empty_table(), staged.path / "part-00000.parquet")
     else:
         _name_files(staged.path)
+    write_manifest(dataset, staged.path)
     return staged
 
 

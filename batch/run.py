@@ -25,14 +25,15 @@ from batch.moments.lake_log import LOG, write_log
 from batch.moments.lake_snapshot import write_snapshot
 from batch.point_in_time import MomentFiles, RunContext
 from batch.run_notes import note_run, read_archived
-from batch.schedule import looking_back, not_written
+from batch.schedule import looking_back, not_written, outdated
 from batch.session import session
 from batch.settings import BatchSettings
 from batch.snapshot_content import VALIDATED, partitions_at
 from features.datasets import dataset
 from features.errors import BadInput, InUse
 from features.lake_files import data_files, raw_layer, unchanged
-from features.lake_layout import dataset_folder, is_written, partition_name
+from features.lake_layout import dataset_folder, partition_name
+from features.partitions import is_written
 from lake.progress import bar
 from rex.local.faults import first_line, refusal
 
@@ -137,12 +138,13 @@ def _written(
             staged = stage(rows, lake, target, context.as_ofs)
     if job.validates:
         validation = quarantine(staged[0].path, bad, lake, dataset(job.validates), context.latest)
-    counts = {partition.as_of: check_partition(target, partition.path) for partition in staged}
+    files = {partition.as_of: data_files(partition.path) for partition in staged}
+    counts = {as_of: check_partition(target, paths) for as_of, paths in files.items()}
     refuse_emptied(target, staged)
-    warnings = [warning for partition in staged for warning in warnings_of(target, partition.path)]
+    warnings = [warning for paths in files.values() for warning in warnings_of(target, paths)]
     warnings += [*not_written(job, context), *filter(None, (note() for note in context.notes))]
     promote(staged)
-    return counts, validation, warnings
+    return counts, validation, [*warnings, *outdated(lake, job.name)]
 
 
 def with_moments(job: Job, lake: Path, context: RunContext) -> RunContext:

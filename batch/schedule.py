@@ -6,15 +6,17 @@ between two fits uses the latest that is not after it, whole: its users' and its
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 
 from batch.graph import BY_NAME, Job
 from batch.point_in_time import RunContext
 from batch.settings import BatchSettings
-from features.lake_layout import is_written
+from features.partitions import is_written, partitions
+from features.times import rfc3339
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REFITTED = ("als_vectors", "similar_stories")
@@ -78,13 +80,34 @@ def looking_back(job: Job, lake: Path, context: RunContext) -> RunContext:
 
 def not_written(job: Job, context: RunContext) -> list[str]:
     """A sentence about the moments that a job that looks back did not find, if any."""
-    missing = len(declared(context)) - len(context.schedule) if job.looks_back else 0
+    wanted = declared(context)
+    missing = [at for at in wanted if at not in context.schedule] if job.looks_back else []
     if not missing:
         return []
     return [
-        f"features of {missing} of {len(declared(context))} schedule moments are not written, what was shown then is left out "
-        "(run `rex batch` with them as --as-of)"
+        f"features of {len(missing)} of {len(wanted)} schedule moments are not written, what was shown then is left out "
+        f"(run `rex batch` with them as --as-of): {_told(missing, wanted)}"
     ]
+
+
+def outdated(lake: Path, name: str) -> list[str]:
+    """A sentence about the partitions of a dataset that are there and count as not written, if any."""
+    there = partitions(lake, name)
+    missing = [at for at, why in there.items() if why]
+    if not missing:
+        return []
+    return [
+        f"{len(missing)} of {len(there)} partitions of {name} count as not written (run `rex batch` with them as --as-of, or "
+        f"remove them): {_told(missing, there)}; the last {there[missing[-1]]}"
+    ]
+
+
+def _told(some: Sequence[datetime], among: Collection[datetime]) -> str:
+    """`some` of the moments `among`, both ascending, those that follow upon each other as one range."""
+    places = {at: place for place, at in enumerate(among)}
+    runs = groupby(enumerate(some), lambda pair: places[pair[1]] - pair[0])
+    ends = ([at for _, at in run] for _, run in runs)
+    return ", ".join(rfc3339(run[0]) + (f" to {rfc3339(run[-1])}" if len(run) > 1 else "") for run in ends)
 
 
 def declared(context: RunContext) -> tuple[datetime, ...]:

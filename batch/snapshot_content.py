@@ -17,8 +17,8 @@ from batch.snapshot_users import Users, read_users
 from features.arrays import I64
 from features.duckdb_views import connect_to
 from features.errors import BadInput
-from features.lake_layout import is_written
 from features.packing import name_of
+from features.partitions import shortcomings
 from features.snapshot import TABLES, Manifest, digest, encode_table, named, schema_hash
 from features.snapshot_reader import bucket_digest
 from features.times import rfc3339
@@ -70,9 +70,10 @@ def content_of(lake: Path, as_of: datetime, partitions: Mapping[str, datetime]) 
     """The content of `as_of` from these partitions, without a model. BadInput when one is not there, or two ids share one hash."""
     for partition in sorted({*partitions.values()}):
         wanted = [name for name, of in partitions.items() if of == partition]
-        if missing := [name for name in wanted if not is_written(lake, [name], partition)]:
+        if missing := shortcomings(lake, wanted, partition):
             raise BadInput(
-                f"The lake at {lake} has no {', '.join(missing)} for {partition.isoformat()}; {remedy(partition)}"
+                f"The lake at {lake} has no {', '.join(missing)} for {partition.isoformat()} (the partition "
+                f"{', or '.join(dict.fromkeys(missing.values()))}); {remedy(partition)}"
             )
     with connect_to(lake, partitions, known_at=as_of) as connection:
         tables, factors = read_tables(connection, as_of)

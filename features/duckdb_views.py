@@ -12,8 +12,9 @@ import pyarrow as pa
 from features.datasets import ALL
 from features.duckdb_sql import literal, quoted
 from features.errors import BadInput
-from features.lake_files import FILE, Group, Stored, data_files, inspect
-from features.lake_layout import PARTITION_FORMAT, dataset_folder, duckdb_path, partition_folder
+from features.lake_files import FILE, Group, Stored, inspect
+from features.lake_layout import PARTITION_FORMAT, duckdb_path
+from features.partitions import is_written, partition_files, written
 from features.schema import TS, WHITE_SPACE, Column, Dataset
 from features.stored_types import BINARY, NANOS
 from features.times import micros
@@ -36,8 +37,8 @@ SQL_TYPES = {
 def connect(lake: Path, as_of: datetime | None = None) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with one view per dataset, in declared columns and order; times are UTC.
 
-    What a lake lacks is there all the same: a missing column is null, a missing dataset an empty view. `as_of`: derived
-    datasets show this partition only. BadInput when `lake` is no directory or holds a file that cannot be read as declared.
+    What a lake lacks is there all the same: a missing column is null, a missing dataset an empty view. Derived datasets show what
+    counts as written (features/partitions.py), of `as_of` only if it is given. BadInput when `lake` is no directory or holds a file that cannot be read as declared.
     """
     if not lake.is_dir():
         raise BadInput(f"There is no lake at {lake}; set REX_LAKE or make one with `rex simulate` or `rex import`.")
@@ -45,7 +46,7 @@ def connect(lake: Path, as_of: datetime | None = None) -> duckdb.DuckDBPyConnect
     for dataset in ALL.values():
         derived = dataset.layer == "features"
         _show(
-            connection, dataset, _derived(lake, dataset, as_of) if derived else raw_scans(lake, dataset, partial=True)
+            connection, dataset, _written(lake, dataset, as_of) if derived else raw_scans(lake, dataset, partial=True)
         )
     return connection
 
@@ -54,14 +55,14 @@ def connect_to(
     lake: Path, partitions: Mapping[str, datetime], known_at: datetime | None = None
 ) -> duckdb.DuckDBPyConnection:
     """The same with views of derived datasets only, each of the partition given; `known_at`: of rows that say from when they are
-    known, those known by then."""
+    known, those known by then. BadInput when a partition has not been written."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": False})
     connection.execute("SET TimeZone = 'UTC'")
     for name, partition in partitions.items():
         where = ""
         if known_at is not None and "valid_from" in ALL[name].names:
             where = f"WHERE valid_from <= make_timestamptz({micros(known_at)})"
-        _show(connection, ALL[name], _derived(lake, ALL[name], partition), where)
+        _show(connection, ALL[name], _derived(lake, ALL[name], [partition]), where)
     return connection
 
 
@@ -137,9 +138,15 @@ def _of_folder(column: Column) -> str:
     return f"TRY_CAST({text} AS DATE)"
 
 
-def _derived(lake: Path, dataset: Dataset, as_of: datetime | None) -> list[str]:
+def _written(lake: Path, dataset: Dataset, as_of: datetime | None) -> list[str]:
+    """Of the partitions that count, those of `as_of`; None: all."""
+    if as_of is None:
+        return _derived(lake, dataset, written(lake, dataset.name))
+    return _derived(lake, dataset, [as_of] if is_written(lake, [dataset.name], as_of) else [])
+
+
+def _derived(lake: Path, dataset: Dataset, as_ofs: Sequence[datetime]) -> list[str]:
     """The files that jobs wrote, which hold the declared columns but for those of folders."""
-    name = dataset.name
-    files = data_files(dataset_folder(lake, name) if as_of is None else partition_folder(lake, name, as_of))
+    files = [path for as_of in as_ofs for path in partition_files(lake, dataset.name, as_of)]
     folders = [f"{_of_folder(dataset.column(name))} AS {quoted(name)}" for name in dataset.partition_by]
     return [f"SELECT {', '.join(['*', *folders])} FROM {_scan(files)}"] if files else []

@@ -110,11 +110,6 @@ def inspect(dataset: Dataset, folder: Path, partial: bool = False) -> list[Group
     ]
 
 
-def row_count(dataset: Dataset, folder: Path) -> int:
-    """Rows in all files under `folder`. BadInput when one cannot be read."""
-    return sum(_footer(dataset, path)[1].num_rows for path in data_files(folder))
-
-
 @contextmanager
 def unchanged(files: Iterable[Path]) -> Iterator[None]:
     """BadInput when a file has become another by the end, also where reading it has failed: that is why, then."""

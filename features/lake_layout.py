@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,19 +31,6 @@ def dataset_folder(lake: Path, name: str) -> Path:
 def partition_folder(lake: Path, name: str, as_of: datetime) -> Path:
     """Where one partition of a derived dataset is."""
     return dataset_folder(lake, name) / partition_name(as_of)
-
-
-def is_written(lake: Path, names: Collection[str], as_of: datetime) -> bool:
-    """Whether all the derived datasets have been written for a moment."""
-    return all(partition_folder(lake, name, as_of).is_dir() for name in names)
-
-
-def written(lake: Path, name: str) -> list[datetime]:
-    """The moments for which a derived dataset has been written, in UTC, ascending."""
-    return sorted(
-        datetime.strptime(path.name, f"as_of={PARTITION_FORMAT}").replace(tzinfo=UTC)
-        for path in dataset_folder(lake, name).glob(PARTITIONS)
-    )
 
 
 def run_note(lake: Path, as_of: datetime) -> Path:

@@ -79,6 +79,9 @@ class Dataset:
     """Share of rows that may be quarantined before a run stops; 5 % is noise of a client, more is a broken producer."""
     may_end: bool = False
     """Whether no rows may follow some (features layer only). Elsewhere a run stops: a producer or a job has failed."""
+    version: int = 1
+    """Raised when a column comes to mean something else (features layer only): partitions of other versions count as not written.
+    Those with other columns do so anyway."""
     names: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from features.derived_datasets import SAMPLING_RULE, TRAINING_EXAMPLES
 from features.errors import BadInput
-from features.lake_layout import partition_folder
+from features.partitions import partition_files
 from learning.examples import SCHEMA, WEIGHT, Examples, examples_of
 from online.rankers.models.model import POSITION
 
@@ -34,13 +34,12 @@ class LakeExamples:
 
 def read_lake_examples(lake: Path, as_of: datetime) -> LakeExamples:
     """What `training_examples` wrote at `as_of`. BadInput when it did not, or nothing can be learned from it."""
-    folder = partition_folder(lake, TRAINING_EXAMPLES.name, as_of)
+    remedy = "run `rex train` for this as_of"
+    files = partition_files(lake, TRAINING_EXAMPLES.name, as_of, remedy)
     try:
-        table = pq.read_table(folder, partitioning=None)
+        table = pa.concat_tables(pq.read_table(path, partitioning=None) for path in files)
     except (OSError, pa.ArrowInvalid) as error:
-        raise BadInput(
-            f"no training examples can be read at {folder} ({error}); run `rex train` for this as_of."
-        ) from error
+        raise BadInput(f"no training examples can be read at {files[0].parent} ({error}); {remedy}.") from error
     return LakeExamples(examples_of(translated(table)), sampling_rule(table))
 
 

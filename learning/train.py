@@ -11,8 +11,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from features.errors import BadInput
-from features.lake_layout import written
 from features.packing import name_of
+from features.partitions import written
 from lake.models import Release, last_release, models_of, release
 from lake.progress import bar
 from learning.card import write_card

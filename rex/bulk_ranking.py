@@ -23,7 +23,8 @@ from batch.snapshot_content import READS
 from batch.tuning.tuned import settings_of
 from features.duckdb_views import connect
 from features.errors import BadInput
-from features.lake_layout import is_written, run_note
+from features.lake_layout import run_note
+from features.partitions import is_written
 from features.schema import TS
 from features.times import micros
 from lake.drafts import replacing

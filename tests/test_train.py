@@ -19,6 +19,7 @@ from lake.models import file_of, last_release, released
 from lake.simulator.config import WorldConfig
 from lake.simulator.run import simulate
 from online.rankers.models.model_file import decode
+from tests.batch.feature_lake import write_partition
 from tests.command import rex, rex_here
 from tests.lakes import ANY_NAME
 
@@ -99,9 +100,8 @@ class TestLearningFromExamplesThatAreThere:
             lake = tmp_path / "lake"
             shutil.copytree(trained.lake / "models", lake / "models")
             folder = Path("features") / "training_examples" / partition_name(AS_OF)
-            (lake / folder).mkdir(parents=True)
             table = change(pq.read_table(trained.lake / folder, partitioning=None))
-            pq.write_table(table, lake / folder / "part-00000.parquet")
+            write_partition(lake, "training_examples", table, AS_OF)
             return lake
 
         return make

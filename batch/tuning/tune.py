@@ -19,7 +19,7 @@ from batch.settings import BatchSettings
 from batch.tuning import als, half_lives
 from batch.tuning.tuned import Tuned, write_tuned
 from features.datasets import dataset
-from features.lake_layout import is_written
+from features.partitions import is_written
 from lake.progress import bar
 
 VALIDATED = ("valid_stories", "valid_events")

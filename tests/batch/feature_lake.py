@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from features.datasets import dataset
 from features.keys import hash64
 from features.lake_layout import partition_name
+from features.partitions import write_manifest
 
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
 FACTORS = 2
@@ -76,6 +77,13 @@ def write_dataset(lake: Path, name: str, rows: list[Row], as_of: datetime = AS_O
     """One partition of one dataset, as Spark lays it out: the `as_of` column stands in the path only."""
     schema = dataset(name).arrow_schema()
     schema = pa.schema([field.with_nullable(True) for field in schema if field.name != "as_of"])
+    write_partition(lake, name, pa.Table.from_pylist(rows, schema=schema), as_of)
+
+
+def write_partition(lake: Path, name: str, table: pa.Table, as_of: datetime = AS_OF) -> Path:
+    """The same of a table that may have any columns. Returns its folder."""
     folder = lake / "features" / name / partition_name(as_of)
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "part-00000.parquet")
+    pq.write_table(table, folder / "part-00000.parquet")
+    write_manifest(dataset(name), folder)
+    return folder

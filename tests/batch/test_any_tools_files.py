@@ -22,6 +22,7 @@ from features.duckdb_views import connect
 from features.errors import BadInput
 from features.times import micros
 from lake.check import check_lake
+from tests.batch.feature_lake import write_partition
 from tests.lakes import ANY_NAME, NOON, story, write_lake, write_rows
 
 BINARY = pa.list_(pa.binary())
@@ -152,11 +153,7 @@ def test_derived_datasets_are_read_from_a_lake_of_any_name(spark: SparkSession, 
         (lake, tmp_path / "it's a b*?x #1 50%41 language=xx")
     ):  # what the pattern would match
         write_lake(decoy, stories=[story(f"s{number}")])
-        (decoy / "features" / "valid_users" / "as_of=2026-01-31T12-00-00Z").mkdir(parents=True)
-        pq.write_table(
-            pa.table({"user_id": [f"u{number}"]}),
-            decoy / "features" / "valid_users" / "as_of=2026-01-31T12-00-00Z" / "part-00000.parquet",
-        )
+        write_partition(decoy, "valid_users", pa.table({"user_id": [f"u{number}"]}), NOON)
     rows = read_derived(spark, lake, dataset("valid_users"), [NOON]).selectExpr("user_id", "unix_seconds(as_of)")
     assert [tuple(row) for row in rows.collect()] == [("u0", int(NOON.timestamp()))]
     with connect(lake) as db:

@@ -13,7 +13,6 @@ from batch.backfill import Part, missing, not_validated
 from batch.graph import BY_NAME
 from batch.schedule import REFITTED, fits_wanted, latest_fit, schedule_of
 from batch.settings import BatchSettings
-from features.lake_layout import partition_name
 from tests.batch.feature_lake import write_dataset
 from tests.lakes import event
 
@@ -34,7 +33,7 @@ def lake_with_events(lake: Path, first: datetime) -> Path:
 
 def written(lake: Path, names: Sequence[str], at: datetime) -> None:
     for name in names:
-        (lake / "features" / name / partition_name(at)).mkdir(parents=True)
+        write_dataset(lake, name, [], at)
 
 
 def of(parts: list[Part], job: str) -> tuple[datetime, ...]:

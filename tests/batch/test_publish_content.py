@@ -331,7 +331,8 @@ class TestRefused:
 
     def test_a_file_that_is_not_parquet(self, tmp_path: Path, redis_client: redis.Redis) -> None:
         write_features(tmp_path, {})
-        next((tmp_path / "features" / "top_stories").rglob("*.parquet")).write_bytes(b"not parquet")
+        path = next((tmp_path / "features" / "top_stories").rglob("*.parquet"))
+        path.write_bytes(bytes(path.stat().st_size))
         with pytest.raises(BadInput, match="top_stories cannot be read"):
             publish(tmp_path, AS_OF, redis_client, KEYS, now=AS_OF, kept=3)
 

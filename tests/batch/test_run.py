@@ -23,6 +23,7 @@ from batch.run import run
 from batch.settings import BatchSettings
 from features.datasets import dataset
 from features.errors import BadInput, InUse, Unavailable
+from features.lake_files import data_files
 from features.lake_layout import partition_name
 from rex.local.faults import refusal
 from tests.lakes import NOON, ago, event, story, write_lake
@@ -176,7 +177,7 @@ def test_each_partition_is_one_file_sorted_by_grain(spark: SparkSession, tmp_pat
     rows = [(at, "*", rank, f"s{rank}", 1.0) for rank in (3, 0, 4, 1, 2) for at in moments]
     promote(stage(spark.createDataFrame(rows, TOP), tmp_path, dataset("top_stories"), moments))
     for at in moments:
-        [file] = (tmp_path / "features" / "top_stories" / partition_name(at)).iterdir()
+        [file] = data_files(tmp_path / "features" / "top_stories" / partition_name(at))
         assert pq.read_table(file, partitioning=None)["rank"].to_pylist() == [0, 1, 2, 3, 4]
 
 

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from features.derived_datasets import SAMPLING_RULE, TRAINING_EXAMPLES
 from features.errors import BadInput
-from features.lake_layout import partition_name
 from learning.examples import FEATURE_NAMES, examples_of
 from learning.lake_examples import read_lake_examples, sampling_rule, translated
 from online.rankers.weighted import Weighted
+from tests.batch.feature_lake import write_partition
 from tests.learning.made import examples_table
 
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
@@ -53,10 +52,8 @@ def _cast(values: Any, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def test_the_columns_are_those_of_the_dataset_and_every_feature_arrives(tmp_path: Path) -> None:
-    folder = tmp_path / "features" / "training_examples" / partition_name(AS_OF)
-    folder.mkdir(parents=True)
     table = written()
-    pq.write_table(table, folder / "part-00000.parquet")
+    write_partition(tmp_path, "training_examples", table, AS_OF)
     given = read_lake_examples(tmp_path, AS_OF)
     assert set(given.examples.inputs) == {"position", *FEATURE_NAMES}
     assert len(given.examples) == table.num_rows
@@ -117,5 +114,5 @@ def test_the_card_repeats_how_examples_were_chosen() -> None:
 
 
 def test_a_lake_without_examples_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no training examples"):
+    with pytest.raises(BadInput, match="training_examples/.* has not been written yet; run `rex train` for this as_of"):
         read_lake_examples(tmp_path, AS_OF)

@@ -95,7 +95,8 @@ def catalogue() -> str:
     lines += [f"| `{f.name}` | {f.entity} | {f.default} | {f.meaning} | `{f.source}` |" for f in FEATURES]
     for declared in ALL.values():
         lines += ["", f"## {declared.layer}/{declared.name}\n", declared.meaning + "\n"]
-        lines += [f"One row per {', '.join(f'`{name}`' for name in declared.grain)}.\n"]
+        version = f" Version {declared.version}." if declared.layer == "features" else ""
+        lines += [f"One row per {', '.join(f'`{name}`' for name in declared.grain)}.{version}\n"]
         lines += ["| column | type | required | meaning |", "|---|---|---|---|"]
         lines += [
             f"| `{c.name}` | {c.type} | {'yes' if c.required else ''} | {c.meaning.replace('|', chr(92) + '|')} |"

@@ -114,5 +114,5 @@ def test_the_card_repeats_how_examples_were_chosen() -> None:
 
 
 def test_a_lake_without_examples_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="training_examples/.* has not been written yet; run `rex train` for this as_of"):
+    with pytest.raises(BadInput, match=r"training_examples/.* has not been written yet; run `rex train` for this as_of"):
         read_lake_examples(tmp_path, AS_OF)

@@ -137,6 +137,7 @@ def train(as_of: str) -> str:
     import time
 
     from batch.backfill import make_examples
+    from batch.constants import constants_version
     from batch.tuning.tuned import settings_of
     from features.settings import Settings
     from learning.settings import LearningSettings
@@ -144,9 +145,9 @@ def train(as_of: str) -> str:
 
     lake, learning = Settings().lake, LearningSettings()
     with retrying_only_what_may_pass():
-        if not is_due(lake, moment(as_of), learning):
-            return "not due"
         now, batch = datetime.now(UTC), settings_of(lake)
+        if not is_due(lake, moment(as_of), learning, constants_version(batch)):
+            return "not due"
         try:
             make_examples(lake, moment(as_of), now=now, settings=batch)
             _, released = train_and_release(lake, moment(as_of), time.monotonic, now=now, settings=learning)

@@ -13,6 +13,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from rich.progress import Progress
 
+from batch.constants import constants_version
 from batch.graph import Job, closure, order
 from batch.run import RunReport, run
 from batch.schedule import REFITTED, cadence, fits_wanted, fits_written, schedule_of
@@ -98,14 +99,14 @@ def missing(lake: Path, as_of: datetime, settings: BatchSettings, daily: bool) -
     """All other jobs, in an order in which they can run; valid_events are there already, and show how far back to go."""
     moments = tuple(at for at in schedule_of(as_of, settings) if at > _useless_until(lake, as_of, settings))
     fits = fits_wanted(moments, fits_written(lake, moments, settings), cadence(settings))
-    learned = {job.name for job in closure(EXAMPLES)}
+    learned, constants = {job.name for job in closure(EXAMPLES)}, constants_version(settings)
     parts: list[Part] = []
     for job in _jobs(daily):
         if job.validates or job.looks_back:
             continue
         wanted = fits if job.name in REFITTED else moments if job.name in learned else ()
         at = {*wanted, *((as_of,) if daily else ())}
-        as_ofs = tuple(sorted(moment for moment in at if not is_written(lake, [job.name], moment)))
+        as_ofs = tuple(sorted(moment for moment in at if not is_written(lake, [job.name], moment, constants)))
         if parts and parts[-1].as_ofs == as_ofs:
             parts[-1] = Part((*parts[-1].jobs, job.name), as_ofs)
         else:

@@ -81,10 +81,13 @@ def read_raw(spark: SparkSession, lake: Path, dataset: Dataset) -> DataFrame:
     return rows.withColumn(NO_DATES, F.lit(is_undated(dataset, groups)))
 
 
-def read_derived(spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequence[datetime]) -> DataFrame:
-    """The partitions `as_ofs` of a derived dataset, `as_of` included; none: no rows. BadInput when one has not been written."""
+def read_derived(
+    spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequence[datetime], constants: str = ""
+) -> DataFrame:
+    """The partitions `as_ofs` of a derived dataset, `as_of` included; none: no rows. BadInput when one has not been written (with
+    these constants)."""
     remedy = "run the whole batch for this as_of first (`rex batch` without --job)"
-    paths = [path for as_of in as_ofs for path in partition_files(lake, dataset.name, as_of, remedy)]
+    paths = [path for as_of in as_ofs for path in partition_files(lake, dataset.name, as_of, remedy, constants)]
     if not paths:
         return spark.createDataFrame([], spark_schema(dataset))
     schema = spark_schema(dataset, ("as_of",)).add("as_of", "string")
@@ -97,7 +100,9 @@ def read_derived(spark: SparkSession, lake: Path, dataset: Dataset, as_ofs: Sequ
     return rows.select(*(as_of if name == "as_of" else F.col(name) for name in dataset.names))
 
 
-def stage(rows: DataFrame, lake: Path, dataset: Dataset, as_ofs: Sequence[datetime]) -> list[Staged]:
+def stage(
+    rows: DataFrame, lake: Path, dataset: Dataset, as_ofs: Sequence[datetime], constants: str = ""
+) -> list[Staged]:
     """Writes `rows` beside the dataset's partitions, sorted by grain, in a fixed number of files; `promote` puts them in place.
 
     Only declared columns are written, in declared types; columns beyond them are dropped. An as_of without rows becomes
@@ -107,7 +112,7 @@ def stage(rows: DataFrame, lake: Path, dataset: Dataset, as_ofs: Sequence[dateti
     clear_leftovers(folder)
     contract = rows.select(*_contract(rows, dataset, dataset.names))
     _sorted(contract, dataset).write.partitionBy("as_of").parquet(str(folder / WRITING))
-    return [_finish(dataset, Staged.of(folder, as_of)) for as_of in as_ofs]
+    return [_finish(dataset, Staged.of(folder, as_of), constants) for as_of in as_ofs]
 
 
 def stage_judged(
@@ -246,7 +251,7 @@ def _sorted(rows: DataFrame, dataset: Dataset) -> DataFrame:
     return rows.withColumn("as_of", name).repartition("as_of").sortWithinPartitions(*dataset.grain)
 
 
-def _finish(dataset: Dataset, staged: Staged) -> Staged:
+def _finish(dataset: Dataset, staged: Staged, constants: str = "") -> Staged:
     """Plain file names, an empty file where Spark had no rows to write, and the manifest."""
     if not staged.path.exists():
         staged.path.mkdir(parents=True)
@@ -254,7 +259,7 @@ def _finish(dataset: Dataset, staged: Staged) -> Staged:
         pq.write_table(schema.remove(schema.get_field_index("as_of")).empty_table(), staged.path / "part-00000.parquet")
     else:
         _name_files(staged.path)
-    write_manifest(dataset, staged.path)
+    write_manifest(dataset, staged.path, constants)
     return staged
 
 

@@ -18,6 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from batch.checks import Validation, check_partition, quarantine, refuse_emptied, warnings_of
+from batch.constants import constants_version
 from batch.graph import BY_NAME, Job, order
 from batch.io import clear_leftovers, promote, read_derived, read_raw, stage, stage_judged
 from batch.moments.arrow_file import remove_files
@@ -135,7 +136,7 @@ def _written(
             good, bad = stage_judged(rows, lake, target, context.latest)
             staged = [good]
         else:
-            staged = stage(rows, lake, target, context.as_ofs)
+            staged = stage(rows, lake, target, context.as_ofs, constants_version(context.settings))
     if job.validates:
         validation = quarantine(staged[0].path, bad, lake, dataset(job.validates), context.latest)
     files = {partition.as_of: data_files(partition.path) for partition in staged}
@@ -168,7 +169,7 @@ def _input(name: str, lake: Path, context: RunContext, spark: SparkSession) -> D
         return read_raw(spark, lake, dataset(name))
     if BY_NAME[name].validates:
         return read_derived(spark, lake, dataset(name), (context.latest,)).drop("as_of")
-    return read_derived(spark, lake, dataset(name), context.as_ofs)
+    return read_derived(spark, lake, dataset(name), context.as_ofs, constants_version(context.settings))
 
 
 @contextmanager

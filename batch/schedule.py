@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
+from batch.constants import constants_version
 from batch.graph import BY_NAME, Job
 from batch.point_in_time import RunContext
 from batch.settings import BatchSettings
@@ -61,9 +62,9 @@ def fits_written(lake: Path, moments: Collection[datetime], settings: BatchSetti
     if not moments:
         return ()
     step = timedelta(hours=settings.training_schedule_h)
-    first, last = min(moments) - cadence(settings), max(moments)
+    first, last, constants = min(moments) - cadence(settings), max(moments), constants_version(settings)
     candidates = (last - step * back for back in range((last - first) // step + 1))
-    return tuple(sorted(at for at in candidates if is_written(lake, REFITTED, at)))
+    return tuple(sorted(at for at in candidates if is_written(lake, REFITTED, at, constants)))
 
 
 def looking_back(job: Job, lake: Path, context: RunContext) -> RunContext:
@@ -71,7 +72,8 @@ def looking_back(job: Job, lake: Path, context: RunContext) -> RunContext:
     if not job.looks_back:
         return context
     plain = [name for name in job.reads if not BY_NAME[name].validates and name not in REFITTED]
-    written = [at for at in declared(context) if is_written(lake, plain, at)]
+    constants = constants_version(context.settings)
+    written = [at for at in declared(context) if is_written(lake, plain, at, constants)]
     fits = fits_written(lake, written, context.settings)
     pairs = ((at, latest_fit(fits, at, cadence(context.settings))) for at in written)
     fit_of = {at: fit for at, fit in pairs if fit is not None}

@@ -18,7 +18,7 @@ from features.arrays import I64
 from features.duckdb_views import connect_to
 from features.errors import BadInput
 from features.packing import name_of
-from features.partitions import shortcomings
+from features.partitions import constants_of, shortcomings
 from features.snapshot import TABLES, Manifest, digest, encode_table, named, schema_hash
 from features.snapshot_reader import bucket_digest
 from features.times import rfc3339
@@ -42,6 +42,8 @@ class Content:
     """Length of the ALS vectors; 0: there are none."""
     tables: dict[str, pa.Table]
     users: Users
+    constants: str = ""
+    """Version of the constants that the features were computed with; empty: unknown."""
     promotions_without_story: int = 0
     """Promotions that are left out because their story is unknown, withdrawn or not published yet."""
     model: bytes | None = None
@@ -55,7 +57,9 @@ def read_content(lake: Path, as_of: datetime) -> Content:
     """
     model = checked_model(lake)
     positions = stream_positions(lake, as_of)
-    return replace(content_of(lake, as_of, partitions_at(as_of)), positions=positions, model=model)
+    content = content_of(lake, as_of, partitions_at(as_of))
+    refuse_other_constants(model, content.constants)
+    return replace(content, positions=positions, model=model)
 
 
 def partitions_at(
@@ -68,6 +72,7 @@ def partitions_at(
 
 def content_of(lake: Path, as_of: datetime, partitions: Mapping[str, datetime]) -> Content:
     """The content of `as_of` from these partitions, without a model. BadInput when one is not there, or two ids share one hash."""
+    constants = set()
     for partition in sorted({*partitions.values()}):
         wanted = [name for name, of in partitions.items() if of == partition]
         if missing := shortcomings(lake, wanted, partition):
@@ -75,12 +80,19 @@ def content_of(lake: Path, as_of: datetime, partitions: Mapping[str, datetime]) 
                 f"The lake at {lake} has no {', '.join(missing)} for {partition.isoformat()} (the partition "
                 f"{', or '.join(dict.fromkeys(missing.values()))}); {remedy(partition)}"
             )
+        constants |= constants_of(lake, wanted, partition)
+    if len(constants) > 1:
+        raise BadInput(
+            f"The features of {as_of.isoformat()} in the lake at {lake} were computed with different constants "
+            f"({', '.join(sorted(constants))}); {remedy(as_of)}"
+        )
     with connect_to(lake, partitions, known_at=as_of) as connection:
         tables, factors = read_tables(connection, as_of)
         tables["targets"] = read_targets(connection, tables)
         tables["promotions"], left_out = read_promotions(connection, as_of)
         refuse_collisions("promotions", tables["promotions"].rename_columns({"promotion_id": "id"}))
-        return Content(as_of, {}, factors, tables, read_users(connection, factors), left_out)
+        users = read_users(connection, factors)
+        return Content(as_of, {}, factors, tables, users, "".join(constants), left_out)
 
 
 def checked_model(lake: Path) -> bytes | None:
@@ -89,6 +101,16 @@ def checked_model(lake: Path) -> bytes | None:
     if model is not None:
         decode(model, name_of(model))
     return model
+
+
+def refuse_other_constants(model: bytes | None, constants: str) -> None:
+    """BadInput when both say with which constants their features were computed, and differ: scores would mean nothing."""
+    theirs = "" if model is None else decode(model, name_of(model)).about.get("constants", "")
+    if theirs and constants and theirs != constants:
+        raise BadInput(
+            f"The released model learned from features of the constants {theirs}, and these features are of {constants}; run "
+            "`rex train` again, or `rex batch` with the constants of before (REX_BATCH_…, tuned.json)."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,5 +172,6 @@ def manifest_of(content: Content, pieces: Pieces, sequence: int, built_at: datet
         users=pieces.places,
         size_bytes=pieces.size_bytes,
         model=pieces.model,
+        constants=content.constants,
     )
     return named(unnamed, sequence)

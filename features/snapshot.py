@@ -153,6 +153,8 @@ class Manifest:
     """Bytes of all values named here."""
     model: str = ""
     """Digest of the blob that is the ranking model, made for the features of `schema_hash`; empty: there is none."""
+    constants: str = ""
+    """Version of the constants that its features were computed with; empty: unknown."""
 
     def encode(self) -> bytes:
         """JSON, keys sorted, so that equal manifests are equal bytes."""

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from features.derived_datasets import SAMPLING_RULE, TRAINING_EXAMPLES
 from features.errors import BadInput
-from features.partitions import partition_files
+from features.partitions import constants_of, partition_files
 from learning.examples import SCHEMA, WEIGHT, Examples, examples_of
 from online.rankers.models.model import POSITION
 
@@ -30,6 +30,8 @@ class LakeExamples:
 
     examples: Examples
     sampling: str
+    constants: str = ""
+    """Version of the constants that their features were computed with; empty: unknown."""
 
 
 def read_lake_examples(lake: Path, as_of: datetime) -> LakeExamples:
@@ -40,7 +42,8 @@ def read_lake_examples(lake: Path, as_of: datetime) -> LakeExamples:
         table = pa.concat_tables(pq.read_table(path, partitioning=None) for path in files)
     except (OSError, pa.ArrowInvalid) as error:
         raise BadInput(f"no training examples can be read at {files[0].parent} ({error}); {remedy}.") from error
-    return LakeExamples(examples_of(translated(table)), sampling_rule(table))
+    constants = "".join(constants_of(lake, [TRAINING_EXAMPLES.name], as_of))
+    return LakeExamples(examples_of(translated(table)), sampling_rule(table), constants)
 
 
 def translated(table: pa.Table) -> pa.Table:

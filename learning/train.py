@@ -13,7 +13,7 @@ from rich.table import Table
 from features.errors import BadInput
 from features.packing import name_of
 from features.partitions import written
-from lake.models import Release, last_release, models_of, release
+from lake.models import Release, last_release, models_of, release, released
 from lake.progress import bar
 from learning.card import write_card
 from learning.evaluate import DECIDING, MODEL, RANKING, ModelEvaluation, admit, as_rows, evaluate, shortfalls
@@ -22,7 +22,7 @@ from learning.fit import BUDGET_S, SCHEDULE, Choice, Stopwatch, fit
 from learning.lake_examples import read_lake_examples
 from learning.settings import LearningSettings
 from online.rankers.models.model import Model
-from online.rankers.models.model_file import encode
+from online.rankers.models.model_file import decode, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ def train_and_release(
             clock,
             models_of(lake),
             sampling=given.sampling,
+            constants=given.constants,
             force=force,
             budget_s=settings.fit_budget_s,
             evaluated=evaluated,
@@ -75,6 +76,7 @@ def train(
     folder: Path,
     *,
     sampling: str = "",
+    constants: str = "",
     force: bool = False,
     budget_s: float = BUDGET_S,
     schedule: tuple[Choice, ...] = SCHEDULE,
@@ -89,7 +91,9 @@ def train(
     model = fit(examples, slices, clock, budget_s=budget_s, schedule=schedule)
     held_out = examples.part(slices.held_out)
     evaluation = evaluate(model, held_out)
-    model = replace(model, about={**model.about, "evaluation": as_rows(evaluation), "sampling": sampling})
+    model = replace(
+        model, about={**model.about, "evaluation": as_rows(evaluation), "sampling": sampling, "constants": constants}
+    )
     data = encode(model)
     name, short = name_of(data), shortfalls(evaluation)
     card = write_card(folder / name, model, name, evaluation, held_out, sampling, short)
@@ -99,10 +103,13 @@ def train(
     return trained
 
 
-def is_due(lake: Path, as_of: datetime, settings: LearningSettings) -> bool:
-    """Whether the released model is older than its cadence at `as_of`, or there is none."""
+def is_due(lake: Path, as_of: datetime, settings: LearningSettings, constants: str = "") -> bool:
+    """Whether the released model is older than its cadence at `as_of`, learned from features of other constants, or there is none."""
     last = last_release(lake)
-    return last is None or last.age_s(as_of) >= settings.cadence_d * 86_400
+    if last is None or last.age_s(as_of) >= settings.cadence_d * 86_400:
+        return True
+    model = released(lake) if constants else None
+    return model is not None and decode(model, last.sha256).about.get("constants", "") not in {"", constants}
 
 
 def latest_batch(lake: Path) -> datetime:

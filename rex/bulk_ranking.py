@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.progress import Progress
 
+from batch.constants import constants_version
 from batch.moments.lake_snapshot import LakeSnapshot, load
 from batch.run import run
 from batch.settings import BatchSettings
@@ -78,8 +79,9 @@ def rank(
         raise BadInput(f"The top {top} of a list cannot be had; choose a number from 1 to {settings.cache.slate_size}.")
     if users is not None and len(set(users)) < len(users):
         raise BadInput("A user is named twice; name everyone once.")
-    if not is_computed(lake, as_of):
-        run(lake, (as_of,), now=now, settings=batch or settings_of(lake), progress=progress)
+    batch = batch or settings_of(lake)
+    if not is_computed(lake, as_of, constants_version(batch)):
+        run(lake, (as_of,), now=now, settings=batch, progress=progress)
     wanted = known_users(lake, as_of) if users is None else users
     snapshot, components = load(lake, as_of), default_components(ranker)
     tables = _tables(snapshot, components, settings, as_of, wanted, top, progress)
@@ -97,9 +99,9 @@ def read_users(path: Path) -> list[str]:
     return found
 
 
-def is_computed(lake: Path, as_of: datetime) -> bool:
-    """Whether a finished batch has left everything that a snapshot of `as_of` needs."""
-    return run_note(lake, as_of).is_file() and is_written(lake, READS, as_of)
+def is_computed(lake: Path, as_of: datetime, constants: str = "") -> bool:
+    """Whether a finished batch has left everything that a snapshot of `as_of` needs (computed with these constants)."""
+    return run_note(lake, as_of).is_file() and is_written(lake, READS, as_of, constants)
 
 
 def known_users(lake: Path, as_of: datetime) -> list[str]:

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from batch.constants import constants_version
+from batch.settings import BatchSettings
 from features.lake_layout import partition_name
 from lake.models import file_of, last_release, released
 from lake.simulator.config import WorldConfig
@@ -59,6 +61,8 @@ def test_the_released_model_is_the_file_of_its_hash_and_can_be_used(trained: Tra
     data = released(trained.lake)
     assert data == file_of(trained.lake, note.sha256).read_bytes()
     assert decode(data, note.sha256).about["days"]["held_out"][1] < LOGGED
+    constants = constants_version(BatchSettings(als_rank=4, als_iterations=2))
+    assert decode(data, note.sha256).about["constants"] == constants
     assert note.sha256[:16] in trained.said.stdout
 
 

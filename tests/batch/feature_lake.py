@@ -59,31 +59,33 @@ def many(stories: int, users: int) -> Rows:
     }
 
 
-def write_features(lake: Path, rows: Rows, as_of: datetime = AS_OF, positions: dict[str, str] | None = None) -> Path:
+def write_features(
+    lake: Path, rows: Rows, as_of: datetime = AS_OF, positions: dict[str, str] | None = None, constants: str = ""
+) -> Path:
     """Write `rows` (dataset → rows; all other datasets of features empty) and the run file. Returns the lake."""
     from batch.snapshot_content import READS
 
     unknown = rows.keys() - set(READS)
     assert not unknown, f"a snapshot is not built from {unknown}"
     for name in READS:
-        write_dataset(lake, name, rows.get(name, []), as_of)
+        write_dataset(lake, name, rows.get(name, []), as_of, constants)
     run = lake / "features" / "_runs" / f"{partition_name(as_of)}.json"
     run.parent.mkdir(parents=True, exist_ok=True)
     run.write_text(json.dumps({"positions": positions or {}}))
     return lake
 
 
-def write_dataset(lake: Path, name: str, rows: list[Row], as_of: datetime = AS_OF) -> None:
+def write_dataset(lake: Path, name: str, rows: list[Row], as_of: datetime = AS_OF, constants: str = "") -> None:
     """One partition of one dataset, as Spark lays it out: the `as_of` column stands in the path only."""
     schema = dataset(name).arrow_schema()
     schema = pa.schema([field.with_nullable(True) for field in schema if field.name != "as_of"])
-    write_partition(lake, name, pa.Table.from_pylist(rows, schema=schema), as_of)
+    write_partition(lake, name, pa.Table.from_pylist(rows, schema=schema), as_of, constants)
 
 
-def write_partition(lake: Path, name: str, table: pa.Table, as_of: datetime = AS_OF) -> Path:
+def write_partition(lake: Path, name: str, table: pa.Table, as_of: datetime = AS_OF, constants: str = "") -> Path:
     """The same of a table that may have any columns. Returns its folder."""
     folder = lake / "features" / name / partition_name(as_of)
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, folder / "part-00000.parquet")
-    write_manifest(dataset(name), folder)
+    write_manifest(dataset(name), folder, constants)
     return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,24 +18,15 @@ from features.packing import name_of
 from features.snapshot import Manifest, digest
 from features.snapshot_reader import current_version, read_model
 from lake.models import file_of, release
-from learning.examples import cut, examples_of
-from learning.fit import Choice, fit
 from online.rankers.models import model_file
 from online.rankers.models.model import Model
 from online.rankers.models.model_file import encode
 from tests.fixtures_redis import redis_client, redis_server
-from tests.learning.made import examples_table
 from tests.online.small_world import NOW, content
 
 __all__ = ["redis_client", "redis_server"]
 KEYS = Keys()
 STORIES = [{"id": "s1"}]
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    examples = examples_of(examples_table(requests=200))
-    return fit(examples, cut(examples), time.monotonic, schedule=(Choice(0.2, 6, 20),))
 
 
 def publish(client: redis.Redis, model: bytes | None, hour: int, kept: int = 2) -> Manifest:

@@ -225,7 +225,7 @@ class TestRank:
     def test_lists_are_complete_ordered_and_the_same_again(self, alone: tuple[Path, datetime], tmp_path: Path) -> None:
         lake, moment = alone
         out = tmp_path / "ranked.parquet"
-        rows = rank(lake, moment, out, now=NOW, top=5)
+        rows = rank(lake, moment, out, now=NOW, top=5, batch=SETTINGS)
         first = out.read_bytes()
         table = pq.read_table(out)
         assert table.schema.equals(RANKED)
@@ -233,14 +233,14 @@ class TestRank:
         assert table["position"].to_pylist() == [0, 1, 2, 3, 4] * 12
         assert table["user_id"].to_pylist() == sorted(table["user_id"].to_pylist())
         assert set(table["reason"].to_pylist()) <= {provider.reason for provider in default_components().providers}
-        rank(lake, moment, out, now=NOW, top=5)
+        rank(lake, moment, out, now=NOW, top=5, batch=SETTINGS)
         assert out.read_bytes() == first
 
     def test_users_are_taken_from_a_file_newcomers_included(self, alone: tuple[Path, datetime], tmp_path: Path) -> None:
         users = tmp_path / "users.txt"
         users.write_text("b-reader1\n\nnewcomer\n")
         out = tmp_path / "ranked.parquet"
-        rank(*alone, out, now=NOW, users=read_users(users), top=3)
+        rank(*alone, out, now=NOW, users=read_users(users), top=3, batch=SETTINGS)
         assert pq.read_table(out)["user_id"].to_pylist() == ["b-reader1"] * 3 + ["newcomer"] * 3
 
     def test_what_is_computed_is_seen(self, alone: tuple[Path, datetime], lake: Path) -> None:

@@ -53,10 +53,11 @@ def _cast(values: Any, kind: pa.DataType) -> pa.ChunkedArray:
 
 def test_the_columns_are_those_of_the_dataset_and_every_feature_arrives(tmp_path: Path) -> None:
     table = written()
-    write_partition(tmp_path, "training_examples", table, AS_OF)
+    write_partition(tmp_path, "training_examples", table, AS_OF, "c0ffee")
     given = read_lake_examples(tmp_path, AS_OF)
     assert set(given.examples.inputs) == {"position", *FEATURE_NAMES}
     assert len(given.examples) == table.num_rows
+    assert given.constants == "c0ffee"
     assert given.sampling == "Every row is a story that was shown; no negatives were sampled."
 
 
@@ -114,5 +115,7 @@ def test_the_card_repeats_how_examples_were_chosen() -> None:
 
 
 def test_a_lake_without_examples_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"training_examples/.* has not been written yet; run `rex train` for this as_of"):
+    with pytest.raises(
+        BadInput, match=r"training_examples/.* has not been written yet; run `rex train` for this as_of"
+    ):
         read_lake_examples(tmp_path, AS_OF)

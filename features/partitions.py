@@ -79,12 +79,8 @@ def is_written(lake: Path, names: Collection[str], as_of: datetime, constants: s
 
 def partitions(lake: Path, name: str) -> dict[datetime, str]:
     """The moments for which a derived dataset has a partition, in UTC, ascending → why that counts as not written; empty: it counts."""
-    return {
-        datetime.strptime(folder.name, f"as_of={PARTITION_FORMAT}").replace(tzinfo=UTC): _shortcoming(
-            dataset(name), folder
-        )
-        for folder in sorted(dataset_folder(lake, name).glob(PARTITIONS))
-    }
+    folders = sorted(dataset_folder(lake, name).glob(PARTITIONS))
+    return {_moment(folder): _shortcoming(dataset(name), folder) for folder in folders}
 
 
 def written(lake: Path, name: str) -> list[datetime]:
@@ -106,6 +102,13 @@ def partition_files(lake: Path, name: str, as_of: datetime, remedy: str = "", co
         raise BadInput(f"{folder} {why}; {remedy or f'run `rex batch --as-of {as_of.isoformat()}` first'}.")
     manifest = read_manifest(folder)
     return [folder / file for file in sorted(manifest.files)] if manifest else []
+
+
+def _moment(folder: Path) -> datetime:
+    try:
+        return datetime.strptime(folder.name, f"as_of={PARTITION_FORMAT}").replace(tzinfo=UTC)
+    except ValueError:
+        raise BadInput(f"{folder} is not named as a partition is (as_of=2026-01-31T00-00-00Z); remove it.") from None
 
 
 def _shortcoming(declared: Dataset, folder: Path, constants: str = "") -> str:

@@ -183,6 +183,12 @@ def test_a_damaged_manifest_is_bad_input(content: str | bytes, tmp_path: Path) -
         is_written(tmp_path, ["valid_stories"], AS_OF)
 
 
+def test_a_folder_that_cannot_be_a_partition_is_named(tmp_path: Path) -> None:
+    (tmp_path / "features" / "valid_stories" / "as_of=today").mkdir(parents=True)
+    with pytest.raises(BadInput, match=r"as_of=today is not named as a partition is .*; remove it"):
+        connect(tmp_path)
+
+
 def test_what_a_later_code_adds_to_a_manifest_does_not_matter(tmp_path: Path) -> None:
     write_dataset(tmp_path, "valid_stories", [story("s", 1)])
     path = partition_folder(tmp_path, "valid_stories", AS_OF) / "_manifest.json"

@@ -11,7 +11,6 @@ from batch.settings import BatchSettings
 from features.derived_datasets import WINDOWS_D
 from features.formulas import GAP_MOST_H, RECENCY_HALF_LIFE_H, RECENT_READS
 from features.interactions import INTERACTIONS
-from features.registry import FEATURES
 from features.snapshot import digest
 
 OTHER = ("training_", "tuning_", "spark_", "shuffle_", "driver_")
@@ -20,7 +19,6 @@ FIXED = (
     WINDOWS_D,
     (GAP_MOST_H, RECENCY_HALF_LIFE_H, RECENT_READS),
     [(one.name, one.strength, one.implies, one.counter, one.amount) for one in INTERACTIONS],
-    [(feature.name, feature.default) for feature in FEATURES],
 )
 
 

@@ -50,8 +50,8 @@ class RunContext:
     """The moment at which what came in was validated; None: the latest of as_ofs."""
     moments: MomentFiles = field(default_factory=MomentFiles)
     """Of the schedule, for a job that looks back."""
-    notes: list[Callable[[], str]] = field(default_factory=list)
-    """What a job has to say of its rows once they are written; empty text: nothing."""
+    notes: list[Callable[[int], str]] = field(default_factory=list)
+    """What a job has to say once it is known how many rows it made; empty text: nothing."""
 
     def at(self, as_ofs: tuple[datetime, ...]) -> RunContext:
         """The same, for other moments."""

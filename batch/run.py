@@ -143,7 +143,7 @@ def _written(
     counts = {as_of: check_partition(target, paths) for as_of, paths in files.items()}
     refuse_emptied(target, staged)
     warnings = [warning for paths in files.values() for warning in warnings_of(target, paths)]
-    warnings += [*not_written(job, context), *filter(None, (note() for note in context.notes))]
+    warnings += [*not_written(job, context), *filter(None, (note(sum(counts.values())) for note in context.notes))]
     promote(staged)
     return counts, validation, [*warnings, *outdated(lake, job.name)]
 

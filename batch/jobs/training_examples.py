@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.example_building.annotated import example_maker
@@ -39,13 +39,11 @@ def training_examples(
     """One row per as_of and impression whose outcomes are known by then, at moments of `context.moments`."""
     shown = with_outcomes(shown_by(valid_events, ever_in_force(valid_stories), context), valid_events, context)
     dated = downsampled(with_cutoff(shown, context).persist(), context).persist()
-    asked, made = Observation(), Observation()
-    rows = dealt(dated.observe(asked, F.count(F.lit(1)).alias("rows")), context)
+    asked = dated.count()
     snapshots = {micros(at): str(path) for at, path in context.moments.snapshots.items()}
     maker = example_maker(TRAINING_EXAMPLES.names, snapshots, str(context.moments.log))
-    examples = rows.mapInArrow(maker, spark_schema(TRAINING_EXAMPLES))
-    context.notes.append(lambda: left_out(asked.get["rows"], made.get["rows"]))
-    return examples.observe(made, F.count(F.lit(1)).alias("rows"))
+    context.notes.append(lambda made: left_out(asked, made))
+    return dealt(dated, context).mapInArrow(maker, spark_schema(TRAINING_EXAMPLES))
 
 
 def shown_by(events: DataFrame, stories: DataFrame, context: RunContext) -> DataFrame:

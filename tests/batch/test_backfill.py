@@ -50,14 +50,14 @@ def test_all_moments_are_in_one_pass_and_fits_at_their_cadence(tmp_path: Path) -
     parts = missing(lake_with_events(tmp_path, day(1)), AS_OF, SETTINGS, daily=False)
     assert of(parts, "story_features") == tuple(day(n) for n in range(25, 30))
     assert [of(parts, name) for name in REFITTED] == [(day(25), day(28))] * 2
-    assert of(parts, "top_stories") == (), "nothing learns from it"
+    assert of(parts, "top_stories") == of(parts, "story_features"), "all that a snapshot is made of"
 
 
 def test_a_daily_run_shares_the_pass(tmp_path: Path) -> None:
     parts = missing(lake_with_events(tmp_path, day(1)), AS_OF, SETTINGS, daily=True)
     assert of(parts, "story_features") == (*(day(n) for n in range(25, 30)), AS_OF)
     assert of(parts, "als_vectors") == (day(25), day(28), AS_OF)
-    assert of(parts, "top_stories") == (AS_OF,)
+    assert of(parts, "top_stories") == of(parts, "story_features")
 
 
 def test_what_daily_runs_left_is_not_made_again(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ US_PER_HOUR = 3_600_000_000
 
 
 def knows_before(shown_at: Column) -> Column:
-    """The future filter: nothing that became known at the moment of the impression, or after it, counts."""
+    """The future filter: nothing that became known at the moment of the impression, or after it, counts, except the story shown."""
     return shown_at
 
 

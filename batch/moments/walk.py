@@ -1,6 +1,6 @@
-"""A snapshot of the lake and what came after it, walked through in order of time; on the way, what was shown is annotated.
+"""Walks from a snapshot of the lake through what came after it, in order of time, and annotates what was shown on the way.
 
-What one user was shown, and between which nothing became known of stories or of them, shares a context.
+Stories shown to one user share a context as long as nothing becomes known about stories or about that user.
 """
 
 from __future__ import annotations
